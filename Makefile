@@ -1,0 +1,48 @@
+# Two commands do everything:  make demo   and   make test
+# PYTHON=/path/to/python3.12 picks another interpreter (3.10 to 3.13).
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV_VERSION := 0.13.8
+
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+
+.PHONY: help setup demo test lint format clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: $(READY)  ## create .venv with everything pinned (done once)
+
+$(READY): requirements.txt requirements/overrides.txt setup.py
+	@test -n "$(PYTHON)" || { echo "mmattn needs Python 3.10 to 3.13: none found; say make PYTHON=/path/to/python"; exit 3; }
+	@echo "==> setting up $(VENV) with $$($(PYTHON) --version)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "could not create $(VENV): install your system's python3-venv package"; exit 3; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@MMCV_WITH_OPS=0 $(BIN)/uv pip install --python $(BIN)/python \
+		--override requirements/overrides.txt -r requirements.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
+	@touch $(READY)
+
+demo: $(READY)  ## train, test, export and visualise CCNet on a generated data set -> work_dirs/demo/report.html
+	@$(BIN)/python tools/demo.py $(ARGS)
+
+test: $(READY)  ## run the tests (ARGS="-k name" narrows)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)  ## ruff: format and lint, nothing is changed
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+format: $(READY)  ## ruff: rewrite
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:  ## remove .venv and everything generated
+	rm -rf $(VENV) build dist *.egg-info work_dirs .pytest_cache .ruff_cache

@@ -1,0 +1,7 @@
+"""Custom operators: each has a plain-torch reference, and faster backends where they exist.
+
+Imports torch alone, so ``mmattn.ops`` can be used without OpenMMLab.
+"""
+
+if not __name__.startswith("mmattn."):
+    raise ImportError("import mmattn.ops, not custom_ops")

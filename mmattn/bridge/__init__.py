@@ -1,0 +1,40 @@
+"""What makes mmcv, mmdet and mmseg run here; ``import mmattn`` turns it on.
+
+1. ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``).
+2. mmengine learns the distribution names of the maintained forks and ours (``mmattn.bridge.packages``).
+3. mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``).
+
+Each part waits until the module it changes is imported, so this costs nothing before.
+"""
+
+from __future__ import annotations
+
+from ._import_hooks import when_imported
+
+
+def install() -> None:
+    """Turn the bridge on; calling it again changes nothing."""
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    from .ext_finder import provide_mmcv_ext
+
+    provide_mmcv_ext()
+    when_imported("mmengine.config.utils", _teach_package_names)
+    when_imported("mmengine.runner.checkpoint", _refuse_pickles)
+
+
+_installed = False
+
+
+def _teach_package_names(module) -> None:
+    from .packages import teach_package_names
+
+    teach_package_names(module)
+
+
+def _refuse_pickles(module) -> None:
+    from .checkpoints import refuse_pickles
+
+    refuse_pickles(module)

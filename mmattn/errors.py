@@ -1,0 +1,59 @@
+"""The errors that mmattn raises for bad input: one tree, each with the exit code its tools end with.
+
+A message names three things: what was found, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MMAttnError(Exception):
+    """Base of every error that is the input's fault, not a bug; tools print it without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(MMAttnError, ValueError):
+    """A config, or a command line, that cannot be meant."""
+
+    exit_code = 2
+
+
+class MissingOpError(MMAttnError, NotImplementedError):
+    """An operator that this installation cannot run; the message says how to get it."""
+
+    exit_code = 3
+
+
+class DataError(MMAttnError, ValueError):
+    """A data set, picture or annotation that is missing, unreadable or contradicts itself."""
+
+    exit_code = 4
+
+
+class NumericsError(MMAttnError, FloatingPointError):
+    """A loss or gradient that is not finite."""
+
+    exit_code = 5
+
+
+class CheckpointError(MMAttnError, RuntimeError):
+    """Weights that cannot be read safely, or do not belong to the model."""
+
+    exit_code = 6
+
+
+class ExportError(MMAttnError, RuntimeError):
+    """A model that cannot be exported, or whose exported file computes something else."""
+
+    exit_code = 7
+
+
+def did_you_mean(word: str, known: Iterable[str], limit: int = 3) -> str:
+    """``" Did you mean 'a' or 'b'?"`` for the names in ``known`` closest to ``word``, else ``""``."""
+    near = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.6)
+    if not near:
+        return ""
+    return " Did you mean " + " or ".join(repr(name) for name in near) + "?"
