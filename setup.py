@@ -1,7 +1,7 @@
-"""Packaging of mmattn: one import package, with configs and tools in ``mmattn/.mim`` as OpenMMLab expects.
+"""Packaging of mmattn: one import package, with configs and tools in ``mmattn/.mim``.
 
-``mmattn/ops``, ``mmattn/projects`` and the entries of ``mmattn/.mim`` are committed links; a wheel gets copies
-of what they point at, a checkout and an editable install use them as they are.
+``mmattn/ops``, ``mmattn/projects`` and the entries of ``mmattn/.mim`` are committed links; a wheel
+gets copies of what they point at, a checkout and an editable install use them as they are.
 """
 
 from __future__ import annotations

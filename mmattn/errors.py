@@ -1,4 +1,4 @@
-"""The errors that mmattn raises for bad input: one tree, each with the exit code its tools end with.
+"""The errors that mmattn raises for bad input: one tree, each with its tools' exit code.
 
 A message names three things: what was found, where, and what to do about it.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 class MMAttnError(Exception):
-    """Base of every error that is the input's fault, not a bug; tools print it without a traceback."""
+    """Base of every error that is the input's fault; tools print it without a traceback."""
 
     exit_code = 1
 
@@ -52,7 +52,7 @@ class ExportError(MMAttnError, RuntimeError):
 
 
 def did_you_mean(word: str, known: Iterable[str], limit: int = 3) -> str:
-    """``" Did you mean 'a' or 'b'?"`` for the names in ``known`` closest to ``word``, else ``""``."""
+    """``" Did you mean 'a' or 'b'?"`` for the closest names in ``known``, else ``""``."""
     near = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.6)
     if not near:
         return ""

@@ -1,7 +1,7 @@
 """The registries of scope ``mmattn``; the only file that mmengine imports by itself.
 
-mmengine swallows an ImportError raised here and reports "not in the registry" instead, so this file imports
-mmengine and nothing else. ``locations`` are imported at the first look-up.
+mmengine swallows an ImportError raised here and reports "not in the registry" instead, so this file
+imports mmengine and nothing else. ``locations`` are imported at the first look-up.
 """
 
 from mmengine import registry as _mmengine

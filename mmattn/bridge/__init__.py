@@ -1,7 +1,7 @@
 """What makes mmcv, mmdet and mmseg run here; ``import mmattn`` turns it on.
 
 1. ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``).
-2. mmengine learns the distribution names of the maintained forks and ours (``mmattn.bridge.packages``).
+2. mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
 3. mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``).
 
 Each part waits until the module it changes is imported, so this costs nothing before.

@@ -1,4 +1,4 @@
-"""Makes ``import mmcv._ext`` find our functions where mmcv was installed without its compiled extension."""
+"""Makes ``import mmcv._ext`` find our functions where mmcv has no compiled extension."""
 
 from __future__ import annotations
 
