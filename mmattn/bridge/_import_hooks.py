@@ -1,8 +1,8 @@
 """Run code when somebody else's module is imported, without importing it ourselves.
 
 ``import mmattn`` must stay cheap, yet it has to change mmcv and mmengine, which take seconds to
-import. So each change waits for its module: it is applied at once where the module is loaded already,
-and right after the module's own code has run otherwise.
+import. So each change waits for its module: it is applied at once where the module is loaded
+already, and right after the module's own code has run otherwise.
 """
 
 from __future__ import annotations
