@@ -1,0 +1,25 @@
+"""Services around a run: configs, models, hooks, pre-flight. Parts load on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+_HOME = {
+    "load_config": "config",
+    "find_config": "config",
+    "build_model": "model",
+    "preflight": "preflight",
+}
+__all__ = ["build_model", "find_config", "load_config", "preflight"]
+
+if TYPE_CHECKING:
+    from .config import find_config, load_config
+    from .model import build_model
+    from .preflight import preflight
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

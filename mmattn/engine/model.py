@@ -1,0 +1,116 @@
+"""Build the model of a config for inference: in its scope, with its weights, in eval mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmattn.errors import ConfigError
+
+from .scope import enter_scope, typed_lookup
+
+if TYPE_CHECKING:
+    import torch
+    from mmengine.config import Config
+    from torch import nn
+
+
+def build_model(
+    cfg: Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> nn.Module:
+    """Build ``cfg.model`` and load ``checkpoint`` into it.
+
+    Nothing is downloaded: weights that the config would fetch (``init_cfg``, ``pretrained``) are
+    left out. Without a checkpoint the parameters get their random initial values.
+
+    Args:
+        cfg: A whole config; it is not changed.
+        checkpoint: Weights of this model, read as data only.
+        device: Where the model ends up. SyncBN becomes BN, since this is one process.
+
+    Returns:
+        The model in eval mode; its ``dataset_meta`` (class names, palette) is the checkpoint's,
+        else that of the config's data set.
+
+    Raises:
+        ConfigError: The config has no ``model``, or a type in it is not registered.
+        CheckpointError: The weights cannot be read safely or match nothing.
+    """
+    if "model" not in cfg:
+        raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
+    enter_scope(cfg)
+    from mmengine.model import revert_sync_batchnorm
+    from mmengine.registry import MODELS
+
+    model_cfg = without_pretrained(deepcopy(cfg.model))
+    with typed_lookup(cfg.filename):
+        model = MODELS.build(model_cfg)
+    meta: dict[str, Any] = {}
+    if checkpoint is None:
+        model.init_weights()
+    else:
+        from mmattn.io import load_state_dict, read_checkpoint
+
+        data = read_checkpoint(checkpoint)
+        load_state_dict(model, data.get("state_dict", data), source=str(checkpoint))
+        meta = _checkpoint_meta(data)
+    model = revert_sync_batchnorm(model)
+    model.cfg = cfg
+    model.dataset_meta = meta or dataset_meta(cfg)
+    return model.to(device).eval()
+
+
+def without_pretrained(cfg: Any) -> Any:
+    """Remove, in place and at any depth, what would fetch weights, and return ``cfg``."""
+    if isinstance(cfg, dict):
+        if isinstance(cfg.get("pretrained"), (str, bool)):
+            cfg["pretrained"] = None
+        init = cfg.get("init_cfg")
+        if isinstance(init, dict) and init.get("type") in ("Pretrained", "mmengine.Pretrained"):
+            cfg["init_cfg"] = None
+        for value in cfg.values():
+            without_pretrained(value)
+    elif isinstance(cfg, (list, tuple)):
+        for value in cfg:
+            without_pretrained(value)
+    return cfg
+
+
+def dataset_meta(cfg: Config) -> dict[str, Any]:
+    """What the config's data set says about itself (``classes``, ``palette``); reads no data."""
+    from mmengine.registry import DATASETS
+
+    enter_scope(cfg)
+    for split in ("test_dataloader", "val_dataloader", "train_dataloader"):
+        loader = cfg.get(split)
+        if not loader or "dataset" not in loader:
+            continue
+        dataset = _innermost(loader["dataset"])
+        if "type" not in dataset:
+            continue
+        with typed_lookup(cfg.filename):
+            cls = DATASETS.get(dataset["type"]) if isinstance(dataset["type"], str) else None
+            cls = cls or dataset["type"]
+        given = dataset.get("metainfo")
+        if hasattr(cls, "_load_metainfo"):
+            return dict(cls._load_metainfo(deepcopy(given)))
+        return dict(getattr(cls, "METAINFO", {}), **(given or {}))
+    return {}
+
+
+def _innermost(dataset: Mapping) -> Mapping:
+    """The data set inside wrappers such as RepeatDataset, ConcatDataset or MultiImageMixDataset."""
+    while "dataset" in dataset or dataset.get("datasets"):
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    return dataset
+
+
+def _checkpoint_meta(data: Mapping) -> dict[str, Any]:
+    """A checkpoint's description of its data set; before 2023 its keys were upper-case."""
+    meta = data.get("meta") or {}
+    found = meta.get("dataset_meta") or {k: meta[k] for k in ("CLASSES", "PALETTE") if k in meta}
+    return {str(key).lower(): value for key, value in found.items()}
