@@ -5,3 +5,5 @@ Imports torch alone, so ``mmattn.ops`` can be used without OpenMMLab.
 
 if not __name__.startswith("mmattn."):
     raise ImportError("import mmattn.ops, not custom_ops")
+
+from .criss_cross import criss_cross_attention as criss_cross_attention

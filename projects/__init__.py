@@ -3,4 +3,4 @@
 if not __name__.startswith("mmattn."):
     raise ImportError("import mmattn.projects, not projects")
 
-# from . import ccnet as ccnet
+from . import ccnet as ccnet

@@ -1,0 +1,7 @@
+"""CCNet: criss-cross attention for semantic segmentation."""
+
+from .attention import CrissCrossAttention as CrissCrossAttention
+from .backbone import CeilPoolResNetV1c as CeilPoolResNetV1c
+from .head import CCHead as CCHead
+from .head import DeepSupervisionHead as DeepSupervisionHead
+from .loss import CategoryConsistentLoss as CategoryConsistentLoss
