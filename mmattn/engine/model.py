@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +53,8 @@ def build_model(
         model = MODELS.build(model_cfg)
     meta: dict[str, Any] = {}
     if checkpoint is None:
-        model.init_weights()
+        with _quiet():
+            model.init_weights()
     else:
         from mmattn.io import load_state_dict, read_checkpoint
 
@@ -62,6 +65,20 @@ def build_model(
     model.cfg = cfg
     model.dataset_meta = meta or dataset_meta(cfg)
     return model.to(device).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep mmengine from logging the initialisation of every single parameter."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def without_pretrained(cfg: Any) -> Any:
@@ -92,9 +109,10 @@ def dataset_meta(cfg: Config) -> dict[str, Any]:
         dataset = _innermost(loader["dataset"])
         if "type" not in dataset:
             continue
-        with typed_lookup(cfg.filename):
-            cls = DATASETS.get(dataset["type"]) if isinstance(dataset["type"], str) else None
-            cls = cls or dataset["type"]
+        cls = dataset["type"]
+        if isinstance(cls, str):
+            with DATASETS.switch_scope_and_registry(dataset.get("_scope_")) as registry:
+                cls = registry.get(cls)
         given = dataset.get("metainfo")
         if hasattr(cls, "_load_metainfo"):
             return dict(cls._load_metainfo(deepcopy(given)))

@@ -59,7 +59,7 @@ def typed_lookup(filename: str | None = None) -> Iterator[None]:
 
 def _nearest(name: str, scope: str, kind: str) -> str:
     """A did-you-mean over this kind's registries of all scopes, spelled as ``scope`` writes it."""
-    bare = name.rpartition(".")[2]
+    prefix, _, bare = name.rpartition(".")
     spelled: dict[str, list[str]] = {}
     for other in dict.fromkeys((scope, *_KNOWN_SCOPES, "mmengine")):
         for registry in _registries(other):
@@ -73,7 +73,8 @@ def _nearest(name: str, scope: str, kind: str) -> str:
         return " Did you mean " + " or ".join(repr(one) for one in spelled[bare]) + "?"
     hint = did_you_mean(bare, spelled)
     for key, spellings in spelled.items():
-        hint = hint.replace(repr(key), repr(spellings[0]))
+        asked = f"{prefix}.{key}"
+        hint = hint.replace(repr(key), repr(asked if asked in spellings else spellings[0]))
     return hint
 
 
