@@ -15,9 +15,11 @@ MODELS = Registry(
     scope=_SCOPE,
     locations=["mmattn.projects"],
 )
-DATASETS = Registry("dataset", parent=_mmengine.DATASETS, scope=_SCOPE, locations=["mmattn.data"])
+DATASETS = Registry(
+    "dataset", parent=_mmengine.DATASETS, scope=_SCOPE, locations=["mmattn.data.datasets"]
+)
 TRANSFORMS = Registry(
-    "transform", parent=_mmengine.TRANSFORMS, scope=_SCOPE, locations=["mmattn.data"]
+    "transform", parent=_mmengine.TRANSFORMS, scope=_SCOPE, locations=["mmattn.data.datasets"]
 )
 METRICS = Registry(
     "metric", parent=_mmengine.METRICS, scope=_SCOPE, locations=["mmattn.evaluation"]

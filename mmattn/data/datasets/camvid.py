@@ -1,0 +1,68 @@
+"""CamVid: street scenes with eleven classes (Brostow et al., 2009; the SegNet tutorial's copy)."""
+
+from __future__ import annotations
+
+from mmseg.datasets import BaseSegDataset
+
+from mmattn.registry import DATASETS
+
+_UNLABELLED = 11
+
+
+@DATASETS.register_module()
+class CamVidDataset(BaseSegDataset):
+    """367 train, 101 val and 233 test pictures of 480 x 360 pixels in eleven classes.
+
+    Layout under ``data_root``: ``images/{train,val}`` and ``annotations/{train,val}`` with a mask
+    of the same stem for each picture. Masks hold 0..10 in the order of ``METAINFO["classes"]`` and
+    11 where nothing was labelled. Training and metric see 255 there, the value that both ignore:
+    the mapping is done by the usual ``LoadAnnotations`` through ``label_map``, so the files stay as
+    they are distributed.
+
+    Args:
+        data_prefix: folders of pictures and masks.
+        **kwargs: as in ``BaseSegDataset``. ``metainfo=dict(classes=...)`` may name a subset of the
+            classes; the others are ignored then.
+    """
+
+    METAINFO = {
+        "classes": (
+            "sky",
+            "building",
+            "pole",
+            "road",
+            "pavement",
+            "tree",
+            "sign symbol",
+            "fence",
+            "car",
+            "pedestrian",
+            "bicyclist",
+        ),
+        "palette": [
+            [128, 128, 128],
+            [128, 0, 0],
+            [192, 192, 128],
+            [128, 64, 128],
+            [60, 40, 222],
+            [128, 128, 0],
+            [192, 128, 128],
+            [64, 64, 128],
+            [64, 0, 128],
+            [64, 64, 0],
+            [0, 128, 192],
+        ],
+    }
+
+    def __init__(self, data_prefix: dict | None = None, **kwargs) -> None:
+        if data_prefix is None:
+            data_prefix = {"img_path": "images/train", "seg_map_path": "annotations/train"}
+        super().__init__(data_prefix=data_prefix, **kwargs)
+
+    @classmethod
+    def get_label_map(cls, new_classes=None) -> dict[int, int]:
+        """Mask value to label; 255 for classes not in use and for the unlabelled pixels."""
+        chosen = super().get_label_map(new_classes)
+        if chosen is None:
+            chosen = {index: index for index in range(len(cls.METAINFO["classes"]))}
+        return {**chosen, _UNLABELLED: 255}
