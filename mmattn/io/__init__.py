@@ -1,0 +1,40 @@
+"""Files: weights that are read as data only, and files that appear only when complete.
+
+Importing this package is cheap; torch is imported by the first function that needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .atomic import atomic_write as atomic_write
+    from .atomic import sweep_leftovers as sweep_leftovers
+    from .load import LoadReport as LoadReport
+    from .load import load_state_dict as load_state_dict
+    from .weights import read_checkpoint as read_checkpoint
+    from .weights import read_trusted_pickle as read_trusted_pickle
+    from .weights import save_safetensors as save_safetensors
+
+_HOMES = {
+    "atomic_write": "atomic",
+    "sweep_leftovers": "atomic",
+    "LoadReport": "load",
+    "load_state_dict": "load",
+    "read_checkpoint": "weights",
+    "read_trusted_pickle": "weights",
+    "save_safetensors": "weights",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

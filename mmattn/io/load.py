@@ -1,0 +1,227 @@
+"""Putting weights into a model, and saying how many of them fitted."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from mmattn.errors import CheckpointError
+
+_logger = logging.getLogger(__name__)
+_KNOWN_PREFIXES = ("module.", "backbone.", "model.", "state_dict.")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """How a checkpoint's weights met a model's.
+
+    Attributes:
+        matched: How many of the model's weights were loaded.
+        total: How many there are. BatchNorm's ``num_batches_tracked`` is not counted.
+        missing: Weights of the model that the checkpoint lacks.
+        unexpected: Weights of the checkpoint that the model lacks.
+        mismatched: Weights of other shapes: name -> (shape in the checkpoint, in the model).
+    """
+
+    matched: int
+    total: int
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether both sides have the same weights."""
+        return not (self.missing or self.unexpected or self.mismatched)
+
+    def __str__(self) -> str:
+        """One line: ``matched 265/267 weights; missing: decode_head.conv_seg (2)``."""
+        parts = [f"matched {self.matched}/{self.total} weights"]
+        if self.missing:
+            parts.append(f"missing: {_grouped(self.missing)}")
+        if self.unexpected:
+            parts.append(f"unexpected: {_grouped(self.unexpected)}")
+        if self.mismatched:
+            shown = [f"{k} {a} for {b}" for k, (a, b) in list(self.mismatched.items())[:4]]
+            more = len(self.mismatched) - len(shown)
+            parts.append("other shape: " + ", ".join(shown) + (f" and {more} more" * (more > 0)))
+        return "; ".join(parts)
+
+
+def load_state_dict(
+    model: nn.Module,
+    state_dict: Mapping[str, torch.Tensor],
+    *,
+    strict: bool = False,
+    source: str = "",
+) -> LoadReport:
+    """Load weights into ``model`` and log, in one line, how many matched.
+
+    Args:
+        model: The model; it is changed in place.
+        state_dict: Weights by name.
+        strict: Refuse anything but the model's very weights.
+        source: Where the weights come from, for messages.
+
+    Raises:
+        CheckpointError: If no weight matches (the message says which prefix would make them), or
+            if ``strict`` and anything is missing, unexpected or of another shape.
+    """
+    report = fill(model, state_dict, strict=strict, source=source)
+    level = logging.INFO if report.complete else logging.WARNING
+    _logger.log(level, "%s%s", f"{source}: " if source else "", report)
+    return report
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    return module.module if isinstance(module, DataParallel | DistributedDataParallel) else module
+
+
+def fill(
+    model: nn.Module,
+    state_dict: Mapping[str, torch.Tensor],
+    *,
+    strict: bool = False,
+    source: str = "",
+    unwrap: Callable[[nn.Module], nn.Module] = _unwrapped,
+) -> LoadReport:
+    """``load_state_dict`` without the log; ``unwrap`` strips wrappers that add a prefix."""
+    filling = _Filling(getattr(state_dict, "_metadata", None) or {}, unwrap)
+    filling.visit(model, dict(state_dict), "")
+    report = filling.report()
+    where = f"{source}: " if source else ""
+    if report.total and not report.matched:
+        raise CheckpointError(where + _why_nothing(filling.names, state_dict, report))
+    if strict and not report.complete:
+        raise CheckpointError(f"{where}does not fit strictly: {report}.")
+    return report
+
+
+class _Filling:
+    """Walks a model and hands each module its part, as ``nn.Module.load_state_dict`` does.
+
+    That method raises on shapes that differ, after the rest is loaded, and then keeps what it
+    found out to itself; its steps are repeated here to have the lists. Modules' own renaming of
+    old keys (``_load_from_state_dict``) works as ever.
+    """
+
+    def __init__(self, metadata: Mapping, unwrap: Callable[[nn.Module], nn.Module]):
+        self.names: list[str] = []
+        self.missing_keys: list[str] = []
+        self.unexpected_keys: list[str] = []
+        self._shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._other: list[str] = []
+        self._metadata = metadata
+        self._unwrap = unwrap
+
+    def visit(self, module: nn.Module, weights: dict, prefix: str) -> None:
+        module = self._unwrap(module)
+        own = {**module._parameters, **module._buffers}
+        own = {
+            prefix + name: value
+            for name, value in own.items()
+            if value is not None and name not in module._non_persistent_buffers_set
+        }
+        self.names += [name for name in own if not name.endswith("num_batches_tracked")]
+        errors: list[str] = []
+        module._load_from_state_dict(
+            weights,
+            prefix,
+            self._metadata.get(prefix[:-1], {}),
+            True,
+            self.missing_keys,
+            self.unexpected_keys,
+            errors,
+        )
+        for error in errors:
+            self._note(error, weights, own)
+        for name, child in module._modules.items():
+            if child is not None:
+                start = f"{prefix}{name}."
+                part = {key: value for key, value in weights.items() if key.startswith(start)}
+                self.visit(child, part, start)
+        for hook in module._load_state_dict_post_hooks.values():
+            hook(module, self)  # it may edit missing_keys and unexpected_keys in place
+
+    def _note(self, error: str, weights: dict, own: dict) -> None:
+        """Turn one of torch's messages into a pair of shapes."""
+        for name, value in own.items():
+            if f" {name}:" in error and name in weights:
+                self._shapes[name] = (tuple(weights[name].shape), tuple(value.shape))
+                return
+        self._other.append(error)
+
+    def report(self) -> LoadReport:
+        if self._other:
+            raise CheckpointError("; ".join(self._other))
+        missing = [key for key in self.missing_keys if "num_batches_tracked" not in key]
+        lost = (set(missing) | set(self._shapes)) & set(self.names)
+        return LoadReport(
+            matched=len(self.names) - len(lost),
+            total=len(self.names),
+            missing=tuple(missing),
+            unexpected=tuple(self.unexpected_keys),
+            mismatched=self._shapes,
+        )
+
+
+def _why_nothing(names: list[str], state_dict: Mapping, report: LoadReport) -> str:
+    """The message for weights that are not this model's at all."""
+    if not state_dict:
+        return f"holds no weights; the model has {report.total}."
+    if report.mismatched:
+        return f"no weight fits: {report}."
+    inner = [key for key in ("state_dict", "model", "ema") if isinstance(state_dict.get(key), dict)]
+    text = (
+        f"none of its {len(state_dict)} entries is one of the model's {len(names)} weights. It has "
+        f"{_examples(state_dict)}; the model has {_examples(names)}."
+    )
+    if inner:
+        return f"{text} The weights are one level deeper, under {inner[0]!r}: pass that."
+    return text + _prefix_hint(set(names), list(state_dict))
+
+
+def _prefix_hint(names: set[str], keys: list[str]) -> str:
+    """Which prefix, taken off or put on, makes most keys match; "" if none does."""
+    heads = {key.split(".", 1)[0] + "." for key in keys if "." in key}
+    stripped = {
+        head: sum(key.startswith(head) and key[len(head) :] in names for key in keys)
+        for head in {*_KNOWN_PREFIXES, *heads}
+    }
+    heads = {name.split(".", 1)[0] + "." for name in names if "." in name}
+    added = {head: sum(head + key in names for key in keys) for head in {*_KNOWN_PREFIXES, *heads}}
+    off, on = max(stripped, key=stripped.__getitem__), max(added, key=added.__getitem__)
+    if stripped[off] >= added[on] and stripped[off]:
+        return f" Without the prefix {off!r}, {stripped[off]} of {len(names)} would match."
+    if added[on]:
+        return f" With the prefix {on!r} put before them, {added[on]} of {len(names)} would match."
+    return ""
+
+
+def _examples(keys: Iterable[str], limit: int = 3) -> str:
+    keys = [repr(key) for key in keys]
+    return ", ".join(keys[:limit]) + (", …" if len(keys) > limit else "")
+
+
+def _grouped(keys: Iterable[str], limit: int = 6) -> str:
+    """Names as few groups with counts: ``decode_head.conv_seg (2), backbone.layer4 (30)``."""
+    keys = list(keys)
+    paths = [key.split(".") for key in keys]
+    deepest = max(len(path) for path in paths)
+    groups: Counter[str] = Counter(path[0] for path in paths)
+    for depth in range(2, deepest + 1):
+        finer = Counter(".".join(path[:depth]) for path in paths)
+        if len(finer) > limit:
+            break
+        groups = finer
+    shown = [
+        name if count == 1 and name in set(keys) else f"{name}.* ({count})"
+        for name, count in groups.most_common(limit)
+    ]
+    return ", ".join(shown) + (", …" if len(groups) > limit else "")
