@@ -1,0 +1,205 @@
+"""Deformable convolution, versions 1 (without) and 2 (with modulation), by torchvision's kernels.
+
+Offsets come as (y, x) per kernel position and group of channels, in mmcv as in torchvision.
+``columns``, ``ones`` and ``im2col_step`` are scratch space and a launch size of mmcv's kernels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torchvision  # noqa: F401  (registers torch.ops.torchvision)
+from torch import Tensor
+
+from mmattn.ops.deform_conv import deform_im2col
+
+from ._precision import working
+
+__all__ = [
+    "deform_conv_backward_input",
+    "deform_conv_backward_parameters",
+    "deform_conv_forward",
+    "modulated_deform_conv_backward",
+    "modulated_deform_conv_forward",
+]
+
+
+def deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    kW: int,
+    kH: int,
+    dW: int,
+    dH: int,
+    padW: int,
+    padH: int,
+    dilationW: int,
+    dilationH: int,
+    group: int,
+    deformable_group: int,
+    im2col_step: int,
+) -> None:
+    """Fill ``output`` (N, O, H', W'); shapes as in ``mmattn.ops.deform_conv``."""
+    geometry = (dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    _convolve(input, weight, offset, None, None, output, geometry)
+
+
+def deform_conv_backward_input(
+    input: Tensor,
+    offset: Tensor,
+    gradOutput: Tensor,
+    gradInput: Tensor,
+    gradOffset: Tensor,
+    weight: Tensor,
+    columns: Tensor,
+    kW: int,
+    kH: int,
+    dW: int,
+    dH: int,
+    padW: int,
+    padH: int,
+    dilationW: int,
+    dilationH: int,
+    group: int,
+    deformable_group: int,
+    im2col_step: int,
+) -> None:
+    """Add the gradients with respect to input and offset."""
+    geometry = (dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    grads = _gradients(input, weight, offset, None, None, gradOutput, geometry)
+    if grads is not None:
+        gradInput += grads[0]
+        gradOffset += grads[2]
+
+
+def deform_conv_backward_parameters(
+    input: Tensor,
+    offset: Tensor,
+    gradOutput: Tensor,
+    gradWeight: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    kW: int,
+    kH: int,
+    dW: int,
+    dH: int,
+    padW: int,
+    padH: int,
+    dilationW: int,
+    dilationH: int,
+    group: int,
+    deformable_group: int,
+    scale: float,
+    im2col_step: int,
+) -> None:
+    """Add ``scale`` times the gradient with respect to the weight."""
+    if gradOutput.numel() == 0:
+        return
+    read = deform_im2col(
+        working(input),
+        working(offset),
+        None,
+        (kH, kW),
+        (dH, dW),
+        (padH, padW),
+        (dilationH, dilationW),
+    )
+    read = read.view(len(input), group, -1, read.size(-1))
+    grad = working(gradOutput).reshape(len(input), group, -1, read.size(-1))
+    gradWeight += scale * torch.einsum("ngol,ngcl->goc", grad, read).reshape(gradWeight.shape)
+
+
+def modulated_deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    kernel_h: int,
+    kernel_w: int,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    dilation_h: int,
+    dilation_w: int,
+    group: int,
+    deformable_group: int,
+    with_bias: bool,
+) -> None:
+    """Fill ``output`` (N, O, H', W'); shapes as in ``mmattn.ops.deform_conv``."""
+    geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    _convolve(input, weight, offset, mask, bias if with_bias else None, output, geometry)
+
+
+def modulated_deform_conv_backward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    columns: Tensor,
+    grad_input: Tensor,
+    grad_weight: Tensor,
+    grad_bias: Tensor,
+    grad_offset: Tensor,
+    grad_mask: Tensor,
+    grad_output: Tensor,
+    kernel_h: int,
+    kernel_w: int,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    dilation_h: int,
+    dilation_w: int,
+    group: int,
+    deformable_group: int,
+    with_bias: bool,
+) -> None:
+    """Add all five gradients; ``grad_bias`` is left alone without bias."""
+    geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    grads = _gradients(
+        input, weight, offset, mask, bias if with_bias else None, grad_output, geometry
+    )
+    if grads is None:
+        return
+    targets = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias)
+    for target, grad in zip(targets[: 4 + with_bias], grads, strict=False):
+        target += grad
+
+
+def _arguments(
+    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
+) -> list[Tensor]:
+    input, weight, offset = working(input), working(weight), working(offset)
+    # torchvision wants tensors in the places of what is absent.
+    mask = input.new_zeros(len(input), 1) if mask is None else working(mask)
+    bias = input.new_zeros(len(weight)) if bias is None else working(bias)
+    return [tensor.contiguous() for tensor in (input, weight, offset, mask, bias)]
+
+
+def _convolve(input, weight, offset, mask, bias, output: Tensor, geometry: tuple) -> None:
+    if output.numel() == 0:
+        return
+    tensors = _arguments(input, weight, offset, mask, bias)
+    output.copy_(torch.ops.torchvision.deform_conv2d(*tensors, *geometry, mask is not None))
+
+
+def _gradients(
+    input, weight, offset, mask, bias, grad_output: Tensor, geometry: tuple
+) -> tuple[Tensor, ...] | None:
+    """Gradients of input, weight, offset, mask and bias; none for an empty batch."""
+    if grad_output.numel() == 0:
+        return None
+    tensors = _arguments(input, weight, offset, mask, bias)
+    return torch.ops.torchvision._deform_conv2d_backward(
+        working(grad_output).contiguous(), *tensors, *geometry, mask is not None
+    )

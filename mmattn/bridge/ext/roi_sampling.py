@@ -1,0 +1,119 @@
+"""The sampling points of RoI pooling and the reading of features at them.
+
+Rules of RoIAlign (He et al., Mask R-CNN, ICCV 2017) as mmcv and torchvision implement them: a RoI
+is cut into bins, a bin holds a grid of points, and features are read bilinearly. Points up to one
+pixel outside read the border, those further away read 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+# Numbers read per pass: bounds the memory of large RoIs (256 MiB in float32).
+_READS_PER_PASS = 2**26
+
+
+def roi_bins(
+    rois: Tensor,
+    output_size: tuple[int, int],
+    spatial_scale: float,
+    sampling_ratio: int,
+    *,
+    shift: float,
+    min_size: float | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Geometry of the bins.
+
+    Args:
+        rois: (K, 5) as image index, x1, y1, x2, y2.
+        output_size: bins per RoI, (rows, columns).
+        spatial_scale: feature pixels per unit of ``rois``.
+        sampling_ratio: points per bin and direction; 0 takes about one per feature pixel.
+        shift: what is subtracted from the scaled corners (0.5 puts pixel centres at integers).
+        min_size: smallest width and height of a RoI in feature pixels.
+
+    Returns:
+        start (K, 2), bin size (K, 2), points per bin (K, 2), each as (y, x).
+    """
+    corners = rois[:, 1:] * spatial_scale - shift
+    start = corners[:, [1, 0]]
+    size = corners[:, [3, 2]] - start
+    if min_size is not None:
+        size = size.clamp(min=min_size)
+    bin_size = size / size.new_tensor(output_size)
+    if sampling_ratio > 0:
+        count = torch.full_like(bin_size, sampling_ratio)
+    else:
+        count = bin_size.ceil().clamp(min=0)
+    return start, bin_size, count
+
+
+def bin_points(bin_size: Tensor, count: Tensor, bins: int, axis: int) -> tuple[Tensor, Tensor]:
+    """Points of all bins along one axis, relative to the RoI's start.
+
+    Returns:
+        position (K, bins, P) and whether the point exists (K, 1, P); P is the largest count.
+    """
+    largest = int(count[:, axis].max()) if len(count) else 0
+    point = torch.arange(largest, dtype=bin_size.dtype, device=bin_size.device)
+    bin_index = torch.arange(bins, dtype=bin_size.dtype, device=bin_size.device)
+    count = count[:, axis, None]
+    within = (point + 0.5) / count.clamp(min=1)  # (K, P), in bins
+    position = (bin_index[:, None] + within[:, None]) * bin_size[:, axis, None, None]
+    return position, (point < count)[:, None]
+
+
+def read_bilinear(features: Tensor, image: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Features at points, differentiable in all but ``image``.
+
+    Args:
+        features: (N, C, H, W).
+        image: (K,), whose features each RoI reads.
+        y: (K, ...), rows.
+        x: as ``y``, columns.
+
+    Returns:
+        (K, ..., C)
+    """
+    _, channels, height, width = features.shape
+    rows = features.permute(0, 2, 3, 1).reshape(-1, channels)
+    inside = (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
+    y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
+    top, left = y.detach().floor(), x.detach().floor()
+    down, right = y - top, x - left
+    top, left = top.long(), left.long()
+    bottom, after = (top + 1).clamp(max=height - 1), (left + 1).clamp(max=width - 1)
+    first = (image * height).view(-1, *[1] * (y.dim() - 1))
+
+    def corner(row: Tensor, column: Tensor, weight: Tensor) -> Tensor:
+        value = rows[(first + row) * width + column]
+        return value * (weight * inside).unsqueeze(-1)
+
+    return (
+        corner(top, left, (1 - down) * (1 - right))
+        + corner(top, after, (1 - down) * right)
+        + corner(bottom, left, down * (1 - right))
+        + corner(bottom, after, down * right)
+    )
+
+
+def passes(count: Tensor, reads: Tensor) -> Iterator[slice]:
+    """Slices of consecutive RoIs that together read a bounded amount.
+
+    Args:
+        count: (K, 2), points per bin; a slice is padded to its largest.
+        reads: numbers read per point of a bin and RoI (channels times bins).
+    """
+    begin, largest = 0, [0, 0]
+    for index, (rows, columns) in enumerate(count.tolist()):
+        larger = [max(largest[0], rows), max(largest[1], columns)]
+        cost = (index + 1 - begin) * larger[0] * larger[1] * reads
+        if cost > _READS_PER_PASS and index > begin:
+            yield slice(begin, index)
+            begin, larger = index, [rows, columns]
+        largest = larger
+    if begin < len(count):
+        yield slice(begin, len(count))
