@@ -23,6 +23,8 @@ def install() -> None:
     provide_mmcv_ext()
     when_imported("mmengine.config.utils", _teach_package_names)
     when_imported("mmengine.runner.checkpoint", _refuse_pickles)
+    when_imported("mmengine.runner.runner", _teach_runner)
+    when_imported("mmengine.model.weight_init", _teach_pretrained_init)
 
 
 _installed = False
@@ -38,3 +40,15 @@ def _refuse_pickles(module) -> None:
     from .checkpoints import refuse_pickles
 
     refuse_pickles(module)
+
+
+def _teach_runner(module) -> None:
+    from .checkpoints import teach_runner
+
+    teach_runner(module)
+
+
+def _teach_pretrained_init(module) -> None:
+    from .checkpoints import teach_pretrained_init
+
+    teach_pretrained_init(module)

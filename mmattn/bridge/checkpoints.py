@@ -1,10 +1,234 @@
-"""Replaces mmengine's checkpoint loading, which falls back to unpickling, by ``mmattn.io``."""
+"""Replaces mmengine's reading and writing of checkpoints by ``mmattn.io``.
+
+mmengine reads with ``weights_only=True`` plus an allow list that contains ``getattr``, and where
+that fails it unpickles. Every way in which mmengine, mmdet and mmseg read weights (``load_from``,
+``resume``, ``init_cfg=dict(type='Pretrained')``, ``load_checkpoint``, any URL scheme) passes the
+few functions replaced here, so none of them unpickles any more, and all read safetensors too.
+Writing is replaced as well: plain data, and a file that appears only when complete.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
+from urllib.parse import urlparse
+
+from mmattn.errors import CheckpointError
 
 
 def refuse_pickles(checkpoint_module: ModuleType) -> None:
-    """Make every loader of ``mmengine.runner.checkpoint`` read weights as data only."""
-    raise NotImplementedError
+    """Make everything in ``mmengine.runner.checkpoint`` read weights as data only."""
+    loader = checkpoint_module.CheckpointLoader
+    loader.register_scheme("", load_from_local, force=True)
+    for name, function in {
+        "_safe_torch_load": read_for_mmengine,
+        "get_torch_safe_globals": no_safe_globals,
+        "load_url": load_url,
+        "load_from_local": load_from_local,
+        "load_state_dict": load_state_dict,
+        "load_checkpoint": _naming_source(
+            checkpoint_module.load_checkpoint, lambda arguments: arguments["filename"]
+        ),
+        "_load_checkpoint_with_prefix": load_with_prefix,
+        "save_checkpoint": _saving(checkpoint_module.save_checkpoint),
+        "find_latest_checkpoint": find_latest_checkpoint,
+    }.items():
+        _replace(checkpoint_module, name, function)
+
+
+def teach_runner(runner_module: ModuleType) -> None:
+    """Make the Runner take files that hold weights alone, and its errors name the file."""
+    runner = runner_module.Runner
+    runner_module._load_checkpoint = _under_state_dict(runner_module._load_checkpoint)
+    runner.load_checkpoint = _naming_source(
+        runner.load_checkpoint, lambda arguments: arguments["filename"]
+    )
+    runner.resume = _refusing_bare_weights(runner.resume)
+
+
+def teach_pretrained_init(weight_init_module: ModuleType) -> None:
+    """Make the errors of ``init_cfg=dict(type='Pretrained')`` name the file."""
+    init = weight_init_module.PretrainedInit
+    init.__call__ = _naming_source(init.__call__, lambda arguments: arguments["self"].checkpoint)
+
+
+def read_for_mmengine(file, map_location=None, weights_only=None) -> Any:
+    """``torch.load`` for mmengine, from a path or an open file; ``weights_only`` is ever true."""
+    from mmattn.io.weights import read_weights_file, read_weights_stream
+
+    from .checkpoint_content import revive
+
+    if isinstance(file, (str, os.PathLike)):
+        return revive(read_weights_file(file, map_location))
+    return revive(read_weights_stream(file, map_location))
+
+
+def no_safe_globals() -> list:
+    """The names allowed beside torch's own: none."""
+    return []
+
+
+def load_from_local(filename, map_location=None) -> Any:
+    """Read a local file; a missing one is an error that knows its neighbours."""
+    return read_for_mmengine(filename, map_location=map_location)
+
+
+def load_url(
+    url, model_dir=None, map_location=None, progress=True, check_hash=False, file_name=None
+) -> Any:
+    """Download a file once and read it as data; torch's function of this name unpickles."""
+    from torch import hub
+
+    folder = model_dir or os.path.join(hub.get_dir(), "checkpoints")
+    name = file_name or os.path.basename(urlparse(url).path)
+    target = os.path.join(folder, name)
+    if not os.path.exists(target):
+        os.makedirs(folder, exist_ok=True)
+        found = hub.HASH_REGEX.search(name) if check_hash else None
+        hub.download_url_to_file(url, target, found and found.group(1), progress=progress)
+    return read_for_mmengine(target, map_location=map_location)
+
+
+def load_state_dict(module, state_dict, strict=False, logger=None) -> None:
+    """Load weights and log matched/total in one line; nothing matching is an error."""
+    from mmengine.dist import get_rank
+    from mmengine.logging import print_log
+    from mmengine.model import BaseTTAModel, is_model_wrapper
+
+    from mmattn.io.load import fill
+
+    def unwrapped(part):
+        wrapped = is_model_wrapper(part) or isinstance(part, BaseTTAModel)
+        return part.module if wrapped else part
+
+    report = fill(module, state_dict, strict=strict, unwrap=unwrapped)
+    if get_rank() == 0:
+        # A backbone that finds more than it needs (a classifier's last layer) is no cause to warn.
+        partial = report.missing or report.mismatched
+        level = logging.WARNING if partial else logging.INFO
+        print_log(f"Weights: {report}", logger=logger or "current", level=level)
+
+
+def load_with_prefix(prefix, filename, map_location=None) -> dict:
+    """The part of a checkpoint under ``prefix``, without the prefix."""
+    from mmengine.runner.checkpoint import _load_checkpoint
+
+    checkpoint = _load_checkpoint(filename, map_location=map_location)
+    weights = checkpoint.get("state_dict", checkpoint)
+    prefix = prefix.rstrip(".") + "."
+    part = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
+    if not part:
+        heads = sorted({str(key).split(".", 1)[0] for key in weights})
+        raise CheckpointError(
+            f"{filename}: has nothing under the prefix {prefix!r}; it has {', '.join(heads[:8])}."
+        )
+    return part
+
+
+def find_latest_checkpoint(path: str) -> str | None:
+    """The file that ``last_checkpoint`` in ``path`` names, also after the directory was moved.
+
+    Raises:
+        CheckpointError: If ``last_checkpoint`` is empty: starting anew would be a silent loss.
+    """
+    from mmengine.logging import print_log
+
+    pointer = os.path.join(path, "last_checkpoint")
+    if not os.path.exists(pointer):
+        print_log("Did not find last_checkpoint to be resumed.", logger="current")
+        return None
+    with open(pointer, encoding="utf-8") as file:
+        name = file.read().strip()
+    if not name:
+        raise CheckpointError(
+            f"{pointer}: is empty, so the run that wrote it was cut off. Name the checkpoint to "
+            "resume from, or delete this file to start anew."
+        )
+    if "://" in name:
+        return name
+    # A relative name is relative to the directory; an absolute one may date from before a move.
+    direct = os.path.join(path, name)
+    moved = os.path.join(path, os.path.basename(name))
+    return moved if not os.path.exists(direct) and os.path.exists(moved) else direct
+
+
+def _saving(original: Callable) -> Callable:
+    @functools.wraps(original)
+    def save_checkpoint(checkpoint, filename, file_client_args=None, backend_args=None) -> None:
+        import torch
+
+        from mmattn.io import atomic_write
+
+        from .checkpoint_content import plain_checkpoint
+
+        content = plain_checkpoint(checkpoint)
+        backend = (file_client_args or backend_args or {}).get("backend", "local")
+        if "://" in str(filename) or backend not in ("local", "disk"):
+            original(content, filename, file_client_args, backend_args)
+            return
+        # Into memory first: torch's writer dies ungracefully when the disk is full.
+        with io.BytesIO() as buffer:
+            torch.save(content, buffer)
+            with atomic_write(filename) as file:
+                file.write(buffer.getbuffer())
+
+    return save_checkpoint
+
+
+def _under_state_dict(read: Callable) -> Callable:
+    @functools.wraps(read)
+    def load_checkpoint(*args, **kwargs):
+        checkpoint = read(*args, **kwargs)
+        # Hooks look for "state_dict", which a file of bare weights does not have.
+        bare = isinstance(checkpoint, dict) and "state_dict" not in checkpoint
+        return {"state_dict": checkpoint} if bare else checkpoint
+
+    return load_checkpoint
+
+
+def _refusing_bare_weights(resume: Callable) -> Callable:
+    @functools.wraps(resume)
+    def wrapper(self, filename, *args, **kwargs):
+        try:
+            return resume(self, filename, *args, **kwargs)
+        except KeyError as error:
+            if error.args[0] not in ("meta", "epoch", "iter", "message_hub"):
+                raise
+            raise CheckpointError(
+                f"{filename}: cannot be resumed from: it has no {error.args[0]!r}, that is, it holds "
+                "weights but not the state of a training. Give it as `load_from` without `resume`."
+            ) from error
+
+    return wrapper
+
+
+def _naming_source(function: Callable, source_of: Callable[[dict], Any]) -> Callable:
+    """``function``, whose CheckpointErrors say which file they are about."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except CheckpointError as error:
+            source = str(source_of(signature.bind(*args, **kwargs).arguments))
+            if source in str(error):
+                raise
+            raise CheckpointError(f"{source}: {error}") from error
+
+    return wrapper
+
+
+def _replace(module: ModuleType, name: str, function: Callable) -> None:
+    """Replace a function in its module and wherever it was imported from there already."""
+    original = getattr(module, name)
+    for other in list(sys.modules.values()):
+        if getattr(other, "__dict__", {}).get(name) is original:
+            setattr(other, name, function)
