@@ -25,6 +25,7 @@ def install() -> None:
     when_imported("mmengine.runner.checkpoint", _refuse_pickles)
     when_imported("mmengine.runner.runner", _teach_runner)
     when_imported("mmengine.model.weight_init", _teach_pretrained_init)
+    when_imported("mmcv.ops.carafe", _allow_carafe_naive)
 
 
 _installed = False
@@ -52,3 +53,9 @@ def _teach_pretrained_init(module) -> None:
     from .checkpoints import teach_pretrained_init
 
     teach_pretrained_init(module)
+
+
+def _allow_carafe_naive(module) -> None:
+    from .carafe_naive import allow_any_device
+
+    allow_any_device(module)

@@ -11,12 +11,16 @@ from types import ModuleType
 
 from . import (
     boxes,
+    carafe,
     deform_conv,
+    deform_roi_pool,
     focal_loss,
     info,
+    masked_conv,
     missing,
     ms_deform_attn,
     nms,
+    psa_mask,
     roi_align,
     roi_pool,
 )
@@ -24,11 +28,15 @@ from ._precision import without_autocast
 
 _FAMILIES = (
     boxes,
+    carafe,
     deform_conv,
+    deform_roi_pool,
     focal_loss,
     info,
+    masked_conv,
     ms_deform_attn,
     nms,
+    psa_mask,
     roi_align,
     roi_pool,
 )

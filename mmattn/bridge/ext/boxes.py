@@ -30,4 +30,4 @@ def bbox_overlaps(
     area = (first[..., 2:] - first[..., :2] + offset).prod(dim=-1)
     if mode == 0:
         area = area + (second[..., 2:] - second[..., :2] + offset).prod(dim=-1) - overlap
-    ious.copy_(overlap / area.clamp(min=offset))
+    ious.copy_(overlap / area)
