@@ -24,4 +24,10 @@ TRANSFORMS = Registry(
 METRICS = Registry(
     "metric", parent=_mmengine.METRICS, scope=_SCOPE, locations=["mmattn.evaluation"]
 )
-HOOKS = Registry("hook", parent=_mmengine.HOOKS, scope=_SCOPE, locations=["mmattn.engine"])
+HOOKS = Registry("hook", parent=_mmengine.HOOKS, scope=_SCOPE, locations=["mmattn.engine.hooks"])
+OPTIM_WRAPPERS = Registry(
+    "optim_wrapper",
+    parent=_mmengine.OPTIM_WRAPPERS,
+    scope=_SCOPE,
+    locations=["mmattn.engine.amp"],
+)

@@ -9,14 +9,27 @@ _HOME = {
     "load_config": "config",
     "find_config": "config",
     "build_model": "model",
+    "parse_cfg_options": "config",
     "preflight": "preflight",
+    "test": "testing",
+    "train": "training",
 }
-__all__ = ["build_model", "find_config", "load_config", "preflight"]
+__all__ = [
+    "build_model",
+    "find_config",
+    "load_config",
+    "parse_cfg_options",
+    "preflight",
+    "test",
+    "train",
+]
 
 if TYPE_CHECKING:
-    from .config import find_config, load_config
+    from .config import find_config, load_config, parse_cfg_options
     from .model import build_model
     from .preflight import preflight
+    from .testing import test
+    from .training import train
 
 
 def __getattr__(name: str):

@@ -6,6 +6,7 @@ mmengine resolves such names inside ``_base_`` only; here they work wherever a c
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,38 @@ def find_config(name: str | Path) -> Path:
         return _existing(Path(text).expanduser(), shown=text)
     root = _config_root(package)
     return _existing(root / inside, shown=text, root=root, prefix=f"{package}::")
+
+
+def parse_cfg_options(pairs: list[str] | None) -> dict | None:
+    """Read the ``key=value`` words of ``--cfg-options`` as mmengine does, but without its import.
+
+    Values become numbers, booleans, None, lists and tuples where they look like it.
+
+    Raises:
+        ConfigError: A word has no ``=``.
+    """
+    if not pairs:
+        return None
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(f"--cfg-options {pair}: expected key=value, without spaces.")
+    import argparse
+
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(prog="--cfg-options")
+    parser.add_argument("pairs", nargs="+", action=DictAction)
+    try:
+        return parser.parse_args(["--", *pairs]).pairs
+    except (AssertionError, ValueError) as error:
+        raise ConfigError(f"--cfg-options {' '.join(pairs)}: {_one_line(error)}") from error
+
+
+def innermost_dataset(dataset: Mapping) -> Mapping:
+    """The data set inside wrappers such as RepeatDataset, ConcatDataset or MultiImageMixDataset."""
+    while "dataset" in dataset or dataset.get("datasets"):
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    return dataset
 
 
 def _config_root(package: str) -> Path:

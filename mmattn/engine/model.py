@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import ConfigError
 
+from .config import innermost_dataset
 from .scope import enter_scope, typed_lookup
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def dataset_meta(cfg: Config) -> dict[str, Any]:
         loader = cfg.get(split)
         if not loader or "dataset" not in loader:
             continue
-        dataset = _innermost(loader["dataset"])
+        dataset = innermost_dataset(loader["dataset"])
         if "type" not in dataset:
             continue
         cls = dataset["type"]
@@ -118,13 +119,6 @@ def dataset_meta(cfg: Config) -> dict[str, Any]:
             return dict(cls._load_metainfo(deepcopy(given)))
         return dict(getattr(cls, "METAINFO", {}), **(given or {}))
     return {}
-
-
-def _innermost(dataset: Mapping) -> Mapping:
-    """The data set inside wrappers such as RepeatDataset, ConcatDataset or MultiImageMixDataset."""
-    while "dataset" in dataset or dataset.get("datasets"):
-        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
-    return dataset
 
 
 def _checkpoint_meta(data: Mapping) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""Process groups on machines without an accelerator, where mmengine insists on one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mmattn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+# Launcher -> the variables that hold rank, world size and local rank.
+_VARIABLES = {
+    "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+    "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+}
+
+
+def launched_rank(launcher: str) -> int:
+    """The rank of this process, before any process group exists.
+
+    Raises:
+        ConfigError: The launcher did not start this process.
+    """
+    if launcher == "none":
+        return 0
+    variable = _VARIABLES[launcher][0]
+    if variable not in os.environ:
+        starter = {"pytorch": "torchrun", "slurm": "srun", "mpi": "mpirun"}[launcher]
+        raise ConfigError(
+            f"--launcher {launcher}: {variable} is not set. Start this command by {starter} "
+            "(see tools/dist_train.sh and tools/slurm_train.sh), or leave --launcher out."
+        )
+    return int(os.environ[variable])
+
+
+def use_cpu_processes(cfg: Config) -> None:
+    """Join the process group over gloo and make ``cfg`` fit for training on CPUs.
+
+    mmengine always selects a CUDA device when it starts a group, and passes it to the wrapper of
+    the model; a group that exists already is used as it is.
+    """
+    import torch.distributed as dist
+
+    variables = _VARIABLES[cfg.launcher]
+    for standard, variable in zip(_VARIABLES["pytorch"], variables, strict=True):
+        os.environ[standard] = os.environ.get(variable, "0")
+    os.environ.setdefault("MASTER_PORT", "29500")
+    os.environ.setdefault("MASTER_ADDR", _first_node())
+    timeout = (cfg.get("env_cfg") or {}).get("dist_cfg", {}).get("timeout", 1800)
+    if not dist.is_initialized():
+        dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+    wrapper = cfg.get("model_wrapper_cfg") or {
+        "type": "MMDistributedDataParallel",
+        "broadcast_buffers": False,
+        "find_unused_parameters": cfg.get("find_unused_parameters", False),
+    }
+    cfg.model_wrapper_cfg = {**wrapper, "device_ids": None}
+    replace_sync_bn(cfg.model)
+
+
+def replace_sync_bn(cfg: object) -> None:
+    """Write BN for every SyncBN in a model's config, in place: there is no SyncBN on CPUs."""
+    if isinstance(cfg, dict):
+        if cfg.get("type") in ("SyncBN", "MMSyncBN"):
+            cfg["type"] = "BN"
+        for value in cfg.values():
+            replace_sync_bn(value)
+    elif isinstance(cfg, (list, tuple)):
+        for value in cfg:
+            replace_sync_bn(value)
+
+
+def _first_node() -> str:
+    nodes = os.environ.get("SLURM_NODELIST")
+    if not nodes:
+        return "127.0.0.1"
+    names = subprocess.run(
+        ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
+    )
+    return names.stdout.split()[0]

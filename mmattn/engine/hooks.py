@@ -1,0 +1,10 @@
+"""Registers the hooks of scope ``mmattn``; the registry imports this at its first look-up."""
+
+from __future__ import annotations
+
+from .checkpoint_hook import CheckpointHook
+from .curves_hook import CurvesHook
+from .progress_hook import ProgressHook
+from .result_table_hook import ResultTableHook
+
+__all__ = ["CheckpointHook", "CurvesHook", "ProgressHook", "ResultTableHook"]

@@ -1,0 +1,56 @@
+"""Where the predictions of a test go: windows, pictures, label maps or one file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmattn.errors import ConfigError
+
+from .options import is_segmentation, scope_and_name
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+def show_predictions(
+    cfg: Config, *, show: bool, show_dir: str | None, wait_time: float | None
+) -> None:
+    """Draw the predictions, in windows or into a folder, each as upstream's own tool does."""
+    segments = is_segmentation(cfg)
+    name = "SegVisualizationHook" if segments else "DetVisualizationHook"
+    hook = cfg.default_hooks.setdefault("visualization", {"type": name})
+    hook["draw"] = True
+    if show:
+        hook["show"] = True
+        hook["wait_time"] = 2.0 if wait_time is None else wait_time
+    if show_dir and segments:
+        cfg.visualizer["save_dir"] = show_dir
+    elif show_dir:
+        hook["test_out_dir"] = show_dir
+
+
+def set_output(cfg: Config, out: str) -> dict | None:
+    """Write predictions: a folder of label maps, or one ``.pkl`` file of everything.
+
+    Returns:
+        A further metric for the file, None for a folder.
+
+    Raises:
+        ConfigError: A folder is asked for, but no metric of the config writes one.
+    """
+    if out.endswith((".pkl", ".pickle")):
+        dump = "mmengine.DumpResults" if is_segmentation(cfg) else "mmdet.DumpDetResults"
+        return {"type": dump, "out_file_path": out}
+    evaluators = cfg.get("test_evaluator") or []
+    evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
+    for evaluator in evaluators:
+        name = scope_and_name(evaluator.get("type"), None)[1]
+        if name in ("IoUMetric", "ClasswiseIoUMetric", "CityscapesMetric"):
+            evaluator["output_dir"] = out
+            if name == "CityscapesMetric":
+                evaluator["keep_results"] = True
+            return None
+    raise ConfigError(
+        f"--out {out}: only semantic segmentation writes a folder of label maps; for detection "
+        "give a file that ends in .pkl."
+    )

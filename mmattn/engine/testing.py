@@ -1,0 +1,65 @@
+"""One test of a checkpoint, as ``tools/test.py`` runs it, for any config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .config import load_config
+from .launch import build_runner
+from .options import existing_checkpoint, set_work_dir
+from .predictions import set_output, show_predictions
+from .scope import typed_lookup
+from .tta import use_tta
+
+
+def test(
+    config: str | Path,
+    checkpoint: str,
+    *,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    wait_time: float | None = None,
+    tta: bool = False,
+    cfg_options: dict | None = None,
+    launcher: str = "none",
+) -> dict[str, float]:
+    """Evaluate ``checkpoint`` on the test split of ``config``.
+
+    Args:
+        config: A path or a name such as ``mmdet::yolox/…``.
+        checkpoint: Weights of the config's model.
+        work_dir: Where the metrics go; the config's ``work_dir``, else ``work_dirs/<name>``.
+        out: A ``.pkl`` file for all predictions or, for segmentation, a folder of label maps.
+        show: Show each prediction in a window.
+        show_dir: Where pictures of the predictions go.
+        wait_time: Seconds per window.
+        tta: Average over augmented copies of each picture.
+        cfg_options: Dotted keys and values that override the config.
+        launcher: What started the processes: none, pytorch, slurm or mpi.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        MMAttnError: What is wrong with config, data or checkpoint.
+    """
+    cfg = load_config(config, cfg_options)
+    cfg.launcher = launcher
+    set_work_dir(cfg, work_dir)
+    cfg.load_from = existing_checkpoint(checkpoint)
+    # mmengine would otherwise look for a newer checkpoint in the folder of the run.
+    cfg.resume = False
+    if show or show_dir:
+        show_predictions(cfg, show=show, show_dir=show_dir, wait_time=wait_time)
+    if tta:
+        use_tta(cfg)
+    dump = set_output(cfg, out) if out else None
+    runner = build_runner(cfg, splits=("test",))
+    with typed_lookup(cfg.filename):
+        if dump is not None:
+            from mmengine.registry import METRICS
+
+            runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
+        return runner.test()

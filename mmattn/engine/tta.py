@@ -1,0 +1,64 @@
+"""Test-time augmentation for any config: its own recipe, else each picture and its mirror image."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from mmattn.errors import ConfigError
+
+from .config import innermost_dataset
+from .options import is_segmentation
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+# mmdet's own defaults for a config without tta_model.
+_DETECTION_TTA = {
+    "type": "DetTTAModel",
+    "tta_cfg": {"nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 100},
+}
+_META = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
+_FLIPS = [{"type": "RandomFlip", "prob": 0.0}, {"type": "RandomFlip", "prob": 1.0}]
+
+
+def use_tta(cfg: Config) -> None:
+    """Test with augmentation as ``tta_model`` and ``tta_pipeline`` say, else with a flip.
+
+    Raises:
+        ConfigError: The test pipeline has no loading and packing step to put a flip between.
+    """
+    dataset = innermost_dataset(cfg.test_dataloader["dataset"])
+    default_model, default_pipeline = (
+        ({"type": "SegTTAModel"}, _flipped_segmentation)
+        if is_segmentation(cfg)
+        else (_DETECTION_TTA, _flipped_detection)
+    )
+    model = cfg.get("tta_model") or deepcopy(default_model)
+    dataset["pipeline"] = cfg.get("tta_pipeline") or default_pipeline(dataset["pipeline"])
+    cfg.model = {**model, "module": cfg.model}
+
+
+def _flipped_detection(pipeline: list) -> list:
+    *steps, pack = _packed(pipeline, "PackDetInputs")
+    # Every augmentation has to tell how to undo it.
+    pack = {**pack, "meta_keys": _META}
+    return [*steps, {"type": "TestTimeAug", "transforms": [_FLIPS, [pack]]}]
+
+
+def _flipped_segmentation(pipeline: list) -> list:
+    *steps, pack = _packed(pipeline, "PackSegInputs")
+    # The ground truth is loaded after the flip: it is compared in the picture's own orientation.
+    loads = [step for step in steps if step["type"] == "LoadAnnotations"]
+    steps = [step for step in steps if step["type"] != "LoadAnnotations"]
+    branches = [_FLIPS, *([step] for step in loads), [pack]]
+    return [*steps, {"type": "TestTimeAug", "transforms": branches}]
+
+
+def _packed(pipeline: list, pack: str) -> list:
+    if not pipeline or str(pipeline[-1].get("type")).rpartition(".")[2] != pack:
+        raise ConfigError(
+            f"--tta: the config has no tta_pipeline, and its test pipeline does not end in {pack}, "
+            "so none can be made from it. Write tta_pipeline and tta_model."
+        )
+    return deepcopy(list(pipeline))

@@ -1,0 +1,62 @@
+"""One metric's results per class, as a table for people and as rows for files."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+ABSENT = "absent in ground truth"
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Values per class; a metric offers its own in an attribute ``class_tables``.
+
+    Attributes:
+        title: What was measured, e.g. ``"segmentation"`` or ``"bbox"``.
+        columns: Names of the values, e.g. ``("IoU", "Acc")``.
+        rows: Class name -> its values, in the order of ``columns``; nan where one is undefined.
+        mean: The values over all classes, as the metric itself reports them.
+        absent: Names of the classes that no ground truth contains.
+        digits: Decimals to show.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Mapping[str, Sequence[float]]
+    mean: Sequence[float]
+    absent: frozenset[str] = frozenset()
+    digits: int = 2
+
+    def to_text(self) -> str:
+        """The table in plain characters, fit for a log file and for a terminal."""
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=box.MARKDOWN)
+        table.add_column("class", no_wrap=True)
+        for column in self.columns:
+            table.add_column(column, justify="right", no_wrap=True)
+        if self.absent:
+            table.add_column("note", no_wrap=True)
+        for name, values in self.rows.items():
+            note = [ABSENT] if name in self.absent else []
+            table.add_row(name, *map(self._shown, values), *note)
+        table.add_row("mean", *map(self._shown, self.mean))
+        text = io.StringIO()
+        # Never wrapped: a log is read with a pager, and copied into documents.
+        Console(file=text, width=10_000, color_system=None, force_terminal=False).print(table)
+        lines = (line.rstrip() for line in text.getvalue().splitlines())
+        return f"{self.title}, per class\n" + "\n".join(line for line in lines if line)
+
+    def records(self) -> Iterator[tuple[str, str, float]]:
+        """``(class, column, value)`` of every cell, the mean last under the name ``mean``."""
+        for name, values in (*self.rows.items(), ("mean", self.mean)):
+            for column, value in zip(self.columns, values, strict=True):
+                yield name, column, float(value)
+
+    def _shown(self, value: float) -> str:
+        return "-" if math.isnan(value) else f"{value:.{self.digits}f}"
