@@ -2,6 +2,7 @@
 
 from .attention import CrissCrossAttention as CrissCrossAttention
 from .backbone import CeilPoolResNetV1c as CeilPoolResNetV1c
+from .backbone import DilatedMobileNetV2 as DilatedMobileNetV2
 from .head import CCHead as CCHead
 from .head import DeepSupervisionHead as DeepSupervisionHead
 from .loss import CategoryConsistentLoss as CategoryConsistentLoss

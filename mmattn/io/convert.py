@@ -1,0 +1,199 @@
+"""Converters from other projects' checkpoint layouts, found by name or by looking at the keys.
+
+A converter knows one source layout and one target layout. Whoever owns the target registers it:
+systems do when ``mmattn.projects`` is imported, ``mmattn.io`` brings those for whole backbones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import import_module
+from pathlib import Path
+
+from torch import Tensor
+
+from mmattn.errors import CheckpointError, did_you_mean
+
+from .atomic import atomic_write
+from .weights import save_safetensors
+
+StateDict = dict[str, Tensor]
+
+_BUILT_IN = ("mmattn.io.torchvision_mobilenetv2",)
+
+
+@dataclass(frozen=True)
+class Converter:
+    """How one checkpoint layout becomes another.
+
+    Attributes:
+        name: What the command line calls it, ``source-target``.
+        description: One line for the list.
+        recognises: Whether a state dict is of the source layout.
+        convert: The target's state dict. It raises ``CheckpointError`` on a key it does not know,
+            so that nothing is lost silently.
+        ignores: Prefixes of source keys that have no place in the target.
+    """
+
+    name: str
+    description: str
+    recognises: Callable[[Mapping[str, Tensor]], bool]
+    convert: Callable[[StateDict], StateDict]
+    ignores: tuple[str, ...] = ()
+
+
+_converters: dict[str, Converter] = {}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted state dict, and which source keys were left out on purpose."""
+
+    converter: str
+    state_dict: StateDict
+    left_out: tuple[str, ...]
+
+
+def register_converter(converter: Converter) -> Converter:
+    """Add ``converter`` to those that ``converters`` lists.
+
+    Raises:
+        ValueError: The name is taken by another converter.
+    """
+    if _converters.setdefault(converter.name, converter) is not converter:
+        raise ValueError(f"there is a converter called {converter.name!r} already")
+    return converter
+
+
+def converters() -> tuple[Converter, ...]:
+    """Every converter registered so far, by name."""
+    for module in _BUILT_IN:
+        import_module(module)
+    return tuple(_converters[name] for name in sorted(_converters))
+
+
+def find_converter(state_dict: Mapping[str, Tensor], name: str | None = None) -> Converter | None:
+    """The converter called ``name``, or the only one that recognises ``state_dict``, or None.
+
+    Raises:
+        CheckpointError: There is no converter of that name, it does not recognise the layout, or
+            no name was given and several recognise it.
+    """
+    known = converters()
+    fitting = [converter for converter in known if converter.recognises(state_dict)]
+    names = [converter.name for converter in fitting]
+    if name is None:
+        if len(fitting) > 1:
+            raise CheckpointError(
+                f"several converters recognise this layout: {', '.join(names)}; "
+                "say which one with --converter"
+            )
+        return fitting[0] if fitting else None
+    found = next((converter for converter in known if converter.name == name), None)
+    if found is None:
+        hint = did_you_mean(name, [converter.name for converter in known])
+        raise CheckpointError(f"there is no converter {name!r}.{hint}")
+    if found not in fitting:
+        instead = f"; {' or '.join(names)} would" if names else ""
+        raise CheckpointError(
+            f"converter {name!r} does not recognise this layout, whose keys begin with "
+            f"{', '.join(list(state_dict)[:3])}{instead}"
+        )
+    return found
+
+
+def convert_checkpoint(checkpoint: Mapping, name: str | None = None) -> Conversion | None:
+    """Convert what ``read_checkpoint`` gave.
+
+    Args:
+        checkpoint: A state dict, or a dictionary that holds one as ``state_dict`` or ``model``.
+        name: The converter to use; without it the layout decides.
+
+    Returns:
+        The conversion, or None where no name is given and no converter recognises the layout.
+
+    Raises:
+        CheckpointError: As ``find_converter``, or the converter met a key it does not know.
+    """
+    state_dict = weights_of(checkpoint)
+    converter = find_converter(state_dict, name)
+    if converter is None:
+        return None
+    left_out = tuple(key for key in state_dict if key.startswith(converter.ignores))
+    kept = {key: value for key, value in state_dict.items() if key not in left_out}
+    return Conversion(converter.name, converter.convert(kept), left_out)
+
+
+def weights_of(checkpoint: Mapping) -> StateDict:
+    """The weights inside a checkpoint, without the ``module.`` that data-parallel wrappers add.
+
+    Raises:
+        CheckpointError: There are no tensors.
+    """
+    for key in ("state_dict", "model"):
+        if isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
+    weights = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
+    if not weights:
+        raise CheckpointError(
+            f"no weights found; the keys are {', '.join(map(str, list(checkpoint)[:5])) or 'none'}"
+        )
+    if all(key.startswith("module.") for key in weights):
+        weights = {key.removeprefix("module."): value for key, value in weights.items()}
+    return weights
+
+
+def rename_keys(state_dict: StateDict, rename: Callable[[str], str | None]) -> StateDict:
+    """Give every key its new name.
+
+    Raises:
+        CheckpointError: ``rename`` answers None for a key, or one name for two keys.
+    """
+    renamed = {key: rename(key) for key in state_dict}
+    unknown = [key for key, new in renamed.items() if new is None]
+    if unknown:
+        raise CheckpointError(
+            f"{len(unknown)} keys are not of this layout: {', '.join(unknown[:5])}"
+        )
+    if len(set(renamed.values())) < len(renamed):
+        raise CheckpointError("two keys of this layout would get one name")
+    return {renamed[key]: value for key, value in state_dict.items()}
+
+
+def write_converted(
+    out: str | os.PathLike[str],
+    state_dict: StateDict,
+    *,
+    source: str | os.PathLike[str],
+    converter: str | None,
+) -> Path:
+    """Write weights as safetensors and, beside them, a JSON record of where they come from.
+
+    Args:
+        out: The safetensors file; the record has its name with the ending ``.json``.
+        state_dict: The weights.
+        source: The file they were read from; its size and SHA-256 are recorded.
+        converter: What converted them, None where the names were kept.
+
+    Returns:
+        The path of the record.
+    """
+    content = Path(source).read_bytes()
+    record = {
+        "source": Path(source).name,
+        "source_bytes": len(content),
+        "source_sha256": hashlib.sha256(content).hexdigest(),
+        "converter": converter,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "keys": len(state_dict),
+    }
+    save_safetensors(out, state_dict, {"provenance": json.dumps(record)})
+    record_path = Path(out).with_suffix(".json")
+    with atomic_write(record_path) as file:
+        file.write(json.dumps(record, indent=2).encode() + b"\n")
+    return record_path

@@ -1,0 +1,109 @@
+"""Convert a checkpoint of another project's layout to safetensors, with a record of its origin.
+
+The layout is recognised by its keys; weights of an unknown layout keep their names. Beside
+OUT.safetensors, OUT.json records the source's SHA-256, the converter and the date.
+
+Examples:
+    python tools/convert_checkpoint.py --list
+    python tools/convert_checkpoint.py official_ccnet.pth ccnet.safetensors \\
+        --config configs/ccnet/ccnet_r101-d8-authors_4xb2-60k_cityscapes-769x769.py
+    python tools/convert_checkpoint.py mobilenet_v2.pth backbone.safetensors \\
+        --converter torchvision-mobilenetv2-mmseg
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", nargs="?", help="the checkpoint to convert")
+    parser.add_argument("out", nargs="?", help="the .safetensors file to write")
+    parser.add_argument("--list", action="store_true", help="list the converters and stop")
+    parser.add_argument("--converter", help="the converter to use, where several fit")
+    parser.add_argument("--config", help="compare the result with the model of this config")
+    parser.add_argument(
+        "--part", default="", help="the part of that model the weights are for, such as backbone"
+    )
+    parser.add_argument(
+        "--i-trust-this-file",
+        action="store_true",
+        help="unpickle the source, which runs whatever code it contains",
+    )
+    args = parser.parse_args()
+    if not args.list and not args.out:
+        parser.error("SOURCE and OUT are needed (or --list)")
+    if args.out and not args.out.endswith(".safetensors"):
+        parser.error(f"OUT must end in .safetensors, got {args.out}")
+    return args
+
+
+def main() -> int:
+    """Convert, report, write."""
+    args = parse_args()
+    import mmattn.projects  # noqa: F401  the systems register their converters
+    from mmattn.errors import MMAttnError
+
+    try:
+        return list_converters() if args.list else convert(args)
+    except MMAttnError as error:
+        print(f"convert_checkpoint: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def list_converters() -> int:
+    """Print what is known."""
+    from mmattn.io.convert import converters
+
+    known = converters()
+    width = max(len(converter.name) for converter in known)
+    for converter in known:
+        print(f"{converter.name:<{width}}  {converter.description}")
+    return 0
+
+
+def convert(args: argparse.Namespace) -> int:
+    """Read, convert, compare with the model if there is one, write."""
+    from mmattn.io import read_checkpoint, read_trusted_pickle
+    from mmattn.io.convert import convert_checkpoint, weights_of, write_converted
+
+    if args.i_trust_this_file:
+        checkpoint, _ = read_trusted_pickle(args.source)
+    else:
+        checkpoint = read_checkpoint(args.source)
+    conversion = convert_checkpoint(checkpoint, args.converter)
+    if conversion is None:
+        print("No converter recognises the layout: the names are kept.")
+        name, weights = None, weights_of(checkpoint)
+    else:
+        name, weights = conversion.converter, conversion.state_dict
+        print(f"{name}: {len(weights)} keys converted, {len(conversion.left_out)} left out")
+        for key in conversion.left_out:
+            print(f"  left out: {key}")
+    fits = not args.config or report_fit(args.config, args.part, weights)
+    write_converted(args.out, weights, source=args.source, converter=name)
+    print(f"Wrote {args.out} and its record.")
+    return 0 if fits else 6
+
+
+def report_fit(config: str, part: str, weights: dict) -> bool:
+    """Load ``weights`` into the model of ``config`` and print how they match."""
+    from mmattn.engine import build_model, load_config
+    from mmattn.io import load_state_dict
+
+    model = build_model(load_config(config))
+    report = load_state_dict(model.get_submodule(part), weights)
+    print(f"{config}{f' ({part})' if part else ''}: {report}")
+    for title in ("missing", "unexpected", "mismatched"):
+        for key in getattr(report, title):
+            print(f"  {title}: {key}")
+    return report.complete
+
+
+if __name__ == "__main__":
+    sys.exit(main())
