@@ -22,6 +22,7 @@ def install() -> None:
 
     provide_mmcv_ext()
     when_imported("mmengine.config.utils", _teach_package_names)
+    when_imported("mmengine.config.config", _spare_our_bases)
     when_imported("mmengine.runner.checkpoint", _refuse_pickles)
     when_imported("mmengine.runner.runner", _teach_runner)
     when_imported("mmengine.model.weight_init", _teach_pretrained_init)
@@ -35,6 +36,12 @@ def _teach_package_names(module) -> None:
     from .packages import teach_package_names
 
     teach_package_names(module)
+
+
+def _spare_our_bases(module) -> None:
+    from .packages import spare_our_bases
+
+    spare_our_bases(module)
 
 
 def _refuse_pickles(module) -> None:
