@@ -19,7 +19,8 @@ max_iters = 700  # 15 epochs of 367 pictures
 norm_cfg = dict(type="BN", requires_grad=True)
 # 1 / ln(1.1 + share of the class among the labelled training pixels), mean 1 over the pixels.
 class_weight = [1.06, 0.88, 2.47, 0.72, 1.88, 1.41, 2.42, 2.43, 1.73, 2.55, 2.63]
-loss = dict(type="CrossEntropyLoss", class_weight=class_weight, avg_non_ignore=True)
+# With class weights mmseg averages over the labelled pixels by itself; avg_non_ignore would fail.
+loss = dict(type="CrossEntropyLoss", class_weight=class_weight)
 head = dict(num_classes=11, norm_cfg=norm_cfg, align_corners=False)
 
 model = dict(
