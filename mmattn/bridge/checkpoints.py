@@ -202,7 +202,7 @@ def _refusing_bare_weights(resume: Callable) -> Callable:
             if error.args[0] not in ("meta", "epoch", "iter", "message_hub"):
                 raise
             raise CheckpointError(
-                f"{filename}: cannot be resumed from: it has no {error.args[0]!r}, that is, it holds "
+                f"{filename}: cannot be resumed from: it has no {error.args[0]!r}; it holds "
                 "weights but not the state of a training. Give it as `load_from` without `resume`."
             ) from error
 

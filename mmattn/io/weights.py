@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -221,7 +222,8 @@ def _no_allowances() -> Iterator[None]:
 
 def _read_torch(file: BinaryIO, map_location: MapLocation, name: str) -> Any:
     try:
-        with _no_allowances():
+        with _no_allowances(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the result, or the error, says all there is to say
             return torch.load(file, map_location=map_location, weights_only=True)
     except Exception as error:  # a damaged file can raise nearly anything
         raise CheckpointError(_why_refused(file, name, error)) from error
@@ -229,25 +231,29 @@ def _read_torch(file: BinaryIO, map_location: MapLocation, name: str) -> Any:
 
 def _why_refused(file: BinaryIO, name: str, error: Exception) -> str:
     text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    if "weights_only" not in text:
+        return _damaged(name, f"{type(error).__name__}: {lines[0][:120]}")
     refused = re.search(r"(?:unsupported GLOBAL|Unsupported global: GLOBAL) (\S+)", text)
-    if refused is None and "weights_only" not in text:
-        first = text.splitlines()[0] if text else ""
-        return (
-            f"{name}: truncated, corrupt or not a checkpoint ({type(error).__name__}: "
-            f"{first[:120]}); copy or download it again."
-        )
     names = [refused[1]] if refused else names_in_pickle(file)[:3]
+    file.seek(0)
+    start = file.read(16)
     if names:
         cause = (
             f"it is a pickle that asks for {', '.join(map(repr, names))} and so would run code "
             "when loaded; weights are tensors, numbers and strings"
         )
-    else:
+    elif start.startswith((b"PK", b"\x80")):
         # torch's message advises to switch the protection off; only the cause it ends with is kept.
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
         kept = [line for line in lines if "weights_only" not in line and "docs/" not in line]
         cause = f"it holds more than weights ({kept[-1] if kept else lines[0].split('. ')[0]})"
+    else:
+        return _damaged(name, f"it starts with {start!r}")
     return f"{name}: refused, because {cause}. {_WAY_OUT.format(name=name)}"
+
+
+def _damaged(name: str, cause: str) -> str:
+    return f"{name}: truncated, corrupt or not a checkpoint ({cause}); copy or download it again."
 
 
 def _why_missing(path: Path) -> str:
