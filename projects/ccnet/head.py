@@ -12,7 +12,6 @@ convolution has a bias: ``act_cfg=dict(type='LeakyReLU', negative_slope=0.01)`` 
 from __future__ import annotations
 
 import torch
-from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads import FCNHead
 from torch import Tensor, nn
 
@@ -81,24 +80,18 @@ class CCHead(FCNHead):
 
 @MODELS.register_module()
 class DeepSupervisionHead(FCNHead):
-    """The authors' auxiliary head ("dsn"): one 3x3 convolution with a bias before its norm.
+    """The authors' auxiliary head ("dsn"): a 3x3 convolution that has a bias before its norm.
 
     A bias before a norm changes nothing that is learnt, but the authors' weights have one.
 
     Args:
-        **kwargs: Those of mmseg's ``FCNHead`` but num_convs and concat_input; the authors use
-            in_channels=1024, channels=512 and a loss weight of 0.4.
+        num_convs: How many such convolutions.
+        concat_input: As in mmseg's ``FCNHead``.
+        **kwargs: Those of mmseg's ``FCNHead``; the authors use in_channels=1024, channels=512 and
+            a loss weight of 0.4.
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(num_convs=1, concat_input=False, **kwargs)
-        self.convs[0] = ConvModule(
-            self.in_channels,
-            self.channels,
-            kernel_size=self.kernel_size,
-            padding=self.kernel_size // 2,
-            bias=True,
-            conv_cfg=self.conv_cfg,
-            norm_cfg=self.norm_cfg,
-            act_cfg=self.act_cfg,
-        )
+    def __init__(self, *, num_convs: int = 1, concat_input: bool = False, **kwargs):
+        super().__init__(num_convs=num_convs, concat_input=concat_input, **kwargs)
+        for layer in self.convs:
+            layer.conv.bias = nn.Parameter(torch.zeros(self.channels))

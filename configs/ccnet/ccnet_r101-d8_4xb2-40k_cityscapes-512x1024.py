@@ -1,0 +1,23 @@
+"""CCNet, ResNet-101 of output stride 8, Cityscapes, crops of 512 x 1024, 40 000 iterations.
+
+Paper: Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721.
+The paper gives 79.8 mIoU on val for ResNet-101 with R = 2 (78.0 with R = 1, 80.2 with R = 3).
+Not reproduced here: this needs 4 GPUs and the data set.
+
+    bash tools/dist_train.sh configs/ccnet/ccnet_r101-d8_4xb2-40k_cityscapes-512x1024.py 4
+"""
+
+_base_ = [
+    "../_base_/models/ccnet_r50-d8.py",
+    "../_base_/datasets/cityscapes_512x1024.py",
+    "../_base_/schedules/schedule_40k.py",
+    "../_base_/default_runtime.py",
+]
+
+model = dict(
+    data_preprocessor=dict(size=(512, 1024)),
+    backbone=dict(
+        depth=101,
+        init_cfg=dict(type="Pretrained", checkpoint="open-mmlab://resnet101_v1c"),
+    ),
+)

@@ -1,0 +1,21 @@
+"""CCNet, ResNet-50 of output stride 8, CamVid, crops of 360 x 360, 20 000 iterations.
+
+Paper: Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721.
+The paper has no CamVid row for ResNet-50.
+Not reproduced here: this needs a GPU and the data set.
+
+    bash tools/dist_train.sh configs/ccnet/ccnet_r50-d8_1xb8-20k_camvid-360x360.py 1
+"""
+
+_base_ = [
+    "../_base_/models/ccnet_r50-d8.py",
+    "../_base_/datasets/camvid_360x360.py",
+    "../_base_/schedules/schedule_20k.py",
+    "../_base_/default_runtime.py",
+]
+
+model = dict(
+    data_preprocessor=dict(size=(360, 360)),
+    decode_head=dict(num_classes=11),
+    auxiliary_head=dict(num_classes=11),
+)
