@@ -28,6 +28,7 @@ $(READY): requirements.txt requirements/overrides.txt setup.py
 	@MMCV_WITH_OPS=0 $(BIN)/uv pip install --python $(BIN)/python \
 		--override requirements/overrides.txt -r requirements.txt
 	@$(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
+	@$(BIN)/python -m mmattn.ops build || echo "==> operators were not compiled: plain torch answers in their place"
 	@touch $(READY)
 
 demo: $(READY)  ## train, test, export and visualise CCNet on a generated data set -> work_dirs/demo/report.html

@@ -2,14 +2,24 @@
 
 ``mmattn/ops``, ``mmattn/projects`` and the entries of ``mmattn/.mim`` are committed links; a wheel
 gets copies of what they point at, a checkout and an editable install use them as they are.
+
+The compiled operators come along where this runs beside torch and a compiler, which means without
+build isolation (``pip install --no-build-isolation .``, or ``uv build --no-build-isolation``): then
+the wheel is one for the platform, for every Python. Otherwise it is pure and
+``python -m mmattn.ops build`` compiles them afterwards. ``MMATTN_BUILD_OPS=0`` leaves them out.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 
@@ -42,6 +52,43 @@ def version() -> str:
     return re.search(r'^__version__ = "(.+)"', text, re.MULTILINE).group(1)
 
 
+def operators():
+    """The operators' build module, or None where nothing is to be compiled."""
+    path = ROOT / "custom_ops" / "_build.py"
+    spec = importlib.util.spec_from_file_location("mmattn_ops_build", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    able = module.torch_directory() is not None and module.cxx() is not None
+    return module if able and os.environ.get("MMATTN_BUILD_OPS", "1") != "0" else None
+
+
+class BuildPy(build_py):
+    """Adds the compiled operators: to the wheel, or to the user's cache for an editable install."""
+
+    def run(self) -> None:
+        super().run()
+        module = operators()
+        if module is None:
+            return
+        inside = Path(self.build_lib) / "mmattn" / "ops" / "_lib"
+        for outcome in module.build(None if self.editable_mode else inside):
+            if outcome.path is None:  # never a reason to fail: plain torch answers instead
+                self.warn(f"{outcome.library.op} was not compiled: {outcome.error}")
+
+
+class BdistWheel(bdist_wheel):
+    """A wheel with compiled operators is bound to its platform, though to no Python version."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.root_is_pure = operators() is None
+
+    def get_tag(self) -> tuple[str, str, str]:
+        tag = super().get_tag()
+        return tag if self.root_is_pure else ("py3", "none", tag[2])
+
+
 setup(
     name="mmattn",
     version=version(),
@@ -51,7 +98,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["mmattn", "mmattn.*"]),
-    package_data={"mmattn": [".mim/**/*", ".mim/*"]},
+    package_data={"mmattn": [".mim/**/*", ".mim/*"], "": ["csrc/*"]},
+    cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel},
     install_requires=INSTALL_REQUIRES,
     extras_require={"export": EXPORT_REQUIRES},
     zip_safe=False,

@@ -6,4 +6,7 @@ Imports torch alone, so ``mmattn.ops`` can be used without OpenMMLab.
 if not __name__.startswith("mmattn."):
     raise ImportError("import mmattn.ops, not custom_ops")
 
+from ._library import BackendError as BackendError
+from ._library import use_backend as use_backend
 from .criss_cross import criss_cross_attention as criss_cross_attention
+from .depthwise_conv2d import depthwise_conv2d as depthwise_conv2d

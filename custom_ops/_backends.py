@@ -1,0 +1,169 @@
+"""The ways to run an operator: plain torch, a compiled library, Triton kernels.
+
+A backend names the devices and dtypes it serves, says why it cannot run here, and hands out one
+callable per function of the operator (``forward``, ``backward``, ...), all with that function's
+schema. What it cannot do, the next backend of the operator does; plain torch does everything.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Hashable, Sequence
+from types import ModuleType
+
+import torch
+
+from . import _build
+
+
+class Backend:
+    """One way to run an operator.
+
+    Args:
+        name: What ``use_backend`` calls it.
+        devices: Device types served; none means all.
+        dtypes: Dtypes served; none means all.
+        nondeterministic: Functions whose result can differ from run to run; they are left out
+            under ``torch.use_deterministic_algorithms(True)``.
+        refuses: Says why a case cannot be served, or None.
+        yields: Says why another backend should take a case that could be served, or None; it is
+            not asked when the backend is forced.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        devices: Sequence[str] = (),
+        dtypes: Sequence[torch.dtype] = (),
+        nondeterministic: Sequence[str] = (),
+        refuses: Callable[[Hashable], str | None] | None = None,
+        yields: Callable[[Hashable], str | None] | None = None,
+    ) -> None:
+        self.name = name
+        self.devices = tuple(devices)
+        self.dtypes = tuple(dtypes)
+        self.nondeterministic = frozenset(nondeterministic)
+        self.refuses = refuses
+        self.yields = yields
+        self.op = ""
+        self.package = ""
+
+    def bind(self, op: str, package: str) -> None:
+        """Learn whose backend this is."""
+        self.op, self.package = op, package
+
+    def serves(self, device: str) -> bool:
+        """Whether it is meant for a device type at all."""
+        return not self.devices or device in self.devices
+
+    def missing(self) -> str | None:
+        """Why it is not there (not built, not installed), or None when it is."""
+        return None
+
+    def function(self, name: str) -> Callable | None:
+        """The callable of one function of the operator, or None if there is none."""
+        raise NotImplementedError
+
+    def why_not(
+        self, function: str, device: str, dtype: torch.dtype, case: Hashable, deterministic: bool
+    ) -> str | None:
+        """Why it cannot serve a call, or None when it can."""
+        if not self.serves(device):
+            return f"does not serve {device}"
+        if self.dtypes and dtype not in self.dtypes:
+            return f"does not serve {str(dtype).removeprefix('torch.')}"
+        if (reason := self.missing()) is not None:
+            return reason
+        if self.function(function) is None:
+            return f"has no {function}"
+        if deterministic and function in self.nondeterministic:
+            return f"its {function} is not deterministic"
+        return self.refuses(case) if self.refuses else None
+
+
+class Reference(Backend):
+    """Plain torch: the operator's ``reference.py``. Runs everywhere, and is the oracle."""
+
+    def __init__(self, module: ModuleType | None = None) -> None:
+        super().__init__("reference")
+        self.module = module
+
+    def function(self, name: str) -> Callable | None:
+        if self.module is None:
+            self.module = importlib.import_module(f"{self.package}.reference")
+        return getattr(self.module, name, None)
+
+
+class Compiled(Backend):
+    """A library built from the operator's ``csrc``: ``*.cpp`` as ``cpp``, ``*.cu`` as ``cuda``.
+
+    It registers its functions in torch as ``mmattn_cpp::<op>`` (or ``mmattn_cuda::<op>``) for
+    ``forward`` and ``mmattn_cpp::<op>_<function>`` for the others.
+    """
+
+    def __init__(self, name: str, **options) -> None:
+        options.setdefault("devices", ({"cpp": "cpu", "cuda": "cuda"}[name],))
+        super().__init__(name, **options)
+        self._state: str | None = "unknown"
+
+    def missing(self) -> str | None:
+        if self._state == "unknown":
+            self._state = self._load()
+        return self._state
+
+    def reset(self) -> None:
+        """Look again, after a build."""
+        if self._state is not None:
+            self._state = "unknown"
+
+    @property
+    def path(self):
+        """The library that suits this machine, or None."""
+        if self.name == "cpp":
+            variants = _build.cpu_variants(torch.backends.cpu.get_cpu_capability())
+        else:
+            variants = [_build.cuda_variant()]
+        return _build.find(self.op, self.name, tuple(variants))
+
+    def _load(self) -> str | None:
+        if self.path is None:
+            return f"not built (run `{_build.BUILD_COMMAND}`)"
+        try:
+            torch.ops.load_library(self.path)
+        except OSError as error:
+            return f"{self.path.name} does not load: {error}"
+        return None
+
+    def function(self, name: str) -> Callable | None:
+        suffix = "" if name == "forward" else f"_{name}"
+        packet = getattr(getattr(torch.ops, f"mmattn_{self.name}"), f"{self.op}{suffix}", None)
+        return packet.default if packet is not None else None
+
+
+class Triton(Backend):
+    """Triton kernels: a module of the operator's folder, imported at first use.
+
+    They run on CUDA, and on the CPU in Triton's interpreter when ``TRITON_INTERPRET=1`` is set
+    before the first use: slow, but it shows that a kernel is right where there is no GPU.
+    """
+
+    def __init__(self, module: str = "triton_kernels", **options) -> None:
+        options.setdefault("devices", ("cuda",))
+        super().__init__("triton", **options)
+        self.module = module
+
+    def serves(self, device: str) -> bool:
+        return super().serves(device) or (device == "cpu" and _interpreted())
+
+    def missing(self) -> str | None:
+        return None if importlib.util.find_spec("triton") else "triton is not installed"
+
+    def function(self, name: str) -> Callable | None:
+        return getattr(importlib.import_module(f"{self.package}.{self.module}"), name, None)
+
+
+def _interpreted() -> bool:
+    return os.environ.get("TRITON_INTERPRET", "0") == "1"

@@ -1,0 +1,216 @@
+"""What runs on this machine, whether it is right, and what it gains.
+
+For every operator: its backends, which of them a call takes on each device and in each dtype and
+why not the others; then opcheck, parity with a float64 truth (forward and gradients), a timing.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from . import _build
+from ._library import OPERATORS, Operator, use_backend
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+# Largest error relative to the largest true value: some roundings of each dtype.
+TOLERANCE = {
+    torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2,
+}  # fmt: skip
+
+Row = tuple[str, ...]
+
+
+def examine(
+    names: Sequence[str] | None, *, quick: bool = False, write: Callable[[str], None]
+) -> int:
+    """Write the report.
+
+    Args:
+        names: Operators to examine; all by default.
+        quick: Leave out opcheck and timing.
+        write: Takes one line.
+
+    Returns:
+        0, or 1 when a check failed, or 2 when a name is unknown.
+    """
+    unknown = sorted(set(names or ()) - set(OPERATORS))
+    if unknown:
+        write(f"unknown operators: {', '.join(unknown)}; there are {', '.join(sorted(OPERATORS))}")
+        return 2
+    for line in _machine():
+        write(line)
+    failed = 0
+    for name in sorted(names or OPERATORS):
+        operator = OPERATORS[name]
+        write(f"\n{name}\n{'=' * len(name)}")
+        _table(("backend", "state"), _states(operator), write)
+        _table(("device", "dtype", "runs", "not"), _choices(operator), write)
+        if operator.notes is not None:
+            write(operator.notes)
+        rows, failures = _checks(operator, quick=quick)
+        _table(("backend", "device", "dtype", "check", "result"), rows, write)
+        failed += failures
+        if not quick:
+            _table(("device", "dtype", "backend", "forward + backward", "reference / it"),
+                   _timings(operator), write)  # fmt: skip
+    write(f"\n{failed} checks failed" if failed else "\nall checks passed")
+    return 1 if failed else 0
+
+
+def parity(operator: Operator, backend: str, device: str, dtype: torch.dtype) -> dict[str, float]:
+    """Errors of a backend against the reference in float64, result and gradients by name.
+
+    Each is the largest difference divided by the largest true value; NaN counts as infinite.
+    """
+    args = operator.example(device, dtype)
+    wide = tuple(a.double() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
+    truth, found = _run(operator, "reference", wide), _run(operator, backend, args)
+    errors = {}
+    for name, true in truth.items():
+        scale = true.abs().max().clamp_min(1e-30)
+        error = ((found[name].double() - true).abs().max() / scale).item()
+        errors[name] = error if error == error else float("inf")
+    return errors
+
+
+def _run(operator: Operator, backend: str, args: tuple) -> dict[str, Tensor]:
+    leaves = [
+        a.detach().requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a
+        for a in args
+    ]
+    with use_backend(backend):
+        results = _function(operator)(*leaves)
+        results = (results,) if isinstance(results, Tensor) else results
+        generator = torch.Generator().manual_seed(1)
+        named = {}
+        for index, result in enumerate(results):
+            named[f"result {index}"] = result.detach()
+        first = results[0]
+        grad = torch.randn(first.shape, generator=generator).to(first.device, first.dtype)
+        inputs = [a for a in leaves if isinstance(a, Tensor) and a.requires_grad]
+        grads = torch.autograd.grad(first, inputs, grad, allow_unused=True)
+    names = [i for i, a in enumerate(leaves) if isinstance(a, Tensor) and a.requires_grad]
+    named.update({f"gradient {i}": g for i, g in zip(names, grads, strict=True) if g is not None})
+    return named
+
+
+def _function(operator: Operator):
+    return getattr(torch.ops.mmattn, operator.name).default
+
+
+def _machine() -> list[str]:
+    lines = [
+        f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, "
+        f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
+        f"C++ compiler: {_build.cxx() or 'none'}; CUDA compiler: {_build.nvcc() or 'none'}",
+        f"libraries: {_build.EMBEDDED} and {_build.cache_directory()}",
+    ]
+    if torch.cuda.is_available():
+        lines.append(f"GPU: {torch.cuda.get_device_name()}")
+    return lines
+
+
+def _devices() -> list[str]:
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+def _states(operator: Operator) -> list[Row]:
+    return [(b.name, b.missing() or "present") for b in operator.backends]
+
+
+def _choices(operator: Operator) -> list[Row]:
+    rows = []
+    with warnings.catch_warnings(), use_backend(None):
+        warnings.simplefilter("ignore")
+        for device in ("cpu", "cuda"):
+            if device not in _devices():
+                rows.append((device, "all", "-", "no such device here"))
+                continue
+            for dtype in DTYPES:
+                case = operator.example_case(device, dtype)
+                chosen = operator.choose(device, dtype, case)
+                reasons = [
+                    f"{b.name}: {reason}"
+                    for b in operator.backends
+                    if b.serves(device)
+                    and (reason := operator.why_not(b.name, device, dtype, case)) is not None
+                ]
+                rows.append((device, str(dtype)[6:], chosen, "; ".join(reasons)))
+    return rows
+
+
+def _checks(operator: Operator, *, quick: bool) -> tuple[list[Row], int]:
+    rows, failures = [], 0
+    for device in _devices():
+        for backend in operator.backends:
+            for dtype in DTYPES:
+                case = operator.example_case(device, dtype)
+                if operator.why_not(backend.name, device, dtype, case) is not None:
+                    continue
+                checks = {"parity": lambda: _parity_check(operator, backend.name, device, dtype)}  # noqa: B023
+                if dtype == torch.float32 and not quick:
+                    checks["opcheck"] = lambda: _opcheck(operator, backend.name, device)  # noqa: B023
+                for check, run in checks.items():
+                    try:
+                        good, result = run()
+                    except Exception as error:
+                        good, result = False, f"{type(error).__name__}: {str(error)[:200]}"
+                    failures += not good
+                    state = "ok" if good else "FAILED"
+                    rows.append((backend.name, device, str(dtype)[6:], check, f"{state} {result}"))
+    return rows, failures
+
+
+def _parity_check(operator, backend: str, device: str, dtype: torch.dtype) -> tuple[bool, str]:
+    errors = parity(operator, backend, device, dtype)
+    worst = max(errors, key=errors.get)
+    return errors[worst] <= TOLERANCE[dtype], f"{errors[worst]:.1e} ({worst})"
+
+
+def _opcheck(operator: Operator, backend: str, device: str) -> tuple[bool, str]:
+    args = tuple(
+        a.detach().requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a
+        for a in operator.example(device, torch.float32)
+    )
+    with use_backend(backend):
+        found = torch.library.opcheck(_function(operator), args, raise_exception=False)
+    bad = [name for name, result in found.items() if result != "SUCCESS"]
+    return not bad, ", ".join(bad) or f"{len(found)} of {len(found)}"
+
+
+def _timings(operator: Operator) -> list[Row]:
+    rows = []
+    for device in _devices():
+        dtype = torch.float32
+        args, case = operator.example(device, dtype), operator.example_case(device, dtype)
+        names = [
+            b.name for b in operator.backends
+            if operator.why_not(b.name, device, dtype, case) is None
+            and not (b.name == "triton" and device == "cpu")  # the interpreter is no contender
+        ]  # fmt: skip
+        best = dict.fromkeys(names, float("inf"))
+        for _ in range(5):  # interleaved, so that a busy moment meets all of them
+            for name in names:
+                start = time.perf_counter()
+                _run(operator, name, args)
+                if device == "cuda":
+                    torch.cuda.synchronize()
+                best[name] = min(best[name], time.perf_counter() - start)
+        for name, seconds in best.items():
+            ratio = best["reference"] / seconds
+            rows.append((device, "float32", name, f"{seconds * 1e3:.2f} ms", f"{ratio:.1f}"))
+    return rows
+
+
+def _table(head: Row, rows: list[Row], write: Callable[[str], None]) -> None:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, tuple("-" * width for width in widths), *rows]:
+        line = "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))
+        write(line.rstrip())
+    write("")

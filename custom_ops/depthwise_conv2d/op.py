@@ -1,0 +1,112 @@
+"""``mmattn::depthwise_conv2d``: schema, fake, autograd and FLOP formula, and who serves what."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .._backends import Compiled
+from .._library import Function, Operator
+
+
+def output_size(size, kernel, padding, dilation) -> list[int]:
+    """Height and width of the result at stride 1."""
+    return [
+        s + 2 * p - d * (k - 1) for s, k, p, d in zip(size, kernel, padding, dilation, strict=True)
+    ]
+
+
+def _channels_last(like: Tensor, shape) -> Tensor:
+    return torch.empty(
+        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
+    )
+
+
+def _fake(x, weight, bias, padding, dilation):
+    size = output_size(x.shape[2:], weight.shape[2:], padding, dilation)
+    return _channels_last(x, (*x.shape[:2], *size))
+
+
+def _fake_backward(grad, x, weight, padding, dilation, need_input, need_weight, need_bias):
+    return (
+        _channels_last(x, x.shape) if need_input else x.new_empty(0),
+        weight.new_empty(weight.shape) if need_weight or need_bias else weight.new_empty(0),
+        weight.new_empty(weight.shape[0] if need_bias else 0),
+    )
+
+
+def _flops(x_shape, weight_shape, bias_shape, padding, dilation, *args, **kwargs) -> int:
+    # Two for each multiply-add, as torch counts them, zeros of the padding included.
+    size = output_size(x_shape[2:], weight_shape[2:], padding, dilation)
+    return 2 * x_shape[0] * x_shape[1] * math.prod(size) * math.prod(weight_shape[2:])
+
+
+def _flops_backward(grad_shape, x_shape, weight_shape, padding, dilation, *needs, **kwargs) -> int:
+    products = 2 * math.prod(grad_shape) * math.prod(weight_shape[2:])
+    return products * (bool(needs[0]) + bool(needs[1]))
+
+
+def _case(function: str, args: tuple) -> tuple[int, int, int, int]:
+    """What the choice of a backend depends on: kernel and dilation."""
+    weight = args[1] if function == "forward" else args[2]
+    dilation = args[4]
+    return (*weight.shape[2:], *dilation)
+
+
+def _example(device: str, dtype: torch.dtype) -> tuple:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 20, 19, 23, generator=generator)
+    weight = torch.randn(20, 1, 7, 7, generator=generator) / 7
+    bias = torch.randn(20, generator=generator)
+    return (*(t.to(device, dtype) for t in (x, weight, bias)), [9, 9], [3, 3])
+
+
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+operator = Operator(
+    "depthwise_conv2d",
+    __package__,
+    functions={
+        "forward": Function(
+            "(Tensor x, Tensor weight, Tensor? bias, int[2] padding, int[2] dilation) -> Tensor",
+            fake=_fake,
+            flops=_flops,
+        ),
+        "backward": Function(
+            "(Tensor grad, Tensor x, Tensor weight, int[2] padding, int[2] dilation, "
+            "bool need_input, bool need_weight, bool need_bias) -> (Tensor, Tensor, Tensor)",
+            fake=_fake_backward,
+            flops=_flops_backward,
+        ),
+    },
+    backends=(Compiled("cpp", dtypes=FLOATS),),
+    case=_case,
+    example=_example,
+)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    x, weight, bias, ctx.padding, ctx.dilation = inputs
+    ctx.with_bias = bias is not None
+    ctx.save_for_backward(x, weight)
+
+
+def _backward(ctx, grad):
+    x, weight = ctx.saved_tensors
+    needs = ctx.needs_input_grad
+    need_bias = ctx.with_bias and needs[2]
+    grad_x, grad_weight, grad_bias = torch.ops.mmattn.depthwise_conv2d_backward(
+        grad, x, weight, ctx.padding, ctx.dilation, needs[0], needs[1], need_bias
+    )
+    return (
+        grad_x if needs[0] else None,
+        grad_weight if needs[1] else None,
+        grad_bias if need_bias else None,
+        None,
+        None,
+    )
+
+
+torch.library.register_autograd(operator.qualified_name(), _backward, setup_context=_setup_context)
