@@ -38,8 +38,8 @@ def deform_conv2d(
     """
     kernel_size = (weight.size(2), weight.size(3))
     columns = deform_im2col(input, offset, mask, kernel_size, stride, padding, dilation)
-    columns = columns.view(len(input), groups, -1, columns.size(-1))
-    kernels = weight.reshape(groups, len(weight) // groups, -1)
+    kernels = weight.flatten(1).unflatten(0, (groups, -1))  # (groups, O / groups, C / groups kh kw)
+    columns = columns.unflatten(1, (groups, kernels.size(2)))
     return (kernels @ columns).view(len(input), len(weight), *offset.shape[2:])
 
 
@@ -60,8 +60,8 @@ def deform_im2col(
     batch, channels, height, width = input.shape
     positions = kernel_size[0] * kernel_size[1]
     out_height, out_width = offset.shape[2:]
-    offset = offset.reshape(batch, -1, positions, 2, out_height, out_width)
-    groups = offset.size(1)  # of channels that share their offsets
+    groups = offset.size(1) // (2 * positions)  # of channels that share their offsets
+    offset = offset.reshape(batch, groups, positions, 2, out_height, out_width)
 
     axes = [
         torch.arange(size, device=input.device)[:, None] * step
@@ -75,26 +75,27 @@ def deform_im2col(
     x = axes[1].T[None, :, None, :].expand(*kernel_size, 1, out_width).flatten(0, 1)
     y, x = y + offset[:, :, :, 0], x + offset[:, :, :, 1]  # (N, G, kh kw, H', W')
 
-    columns = _read(input.reshape(batch * groups, channels // groups, height * width), y, x, height)
-    columns = columns.view(batch, groups, channels // groups, positions, -1)
+    points = (batch * groups, 1, positions * out_height * out_width)
+    planes = input.reshape(batch * groups, channels // groups, height * width)
+    columns = _read(planes, y.reshape(points), x.reshape(points), height)
+    columns = columns.view(batch, groups, channels // groups, positions, out_height * out_width)
     if mask is not None:
-        columns = columns * mask.reshape(batch, groups, 1, positions, -1)
-    return columns.view(batch, channels * positions, -1)
+        columns = columns * mask.reshape(batch, groups, 1, positions, out_height * out_width)
+    return columns.view(batch, channels * positions, out_height * out_width)
 
 
 def _read(planes: Tensor, y: Tensor, x: Tensor, height: int) -> Tensor:
-    """Read ``planes`` (B, C, H * W) bilinearly at B lists of points: (B, C, points)."""
+    """Read ``planes`` (B, C, H * W) bilinearly at B lists of points (B, 1, P): (B, C, P)."""
     width = planes.size(2) // height
     # Nothing is read further outside; clamping keeps the integers small whatever the offset.
-    y = y.reshape(len(planes), 1, -1).clamp(-2, height + 1)
-    x = x.reshape(len(planes), 1, -1).clamp(-2, width + 1)
+    y, x = y.clamp(-2, height + 1), x.clamp(-2, width + 1)
     top, left = y.detach().floor(), x.detach().floor()
     down, right = y - top, x - left
 
     def corner(row: Tensor, column: Tensor, weight: Tensor) -> Tensor:
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-        value = planes.gather(2, place.long().expand(-1, planes.size(1), -1))
+        place = row.long().clamp(0, height - 1) * width + column.long().clamp(0, width - 1)
+        value = planes.gather(2, place.expand(-1, planes.size(1), -1))
         return value * (weight * inside)
 
     return (

@@ -39,9 +39,8 @@ def carafe_naive_forward(
     # Image by image: the patches take kernel_size² times the features' memory.
     for image in range(len(features)):
         patches = _patches(features[image], kernel_size, group_size)
-        weights = _split(masks[image], group_size, scale_factor)
-        enlarged = torch.einsum("gckhw,gkhiwj->gchiwj", patches, weights)
-        output[image] = enlarged.reshape(output.shape[1:]).to(output.dtype)
+        weights = _weights(masks[image], group_size, scale_factor)
+        output[image] = _join(weights @ patches, output.shape[1:], scale_factor).to(output.dtype)
 
 
 def carafe_naive_backward(
@@ -55,16 +54,21 @@ def carafe_naive_backward(
     scale_factor: int,
 ) -> None:
     """Add to ``bottom_grad`` and ``mask_grad`` the gradients of features and masks."""
-    size = features.shape[2:]
+    height, width = features.shape[2:]
     for image in range(len(features)):
         patches = _patches(features[image], kernel_size, group_size)
-        weights = _split(masks[image], group_size, scale_factor)
-        grad = _split(top_grad[image], group_size, scale_factor)  # g, channel of g, h, i, w, j
-        mask_grad[image] += torch.einsum("gckhw,gchiwj->gkhiwj", patches, grad).reshape(
-            masks.shape[1:]
-        )
-        grad = torch.einsum("gchiwj,gkhiwj->gckhw", grad, weights).reshape(-1, size.numel())
-        bottom_grad[image] += F.fold(grad, size, kernel_size, padding=kernel_size // 2)
+        weights = _weights(masks[image], group_size, scale_factor)
+        grad = _weights(top_grad[image], group_size, scale_factor)  # (H W groups, s², C / groups)
+        mask_grad[image] += _join(grad @ patches.mT, masks.shape[1:], scale_factor)
+        grad = (weights.mT @ grad).view(height, width, group_size, kernel_size, kernel_size, -1)
+        total = _padded(torch.zeros_like(working(features[image])), kernel_size)
+        for row in range(kernel_size):
+            for column in range(kernel_size):
+                window = total[row : row + height, column : column + width]
+                window += grad[:, :, :, row, column].flatten(2)
+        margin = kernel_size // 2
+        total = total[margin : margin + height, margin : margin + width]
+        bottom_grad[image] += total.permute(2, 0, 1)
 
 
 def carafe_forward(
@@ -105,13 +109,33 @@ def carafe_backward(
     )
 
 
+# Below, pixels come first and channels last, so that reading a patch copies whole pixels.
+
+
+def _padded(feature: Tensor, kernel_size: int) -> Tensor:
+    """(C, H, W) -> (H + 2 p, W + 2 p, C) with zeros around and p = kernel_size // 2."""
+    return F.pad(feature.permute(1, 2, 0), (0, 0, *[kernel_size // 2] * 4))
+
+
 def _patches(feature: Tensor, kernel_size: int, groups: int) -> Tensor:
-    """(C, H, W) -> (groups, C / groups, kernel_size², H, W), 0 outside the map."""
-    patches = F.unfold(working(feature)[None], kernel_size, padding=kernel_size // 2)
-    return patches.view(groups, -1, kernel_size * kernel_size, *feature.shape[1:])
+    """(C, H, W) -> (H W groups, kernel_size², C / groups), 0 outside the map."""
+    padded = _padded(working(feature), kernel_size)
+    patches = padded.unflatten(2, (groups, -1)).unfold(0, kernel_size, 1).unfold(1, kernel_size, 1)
+    patches = patches.permute(0, 1, 2, 4, 5, 3)  # H, W, groups, kernel rows, columns, channels
+    return patches.reshape(-1, kernel_size * kernel_size, patches.size(-1))
 
 
-def _split(enlarged: Tensor, groups: int, scale: int) -> Tensor:
-    """(groups * K, s H, s W) -> (groups, K, H, s, W, s)."""
+def _weights(enlarged: Tensor, groups: int, scale: int) -> Tensor:
+    """(groups * K, s H, s W) -> (H W groups, s², K)."""
     height, width = enlarged.size(1) // scale, enlarged.size(2) // scale
-    return working(enlarged).reshape(groups, -1, height, scale, width, scale)
+    split = working(enlarged).reshape(groups, -1, height, scale, width, scale)
+    return split.permute(2, 4, 0, 3, 5, 1).reshape(
+        height * width * groups, scale * scale, split.size(1)
+    )
+
+
+def _join(pixels: Tensor, size: torch.Size, scale: int) -> Tensor:
+    """The reverse of ``_weights``: (H W groups, s², K) -> ``size`` = (groups * K, s H, s W)."""
+    height, width = size[1] // scale, size[2] // scale
+    pixels = pixels.view(height, width, -1, scale, scale, pixels.size(-1))
+    return pixels.permute(2, 5, 0, 3, 1, 4).reshape(size)

@@ -89,11 +89,9 @@ def _pool(
     """The pooled features of some RoIs, (K, C, rows, columns)."""
     spatial_scale, sampling_ratio, gamma = scalars
     start, bin_size, count = roi_bins(rois, tuple(size), spatial_scale, sampling_ratio, shift=0.5)
-    y, has_y = bin_points(bin_size, count, size[0], axis=0)
-    x, has_x = bin_points(bin_size, count, size[1], axis=1)
-    # (K, rows, columns, points down, points across)
-    y = (y + start[:, 0, None, None])[:, :, None, :, None]
-    x = (x + start[:, 1, None, None])[:, None, :, None, :]
+    y, has_y = bin_points(start, bin_size, count, size[0], axis=0)
+    x, has_x = bin_points(start, bin_size, count, size[1], axis=1)
+    y, x = y[:, :, None, :, None], x[:, None, :, None, :]  # rows, columns, down, across
     if offset is not None:
         reach = gamma * bin_size * bin_size.new_tensor(tuple(size))  # (K, 2) as (y, x)
         y = y + (offset[:, 1] * reach[:, 0, None, None])[..., None, None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmattn.ops import ms_deform_attn as _op
+from mmattn.ops.ms_deform_attn import ms_deform_attn
 
 from ._precision import working
 
@@ -24,7 +24,7 @@ def ms_deform_attn_forward(
 
     ``im2col_step``, the images per kernel launch of mmcv, changes nothing.
     """
-    output = _op.ms_deform_attn(
+    output = ms_deform_attn(
         working(value),
         value_spatial_shapes.tolist(),
         working(sampling_locations),
@@ -52,7 +52,7 @@ def ms_deform_attn_backward(
         for tensor in (value, sampling_locations, attention_weights)
     ]
     with torch.enable_grad():
-        output = _op.ms_deform_attn(
+        output = ms_deform_attn(
             inputs[0],
             value_spatial_shapes.tolist(),
             *inputs[1:],

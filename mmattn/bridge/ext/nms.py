@@ -66,7 +66,8 @@ def softnms(
         rest, index = rest[1:], index[1:]
         iou = _iou(top, rest, offset)
         if method == 2:
-            rest[:, 4] *= torch.exp(-(iou * iou) / sigma)
+            # Two boxes without area overlap by 0/0; mmcv's score becomes nan, ours stays.
+            rest[:, 4] *= torch.exp(-(iou * iou) / sigma).nan_to_num(1.0)
         else:
             decay = torch.zeros_like(iou) if method == 0 else 1 - iou
             rest[:, 4] *= torch.where(iou >= threshold, decay, torch.ones_like(iou))

@@ -66,7 +66,7 @@ def psamask_backward(
     other_x = dx[:, None] - half_w_mask + x
     within = (other_y >= 0) & (other_y < h_feature) & (other_x >= 0) & (other_x < w_feature)
     other = torch.where(within, other_y * w_feature + other_x, 0)
-    grad = grad_output.reshape(num_, h_feature * w_feature, -1)
+    grad = grad_output.flatten(2)
     if psa_type != _COLLECT:
         grad = grad.transpose(1, 2)
     grad = grad.gather(1, other.expand(num_, -1, -1)) * within

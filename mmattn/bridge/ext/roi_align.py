@@ -32,7 +32,8 @@ def roi_align_forward(
     Args:
         rois: (K, 5) as image index, x1, y1, x2, y2.
         argmax_y: like ``output`` when ``pool_mode`` is 0: the row of each maximum, -1 where a RoI
-            has no point at all (its output is then 0, not mmcv's lowest float).
+            has no point at all (its output is then 0, not mmcv's lowest float). The caller chose
+            the type: half precisions round the place that the gradient goes to.
         argmax_x: as ``argmax_y``, columns.
         pool_mode: 0 maximum, 1 average.
         aligned: pixel centres lie at half-integers; otherwise the behaviour before mmcv 1.0.
@@ -50,9 +51,9 @@ def roi_align_forward(
     start, bin_size, count = roi_bins(rois, size, spatial_scale, sampling_ratio, **geometry)
     channels = input.size(1)
     for part in passes(count, channels * aligned_height * aligned_width):
-        y, has_y = bin_points(bin_size[part], count[part], aligned_height, axis=0)
-        x, has_x = bin_points(bin_size[part], count[part], aligned_width, axis=1)
-        y, x = y + start[part, 0, None, None], x + start[part, 1, None, None]
+        bins = (start[part], bin_size[part], count[part])
+        y, has_y = bin_points(*bins, aligned_height, axis=0)
+        x, has_x = bin_points(*bins, aligned_width, axis=1)
         # (K, rows, columns, points down, points across), then all points of a bin together
         y, x = torch.broadcast_tensors(y[:, :, None, :, None], x[:, None, :, None, :])
         exists = (has_y[:, :, None, :, None] & has_x[:, None, :, None, :]).expand_as(y)
@@ -83,7 +84,10 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Add to ``grad_input`` (N, C, H, W) the gradient of ``roi_align_forward``."""
+    """Add to ``grad_input`` (N, C, H, W) the gradient of ``roi_align_forward``.
+
+    Maxima that were read exactly at row -1 get theirs too; mmcv's kernels take -1 for "none" there.
+    """
     grad, rois = working(grad_output), working(rois).to(working(grad_output).dtype)
     if pool_mode != _MAX:
         grad_input += torch.ops.torchvision._roi_align_backward(

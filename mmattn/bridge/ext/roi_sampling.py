@@ -51,18 +51,21 @@ def roi_bins(
     return start, bin_size, count
 
 
-def bin_points(bin_size: Tensor, count: Tensor, bins: int, axis: int) -> tuple[Tensor, Tensor]:
-    """Points of all bins along one axis, relative to the RoI's start.
+def bin_points(
+    start: Tensor, bin_size: Tensor, count: Tensor, bins: int, axis: int
+) -> tuple[Tensor, Tensor]:
+    """Points of all bins along one axis.
 
     Returns:
         position (K, bins, P) and whether the point exists (K, 1, P); P is the largest count.
     """
-    largest = int(count[:, axis].max()) if len(count) else 0
+    start, bin_size, count = (t[:, axis, None] for t in (start, bin_size, count))
+    largest = int(count.max()) if len(count) else 0
     point = torch.arange(largest, dtype=bin_size.dtype, device=bin_size.device)
     bin_index = torch.arange(bins, dtype=bin_size.dtype, device=bin_size.device)
-    count = count[:, axis, None]
-    within = (point + 0.5) / count.clamp(min=1)  # (K, P), in bins
-    position = (bin_index[:, None] + within[:, None]) * bin_size[:, axis, None, None]
+    # In the order in which mmcv and torchvision round: a point on the border stays on its side.
+    within = (point + 0.5) * bin_size / count.clamp(min=1)  # (K, P)
+    position = (start + bin_index * bin_size)[..., None] + within[:, None]
     return position, (point < count)[:, None]
 
 
