@@ -41,7 +41,7 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
     if cfg_options:
         try:
             cfg.merge_from_dict(cfg_options)
-        except (KeyError, TypeError, IndexError, AssertionError) as error:
+        except (KeyError, TypeError, IndexError, AssertionError, AttributeError) as error:
             given = " ".join(f"{key}={value}" for key, value in cfg_options.items())
             raise ConfigError(
                 f"{path}: --cfg-options {given}: {_one_line(error)}. "

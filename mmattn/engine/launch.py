@@ -22,9 +22,7 @@ def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
     """
     # Before any process group: while one rank reads data the others would wait and time out.
     if launched_rank(cfg.launcher) == 0:
-        from .preflight import preflight
-
-        preflight(cfg, splits=splits)
+        _checked(cfg, splits)
     from mmengine.device import get_device
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
@@ -35,5 +33,18 @@ def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
         without_accelerator(cfg)
         if cfg.launcher != "none":
             use_cpu_processes(cfg)
+    # Upstream's configs all name theirs "visualizer", and mmengine hands out one of that name for
+    # ever: a second run in this process would write into the folder of the first.
+    if cfg.get("visualizer"):
+        cfg.visualizer.pop("name", None)
     with typed_lookup(cfg.filename):
         return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+
+
+def _checked(cfg: Config, splits: Sequence[str]) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("mmattn.engine.preflight"):
+        from .preflight import preflight
+
+        preflight(cfg, splits=splits)

@@ -77,7 +77,7 @@ class ProgressHook(Hook):
             for key, buffer in hub.log_scalars.items()
             if key.startswith("train/")
         }
-        if runner.max_epochs and getattr(runner.train_loop, "_max_epochs", 0) > 1:
+        if runner.max_epochs > 1:  # a loop by iterations calls itself one epoch
             batches = len(runner.train_dataloader)
             where = f"epoch {runner.epoch + 1}/{runner.max_epochs} [{batch_idx + 1}/{batches}]"
         else:
@@ -121,7 +121,8 @@ class ProgressHook(Hook):
         self._progress = Progress(
             TextColumn("[bold]{task.description:5}"),
             BarColumn(bar_width=20),
-            TextColumn("{task.percentage:>3.0f}%  {task.fields[line]}"),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[line]}", markup=False),
             console=console,
             transient=True,
             refresh_per_second=4,
