@@ -17,7 +17,7 @@ import re
 import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Distribution, find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
@@ -77,12 +77,15 @@ class BuildPy(build_py):
                 self.warn(f"{outcome.library.op} was not compiled: {outcome.error}")
 
 
-class BdistWheel(bdist_wheel):
-    """A wheel with compiled operators is bound to its platform, though to no Python version."""
+class MmattnDistribution(Distribution):
+    """A wheel with compiled operators is bound to its platform."""
 
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.root_is_pure = operators() is None
+    def has_ext_modules(self) -> bool:
+        return operators() is not None
+
+
+class BdistWheel(bdist_wheel):
+    """The operators need no Python headers, so one wheel serves every version of Python."""
 
     def get_tag(self) -> tuple[str, str, str]:
         tag = super().get_tag()
@@ -99,6 +102,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["mmattn", "mmattn.*"]),
     package_data={"mmattn": [".mim/**/*", ".mim/*"], "": ["csrc/*"]},
+    distclass=MmattnDistribution,
     cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel},
     install_requires=INSTALL_REQUIRES,
     extras_require={"export": EXPORT_REQUIRES},
