@@ -49,7 +49,8 @@ def criss_cross_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def _autocast_off(device_type: str):
     # Entered only where autocast is on: an exported graph should not carry a region for nothing.
-    if torch.is_autocast_enabled(device_type):
+    # Some devices, such as meta, know no autocast at all.
+    if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
 
