@@ -53,11 +53,11 @@ def typed_lookup(filename: str | None = None) -> Iterator[None]:
         where = f"{filename}: " if filename else ""
         raise ConfigError(
             f"{where}type={name!r} is no registered {kind} in scope {scope!r} or above it."
-            f"{_nearest(name, scope, kind)}"
+            f"{nearest_types(name, scope, kind)}"
         ) from error
 
 
-def _nearest(name: str, scope: str, kind: str) -> str:
+def nearest_types(name: str, scope: str, kind: str) -> str:
     """A did-you-mean over this kind's registries of all scopes, spelled as ``scope`` writes it."""
     prefix, _, bare = name.rpartition(".")
     spelled: dict[str, list[str]] = {}

@@ -1,0 +1,129 @@
+"""Top-level keys of a config: a misspelt one is silently ignored by the runner.
+
+A config is also a place for plain variables (``crop_size``, ``train_pipeline``, ...), so an
+unknown key is an error only when it is one slip away from a key that is read; an unused block of
+settings is a warning.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from mmattn.errors import ConfigError
+
+logger = logging.getLogger("mmattn")
+
+#: What mmengine's runners and the tools read.
+READ_KEYS = frozenset({
+    "model", "data_preprocessor", "work_dir", "experiment_name", "default_scope", "custom_imports",
+    "train_dataloader", "train_cfg", "val_dataloader", "val_cfg", "val_evaluator",
+    "test_dataloader", "test_cfg", "test_evaluator", "tta_model", "tta_pipeline",
+    "optim_wrapper", "param_scheduler", "auto_scale_lr", "default_hooks", "custom_hooks",
+    "load_from", "resume", "launcher", "env_cfg", "randomness", "log_processor", "log_level",
+    "visualizer", "runner_type", "strategy", "model_wrapper_cfg", "sync_bn", "compile",
+    "find_unused_parameters", "activation_checkpointing", "efficient_conv_bn_eval",
+})  # fmt: skip
+#: Variables of the usual configs that look like a slip of the above.
+_VARIABLES = frozenset({"test_pipeline", "train_pipeline", "val_pipeline", "conv_cfg", "models"})
+#: Keys of configs before mmengine, and what took their place.
+_OUTDATED = {
+    "data": "train_dataloader, val_dataloader and test_dataloader",
+    "optimizer_config": "optim_wrapper",
+    "lr_config": "param_scheduler",
+    "evaluation": "val_evaluator and train_cfg.val_interval",
+    "checkpoint_config": "default_hooks.checkpoint",
+    "log_config": "default_hooks.logger and visualizer",
+}
+
+
+def check_keys(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]:
+    """Refuse misspelt and outdated top-level keys.
+
+    Args:
+        cfg: the merged config.
+        filename: of the config, for the message.
+
+    Returns:
+        Blocks of settings that nothing uses; they are logged as a warning.
+
+    Raises:
+        ConfigError: a key one slip away from one that is read, or an outdated config.
+    """
+    where = f"{filename}: " if filename else ""
+    unread = [k for k in cfg if k not in READ_KEYS and not k.startswith("_")]
+    for key in unread:
+        near = nearest_read_key(key)
+        if near:
+            raise ConfigError(f"{where}nothing reads the key {key!r}. Did you mean {near!r}?")
+    outdated = [k for k in unread if k in _OUTDATED]
+    if outdated and "train_dataloader" not in cfg and "test_dataloader" not in cfg:
+        changes = "; ".join(f"{key} is now {_OUTDATED[key]}" for key in outdated)
+        raise ConfigError(f"{where}a config of the time before mmengine: {changes}")
+    unused = _unused_blocks(cfg, unread)
+    if unused:
+        logger.warning(
+            "%snothing uses %s: the settings there have no effect", where, ", ".join(unused)
+        )
+    return unused
+
+
+def nearest_read_key(key: str) -> str | None:
+    """The key that is read and one slip away from ``key`` (two in long names), if there is one."""
+    if key in READ_KEYS or key in _VARIABLES:
+        return None
+    for known in sorted(READ_KEYS):
+        slips = 2 if len(known) >= 10 else 1
+        if len(known) > 4 and 0 < slip_distance(key, known) <= slips:
+            return known
+    return None
+
+
+def slip_distance(a: str, b: str) -> int:
+    """Letters added, dropped, changed or swapped with a neighbour (optimal string alignment)."""
+    rows = [list(range(len(b) + 1))]
+    for i, x in enumerate(a, 1):
+        row = [i]
+        for j, y in enumerate(b, 1):
+            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                best = min(best, rows[-2][j - 2] + 1)
+            row.append(best)
+        rows.append(row)
+    return rows[-1][-1]
+
+
+def _unused_blocks(cfg: Mapping[str, Any], unread: list[str]) -> list[str]:
+    """Unread keys with settings (a ``dict`` or a list of them) that nothing read contains."""
+    used = set().union(*(_fingerprints(cfg[key]) for key in READ_KEYS & set(cfg)))
+    return [key for key in unread if _is_block(cfg[key]) and not _is_used(cfg[key], used)]
+
+
+def _is_block(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(isinstance(item, Mapping) for item in value)
+    return isinstance(value, Mapping) and bool(value)
+
+
+def _is_used(value: Any, used: set[str]) -> bool:
+    """Whether a block is found elsewhere, whole or in parts."""
+    if repr(value) in used:
+        return True
+    if isinstance(value, (list, tuple)):
+        return all(_is_used(item, used) for item in value)
+    return False
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def _fingerprints(value: Any) -> set[str]:
+    """The printed form of a value and of everything inside it."""
+    children = _children(value)
+    if not children:
+        return set()
+    return {repr(value)}.union(*map(_fingerprints, children))
