@@ -1,0 +1,99 @@
+"""Unmodified configs of mmdet and mmseg build, train and predict on the bridge."""
+
+from __future__ import annotations
+
+import math
+import socket
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import pytest
+
+from mmattn.errors import MissingOpError
+from mmattn.testing.compatibility import recorded_ext_calls, run_case
+from mmattn.testing.upstream_configs import CASES, FURTHER, PROMISED, Case
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # mmdet's and mmseg's own
+
+
+def case_of(name: str) -> Case:
+    return next(case for case in CASES if name in case.config)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A config that fetches anything fails."""
+
+    def refuse(*args, **kwargs):
+        raise OSError("a test tried to reach the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [*PROMISED, *(pytest.param(case, marks=pytest.mark.slow) for case in FURTHER)],
+    ids=lambda case: f"{case.config[:5]}-{PurePosixPath(case.config).stem}",
+)
+def test_config_builds_trains_and_predicts(case: Case) -> None:
+    outcome = run_case(case)
+    assert not outcome.error, outcome.traceback
+    assert (outcome.builds, outcome.trains, outcome.predicts) == (True, True, True)
+    assert math.isfinite(outcome.loss)
+    assert not outcome.unexplained, "no gradient reaches these parameters"
+
+
+def test_reasons_do_not_excuse_a_whole_network() -> None:
+    """The table may explain single idle branches; a pattern that matches anything hides faults."""
+    for case in CASES:
+        assert not case.why_idle("backbone.layer4.2.conv3.weight"), case.config
+        assert not case.why_idle("neck.fpn_convs.0.conv.weight"), case.config
+
+
+# --- the proof is able to fail -------------------------------------------------------------
+
+
+def test_a_missing_op_is_reported_and_its_calls_are_put_back(monkeypatch) -> None:
+    import mmcv._ext as ext
+
+    def missing(*args, **kwargs):
+        raise MissingOpError("mmcv's op 'psamask_forward' is not available")
+
+    monkeypatch.setattr(ext, "psamask_forward", missing)
+    outcome = run_case(case_of("psanet"))
+    assert (outcome.builds, outcome.trains, outcome.works) == (True, False, False)
+    assert "MissingOpError" in outcome.error
+    assert "psamask_forward" in outcome.error
+    assert ext.psamask_forward is missing
+
+
+def test_an_op_without_backward_is_noticed(monkeypatch) -> None:
+    import mmcv._ext as ext
+
+    monkeypatch.setattr(ext, "psamask_backward", lambda *args, **kwargs: None)
+    outcome = run_case(case_of("psanet"))
+    assert outcome.loss is not None
+    assert not outcome.works
+    assert any("attention" in name for name in outcome.unexplained)
+
+
+def test_a_config_that_goes_around_its_op_is_noticed() -> None:
+    outcome = run_case(replace(case_of("segformer"), ops=("nms",)))
+    assert outcome.predicts
+    assert not outcome.works
+    assert "nms was never called" in outcome.error
+
+
+def test_a_config_that_does_not_exist_is_reported() -> None:
+    outcome = run_case(Case("mmseg::fcn/fcn_r51-d8.py", "semantic"))
+    assert not outcome.builds
+    assert "fcn_r51-d8" in outcome.error
+
+
+def test_recording_names_only_what_was_called() -> None:
+    import torch
+    from mmcv.ops import nms
+
+    with recorded_ext_calls() as called:
+        nms(torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 4]]), torch.tensor([0.9, 0.8]), 0.5)
+    assert called == {"nms"}
