@@ -233,10 +233,15 @@ def exporting() -> bool:
     return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
+def _autocast_on(device_type: str) -> bool:
+    # Asking about a device that autocast does not know (meta) is an error.
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
+
+
 def autocast_off(device_type: str):
     """A context without autocast, for operators that choose their precision themselves."""
     # Entered only where autocast is on: an exported graph should not carry a region for nothing.
-    if torch.is_autocast_enabled(device_type):
+    if _autocast_on(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
 
@@ -244,7 +249,7 @@ def autocast_off(device_type: str):
 def autocast_to_lower(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """Cast floating tensors as autocast does for convolutions and products, where it is on."""
     device = next(t for t in tensors if t is not None).device.type
-    if not torch.is_autocast_enabled(device):
+    if not _autocast_on(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
     return tuple(

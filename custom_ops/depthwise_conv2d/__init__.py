@@ -89,7 +89,7 @@ def depthwise_conv2d(
 
 
 def _pair(name: str, value: int | Sequence[int], least: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(pair) != 2 or not all(isinstance(v, int) and v >= least for v in pair):
         raise ValueError(
             f"depthwise_conv2d: {name} must be one or two whole numbers of at least {least}, "
