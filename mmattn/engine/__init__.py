@@ -10,7 +10,8 @@ _HOME = {
     "find_config": "config",
     "build_model": "model",
     "parse_cfg_options": "config",
-    "preflight": "preflight",
+    # The module is not called "preflight": importing it would hide the function of that name.
+    "preflight": "preflight_checks",
     "test": "testing",
     "train": "training",
 }
@@ -27,7 +28,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .config import find_config, load_config, parse_cfg_options
     from .model import build_model
-    from .preflight import preflight
+    from .preflight_checks import preflight
     from .testing import test
     from .training import train
 

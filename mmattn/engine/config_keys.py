@@ -8,7 +8,7 @@ settings is a warning.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmattn.errors import ConfigError
@@ -96,7 +96,9 @@ def slip_distance(a: str, b: str) -> int:
 
 def _unused_blocks(cfg: Mapping[str, Any], unread: list[str]) -> list[str]:
     """Unread keys with settings (a ``dict`` or a list of them) that nothing read contains."""
-    used = set().union(*(_fingerprints(cfg[key]) for key in READ_KEYS & set(cfg)))
+    used: list[Mapping[str, Any]] = []
+    for key in READ_KEYS & set(cfg):
+        used.extend(_blocks(cfg[key]))
     return [key for key in unread if _is_block(cfg[key]) and not _is_used(cfg[key], used)]
 
 
@@ -106,24 +108,21 @@ def _is_block(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value)
 
 
-def _is_used(value: Any, used: set[str]) -> bool:
-    """Whether a block is found elsewhere, whole or in parts."""
-    if repr(value) in used:
-        return True
-    if isinstance(value, (list, tuple)):
-        return all(_is_used(item, used) for item in value)
-    return False
-
-
-def _children(value: Any) -> list[Any]:
+def _is_used(value: Any, used: list[Mapping[str, Any]]) -> bool:
+    """Whether a block went into another one, whole, spread or in parts."""
     if isinstance(value, Mapping):
-        return list(value.values())
-    return list(value) if isinstance(value, (list, tuple)) else []
+        return any(
+            all(key in block and block[key] == item for key, item in value.items())
+            for block in used
+        )
+    return all(_is_used(item, used) for item in value if isinstance(item, (Mapping, list, tuple)))
 
 
-def _fingerprints(value: Any) -> set[str]:
-    """The printed form of a value and of everything inside it."""
-    children = _children(value)
-    if not children:
-        return set()
-    return {repr(value)}.union(*map(_fingerprints, children))
+def _blocks(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Every ``dict`` in a value, from the outside in."""
+    if isinstance(value, Mapping):
+        yield value
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _blocks(inner)

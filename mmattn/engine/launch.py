@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .distributed import launched_rank, use_cpu_processes
 from .options import add_services, without_accelerator
+from .preflight_checks import preflight
 from .scope import enter_scope, typed_lookup
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
     """
     # Before any process group: while one rank reads data the others would wait and time out.
     if launched_rank(cfg.launcher) == 0:
-        _checked(cfg, splits)
+        preflight(cfg, splits=splits)
     from mmengine.device import get_device
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
@@ -39,12 +40,3 @@ def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
         cfg.visualizer.pop("name", None)
     with typed_lookup(cfg.filename):
         return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
-
-
-def _checked(cfg: Config, splits: Sequence[str]) -> None:
-    from importlib.util import find_spec
-
-    if find_spec("mmattn.engine.preflight"):
-        from .preflight import preflight
-
-        preflight(cfg, splits=splits)

@@ -54,10 +54,8 @@ def preflight(
     for split, dataset in chosen.items():
         if dataset is not None and cfg.get("model"):
             leaves = list(leaf_datasets(dataset, f"{split}_dataloader.dataset"))
-            metas = [(where, leaf, lazy_dataset(leaf, where)) for where, leaf in leaves]
-            found = [
-                (where, type(built).__name__, built.metainfo) for where, _, built in metas if built
-            ]
+            built = [(where, lazy_dataset(leaf, where)) for where, leaf in leaves]
+            found = [(w, type(one).__name__, one.metainfo) for w, one in built if one is not None]
             if len(found) == len(leaves):
                 check_class_counts(cfg.model, found, cfg.filename)
     reports = []
