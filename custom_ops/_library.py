@@ -24,8 +24,15 @@ NAMESPACE = "mmattn"
 OPERATORS: dict[str, Operator] = {}
 BACKENDS = ("reference", "cpp", "cuda", "triton")
 
+
+def _checked(name: str | None, source: str) -> str | None:
+    if name is not None and name not in BACKENDS:
+        raise ValueError(f"{source}: unknown backend {name!r}, choose from {', '.join(BACKENDS)}")
+    return name
+
+
 # Process-wide on purpose: a backward pass may run in another thread than its forward pass.
-_forced: str | None = os.environ.get("MMATTN_OPS_BACKEND") or None
+_forced = _checked(os.environ.get("MMATTN_OPS_BACKEND") or None, "MMATTN_OPS_BACKEND")
 _warned = False
 
 
@@ -52,11 +59,7 @@ def use_backend(name: str | None) -> Iterator[None]:
         ...     pass
     """
     global _forced
-    if name is not None and name not in BACKENDS:
-        raise ValueError(
-            f"use_backend: unknown backend {name!r}, choose from {', '.join(BACKENDS)}"
-        )
-    before, _forced = _forced, name
+    before, _forced = _forced, _checked(name, "use_backend")
     try:
         yield
     finally:

@@ -217,6 +217,10 @@ class OpTester:
         seen = _Recorder(self.op)
         with seen, use_backend(backend):
             self.op_call_with_backward()
+        assert {f._opname for f, _ in seen.calls} == {
+            OPERATORS[self.op].qualified_name(name).split("::")[1]
+            for name in OPERATORS[self.op].functions
+        }
         for function, args in seen.calls:
             with use_backend(backend):
                 torch.library.opcheck(function, args, test_utils=("test_schema", "test_faketensor"))
