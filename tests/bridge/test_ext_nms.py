@@ -122,15 +122,36 @@ def test_soft_nms_decays_scores_as_the_paper_does(method, offset):
     torch.testing.assert_close(dets[:, :4], boxes[kept])
 
 
-def test_soft_nms_moves_candidates_as_mmcv_does():
-    # Equal scores are met in the order that mmcv's swaps leave: removing box 1 puts the last,
-    # box 4, in its place, before box 2.
-    boxes = torch.tensor(
-        [[0.0, 0, 9, 9], [0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9], [60, 0, 69, 9]]
-    )
-    scores = torch.tensor([0.9, 0.5, 0.5, 0.5, 0.5])
-    _, kept = mmcv.ops.soft_nms(boxes, scores, 0.3, method="naive", min_score=0.1)
-    assert kept.tolist() == [0, 4, 2, 3]
+def _swap_loop(boxes, scores, threshold: float, min_score: float) -> list[int]:
+    """Linear soft-NMS on one array: the best swaps to the front, the dropped with the last."""
+    entries = [[score, index] for index, score in enumerate(scores)]
+    length, done = len(entries), 0
+    while done < length:
+        best = done
+        for place in range(done + 1, length):
+            if entries[place][0] > entries[best][0]:
+                best = place
+        entries[done], entries[best] = entries[best], entries[done]
+        place = done + 1
+        while place < length:
+            overlap = _iou(boxes[entries[done][1]], boxes[entries[place][1]], 0)
+            if overlap >= threshold:
+                entries[place][0] *= 1 - overlap
+            if entries[place][0] < min_score:
+                length -= 1
+                entries[place] = entries[length]
+            else:
+                place += 1
+        done += 1
+    return [index for _, index in entries[:length]]
+
+
+def test_soft_nms_meets_equal_scores_in_mmcvs_order():
+    boxes, scores = _boxes(60)
+    scores = (scores * 4).round() / 4 + 0.25
+    _, kept = mmcv.ops.soft_nms(boxes, scores, 0.3, min_score=0.2, method="linear")
+    assert kept.tolist() == _swap_loop(boxes.tolist(), scores.tolist(), 0.3, 0.2)
+    assert len(kept) < 50
 
 
 def test_soft_nms_of_points_without_area_keeps_finite_scores():
