@@ -1,0 +1,38 @@
+"""Export: a trained model becomes a file that other runtimes execute, checked against torch.
+
+``export_onnx`` writes the file, ``check_parity`` proves on real pictures that it computes what
+the model computes, ``OnnxSegmentor`` runs it. Names are imported at first use: onnx, onnxscript
+and onnxruntime are heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOME = {
+    "ExportFormat": "formats",
+    "FORMATS": "formats",
+    "find_format": "formats",
+    "ExportMetadata": "metadata",
+    "ExportableSegmentor": "segmentor",
+    "export_onnx": "onnx_file",
+    "OnnxSegmentor": "runtime",
+    "ParityReport": "parity",
+    "ParityRow": "parity",
+    "check_parity": "parity",
+    "read_pictures": "pictures",
+    "validation_pictures": "pictures",
+    "class_ious": "accuracy",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,78 @@
+"""What an exported file says about itself: enough to run it without the config it came from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+
+from mmattn.errors import ExportError
+
+
+@dataclass(frozen=True)
+class ExportMetadata:
+    """Facts written into the ONNX file's ``metadata_props``, one key per field, values as JSON.
+
+    The input of every file is the same whatever the network was trained on: float32 RGB pictures in
+    0..255, (N, 3, H, W). Channel order, mean and standard deviation are applied inside the graph,
+    because a forgotten normalisation is the error that no runtime reports; they are recorded for
+    information.
+
+    Attributes:
+        task: ``"semantic segmentation"``.
+        classes: Class names by index.
+        palette: RGB triple per class; empty where the data set has none.
+        output: ``"logits"``, float32 (N, classes, H, W), or ``"classes"``, int64 (N, H, W).
+        threshold: For a one-channel output, the probability above which a pixel is class 1; else
+            None.
+        shape: (H, W) that the model was traced at; the only size accepted unless ``dynamic``.
+        dynamic: Whether batch, height and width are free.
+        size_divisor: Height and width have to be multiples of this.
+        network_channel_order, mean, std: The normalisation inside the graph, in the network's
+            order. test_mode: mmseg's ``test_cfg.mode``. The file always computes ``whole``;
+            ``slide`` means that the
+            config's own test cuts windows, which is the caller's loop around the file.
+        config, checkpoint: Where the model came from, names only.
+        opset: ONNX opset.
+        mmattn_version, torch_version: What wrote the file.
+    """
+
+    task: str
+    classes: list[str]
+    palette: list[list[int]]
+    output: str
+    threshold: float | None
+    shape: list[int]
+    dynamic: bool
+    size_divisor: int
+    network_channel_order: str
+    mean: list[float]
+    std: list[float]
+    test_mode: str
+    config: str
+    checkpoint: str
+    opset: int
+    mmattn_version: str
+    torch_version: str
+    input: str = "float32 RGB 0..255, (N, 3, H, W); normalised inside the graph"
+
+    def to_props(self) -> dict[str, str]:
+        """Keys and JSON values for ``onnx.helper.set_model_props``."""
+        return {key: json.dumps(value, ensure_ascii=False) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_props(cls, props: dict[str, str], source: str) -> ExportMetadata:
+        """Read back what ``to_props`` wrote; keys of others are ignored.
+
+        Raises:
+            ExportError: A key is missing or is not JSON: the file was not written by mmattn.
+        """
+        values = {}
+        for field in fields(cls):
+            try:
+                values[field.name] = json.loads(props[field.name])
+            except (KeyError, json.JSONDecodeError) as error:
+                raise ExportError(
+                    f"{source}: metadata {field.name!r} is missing or unreadable, so this is not a "
+                    "file that tools/export.py wrote; export the checkpoint again"
+                ) from error
+        return cls(**values)

@@ -1,0 +1,251 @@
+"""Does an exported file compute what the model computes? Measured on real pictures and sizes.
+
+Two figures decide. The largest difference of logits is taken relative to the largest logit, since
+rounding grows with the numbers: float32 keeps 1.2e-7 of a value, and some fifty layers that sum
+thousands of products in another order make that 1e-6 to 1e-5 on mmseg's common models (the slow
+test in tests/export prints them). A real fault, such as another alignment in a resize, a lost
+normalisation or frozen pooling bins, changes the leading digits. 1e-4 lies between. The share of
+pixels with the same class shows what it means for the result; near ties keep it from being 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from mmattn.errors import ExportError
+from mmattn.io import atomic_write
+
+from .runtime import OnnxSegmentor
+from .segmentor import class_map, torch_logits
+
+TOLERANCE = 1e-4
+MIN_AGREEMENT = 0.999
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """Torch against the file at one size.
+
+    Attributes:
+        name: What is special about the size.
+        batch, height, width: The input.
+        pictures: How many were run.
+        max_difference: Largest |torch - file| over all logits; None for a file that returns
+            classes.
+        max_logit: Largest |torch|.
+        relative: ``max_difference / max_logit``.
+        agreement: Share of the pixels that get the same class.
+    """
+
+    name: str
+    batch: int
+    height: int
+    width: int
+    pictures: int
+    max_difference: float | None
+    max_logit: float
+    relative: float | None
+    agreement: float
+
+    def passes(self, tolerance: float, min_agreement: float) -> bool:
+        # Written so that NaN fails.
+        near = self.relative is None or self.relative <= tolerance
+        return near and self.agreement >= min_agreement
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """All sizes, the limits, and whether the file keeps them."""
+
+    file: str
+    runtime: str
+    tolerance: float
+    min_agreement: float
+    dynamic: bool
+    notes: list[str] = field(default_factory=list)
+    rows: list[ParityRow] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.rows) and not self.failures
+
+    @property
+    def failures(self) -> list[ParityRow]:
+        return [row for row in self.rows if not row.passes(self.tolerance, self.min_agreement)]
+
+    def table(self) -> str:
+        """The report as text, one line per size."""
+        head = ("size", "input", "pictures", "max |diff|", "relative", "same class", "")
+        lines = [head]
+        for row in self.rows:
+            ok = row.passes(self.tolerance, self.min_agreement)
+            lines.append(
+                (
+                    row.name,
+                    f"{row.batch} x 3 x {row.height} x {row.width}",
+                    str(row.pictures),
+                    "-" if row.max_difference is None else f"{row.max_difference:.2e}",
+                    "-" if row.relative is None else f"{row.relative:.2e}",
+                    f"{100 * row.agreement:.4f} %",
+                    "ok" if ok else "FAILS",
+                )
+            )
+        widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+        text = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
+        text.insert(1, "  ".join("-" * width for width in widths))
+        limits = f"limits: relative <= {self.tolerance:g}, same class >= {self.min_agreement:.2%}"
+        return "\n".join([line.rstrip() for line in text] + [limits, *self.notes])
+
+    def to_json(self) -> str:
+        """The report as JSON; a number that is not finite becomes null."""
+        data = {**asdict(self), "passed": self.passed}
+        for row in data["rows"]:
+            for key, value in row.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    row[key] = None
+        return json.dumps(data, indent=2, allow_nan=False) + "\n"
+
+
+def check_parity(
+    model: nn.Module,
+    path: str | Path,
+    pictures: Sequence[np.ndarray],
+    *,
+    tolerance: float = TOLERANCE,
+    min_agreement: float = MIN_AGREEMENT,
+    json_path: str | Path | None = None,
+) -> ParityReport:
+    """Run ``model`` and the file exported from it on ``pictures`` and compare.
+
+    The model's side is its own: data preprocessor, network, resize to the input. A file with free
+    sizes is run at the traced, a smaller, a larger and an odd size and with a batch of two; any
+    other at its one size.
+
+    Args:
+        model: The mmseg ``EncoderDecoder`` that was exported, in eval mode.
+        path: The file.
+        pictures: (H, W, 3) uint8 RGB each; they are resized to the sizes that are tried.
+        tolerance: Largest difference of logits allowed, relative to the largest logit.
+        min_agreement: Smallest share of pixels with the same class allowed.
+        json_path: Where the report is written, also when the check fails.
+
+    Returns:
+        The report of a file that passes.
+
+    Raises:
+        ExportError: A size is beyond the limits; the message holds the table.
+    """
+    if not len(pictures):
+        raise ExportError("the parity check needs at least one picture")
+    segmentor = OnnxSegmentor(path)
+    meta = segmentor.metadata
+    notes = []
+    if not meta.dynamic:
+        notes.append("The file has one size, so only that was checked; --dynamic frees the sizes.")
+    if meta.test_mode == "slide":
+        notes.append("The config tests by sliding windows; the file computes one whole picture.")
+    report = ParityReport(
+        file=str(path),
+        runtime=f"onnxruntime {_version()}",
+        tolerance=tolerance,
+        min_agreement=min_agreement,
+        dynamic=meta.dynamic,
+        notes=notes,
+        rows=[
+            _compare(model, segmentor, pictures, name, batch, size)
+            for name, batch, size in sizes_to_try(
+                (meta.shape[0], meta.shape[1]), dynamic=meta.dynamic, divisor=meta.size_divisor
+            )
+        ],
+    )
+    if json_path is not None:
+        with atomic_write(json_path) as file:
+            file.write(report.to_json().encode())
+    if not report.passed:
+        raise ExportError(f"{path} does not compute what the model computes:\n{report.table()}")
+    return report
+
+
+def sizes_to_try(
+    shape: tuple[int, int], *, dynamic: bool, divisor: int = 1
+) -> list[tuple[str, int, tuple[int, int]]]:
+    """(name, batch, (height, width)) of each row of the report.
+
+    "Odd" is an odd multiple of ``divisor``, so an odd number where the network takes any size.
+    """
+    if not dynamic:
+        return [("traced", 1, shape)]
+
+    def near(side: int, factor: float, odd: bool = False) -> int:
+        multiple = max(round(side * factor / divisor), 1)
+        return (multiple | 1 if odd else multiple) * divisor
+
+    height, width = shape
+    odd = "odd" if divisor == 1 else f"odd x {divisor}"
+    return [
+        ("traced", 1, shape),
+        ("smaller", 1, (near(height, 0.75), near(width, 0.75))),
+        ("larger", 1, (near(height, 1.25), near(width, 1.25))),
+        (odd, 1, (near(height, 0.9, odd=True), near(width, 1.1, odd=True))),
+        ("batch of two", 2, shape),
+    ]
+
+
+def _compare(
+    model: nn.Module,
+    segmentor: OnnxSegmentor,
+    pictures: Sequence[np.ndarray],
+    name: str,
+    batch: int,
+    size: tuple[int, int],
+) -> ParityRow:
+    device = next(model.parameters()).device
+    resized = [cv2.resize(picture, size[::-1]) for picture in pictures]
+    # A last batch that is too short is filled with the first pictures.
+    batches = [
+        np.stack([resized[(start + i) % len(resized)] for i in range(batch)])
+        for start in range(0, len(resized), batch)
+    ]
+    difference, largest, same, pixels = 0.0, 0.0, 0, 0
+    for inputs in batches:
+        logits = torch_logits(model, torch.from_numpy(inputs).permute(0, 3, 1, 2).to(device))
+        expected = class_map(logits, segmentor.metadata.threshold).cpu().numpy()
+        logits = logits.cpu().numpy()
+        output = segmentor(inputs)
+        if segmentor.metadata.output == "logits":
+            if output.shape != logits.shape:
+                raise ExportError(
+                    f"{segmentor.path} returns {output.shape}, the model {logits.shape}"
+                )
+            # np.maximum keeps a NaN, max() may lose it.
+            difference = float(np.maximum(difference, np.abs(output - logits).max()))
+        largest = float(np.maximum(largest, np.abs(logits).max()))
+        same += int((segmentor.decide(output) == expected).sum())
+        pixels += expected.size
+    has_logits = segmentor.metadata.output == "logits"
+    return ParityRow(
+        name=name,
+        batch=batch,
+        height=size[0],
+        width=size[1],
+        pictures=len(pictures),
+        max_difference=difference if has_logits else None,
+        max_logit=largest,
+        relative=difference / max(largest, 1e-12) if has_logits else None,
+        agreement=same / pixels,
+    )
+
+
+def _version() -> str:
+    import onnxruntime
+
+    return onnxruntime.__version__

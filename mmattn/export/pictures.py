@@ -1,0 +1,75 @@
+"""Real pictures to check an exported file with: given ones, or a config's validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from mmattn.errors import DataError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """One picture as (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: The file is missing or is not a picture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such picture")
+    bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise DataError(f"{path}: not a picture that OpenCV can read")
+    return bgr[..., ::-1].copy()
+
+
+def read_pictures(paths: Iterable[str | Path], *, limit: int | None = None) -> list[np.ndarray]:
+    """Pictures from files and folders, the first ``limit``.
+
+    Raises:
+        DataError: A path is missing, is not a picture, or there is none at all.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files += sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+        else:
+            files.append(path)
+    if not files:
+        raise DataError(f"no pictures in {', '.join(map(str, paths))}")
+    return [read_picture(file) for file in files[:limit]]
+
+
+def validation_pictures(cfg: Config, *, limit: int) -> list[np.ndarray]:
+    """``limit`` pictures, evenly spread, of the config's validation (else test) data set.
+
+    Raises:
+        DataError: The config has no such data set, or its pictures are not there.
+    """
+    from mmengine.registry import DATASETS
+
+    from mmattn.engine.scope import enter_scope
+
+    loader = cfg.get("val_dataloader") or cfg.get("test_dataloader")
+    if not loader:
+        raise DataError("the config has no validation data set; give pictures with --images")
+    enter_scope(cfg)
+    try:
+        dataset = DATASETS.build(loader["dataset"])
+    except FileNotFoundError as error:
+        raise DataError(
+            f"the config's validation data set is not there ({error}); give pictures with --images"
+        ) from error
+    if len(dataset) == 0:
+        raise DataError("the config's validation data set is empty; give pictures with --images")
+    chosen = np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().astype(int)
+    return [read_picture(dataset.get_data_info(int(i))["img_path"]) for i in chosen]

@@ -1,0 +1,68 @@
+"""What has to change while torch.export looks, so that height and width stay free.
+
+Nothing here changes a result; each rewrite names what it stands in for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+
+
+@contextmanager
+def sizes_stay_symbolic() -> Iterator[None]:
+    """mmseg's ``resize`` without its alignment warning.
+
+    With ``align_corners`` the warning converts sizes to int, which would fix them in the graph.
+    The switch is the default of the last parameter; changing that default reaches every module
+    that imported the function.
+    """
+    from mmseg.models.utils.wrappers import resize
+
+    defaults = resize.__defaults__
+    resize.__defaults__ = (*defaults[:-1], False)
+    try:
+        yield
+    finally:
+        resize.__defaults__ = defaults
+
+
+def _averaging_matrix(size: int, bins: int, like: Tensor) -> Tensor:
+    """(bins, size): row i averages positions floor(i*size/bins) to ceil((i+1)*size/bins) - 1."""
+    index = torch.arange(bins, device=like.device)[:, None]
+    start = torch.div(index * size, bins, rounding_mode="trunc")
+    stop = torch.div((index + 1) * size + bins - 1, bins, rounding_mode="trunc")
+    position = torch.arange(size, device=like.device)[None]
+    inside = (position >= start) & (position < stop)
+    return inside.to(like.dtype) / (stop - start).to(like.dtype)
+
+
+def adaptive_avg_pool2d(x: Tensor, output_size: list[int]) -> Tensor:
+    """Adaptive average pooling as two matrix products, for any input size.
+
+    ONNX has no adaptive pooling, and the exporter's own translation freezes the bins of the
+    traced size: the file then fails, or is wrong, at any other.
+
+    Args:
+        x: (N, C, H, W)
+        output_size: (h, w)
+
+    Returns:
+        (N, C, h, w), each bin the mean of the positions that torch's pooling takes.
+    """
+    bins_h, bins_w = output_size
+    if bins_h == bins_w == 1:
+        return x.mean((-2, -1), keepdim=True)
+    x = x @ _averaging_matrix(x.shape[-1], bins_w, x).T  # (N, C, H, w)
+    return _averaging_matrix(x.shape[-2], bins_h, x) @ x  # (N, C, h, w)
+
+
+DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable] = {
+    aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
+    aten._adaptive_avg_pool2d.default: adaptive_avg_pool2d,
+}

@@ -1,0 +1,140 @@
+#!/usr/bin/env python
+"""Export a trained model and prove that the file computes what torch computes.
+
+Examples:
+    python tools/export.py CONFIG CHECKPOINT --format onnx --out model.onnx --dynamic
+    python tools/export.py CONFIG CHECKPOINT --out model.onnx --shape 512 1024
+    python tools/export.py CONFIG CHECKPOINT --out model.onnx --images street.jpg more_pictures/
+
+The file takes float32 RGB pictures in 0..255, (N, 3, H, W); normalisation is inside the graph. The
+check runs torch and onnxruntime on real pictures (--images, else the config's validation set),
+writes parity.json beside the file and ends with exit code 7 above the limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="config: a path, or mmattn::, mmseg:: and a name")
+    parser.add_argument("checkpoint", help="weights of that config's model")
+    parser.add_argument("--format", default="onnx", help="file format (default: onnx)")
+    parser.add_argument("--out", type=Path, help="file to write (default: beside the checkpoint)")
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="height and width to trace at (default: the config's crop size, else 512 512)",
+    )
+    parser.add_argument("--dynamic", action="store_true", help="leave batch, height and width free")
+    parser.add_argument(
+        "--argmax", action="store_true", help="return classes (N, H, W) instead of logits"
+    )
+    parser.add_argument("--opset", type=int, default=18, help="ONNX opset (default: 18)")
+    parser.add_argument(
+        "--images", nargs="+", metavar="PATH", help="pictures or folders for the check"
+    )
+    parser.add_argument(
+        "--num-images", type=int, default=4, help="how many pictures are checked (default: 4)"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-4,
+        help="largest difference of logits, relative to the largest logit (default: 1e-4)",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=float,
+        default=0.999,
+        help="smallest share of pixels with the same class (default: 0.999)",
+    )
+    parser.add_argument(
+        "--parity",
+        type=Path,
+        help="where the check's figures go (default: parity.json beside --out)",
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+        help="override settings of the config",
+    )
+    return parser.parse_args(argv)
+
+
+def default_shape(cfg) -> tuple[int, int]:
+    """What the model was trained on: the data preprocessor's size or the crop, else 512 x 512."""
+    size = (cfg.model.get("data_preprocessor") or {}).get("size") or cfg.get("crop_size")
+    if isinstance(size, int):
+        size = (size, size)
+    return tuple(size) if size else (512, 512)
+
+
+def export(args: argparse.Namespace) -> None:
+    """Export, check, report."""
+    from mmattn.export import find_format
+
+    suffix = find_format(args.format).suffix  # refuse before anything heavy is imported
+
+    from mmattn.engine import build_model, load_config, parse_cfg_options
+    from mmattn.export import check_parity, export_onnx, read_pictures, validation_pictures
+
+    cfg = load_config(args.config, parse_cfg_options(args.cfg_options))
+    if args.images:
+        pictures = read_pictures(args.images, limit=args.num_images)
+    else:
+        pictures = validation_pictures(cfg, limit=args.num_images)
+    model = build_model(cfg, args.checkpoint)
+    shape = tuple(args.shape) if args.shape else default_shape(cfg)
+    out = args.out or Path(args.checkpoint).with_suffix(suffix)
+
+    print(f"exporting {type(model).__name__} at {shape[0]} x {shape[1]} …", flush=True)
+    metadata = export_onnx(
+        model,
+        out,
+        shape=shape,
+        dynamic=args.dynamic,
+        output="classes" if args.argmax else "logits",
+        opset=args.opset,
+        config=Path(args.config).name,
+        checkpoint=Path(args.checkpoint).name,
+    )
+    print(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB, opset {metadata.opset})", flush=True)
+    parity = args.parity or out.with_name("parity.json")
+    report = check_parity(
+        model,
+        out,
+        pictures,
+        tolerance=args.tolerance,
+        min_agreement=args.min_agreement,
+        json_path=parity,
+    )
+    print(f"torch against {report.runtime}:\n{report.table()}\nwrote {parity}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; bad input ends with its error's exit code and one message."""
+    args = parse_args(argv)
+    import mmattn  # noqa: F401  (turns the bridge on)
+    from mmattn.errors import MMAttnError
+
+    try:
+        export(args)
+    except MMAttnError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
