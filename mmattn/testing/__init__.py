@@ -1,0 +1,1 @@
+"""What tests share: contracts to inherit, tiny scenes, toy trainings."""

@@ -1,0 +1,174 @@
+"""The contract of a plugin: a module that maps (N, C, H, W) to the same shape.
+
+    class TestECA(PluginTester):
+        module = ECA
+        state_keys = {"conv.weight"}
+
+Each inherited test protects one promise that a user of ``plugins=[...]`` relies on.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from mmcv.cnn import build_plugin_layer
+from torch import Tensor, nn
+
+SIZES = [(1, 1), (1, 6), (6, 1), (5, 7), (8, 8)]
+
+
+class PluginTester:
+    """Inherit, name the module, and say what it promises.
+
+    Attributes:
+        module: The class under test; its first argument is the channel count.
+        state_keys: The names in its state dict. They are an interface: published weights have them.
+        in_channels: Channels to test with.
+        arguments: Further keyword arguments.
+        identity_at_init: Whether a fresh module returns its input.
+        reference: ``(module, x) -> y`` in float64, written independently of the module, or None.
+    """
+
+    module: type[nn.Module]
+    state_keys: set[str]
+    in_channels: int = 16
+    arguments: dict[str, Any] = {}
+    identity_at_init: bool = False
+    reference: Callable[[nn.Module, Tensor], Tensor] | None = None
+
+    def awaken(self, module: nn.Module) -> None:
+        """Give zero-initialised gates a value, so that they hide no error."""
+
+    def make(self, *, awake: bool = True) -> nn.Module:
+        """A module with the same random weights every time, in eval mode."""
+        torch.manual_seed(0)
+        module = self.module(self.in_channels, **self.arguments).eval()
+        if awake:
+            self.awaken(module)
+        return module
+
+    def sample(self, height: int = 5, width: int = 7, batch: int = 2, **kwargs) -> Tensor:
+        """A random input. Shape (batch, in_channels, height, width)."""
+        generator = torch.Generator().manual_seed(height * 1000 + width)
+        shape = (batch, self.in_channels, height, width)
+        return torch.randn(shape, generator=generator, **kwargs)
+
+    def test_builds_as_a_plugin_under_its_class_name(self) -> None:
+        cfg = dict(type=f"mmattn.{self.module.__name__}", **self.arguments)
+        _, layer = build_plugin_layer(cfg, in_channels=self.in_channels)
+        assert type(layer) is self.module
+
+    def test_state_dict_keys_are_frozen(self) -> None:
+        assert set(self.make().state_dict()) == self.state_keys
+
+    @pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+    def test_keeps_shape_at_any_size(self, size: tuple[int, int]) -> None:
+        x = self.sample(*size)
+        y = self.make()(x)
+        assert y.shape == x.shape
+        assert y.dtype == x.dtype
+        assert y.isfinite().all()
+
+    def test_takes_an_empty_batch(self) -> None:
+        x = self.sample(batch=0).requires_grad_()
+        y = self.make()(x)
+        assert y.shape == x.shape
+        y.sum().backward()
+
+    def test_is_the_identity_at_init(self) -> None:
+        if not self.identity_at_init:
+            pytest.skip("not promised")
+        x = self.sample()
+        assert torch.equal(self.make(awake=False)(x), x)
+
+    def test_leaves_its_input_alone(self) -> None:
+        x = self.sample()
+        before = x.clone()
+        self.make()(x)
+        assert torch.equal(x, before)
+
+    def test_gradient_reaches_every_parameter_and_the_input(self) -> None:
+        module, x = self.make().train(), self.sample().requires_grad_()
+        (module(x) ** 2).sum().backward()
+        for name, value in (*module.named_parameters(), ("input", x)):
+            assert value.grad is not None, f"no gradient for {name}"
+            assert value.grad.isfinite().all(), f"gradient of {name} is not finite"
+            assert value.grad.any(), f"gradient of {name} is zero"
+
+    def test_matches_the_reference_in_float64(self) -> None:
+        if self.reference is None:
+            pytest.skip("no independent reference")
+        module = self.make().double()
+        for size in SIZES:
+            x = self.sample(*size, dtype=torch.float64)
+            torch.testing.assert_close(module(x), self.reference(module, x), rtol=1e-10, atol=1e-10)
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_half_precision_is_near_float64(self, dtype: torch.dtype) -> None:
+        module, x = self.make().to(dtype), self.sample().to(dtype)
+        y = module(x)
+        assert y.dtype == dtype
+        # The truth has the same rounded weights and input, so only the arithmetic differs.
+        truth = copy.deepcopy(module).double()(x.double())
+        error = (y.double() - truth).abs().max()
+        assert error <= 4 * torch.finfo(dtype).eps * truth.abs().max()
+
+    def test_autocast_is_near_float64(self) -> None:
+        module, x = self.make(), self.sample()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = module(x)
+        truth = copy.deepcopy(module).double()(x.double())
+        error = (y.double() - truth).abs().max()
+        assert error <= 4 * torch.finfo(torch.bfloat16).eps * truth.abs().max()
+
+    def test_memory_layout_does_not_matter(self) -> None:
+        module, x = self.make(), self.sample()
+        expected = module(x)
+        wide = self.sample(5, 14)
+        wide[..., ::2] = x
+        for same in (x.to(memory_format=torch.channels_last), wide[..., ::2]):
+            torch.testing.assert_close(module(same), expected, rtol=1e-5, atol=1e-5)
+        one = x[:1].expand(3, -1, -1, -1)  # one picture in memory, three in the batch
+        torch.testing.assert_close(module(one), module(one.clone()), rtol=1e-5, atol=1e-5)
+
+    def test_survives_saving_and_loading(self) -> None:
+        module, x = self.make(), self.sample()
+        file = io.BytesIO()
+        torch.save(module.state_dict(), file)
+        file.seek(0)
+        torch.manual_seed(1)
+        other = self.module(self.in_channels, **self.arguments).eval()
+        other.load_state_dict(torch.load(file, weights_only=True))
+        assert torch.equal(other(x), module(x))
+
+    def test_compiles_as_one_graph(self) -> None:
+        module = self.make()
+        compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=True)
+        for size in ((5, 7), (8, 6)):
+            x = self.sample(*size)
+            torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.filterwarnings("ignore")  # the exporter's own deprecations
+    def test_onnx_runs_at_sizes_it_was_not_traced_at(self) -> None:
+        onnxruntime = pytest.importorskip("onnxruntime")
+        module = self.make()
+        height, width = torch.export.Dim("height", min=1), torch.export.Dim("width", min=1)
+        program = torch.onnx.export(
+            module,
+            (self.sample(),),
+            dynamo=True,
+            dynamic_shapes=({2: height, 3: width},),
+            verbose=False,
+        )
+        session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+        domains = {node.domain for node in program.model_proto.graph.node}
+        assert domains <= {"", "ai.onnx"}, f"other than standard operators: {domains}"
+        for size in ((5, 7), (3, 2), (9, 16), (1, 4)):
+            x = self.sample(*size)
+            (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+            torch.testing.assert_close(torch.from_numpy(y), module(x), rtol=1e-4, atol=1e-4)
