@@ -23,7 +23,7 @@ def plain_checkpoint(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """A copy of ``checkpoint`` that ``torch.load(weights_only=True)`` reads; tensors are shared.
 
     Objects that are not data are left out with a warning. Functions among the parameter
-    schedulers' state (``LambdaLR``'s, say) are left out silently: the config makes them anew.
+    schedulers' state (``OneCycleLR``'s, say) are left out silently: the config makes them anew.
 
     Raises:
         CheckpointError: If the weights or the optimizer's state hold such an object.

@@ -46,11 +46,12 @@ class CheckpointHook(_CheckpointHook):
                 self.best_ckpt_path_dict[indicator] = self._where_now(path)
 
     def _where_now(self, path: str | None) -> str | None:
-        """A checkpoint's path after its directory was moved."""
-        if not path or self.file_backend.exists(path):
-            return path
-        moved = self.file_backend.join_path(self.out_dir, os.path.basename(path))
-        return moved if self.file_backend.exists(moved) else path
+        """A checkpoint of this run, wherever it lay when it was recorded.
+
+        A run that is resumed elsewhere must not delete files of the one it came from.
+        """
+        here = path and self.file_backend.join_path(self.out_dir, os.path.basename(path))
+        return here if here and self.file_backend.exists(here) else None
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         """Save, point ``last_checkpoint`` at the file, then delete what is surplus."""
