@@ -96,8 +96,10 @@ def add_services(cfg: Config) -> None:
     Progress, result tables and curves; metrics that keep the values of each class; checkpoints
     that survive a kill. A hook that the config has switched off (``None``) stays off.
     """
-    default_hooks = cfg.setdefault("default_hooks", {})
-    checkpoint = default_hooks.setdefault("checkpoint", {"type": "CheckpointHook"})
+    # Set and then read: a config stores a copy of what it is given.
+    cfg.default_hooks = cfg.get("default_hooks") or {}
+    cfg.default_hooks.setdefault("checkpoint", {"type": "CheckpointHook"})
+    checkpoint = cfg.default_hooks.checkpoint
     if checkpoint and scope_and_name(checkpoint["type"], None)[1] == "CheckpointHook":
         checkpoint["type"] = "mmattn.CheckpointHook"
     hooks = list(cfg.get("custom_hooks") or [])
@@ -117,6 +119,8 @@ def _replace_metrics(evaluator: Any, scope: str | None) -> None:
         found = scope_and_name(evaluator.get("type"), evaluator.get("_scope_") or scope)
         if found in METRICS:
             evaluator["type"] = METRICS[found]
+        elif found == ("mmdet", "CocoPanopticMetric"):
+            evaluator.setdefault("classwise", True)
 
 
 def scope_and_name(kind: Any, scope: str | None) -> tuple[str | None, str]:

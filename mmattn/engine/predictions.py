@@ -13,16 +13,23 @@ if TYPE_CHECKING:
 
 
 def show_predictions(
-    cfg: Config, *, show: bool, show_dir: str | None, wait_time: float | None
+    cfg: Config, *, show: bool, show_dir: str | None, wait_time: float = 2.0
 ) -> None:
     """Draw the predictions, in windows or into a folder, each as upstream's own tool does."""
     segments = is_segmentation(cfg)
-    name = "SegVisualizationHook" if segments else "DetVisualizationHook"
-    hook = cfg.default_hooks.setdefault("visualization", {"type": name})
+    kind = "Seg" if segments else "Det"
+    name = f"{kind}VisualizationHook"
+    if not cfg.get("visualizer"):
+        backend = {"type": "LocalVisBackend"}
+        cfg.visualizer = {"type": f"{kind}LocalVisualizer", "vis_backends": [backend]}
+    # Set and then read: a config stores a copy of what it is given.
+    cfg.default_hooks = cfg.get("default_hooks") or {}
+    cfg.default_hooks.setdefault("visualization", {"type": name})
+    hook = cfg.default_hooks.visualization
     hook["draw"] = True
     if show:
         hook["show"] = True
-        hook["wait_time"] = 2.0 if wait_time is None else wait_time
+        hook["wait_time"] = wait_time
     if show_dir and segments:
         cfg.visualizer["save_dir"] = show_dir
     elif show_dir:

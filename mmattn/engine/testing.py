@@ -20,7 +20,7 @@ def test(
     out: str | None = None,
     show: bool = False,
     show_dir: str | None = None,
-    wait_time: float | None = None,
+    wait_time: float = 2.0,
     tta: bool = False,
     cfg_options: dict | None = None,
     launcher: str = "none",
