@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Write the embedded shapes data set: pictures, index masks, COCO and COCO panoptic annotations.
 
 Example:
@@ -60,7 +61,7 @@ def main() -> int:
             overwrite=args.overwrite,
         )
     except MMAttnError as error:
-        print(f"make_shapes: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
     print(f"{root}: {args.num_train} train and {args.num_val} val pictures, seed {args.seed}")
     return 0

@@ -28,7 +28,10 @@ def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
+    from mmattn.data.loading import name_files_in_errors
+
     enter_scope(cfg)
+    name_files_in_errors()
     add_services(cfg)
     if get_device() == "cpu":
         without_accelerator(cfg)

@@ -85,8 +85,6 @@ def lazy_dataset(cfg: Mapping, where: str) -> Any:
 
     _check_class_names(cfg, where)
     cfg = deepcopy(dict(cfg))
-    if isinstance(cfg.get("data_root"), str):
-        check_place(cfg["data_root"], f"{where}.data_root", folder=True)
     cfg.update(pipeline=[], lazy_init=True)
     if "serialize_data" in cfg:
         cfg["serialize_data"] = False
@@ -128,6 +126,8 @@ def check_dataset(
         DataError: the first fault, with file, value and what to do.
         ConfigError: a data set that cannot be built.
     """
+    if isinstance(cfg.get("data_root"), str):
+        check_place(cfg["data_root"], f"{where}.data_root", folder=True)
     dataset = lazy_dataset(cfg, where)
     if dataset is None:
         return DatasetReport(where, str(cfg.get("type")), {})
