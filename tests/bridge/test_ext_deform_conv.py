@@ -161,6 +161,34 @@ def test_without_displacement_it_is_a_convolution():
     torch.testing.assert_close(case.version2(ones), expected)
 
 
+@pytest.mark.parametrize("case", CASES[:2], ids=str)
+def test_larger_offsets_are_read_from_their_beginning(case):
+    """mmdet's DyHead passes the offsets of a finer level; its weights count on what mmcv does."""
+    t = case.tensors()
+    names = ("offset", "mask")
+    finer = {
+        name: torch.randn(2, t[name].size(1), 9, 11, dtype=torch.float64).requires_grad_()
+        for name in names
+    }
+    beginning = {
+        name: finer[name].flatten(1)[:, : t[name][0].numel()].view(t[name].shape) for name in names
+    }
+    output, expected = case.version2({**t, **finer}), case.version2({**t, **beginning})
+    assert torch.equal(output, expected)
+    leaves = [*finer.values(), t["input"], t["weight"]]
+    upstream = torch.randn_like(output)
+    grads = torch.autograd.grad(output, leaves, upstream)
+    for grad, target in zip(grads, torch.autograd.grad(expected, leaves, upstream), strict=True):
+        torch.testing.assert_close(grad, target)
+
+
+def test_smaller_offsets_are_refused():
+    t = CASES[0].tensors()
+    t["offset"] = t["offset"][:, :, :2]
+    with pytest.raises(ValueError, match="too small for the output"):
+        CASES[0].version2(t)
+
+
 def test_im2col_step_changes_nothing():
     t = CASES[0].tensors(batch=4)
     torch.testing.assert_close(CASES[0].version1(t, im2col_step=2), CASES[0].version1(t))

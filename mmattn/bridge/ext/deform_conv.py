@@ -6,7 +6,10 @@ Offsets come as (y, x) per kernel position and group of channels, in mmcv as in 
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 import torchvision  # noqa: F401  (registers torch.ops.torchvision)
 from torch import Tensor
 
@@ -133,7 +136,14 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Fill ``output`` (N, O, H', W'); shapes as in ``mmattn.ops.deform_conv``."""
+    """Fill ``output`` (N, O, H', W'); shapes as in ``mmattn.ops.deform_conv``.
+
+    Offset and mask may be larger than the output: mmcv's kernels then take the beginning of each
+    image's numbers as if they had the output's size. mmdet's DyHead relies on it (its upper level
+    is convolved with the offsets of the level below), and its weights were trained that way.
+    """
+    offset = _beginning(offset, 2 * deformable_group * kernel_h * kernel_w, output)
+    mask = _beginning(mask, deformable_group * kernel_h * kernel_w, output)
     geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     _convolve(input, weight, offset, mask, bias if with_bias else None, output, geometry)
 
@@ -165,6 +175,8 @@ def modulated_deform_conv_backward(
     with_bias: bool,
 ) -> None:
     """Add all five gradients; ``grad_bias`` is left alone without bias."""
+    offset = _beginning(offset, 2 * deformable_group * kernel_h * kernel_w, grad_output)
+    mask = _beginning(mask, deformable_group * kernel_h * kernel_w, grad_output)
     geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     grads = _gradients(
         input, weight, offset, mask, bias if with_bias else None, grad_output, geometry
@@ -173,7 +185,23 @@ def modulated_deform_conv_backward(
         return
     targets = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias)
     for target, grad in zip(targets[: 4 + with_bias], grads, strict=False):
-        target += grad
+        if target.numel() > grad.numel():  # of offset and mask: the rest was not read
+            grad = F.pad(grad.flatten(1), (0, target[0].numel() - grad[0].numel()))
+        target += grad.view_as(target)
+
+
+def _beginning(tensor: Tensor, channels: int, output: Tensor) -> Tensor:
+    """The first numbers of each image of ``tensor``, as (N, channels, H', W')."""
+    size = (channels, *output.shape[2:])
+    if tensor.shape[1:] == size:
+        return tensor
+    needed = math.prod(size)
+    if tensor.shape[1:].numel() < needed:
+        raise ValueError(
+            f"modulated_deform_conv: an offset or mask of shape {tuple(tensor.shape)} is too small "
+            f"for the output {tuple(output.shape)}, which needs {size} per image"
+        )
+    return tensor.flatten(1)[:, :needed].reshape(len(tensor), *size)
 
 
 def _arguments(

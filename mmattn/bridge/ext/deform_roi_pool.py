@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ._precision import working
-from .roi_sampling import bin_points, passes, read_bilinear, roi_bins
+from .roi_sampling import bin_points, passes, roi_bins, sum_bilinear
 
 __all__ = ["deform_roi_pool_backward", "deform_roi_pool_forward"]
 
@@ -97,7 +97,8 @@ def _pool(
         y = y + (offset[:, 1] * reach[:, 0, None, None])[..., None, None]
         x = x + (offset[:, 0] * reach[:, 1, None, None])[..., None, None]
     y, x = torch.broadcast_tensors(y, x)
-    exists = has_y[:, :, None, :, None] & has_x[:, None, :, None, :]
-    values = read_bilinear(features, rois[:, 0].long(), y, x) * exists.unsqueeze(-1)
+    exists = (has_y[:, :, None, :, None] & has_x[:, None, :, None, :]).expand_as(y)
+    y, x, exists = y.flatten(3), x.flatten(3), exists.flatten(3)
+    sums = sum_bilinear(features, rois[:, 0].long(), y, x, exists)  # (K, rows, columns, C)
     points = count.prod(dim=1).clamp(min=1).view(-1, 1, 1, 1)
-    return (values.sum(dim=(3, 4)) / points).permute(0, 3, 1, 2)
+    return (sums / points).permute(0, 3, 1, 2)

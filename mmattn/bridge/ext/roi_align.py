@@ -7,7 +7,7 @@ import torchvision  # noqa: F401  (registers torch.ops.torchvision)
 from torch import Tensor
 
 from ._precision import working
-from .roi_sampling import bin_points, passes, read_bilinear, roi_bins
+from .roi_sampling import bin_points, passes, roi_bins, sum_bilinear
 
 __all__ = ["roi_align_backward", "roi_align_forward"]
 
@@ -61,7 +61,8 @@ def roi_align_forward(
         if y.size(3) == 0:
             output[part], argmax_y[part], argmax_x[part] = 0, -1, -1
             continue
-        values = read_bilinear(features, rois[part, 0].long(), y, x)
+        image = rois[part, 0].long()
+        values = sum_bilinear(features, image, y.unsqueeze(-1), x.unsqueeze(-1))
         values = values.masked_fill(~exists.unsqueeze(-1), -torch.inf)
         best, where = values.max(dim=3)  # (K, rows, columns, C)
         nothing = ~exists.any(dim=3, keepdim=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Numbers read per pass: bounds the memory of large RoIs (256 MiB in float32).
@@ -69,38 +70,45 @@ def bin_points(
     return position, (point < count)[:, None]
 
 
-def read_bilinear(features: Tensor, image: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Features at points, differentiable in all but ``image``.
+def sum_bilinear(
+    features: Tensor, image: Tensor, y: Tensor, x: Tensor, exists: Tensor | None = None
+) -> Tensor:
+    """Sums of features over lists of points, differentiable in ``features``, ``y`` and ``x``.
 
     Args:
         features: (N, C, H, W).
         image: (K,), whose features each RoI reads.
-        y: (K, ...), rows.
+        y: (K, ..., P), rows of P points.
         x: as ``y``, columns.
+        exists: as ``y``: which points count; all by default.
 
     Returns:
         (K, ..., C)
     """
-    _, channels, height, width = features.shape
-    rows = features.permute(0, 2, 3, 1).reshape(-1, channels)
+    channels, height, width = features.shape[1:]
     inside = (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
+    if exists is not None:
+        inside = inside & exists
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
     top, left = y.detach().floor(), x.detach().floor()
     down, right = y - top, x - left
-    top, left = top.long(), left.long()
-    bottom, after = (top + 1).clamp(max=height - 1), (left + 1).clamp(max=width - 1)
-    first = (image * height).view(-1, *[1] * (y.dim() - 1))
-
-    def corner(row: Tensor, column: Tensor, weight: Tensor) -> Tensor:
-        value = rows[(first + row) * width + column]
-        return value * (weight * inside).unsqueeze(-1)
-
-    return (
-        corner(top, left, (1 - down) * (1 - right))
-        + corner(top, after, (1 - down) * right)
-        + corner(bottom, left, down * (1 - right))
-        + corner(bottom, after, down * right)
+    weights = torch.stack(
+        ((1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right), dim=-1
     )
+    first = (image * height).view(-1, *[1] * (y.dim() - 1))
+    top, left = top.long(), left.long()
+    upper, lower = (first + top) * width, (first + (top + 1).clamp(max=height - 1)) * width
+    after = (left + 1).clamp(max=width - 1)
+    pixels = torch.stack((upper + left, upper + after, lower + left, lower + after), dim=-1)
+    # A bag holds the four corners of its P points: nothing of size P * C is ever stored.
+    bags = (y.shape[:-1].numel(), y.size(-1) * 4)
+    sums = F.embedding_bag(
+        pixels.reshape(bags),
+        features.permute(0, 2, 3, 1).reshape(-1, channels),
+        mode="sum",
+        per_sample_weights=(weights * inside.unsqueeze(-1)).reshape(bags),
+    )
+    return sums.view(*y.shape[:-1], channels)
 
 
 def passes(count: Tensor, reads: Tensor) -> Iterator[slice]:
