@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:
+    from mmengine.logging import MessageHub
     from mmengine.runner import Runner
     from rich.console import Console
 
@@ -55,11 +56,11 @@ class ProgressHook(Hook):
 
     def after_val_iter(self, runner: Runner, batch_idx, data_batch=None, outputs=None) -> None:
         if self._progress is not None:
-            self._update("val", batch_idx + 1, self._times(runner, "val"))
+            self._update("val", batch_idx + 1, _evaluation_line(runner.message_hub, "val"))
 
     def after_test_iter(self, runner: Runner, batch_idx, data_batch=None, outputs=None) -> None:
         if self._progress is not None:
-            self._update("test", batch_idx + 1, self._times(runner, "test"))
+            self._update("test", batch_idx + 1, _evaluation_line(runner.message_hub, "test"))
 
     def after_train(self, runner: Runner) -> None:
         self._end("train")
@@ -82,24 +83,14 @@ class ProgressHook(Hook):
             where = f"epoch {runner.epoch + 1}/{runner.max_epochs} [{batch_idx + 1}/{batches}]"
         else:
             where = f"iter {runner.iter + 1}/{runner.max_iters}"
-        parts = [where]
+        # What matters least comes last: a narrow terminal cuts the line.
+        parts = [where, *_left(hub)]
         losses = [name for name in scalars if "loss" in name and name != "loss"]
         # A single part would only repeat the total.
         shown = losses[: self.max_losses] if len(losses) > 1 else []
         parts += [f"{name} {scalars[name]:.4g}" for name in ("loss", *shown) if name in scalars]
         parts += [f"lr {scalars['lr']:.3g}"] if "lr" in scalars else []
-        return "  ".join([*parts, self._times(runner, "train")])
-
-    @staticmethod
-    def _times(runner: Runner, mode: str) -> str:
-        hub = runner.message_hub
-        parts = []
-        for name, key in (("data", f"{mode}/data_time"), ("iter", f"{mode}/time")):
-            if key in hub.log_scalars:
-                parts.append(f"{name} {hub.get_scalar(key).current():.2f}s")
-        if "eta" in hub.runtime_info:
-            parts.append(f"left {timedelta(seconds=int(hub.get_info('eta')))}")
-        return "  ".join(parts)
+        return "  ".join([*parts, *_times(hub, "train")])
 
     def _start(self, runner: Runner, phase: str, *, total: int, completed: int = 0) -> None:
         if self._progress is None and not self._open(runner):
@@ -159,6 +150,26 @@ class ProgressHook(Hook):
                 handler.setStream(stream)
         self._redirected.clear()
         atexit.unregister(self._close)
+
+
+def _evaluation_line(hub: MessageHub, mode: str) -> str:
+    return "  ".join([*_left(hub), *_times(hub, mode)])
+
+
+def _left(hub: MessageHub) -> list[str]:
+    if "eta" not in hub.runtime_info:
+        return []
+    return [f"left {timedelta(seconds=int(hub.get_info('eta')))}"]
+
+
+def _times(hub: MessageHub, mode: str) -> list[str]:
+    """Seconds of the last iteration, and of the loading in it."""
+    keys = (("data", f"{mode}/data_time"), ("iter", f"{mode}/time"))
+    return [
+        f"{name} {hub.get_scalar(key).current():.2f}s"
+        for name, key in keys
+        if key in hub.log_scalars
+    ]
 
 
 def _not_per_iteration(record: logging.LogRecord) -> bool:
