@@ -15,6 +15,7 @@ import io
 import logging
 import os
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -183,12 +184,23 @@ def _saving(original: Callable) -> Callable:
 
 
 def _under_state_dict(read: Callable) -> Callable:
+    """``read``, whose result is as hooks expect it: under "state_dict", without "module."."""
+
     @functools.wraps(read)
     def load_checkpoint(*args, **kwargs):
         checkpoint = read(*args, **kwargs)
-        # Hooks look for "state_dict", which a file of bare weights does not have.
-        bare = isinstance(checkpoint, dict) and "state_dict" not in checkpoint
-        return {"state_dict": checkpoint} if bare else checkpoint
+        if not isinstance(checkpoint, dict):
+            return checkpoint
+        if "state_dict" not in checkpoint:
+            checkpoint = {"state_dict": checkpoint}
+        weights = checkpoint["state_dict"]
+        if weights and all(key.startswith("module.") for key in weights):
+            # The Runner takes it off as well, but only after the hooks, of which one is EMA's.
+            bare = OrderedDict((key.removeprefix("module."), weights[key]) for key in weights)
+            versions = getattr(weights, "_metadata", {})
+            bare._metadata = {key.removeprefix("module")[1:]: versions[key] for key in versions}
+            checkpoint["state_dict"] = bare
+        return checkpoint
 
     return load_checkpoint
 

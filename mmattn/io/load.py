@@ -183,7 +183,10 @@ def _why_nothing(names: list[str], state_dict: Mapping, report: LoadReport) -> s
         f"{_examples(state_dict)}; the model has {_examples(names)}."
     )
     if inner:
-        return f"{text} The weights are one level deeper, under {inner[0]!r}: pass that."
+        return (
+            f"{text} The weights are one level deeper, under {inner[0]!r}: pass that part, or "
+            "convert the file with tools/convert_checkpoint.py."
+        )
     return text + _prefix_hint(set(names), list(state_dict))
 
 

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -249,7 +250,7 @@ def _why_refused(file: BinaryIO, name: str, error: Exception) -> str:
         cause = f"it holds more than weights ({kept[-1] if kept else lines[0].split('. ')[0]})"
     else:
         return _damaged(name, f"it starts with {start!r}")
-    return f"{name}: refused, because {cause}. {_WAY_OUT.format(name=name)}"
+    return f"{name}: refused, because {cause}. {_WAY_OUT.format(name=shlex.quote(name))}"
 
 
 def _damaged(name: str, cause: str) -> str:

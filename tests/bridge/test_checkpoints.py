@@ -260,11 +260,17 @@ def test_shape_mismatch_is_reported_not_raised_unless_strict(tmp_path: Path, cap
 
 
 def test_module_prefix_is_still_stripped(tmp_path: Path, trained: ToyModel) -> None:
-    weights = {f"module.{key}": value for key, value in trained.state_dict().items()}
+    weights = torch.nn.DataParallel(trained).state_dict()
+    assert all(key.startswith("module.") for key in weights)
     torch.save({"state_dict": weights}, tmp_path / "ddp.pth")
     model = ToyModel()
     load_checkpoint(model, str(tmp_path / "ddp.pth"))
     assert_equal(model.state_dict(), trained.state_dict())
+    load_from, hooks = str(tmp_path / "ddp.pth"), [{"type": "EMAHook"}]
+    runner = toy_runner(tmp_path / "run", load_from=load_from, custom_hooks=hooks)
+    runner.call_hook("before_run")
+    runner.load_or_resume()
+    assert_equal(runner.model.state_dict(), trained.state_dict())
 
 
 def test_missing_file_knows_its_neighbours(tmp_path: Path, trained: ToyModel) -> None:
