@@ -31,7 +31,7 @@ def roi_pool_forward(
     """
     features, rois = working(input), working(rois).to(working(input).dtype)
     channels, height, width = input.shape[1:]
-    rows = features.permute(0, 2, 3, 1).reshape(-1, channels)
+    rows = features.permute(0, 2, 3, 1).contiguous().view(-1, channels)
     start = rois[:, [2, 1]] * spatial_scale
     size = (rois[:, [4, 3]] + 1) * spatial_scale - start
     first_y, end_y = _pixel_range(start[:, 0], size[:, 0], pooled_height, height)

@@ -100,11 +100,13 @@ def sum_bilinear(
     upper, lower = (first + top) * width, (first + (top + 1).clamp(max=height - 1)) * width
     after = (left + 1).clamp(max=width - 1)
     pixels = torch.stack((upper + left, upper + after, lower + left, lower + after), dim=-1)
+    # Contiguous, since a single image's rows would be a view whose pixels are read with strides.
+    rows = features.permute(0, 2, 3, 1).contiguous().view(-1, channels)
     # A bag holds the four corners of its P points: nothing of size P * C is ever stored.
     bags = (y.shape[:-1].numel(), y.size(-1) * 4)
     sums = F.embedding_bag(
         pixels.reshape(bags),
-        features.permute(0, 2, 3, 1).reshape(-1, channels),
+        rows,
         mode="sum",
         per_sample_weights=(weights * inside.unsqueeze(-1)).reshape(bags),
     )
