@@ -174,7 +174,7 @@ def _saving(original: Callable) -> Callable:
         if "://" in str(filename) or backend not in ("local", "disk"):
             original(content, filename, file_client_args, backend_args)
             return
-        # Into memory first: torch's writer dies ungracefully when the disk is full.
+        # Into memory first: torch's writer hides a full disk behind an error about positions.
         with io.BytesIO() as buffer:
             torch.save(content, buffer)
             with atomic_write(filename) as file:
