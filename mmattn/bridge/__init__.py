@@ -3,6 +3,7 @@
 1. ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``).
 2. mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
 3. mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``).
+4. ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
 
 Each part waits until the module it changes is imported, so this costs nothing before.
 """
@@ -19,8 +20,10 @@ def install() -> None:
         return
     _installed = True
     from .ext_finder import provide_mmcv_ext
+    from .panopticapi_finder import provide_panopticapi
 
     provide_mmcv_ext()
+    provide_panopticapi()
     when_imported("mmengine.config.utils", _teach_package_names)
     when_imported("mmengine.config.config", _spare_our_bases)
     when_imported("mmengine.runner.checkpoint", _refuse_pickles)

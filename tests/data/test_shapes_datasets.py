@@ -54,7 +54,6 @@ def test_instance(repo: Path, shapes_root: Path, split: str, count: int):
 
 @pytest.mark.parametrize(("split", "count"), [("train", 8), ("val", 4)])
 def test_panoptic(repo: Path, shapes_root: Path, split: str, count: int):
-    pytest.importorskip("panopticapi", reason="mmdet's panoptic loader asks for panopticapi")
     dataset = shipped(repo, "panoptic", shapes_root, split, "mmdet")
     assert len(dataset) == count
     assert dataset.metainfo["stuff_classes"] == STUFF_CLASSES
