@@ -12,6 +12,9 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; 
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 
+# Without bytecode every process would compile torch and mmdet anew: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test lint format clean
 
 help:  ## what there is
