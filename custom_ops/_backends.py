@@ -59,6 +59,10 @@ class Backend:
         """Whether it is meant for a device type at all."""
         return not self.devices or device in self.devices
 
+    def automatic(self, device: str) -> bool:
+        """Whether it may be chosen without being forced."""
+        return True
+
     def missing(self) -> str | None:
         """Why it is not there (not built, not installed), or None when it is."""
         return None
@@ -157,6 +161,9 @@ class Triton(Backend):
 
     def serves(self, device: str) -> bool:
         return super().serves(device) or (device == "cpu" and _interpreted())
+
+    def automatic(self, device: str) -> bool:
+        return device != "cpu"
 
     def missing(self) -> str | None:
         return None if importlib.util.find_spec("triton") else "triton is not installed"

@@ -205,6 +205,8 @@ class Operator:
                     raise BackendError(f"{self.name}: backend {forced!r} was forced but {reason}")
                 return backend
         for backend in self.backends:
+            if not backend.automatic(device):
+                continue
             reason = backend.why_not(*facts)
             if reason is None and not (backend.yields and backend.yields(case)):
                 return backend

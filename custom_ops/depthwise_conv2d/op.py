@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .._backends import Compiled
+from .._backends import Compiled, Triton
 from .._library import Function, Operator
 
 
@@ -55,6 +55,15 @@ def _case(function: str, args: tuple) -> tuple[int, int, int, int]:
     return (*weight.shape[2:], *dilation)
 
 
+def _triton_refuses(case: tuple[int, int, int, int]) -> str | None:
+    return "takes kernels of up to 11 x 11" if max(case[:2]) > 11 else None
+
+
+def _triton_yields(case: tuple[int, int, int, int]) -> str | None:
+    # cuDNN has depthwise kernels of its own, but not for dilated ones. Not measured on a GPU yet.
+    return None if max(case[2:]) > 1 else "torch has kernels for dilation 1"
+
+
 def _example(device: str, dtype: torch.dtype) -> tuple:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 20, 19, 23, generator=generator)
@@ -81,7 +90,10 @@ operator = Operator(
             flops=_flops_backward,
         ),
     },
-    backends=(Compiled("cpp", dtypes=FLOATS),),
+    backends=(
+        Compiled("cpp", dtypes=FLOATS),
+        Triton(dtypes=FLOATS, refuses=_triton_refuses, yields=_triton_yields),
+    ),
     case=_case,
     example=_example,
 )

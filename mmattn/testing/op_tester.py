@@ -69,10 +69,12 @@ class OpTester:
     op: str
     function: Callable
     device = "cpu"
+    backends: tuple[str, ...] | None = None  # those to test; all that serve the device by default
     dtypes = (torch.float32, torch.float16, torch.bfloat16)
     tolerance = TOLERANCE
     exports = True  # as a graph of standard operators
     random_calls = 200
+    repeats = 20
 
     @staticmethod
     def samples() -> dict[str, Sample]:
@@ -100,7 +102,11 @@ class OpTester:
     @classmethod
     def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
         """One test for each backend, sample and dtype that the test's arguments name."""
-        served = [b for b in OPERATORS[cls.op].backends if b.serves(cls.device)]
+        served = [
+            b
+            for b in OPERATORS[cls.op].backends
+            if (b.serves(cls.device) if cls.backends is None else b.name in cls.backends)
+        ]
         names = {
             "backend": [b.name for b in served],
             "contender": [b.name for b in served if b.name != "reference"],
@@ -147,6 +153,10 @@ class OpTester:
             a, b = a.detach().double().cpu(), b.detach().double().cpu()
             error = (a - b).abs().max() / b.abs().max().clamp_min(1e-30)
             assert error <= tolerance, f"tensor {index}: relative error {error:.2e} > {tolerance}"
+
+    def op_arguments(self) -> tuple:
+        """What ``torch.ops.mmattn.<op>`` is checked with."""
+        return OPERATORS[self.op].example(self.device, torch.float32)
 
     # --- numbers ----------------------------------------------------------------------------------
 
@@ -206,7 +216,7 @@ class OpTester:
         self.require(backend)
         args = [
             a.requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a
-            for a in OPERATORS[self.op].example(self.device, torch.float32)
+            for a in self.op_arguments()
         ]
         with use_backend(backend):
             torch.library.opcheck(getattr(torch.ops.mmattn, self.op).default, tuple(args))
@@ -229,7 +239,7 @@ class OpTester:
         """The doctor's example through the operator, forward and backward."""
         args = [
             a.requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a
-            for a in OPERATORS[self.op].example(self.device, torch.float32)
+            for a in self.op_arguments()
         ]
         result = getattr(torch.ops.mmattn, self.op).default(*args)
         (result if isinstance(result, Tensor) else result[0]).square().sum().backward()
@@ -403,13 +413,13 @@ class OpTester:
 
     # --- repetition -------------------------------------------------------------------------------
 
-    def test_twenty_runs_are_equal(self, backend: str) -> None:
+    def test_repeated_runs_are_equal(self, backend: str) -> None:
         self.require(backend)
         call = self.samples()["prime sizes"].to(self.device, torch.float32, grad=True)
         torch.use_deterministic_algorithms(True)
         try:
             first = self.run(backend, call)
-            for _ in range(19):
+            for _ in range(self.repeats - 1):
                 for a, b in zip(self.run(backend, call), first, strict=True):
                     assert torch.equal(a, b)
         finally:
