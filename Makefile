@@ -38,7 +38,7 @@ demo: $(READY)  ## train, test, export and visualise CCNet on a generated data s
 	@$(BIN)/python tools/demo.py $(ARGS)
 
 test: $(READY)  ## run the tests (ARGS="-k name" narrows)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(READY)  ## ruff: format and lint, nothing is changed
 	@$(BIN)/ruff format --check .
