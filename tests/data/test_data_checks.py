@@ -359,3 +359,54 @@ def assert_says(error: Exception, *parts: str) -> None:
     text = re.sub(r"\s+", " ", str(error))
     for part in parts:
         assert part in text
+
+
+# --- real data -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("folder", "changes", "entries"),
+    [
+        ("camvid", None, 367),
+        ("coco100", {"ann_file": "annotations/instances_train2017.json"}, 98),
+        (
+            "coco100",
+            {
+                "type": "mmdet.CocoPanopticDataset",
+                "ann_file": "annotations/panoptic_train2017.json",
+                "data_prefix": {"img": "train2017/", "seg": "annotations/panoptic_train2017/"},
+                "pipeline": [{"type": "LoadImageFromFile"}, {"type": "LoadPanopticAnnotations"}],
+            },
+            98,
+        ),
+        (
+            "nuclei",
+            {"data_prefix": {"img": "images/"}, "metainfo": {"classes": ("nucleus",)}},
+            240,
+        ),
+        (
+            "bccd",
+            {
+                "type": "mmdet.VOCDataset",
+                "ann_file": "ImageSets/Main/train.txt",
+                "data_prefix": {"sub_data_root": ""},
+                "metainfo": {"classes": ("RBC", "WBC", "Platelets")},
+                "pipeline": [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}],
+            },
+            205,
+        ),
+    ],
+    ids=["camvid", "coco", "coco panoptic", "nuclei", "bccd"],
+)
+def test_real_data_passes(shared_data: Path, folder: str, changes: dict | None, entries: int):
+    root = shared_data / folder
+    if not root.is_dir():
+        pytest.skip(f"{folder} not found at {root}")
+    init_default_scope("mmdet")
+    if changes is None:
+        cfg = semantic(root, type="mmattn.CamVidDataset")
+    else:
+        cfg = {**coco(root, data_prefix={"img": "train2017/"}, metainfo={}), **changes}
+        if folder == "nuclei":
+            cfg["ann_file"] = "annotations/instances_train.json"
+    assert check_dataset(cfg, WHERE).entries == entries
