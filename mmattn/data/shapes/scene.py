@@ -148,10 +148,12 @@ class ShapesSceneGenerator:
 
     @staticmethod
     def _contrasting(rng: np.random.Generator, scene: Scene, placed: _Placed) -> np.ndarray:
-        """A colour that differs from what the shape will cover: the most distant of a few draws."""
-        behind = scene.image[placed.window].mean(axis=(0, 1))
-        draws = [textures.colour(rng) for _ in range(3)]
-        return max(draws, key=lambda draw: float(np.abs(draw - behind).sum()))
+        """Of a few colours, the one that stands out from most of what the shape will cover."""
+        covered = scene.image[placed.window][placed.mask]  # (N, 3)
+        draws = [textures.colour(rng) for _ in range(4)]
+        # Not the mean: half over a shape of its own colour, it would have no outline there.
+        contrast = [np.quantile(np.abs(covered - draw).sum(1), 0.15) for draw in draws]
+        return draws[int(np.argmax(contrast))]
 
     @staticmethod
     def _label(scene: Scene, placed: _Placed, label: int, owner: int) -> None:
