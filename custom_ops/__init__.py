@@ -9,4 +9,8 @@ if not __name__.startswith("mmattn."):
 from ._library import BackendError as BackendError
 from ._library import use_backend as use_backend
 from .criss_cross import criss_cross_attention as criss_cross_attention
+from .criss_cross import criss_cross_weights as criss_cross_weights
 from .depthwise_conv2d import depthwise_conv2d as depthwise_conv2d
+from .multi_scale_deformable_attention import (
+    multi_scale_deformable_attention as multi_scale_deformable_attention,
+)

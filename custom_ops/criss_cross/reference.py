@@ -1,27 +1,31 @@
-"""Criss-cross attention in plain torch: the oracle, and the path that exports."""
+"""Criss-cross attention in plain torch: the oracle, the path that exports, and the fallback.
+
+Rows and columns are two batches of small matrix products over channels-last tensors, one product
+for the logits and one for the values. Nothing is concatenated, and a column of H keys leaves out
+the position itself, which the row counts.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from .._library import autocast_off
 
-def criss_cross_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """See ``mmattn.ops.criss_cross_attention``; the inputs share one dtype, float32 or
-    float64.
 
-    Rows and columns are two batches of small matrix products over channels-last tensors. Both are
-    shifted by the largest logit of row and column together, so that
+def attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Output (N, C, H, W) and log-sum-exp (N, H, W), differentiable any number of times.
+
+    The inputs share one dtype, float32 or float64. Rows and columns are both shifted by the largest
+    logit of row and column together, so that
 
         y[u] = (sum_row e v + sum_col e v) / (sum_row e + sum_col e)
 
-    is one softmax over the joint set. The column leaves out its own position, which the row counts:
-    its weight is set to zero after the exponential. So no logit is ever infinite, not even where
-    H = 1 empties the column, and the shift stays right, because the row holds the same logit.
+    is one softmax over the joint set. No shift is infinite, not even where H = 1 empties the
+    column, and it stays right without the column's own position: the row holds the same logit.
     """
     q, k, v = (t.permute(0, 2, 3, 1).contiguous() for t in (query, key, value))  # (N, H, W, C)
     q_t, k_t, v_t = (t.transpose(1, 2) for t in (q, k, v))  # (N, W, H, C)
-
     row = q @ k.transpose(2, 3)  # (N, H, W, W)
     column = q_t @ k_t.transpose(2, 3)  # (N, W, H, H)
 
@@ -30,11 +34,74 @@ def criss_cross_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         row.detach().amax(-1, keepdim=True),
         column.detach().amax(-1, keepdim=True).transpose(1, 2),
     )  # (N, H, W, 1)
-    position = torch.arange(column.shape[-1], device=column.device)
-    itself = position[:, None] == position  # (H, H)
-    row = (row - shift).exp()
-    column = (column - shift.transpose(1, 2)).exp().masked_fill(itself, 0.0)
+    column = column.masked_fill_(_itself(column), torch.finfo(column.dtype).min)
+    row = row.sub_(shift).exp_()
+    column = column.sub_(shift.transpose(1, 2)).exp_()
 
     total = row.sum(-1, keepdim=True) + column.sum(-1, keepdim=True).transpose(1, 2)
-    out = (row @ v + (column @ v_t).transpose(1, 2)) / total  # (N, H, W, C)
-    return out.permute(0, 3, 1, 2)
+    out = (row @ v).add_((column @ v_t).transpose(1, 2)).mul_(total.reciprocal())
+    return out.permute(0, 3, 1, 2), (shift + total.log()).squeeze(-1)
+
+
+def forward(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """See ``mmattn.ops.criss_cross_attention``: output and log-sum-exp, float32 at least."""
+    exact = torch.promote_types(value.dtype, torch.float32)
+    with autocast_off(value.device.type):
+        out, lse = attend(query.to(exact), key.to(exact), value.to(exact))
+    return _channels_last(out.to(value.dtype)), lse
+
+
+def backward(
+    grad: Tensor,
+    grad_lse: Tensor | None,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out: Tensor,
+    lse: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of query, key and value.
+
+    With the weights P = exp(q k^T - lse) computed once more and D = sum_c grad out - grad_lse,
+
+        dV = P^T grad,  dS = P (grad V^T - D),  dQ = dS K,  dK = dS^T Q
+
+    hold for the row and for the column alone, because both share lse and D; they are added.
+    """
+    exact = lse.dtype
+    with autocast_off(grad.device.type):
+        q, k, v, o, g = (
+            t.permute(0, 2, 3, 1).to(exact).contiguous() for t in (query, key, value, out, grad)
+        )
+        shift = lse.unsqueeze(-1)
+        delta = (g * o).sum(-1, keepdim=True)
+        if grad_lse is not None:
+            delta -= grad_lse.unsqueeze(-1)
+        found = _backward_of_lines(q, k, v, g, shift, delta, itself=True)
+        columns = (t.transpose(1, 2) for t in (q, k, v, g, shift, delta))
+        for total, part in zip(found, _backward_of_lines(*columns, itself=False), strict=True):
+            total.add_(part.transpose(1, 2))
+    tensors = zip(found, (query, key, value), strict=True)
+    return tuple(_channels_last(t.permute(0, 3, 1, 2).to(like.dtype)) for t, like in tensors)
+
+
+def _backward_of_lines(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor, lse: Tensor, delta: Tensor, *, itself: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    weights = (q @ k.transpose(2, 3)).sub_(lse).exp_()
+    if not itself:
+        weights.masked_fill_(_itself(weights), 0.0)
+    grad_logits = (g @ v.transpose(2, 3)).sub_(delta).mul_(weights)
+    return grad_logits @ k, grad_logits.transpose(2, 3) @ q, weights.transpose(2, 3) @ g
+
+
+def _itself(square: Tensor) -> Tensor:
+    position = torch.arange(square.shape[-1], device=square.device)
+    return position[:, None] == position
+
+
+def _channels_last(t: Tensor) -> Tensor:
+    # Copied where needed, so that the strides are the same for every backend, also those of
+    # dimensions of size one, which `contiguous` leaves as they are.
+    out = torch.empty(t.shape, dtype=t.dtype, device=t.device, memory_format=torch.channels_last)
+    return t if t.stride() == out.stride() else out.copy_(t)

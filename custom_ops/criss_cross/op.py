@@ -1,0 +1,133 @@
+"""``mmattn::criss_cross``: schema, fake, autograd and FLOP formula, and who serves what."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .._library import Function, Operator
+from . import reference
+
+
+def _channels_last(like: Tensor) -> Tensor:
+    return torch.empty(
+        like.shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
+    )
+
+
+def _fake(query, key, value):
+    exact = torch.promote_types(value.dtype, torch.float32)
+    lse = value.new_empty((value.shape[0], *value.shape[2:]), dtype=exact)
+    return _channels_last(value), lse
+
+
+def _fake_backward(grad, grad_lse, query, key, value, out, lse):
+    return _channels_last(query), _channels_last(key), _channels_last(value)
+
+
+def _pairs(shape) -> int:
+    """Logits, the position itself counted in its row and in its column: nobody skips it."""
+    n, _, height, width = shape
+    return n * height * width * (height + width)
+
+
+def _flops(query_shape, key_shape, value_shape, *args, **kwargs) -> int:
+    # Two for each multiply-add, as torch counts them: the logits, and the sum of the values.
+    return 2 * _pairs(query_shape) * (query_shape[1] + value_shape[1])
+
+
+def _flops_backward(grad_shape, grad_lse_shape, query_shape, *args, **kwargs) -> int:
+    # The logits once more, then the gradients of weights, values, queries and keys.
+    return 2 * _pairs(query_shape) * (3 * query_shape[1] + 2 * grad_shape[1])
+
+
+def _case(function: str, args: tuple) -> int:
+    """What the choice of a backend depends on: the channels of the query."""
+    return args[0 if function == "forward" else 2].shape[1]
+
+
+def _example(device: str, dtype: torch.dtype) -> tuple:
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda c: torch.randn(2, c, 19, 23, generator=generator).to(device, dtype)  # noqa: E731
+    return draw(6) / math.sqrt(6), draw(6), draw(20)
+
+
+operator = Operator(
+    "criss_cross",
+    __package__,
+    functions={
+        "forward": Function(
+            "(Tensor query, Tensor key, Tensor value) -> (Tensor, Tensor)",
+            fake=_fake,
+            flops=_flops,
+        ),
+        "backward": Function(
+            "(Tensor grad, Tensor? grad_lse, Tensor query, Tensor key, Tensor value, Tensor out, "
+            "Tensor lse) -> (Tensor, Tensor, Tensor)",
+            fake=_fake_backward,
+            flops=_flops_backward,
+        ),
+    },
+    case=_case,
+    example=_example,
+)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    ctx.set_materialize_grads(False)  # most callers use the output alone
+    ctx.save_for_backward(*inputs, *output)
+
+
+def _backward(ctx, grad, grad_lse):
+    query, key, value, out, lse = ctx.saved_tensors
+    if grad is None:
+        if grad_lse is None:
+            return None, None, None
+        grad = torch.zeros_like(out)
+    return torch.ops.mmattn.criss_cross_backward(grad, grad_lse, query, key, value, out, lse)
+
+
+def _setup_double_backward(ctx, inputs, output) -> None:
+    ctx.set_materialize_grads(False)
+    grad, grad_lse, query, key, value, _, _ = inputs
+    ctx.save_for_backward(grad, grad_lse, query, key, value)
+
+
+def _double_backward(ctx, *grads):
+    """Second derivatives, rare enough to leave them to torch: through the composition, twice.
+
+    Output and log-sum-exp are functions of query, key and value there, and get no gradient.
+    """
+    again = torch.is_grad_enabled()
+    exact = torch.promote_types(ctx.saved_tensors[0].dtype, torch.float32)
+    with torch.enable_grad():
+        # Views, so that what is computed here is not mixed up with the graph that led here.
+        inputs = [
+            t if t is None else t.view_as(t) if t.requires_grad else t.detach().requires_grad_()
+            for t in ctx.saved_tensors
+        ]
+        grad, grad_lse, *attended = inputs
+        out, lse = reference.attend(*(t.to(exact) for t in attended))
+        outputs = (out.to(grad.dtype), lse) if grad_lse is not None else (out.to(grad.dtype),)
+        given = (grad, grad_lse) if grad_lse is not None else (grad,)
+        first = torch.autograd.grad(outputs, attended, given, create_graph=True)
+        used = [(f, g) for f, g in zip(first, grads, strict=True) if g is not None]
+        wanted = [t for t in inputs if t is not None]
+        if not used:
+            return (None,) * 7
+        second = iter(
+            torch.autograd.grad(
+                [f for f, _ in used], wanted, [g for _, g in used],
+                create_graph=again, allow_unused=True,
+            )
+        )  # fmt: skip
+    found = [None if t is None else next(second) for t in inputs]
+    return (*found, None, None)
+
+
+torch.library.register_autograd(operator.qualified_name(), _backward, setup_context=_setup_context)
+torch.library.register_autograd(
+    operator.qualified_name("backward"), _double_backward, setup_context=_setup_double_backward
+)
