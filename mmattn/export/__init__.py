@@ -23,6 +23,8 @@ _HOME = {
     "read_pictures": "pictures",
     "validation_pictures": "pictures",
     "class_ious": "accuracy",
+    "torch_predictor": "accuracy",
+    "validation_pairs": "accuracy",
 }
 
 __all__ = sorted(_HOME)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .pictures import validation_dataset
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import nn
+
 IGNORED = 255
+Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class ClassIoUs:
 
 def class_ious(
     predict: Callable[[np.ndarray], np.ndarray],
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    pairs: Iterable[Pair],
     classes: Iterable[str],
 ) -> ClassIoUs:
     """Run ``predict`` over pictures and compare with their masks.
@@ -51,17 +59,39 @@ def class_ious(
     return ClassIoUs(classes, tuple(ious.tolist()), float(accuracy))
 
 
-def validation_pairs(dataset, limit: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(picture, mask) of an mmseg data set, as its own loading transforms read them.
+def torch_predictor(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    """``model``, an mmseg ``EncoderDecoder`` in eval mode, as (H, W, 3) uint8 RGB -> (H, W)."""
+    import torch
+
+    from .segmentor import ExportableSegmentor, class_map, torch_logits
+
+    threshold = ExportableSegmentor(model).threshold
+    device = next(model.parameters()).device
+
+    def predict(picture: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(picture).permute(2, 0, 1)[None].to(device)
+        return class_map(torch_logits(model, batch), threshold)[0].cpu().numpy()
+
+    return predict
+
+
+def validation_pairs(cfg: Config, limit: int | None = None) -> list[Pair]:
+    """(picture, mask) of the config's validation set, as mmseg's loading transforms read them.
 
     Args:
-        dataset: A built ``BaseSegDataset``.
-        limit: How many at most.
+        cfg: A semantic segmentation config.
+        limit: How many at most, from the first on.
+
+    Raises:
+        DataError: The config has no validation set, or it is not there.
     """
     from mmcv.transforms import LoadImageFromFile
     from mmseg.datasets.transforms import LoadAnnotations
 
+    dataset = validation_dataset(cfg)
     load_image, load_mask = LoadImageFromFile(), LoadAnnotations()
+    pairs = []
     for index in range(min(limit or len(dataset), len(dataset))):
         results = load_mask(load_image(dataset.get_data_info(index)))
-        yield results["img"][..., ::-1].copy(), results["gt_seg_map"]
+        pairs.append((results["img"][..., ::-1].copy(), results["gt_seg_map"]))
+    return pairs

@@ -49,11 +49,11 @@ def read_pictures(paths: Iterable[str | Path], *, limit: int | None = None) -> l
     return [read_picture(file) for file in files[:limit]]
 
 
-def validation_pictures(cfg: Config, *, limit: int) -> list[np.ndarray]:
-    """``limit`` pictures, evenly spread, of the config's validation (else test) data set.
+def validation_dataset(cfg: Config):
+    """The config's validation, else test data set, built; it holds at least one picture.
 
     Raises:
-        DataError: The config has no such data set, or its pictures are not there.
+        DataError: The config has none, or its files are not there.
     """
     from mmengine.registry import DATASETS
 
@@ -71,5 +71,15 @@ def validation_pictures(cfg: Config, *, limit: int) -> list[np.ndarray]:
         ) from error
     if len(dataset) == 0:
         raise DataError("the config's validation data set is empty; give pictures with --images")
+    return dataset
+
+
+def validation_pictures(cfg: Config, *, limit: int) -> list[np.ndarray]:
+    """``limit`` pictures, evenly spread, of the config's validation set, (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: The config has no such set, or its pictures are not there.
+    """
+    dataset = validation_dataset(cfg)
     chosen = np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().astype(int)
     return [read_picture(dataset.get_data_info(int(i))["img_path"]) for i in chosen]

@@ -23,7 +23,7 @@ class OnnxSegmentor:
 
     Example:
         >>> segmentor = OnnxSegmentor("ccnet.onnx")           # doctest: +SKIP
-        >>> classes = segmentor.class_map(picture[None])      # doctest: +SKIP
+        >>> classes = segmentor.predict(picture)              # doctest: +SKIP
     """
 
     def __init__(self, path: str | Path, *, num_threads: int = 0) -> None:
@@ -68,6 +68,10 @@ class OnnxSegmentor:
     def class_map(self, pictures: np.ndarray) -> np.ndarray:
         """The class of each pixel, (N, H, W) int64, whichever output the file has."""
         return self.decide(self(pictures))
+
+    def predict(self, picture: np.ndarray) -> np.ndarray:
+        """One picture, (H, W, 3) uint8 RGB, to its classes, (H, W) int64."""
+        return self.class_map(picture[None])[0]
 
     def decide(self, output: np.ndarray) -> np.ndarray:
         """Turn the file's output into classes, (N, H, W) int64."""

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def backends() -> dict[str, str]:
     """Which implementation each interchangeable part uses in this process."""
     return {
         "mmcv's operators": _mmcv_operators(),
+        "mmattn's operators": _own_operators(),
         "C++ compiler": _compiler(),
         "device": _device(),
         "onnxruntime": _onnxruntime(),
@@ -97,6 +99,21 @@ def _mmcv_operators() -> str:
         spec is not None and spec.origin is not None and spec.origin.endswith((".so", ".pyd"))
     )
     return "compiled mmcv._ext" if compiled else "mmattn's bridge (torch and torchvision)"
+
+
+def _own_operators() -> str:
+    """The backend that each operator of ours takes on a CPU."""
+    from mmattn import ops
+    from mmattn.ops._library import OPERATORS
+
+    functions = sorted(name for name, value in vars(ops).items() if _is_function(value))
+    taken = dict.fromkeys(functions, "torch")
+    taken.update({name: op.available("cpu")[0] for name, op in OPERATORS.items()})
+    return ", ".join(f"{name}: {backend}" for name, backend in sorted(taken.items()))
+
+
+def _is_function(value: object) -> bool:
+    return isinstance(value, FunctionType) and value.__name__ != "use_backend"
 
 
 def _compiler() -> str:

@@ -52,7 +52,8 @@ pre { background:#0f172a; color:#e2e8f0; padding:12px 16px; border-radius:8px; o
       margin:6px 0 14px; font:13px/1.6 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;
       white-space:pre-wrap; overflow-wrap:anywhere; }
 ol.steps { list-style:none; padding:0; margin:14px 0 6px; counter-reset:step; }
-ol.steps > li { counter-increment:step; position:relative; padding-left:44px; }
+ol.steps > li { counter-increment:step; position:relative; padding:2px 0 0 44px; min-height:28px;
+                margin-bottom:10px; }
 ol.steps > li::before { content:counter(step); position:absolute; left:0; top:0; width:28px;
       height:28px; border-radius:50%; background:#dbeafe; color:#1e3a8a; font-weight:700;
       font-size:14px; display:grid; place-items:center; }

@@ -214,11 +214,10 @@ def _curves(run: SegmentationRun) -> list[str]:
     training, validation = read_scalars(run.scalars)
     loss = training.get("loss", [])
     window = max(len(loss) // 12, 1)
-    loss_chart = line_chart(
-        [Line(loss, "loss", faint=True), Line(smoothed(loss, window), f"mean of {window}")],
-        x_label="iteration",
-        y_label="loss",
-    )
+    lines = [Line(loss, "loss", faint=window > 1, dots=len(loss) < 10)]
+    if window > 1:
+        lines.append(Line(smoothed(loss, window), f"mean of {window} values"))
+    loss_chart = line_chart(lines, x_label="iteration", y_label="loss")
     miou = validation.get("mIoU", [])
     last = max([x for x, _ in (*loss, *miou)], default=1)
     level = [(0, run.untrained.mean), (last, run.untrained.mean)]

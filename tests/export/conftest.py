@@ -17,8 +17,9 @@ model = dict(
     data_preprocessor=dict(type='SegDataPreProcessor', mean=[123.675, 116.28, 103.53],
                            std=[58.395, 57.12, 57.375], bgr_to_rgb=True, size=(64, 96)),
     backbone=dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8,
-                  strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), norm_cfg=norm_cfg),
-    decode_head=dict(type='mmattn.CCHead', in_channels=64, channels=16, num_classes=10,
+                  num_stages=3, out_indices=(0, 1, 2), strides=(1, 2, 1), dilations=(1, 1, 2),
+                  norm_cfg=norm_cfg),
+    decode_head=dict(type='mmattn.CCHead', in_channels=32, in_index=2, channels=16, num_classes=10,
                      norm_cfg=norm_cfg, align_corners=True,
                      loss_decode=dict(type='CrossEntropyLoss')),
     test_cfg=dict(mode='whole'))
