@@ -11,7 +11,7 @@ from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch import Tensor
 from torch.autograd import gradcheck as _gradcheck
 
-from mmattn.ops.ms_deform_attn import ms_deform_attn
+from mmattn.ops import multi_scale_deformable_attention
 
 gradcheck = functools.partial(_gradcheck, fast_mode=True)
 SHAPES = torch.tensor([[4, 3], [2, 5], [1, 1]])
@@ -45,7 +45,7 @@ def test_sums_weighted_bilinear_reads(read_zero_padded):
                 expected[n, q, h, c] += weights[n, q, h, level, point].item() * read
     expected = expected.flatten(2)
     torch.testing.assert_close(_mmcv(value, locations, weights), expected)
-    op = ms_deform_attn(value, SHAPES.tolist(), locations, weights)
+    op = multi_scale_deformable_attention(value, SHAPES.tolist(), locations, weights)
     torch.testing.assert_close(op, expected)
 
 
@@ -56,7 +56,9 @@ def test_gradients_are_derivatives():
 def test_levels_begin_where_the_caller_says():
     value, locations, weights = _inputs()
     padded = torch.cat((value[:, :12], torch.full_like(value[:, :2], 1e6), value[:, 12:]), dim=1)
-    moved = ms_deform_attn(padded, SHAPES.tolist(), locations, weights, [0, 14, 24])
+    moved = multi_scale_deformable_attention(
+        padded, SHAPES.tolist(), locations, weights, [0, 14, 24]
+    )
     torch.testing.assert_close(moved, _mmcv(value, locations, weights))
 
 

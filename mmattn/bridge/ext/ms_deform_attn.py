@@ -1,11 +1,11 @@
-"""Multi-scale deformable attention; mmcv's module calls this on accelerators only."""
+"""Multi-scale deformable attention; mmcv's autograd function calls this on accelerators."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from mmattn.ops.ms_deform_attn import ms_deform_attn
+from mmattn.ops import multi_scale_deformable_attention
 
 from ._precision import working
 
@@ -20,18 +20,17 @@ def ms_deform_attn_forward(
     attention_weights: Tensor,
     im2col_step: int,
 ) -> Tensor:
-    """The attended values, (N, Q, heads * C); see ``mmattn.ops.ms_deform_attn``.
+    """The attended values, (N, Q, heads * C); see ``mmattn.ops.multi_scale_deformable_attention``.
 
     ``im2col_step``, the images per kernel launch of mmcv, changes nothing.
     """
-    output = ms_deform_attn(
-        working(value),
+    return multi_scale_deformable_attention(
+        value,
         value_spatial_shapes.tolist(),
-        working(sampling_locations),
-        working(attention_weights),
+        sampling_locations,
+        attention_weights,
         value_level_start_index.tolist(),
     )
-    return output.to(value.dtype)
 
 
 def ms_deform_attn_backward(
@@ -47,19 +46,16 @@ def ms_deform_attn_backward(
     im2col_step: int,
 ) -> None:
     """Fill the three gradients, shaped like ``value``, the locations and the weights."""
-    inputs = [
-        working(tensor).detach().requires_grad_()
-        for tensor in (value, sampling_locations, attention_weights)
-    ]
-    with torch.enable_grad():
-        output = ms_deform_attn(
-            inputs[0],
-            value_spatial_shapes.tolist(),
-            *inputs[1:],
-            value_level_start_index.tolist(),
-        )
-    if not output.requires_grad:  # no query, no image: nothing was read
-        return
-    grads = torch.autograd.grad(output, inputs, working(grad_output))
+    grads = torch.ops.mmattn.multi_scale_deformable_attention_backward(
+        grad_output,
+        value,
+        working(sampling_locations),
+        working(attention_weights),
+        value_spatial_shapes.flatten().tolist(),
+        value_level_start_index.tolist(),
+        True,
+        True,
+        True,
+    )
     for target, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight), grads, strict=True):
         target.copy_(grad)
