@@ -11,6 +11,9 @@ from ._library import use_backend as use_backend
 from .criss_cross import criss_cross_attention as criss_cross_attention
 from .criss_cross import criss_cross_weights as criss_cross_weights
 from .depthwise_conv2d import depthwise_conv2d as depthwise_conv2d
+from .modulated_deform_conv2d import deform_conv2d as deform_conv2d
+from .modulated_deform_conv2d import export_deform_conv_as as export_deform_conv_as
+from .modulated_deform_conv2d import modulated_deform_conv2d as modulated_deform_conv2d
 from .multi_scale_deformable_attention import (
     multi_scale_deformable_attention as multi_scale_deformable_attention,
 )
