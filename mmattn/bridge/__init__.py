@@ -4,6 +4,7 @@
 2. mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
 3. mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``).
 4. ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
+5. mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
 
 Each part waits until the module it changes is imported, so this costs nothing before.
 """
@@ -30,6 +31,7 @@ def install() -> None:
     when_imported("mmengine.runner.runner", _teach_runner)
     when_imported("mmengine.model.weight_init", _teach_pretrained_init)
     when_imported("mmcv.ops.carafe", _allow_carafe_naive)
+    when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
 
 
 _installed = False
@@ -69,3 +71,9 @@ def _allow_carafe_naive(module) -> None:
     from .carafe_naive import allow_any_device
 
     allow_any_device(module)
+
+
+def _speed_up_deformable_attention(module) -> None:
+    from .deformable_attention import use_our_operator
+
+    use_our_operator(module)
