@@ -83,7 +83,7 @@ def backward(
     need_weight: bool,
     need_bias: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, offset, mask, weight and bias; those that are not needed are empty tensors."""
+    """Gradients of x, offset, mask, weight and bias; what is not needed is an empty tensor."""
     wide, wide_grad, kernels = (t.to(offset.dtype) for t in (x, grad, _kernels(weight, groups)))
     grad_x = torch.empty_like(x, memory_format=_format(channels_last)) if need_x else x.new_empty(0)
     grad_offset = offset.new_zeros(offset.shape if need_offset else 0)

@@ -1,4 +1,4 @@
-"""Deformable convolution, versions 1 and 2: mmcv's modules, and the reference in mmattn.ops."""
+"""Deformable convolution, versions 1 and 2: mmcv's modules on the operator of mmattn.ops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck as _gradcheck
 
-from mmattn.ops.deform_conv import deform_conv2d
+from mmattn.ops import modulated_deform_conv2d, use_backend
 
 gradcheck = functools.partial(_gradcheck, fast_mode=True)
 
@@ -58,16 +58,19 @@ class Case:
         )
 
     def reference(self, t: dict[str, Tensor], mask: bool) -> Tensor:
-        return deform_conv2d(
-            t["input"],
-            t["offset"],
-            t["weight"],
-            t["mask"] if mask else None,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
+        with use_backend("reference"):
+            return modulated_deform_conv2d(
+                t["input"],
+                t["offset"],
+                t["mask"] if mask else None,
+                t["weight"],
+                None,
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.groups,
+                self.deform_groups,
+            )
 
 
 CASES = [
@@ -187,6 +190,8 @@ def test_smaller_offsets_are_refused():
     t["offset"] = t["offset"][:, :, :2]
     with pytest.raises(ValueError, match="too small for the output"):
         CASES[0].version2(t)
+    with pytest.raises(ValueError, match="offset must have shape"):
+        CASES[0].version1(t)
 
 
 def test_im2col_step_changes_nothing():

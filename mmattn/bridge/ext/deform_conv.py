@@ -1,6 +1,6 @@
-"""Deformable convolution, versions 1 (without) and 2 (with modulation), by torchvision's kernels.
+"""Deformable convolution, versions 1 (without) and 2 (with modulation), by our operator.
 
-Offsets come as (y, x) per kernel position and group of channels, in mmcv as in torchvision.
+Offsets come as (y, x) per kernel position and group of channels, in mmcv as in mmattn.ops.
 ``columns``, ``ones`` and ``im2col_step`` are scratch space and a launch size of mmcv's kernels.
 """
 
@@ -10,10 +10,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-import torchvision  # noqa: F401  (registers torch.ops.torchvision)
 from torch import Tensor
 
-from mmattn.ops.deform_conv import deform_im2col
+import mmattn.ops  # noqa: F401  (registers torch.ops.mmattn)
 
 from ._precision import working
 
@@ -45,8 +44,14 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Fill ``output`` (N, O, H', W'); shapes as in ``mmattn.ops.deform_conv``."""
-    geometry = (dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    """Fill ``output`` (N, O, H', W'); shapes as in ``mmattn.ops.modulated_deform_conv2d``."""
+    wanted = (len(input), 2 * deformable_group * kH * kW, *output.shape[2:])
+    if offset.shape != wanted:
+        raise ValueError(
+            f"deform_conv: offset must have shape {wanted} for the output {tuple(output.shape)}, "
+            f"got {tuple(offset.shape)}"
+        )
+    geometry = ((dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
     _convolve(input, weight, offset, None, None, output, geometry)
 
 
@@ -71,11 +76,13 @@ def deform_conv_backward_input(
     im2col_step: int,
 ) -> None:
     """Add the gradients with respect to input and offset."""
-    geometry = (dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
-    grads = _gradients(input, weight, offset, None, None, gradOutput, geometry)
+    geometry = ((dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
+    grads = _gradients(
+        input, weight, offset, None, gradOutput, geometry, parameters=False, bias=False
+    )
     if grads is not None:
         gradInput += grads[0]
-        gradOffset += grads[2]
+        gradOffset += grads[1]
 
 
 def deform_conv_backward_parameters(
@@ -99,20 +106,13 @@ def deform_conv_backward_parameters(
     im2col_step: int,
 ) -> None:
     """Add ``scale`` times the gradient with respect to the weight."""
-    if gradOutput.numel() == 0:
-        return
-    read = deform_im2col(
-        working(input),
-        working(offset),
-        None,
-        (kH, kW),
-        (dH, dW),
-        (padH, padW),
-        (dilationH, dilationW),
+    geometry = ((dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
+    # The weight's numbers do not enter its own gradient: its shape alone is asked for.
+    grads = _gradients(
+        input, gradWeight, offset, None, gradOutput, geometry, inputs=False, bias=False
     )
-    read = read.view(len(input), group, -1, read.size(-1))
-    grad = working(gradOutput).reshape(len(input), group, -1, read.size(-1))
-    gradWeight += scale * torch.einsum("ngol,ngcl->goc", grad, read).reshape(gradWeight.shape)
+    if grads is not None:
+        gradWeight += scale * grads[3]
 
 
 def modulated_deform_conv_forward(
@@ -136,7 +136,7 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Fill ``output`` (N, O, H', W'); shapes as in ``mmattn.ops.deform_conv``.
+    """Fill ``output`` (N, O, H', W'); shapes as in ``mmattn.ops.modulated_deform_conv2d``.
 
     Offset and mask may be larger than the output: mmcv's kernels then take the beginning of each
     image's numbers as if they had the output's size. mmdet's DyHead relies on it (its upper level
@@ -144,7 +144,8 @@ def modulated_deform_conv_forward(
     """
     offset = _beginning(offset, 2 * deformable_group * kernel_h * kernel_w, output)
     mask = _beginning(mask, deformable_group * kernel_h * kernel_w, output)
-    geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    stride, padding, dilation = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
+    geometry = (stride, padding, dilation, group, deformable_group)
     _convolve(input, weight, offset, mask, bias if with_bias else None, output, geometry)
 
 
@@ -177,13 +178,12 @@ def modulated_deform_conv_backward(
     """Add all five gradients; ``grad_bias`` is left alone without bias."""
     offset = _beginning(offset, 2 * deformable_group * kernel_h * kernel_w, grad_output)
     mask = _beginning(mask, deformable_group * kernel_h * kernel_w, grad_output)
-    geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
-    grads = _gradients(
-        input, weight, offset, mask, bias if with_bias else None, grad_output, geometry
-    )
+    stride, padding, dilation = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
+    geometry = (stride, padding, dilation, group, deformable_group)
+    grads = _gradients(input, weight, offset, mask, grad_output, geometry, bias=with_bias)
     if grads is None:
         return
-    targets = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias)
+    targets = (grad_input, grad_offset, grad_mask, grad_weight, grad_bias)
     for target, grad in zip(targets[: 4 + with_bias], grads, strict=False):
         if target.numel() > grad.numel():  # of offset and mask: the rest was not read
             grad = F.pad(grad.flatten(1), (0, target[0].numel() - grad[0].numel()))
@@ -204,30 +204,37 @@ def _beginning(tensor: Tensor, channels: int, output: Tensor) -> Tensor:
     return tensor.flatten(1)[:, :needed].reshape(len(tensor), *size)
 
 
-def _arguments(
-    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
-) -> list[Tensor]:
-    input, weight, offset = working(input), working(weight), working(offset)
-    # torchvision wants tensors in the places of what is absent.
-    mask = input.new_zeros(len(input), 1) if mask is None else working(mask)
-    bias = input.new_zeros(len(weight)) if bias is None else working(bias)
-    return [tensor.contiguous() for tensor in (input, weight, offset, mask, bias)]
-
-
 def _convolve(input, weight, offset, mask, bias, output: Tensor, geometry: tuple) -> None:
     if output.numel() == 0:
         return
-    tensors = _arguments(input, weight, offset, mask, bias)
-    output.copy_(torch.ops.torchvision.deform_conv2d(*tensors, *geometry, mask is not None))
+    tensors = (None if t is None else working(t) for t in (input, offset, mask, weight, bias))
+    output.copy_(
+        torch.ops.mmattn.modulated_deform_conv2d(*tensors, *geometry, _channels_last(input))
+    )
 
 
 def _gradients(
-    input, weight, offset, mask, bias, grad_output: Tensor, geometry: tuple
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    grad_output: Tensor,
+    geometry: tuple,
+    *,
+    inputs: bool = True,
+    parameters: bool = True,
+    bias: bool,
 ) -> tuple[Tensor, ...] | None:
-    """Gradients of input, weight, offset, mask and bias; none for an empty batch."""
+    """Gradients of input, offset, mask, weight and bias; none for an empty batch."""
     if grad_output.numel() == 0:
         return None
-    tensors = _arguments(input, weight, offset, mask, bias)
-    return torch.ops.torchvision._deform_conv2d_backward(
-        working(grad_output).contiguous(), *tensors, *geometry, mask is not None
+    tensors = (
+        None if t is None else working(t) for t in (grad_output, input, offset, mask, weight)
     )
+    return torch.ops.mmattn.modulated_deform_conv2d_backward(
+        *tensors, *geometry, _channels_last(input), inputs, inputs, parameters, bias
+    )
+
+
+def _channels_last(input: Tensor) -> bool:
+    return input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
