@@ -54,7 +54,7 @@ def version() -> str:
 
 def operators():
     """The operators' build module, or None where nothing is to be compiled."""
-    path = ROOT / "custom_ops" / "_build.py"
+    path = ROOT / "mmattn" / "ops" / "_build.py"  # a source distribution has no other
     spec = importlib.util.spec_from_file_location("mmattn_ops_build", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
