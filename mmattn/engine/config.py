@@ -31,12 +31,17 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
             read, or an option names something that cannot be set.
     """
     from mmengine.config import Config
+    from yaml import YAMLError
 
     path = find_config(name)
     try:
         cfg = Config.fromfile(path)
-    except (FileNotFoundError, SyntaxError, KeyError, ImportError, NameError) as error:
-        # What a wrong base, key or import ends in; anything else is a bug worth its traceback.
+    except (
+        *(FileNotFoundError, SyntaxError, KeyError, ImportError, NameError),
+        *(AssertionError, ValueError, YAMLError),
+    ) as error:
+        # What a wrong base, key or import, or a file that was cut off, ends in; anything else is a
+        # bug worth its traceback.
         raise ConfigError(f"{path}: the config cannot be read: {_one_line(error)}") from error
     if cfg_options:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mmattn.errors import ConfigError
+
 from .distributed import launched_rank, use_cpu_processes
 from .options import add_services, without_accelerator
 from .preflight_checks import preflight
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
+# What mmengine asks for to run a split; without it, it raises errors about its own internals.
+_NEEDED = {
+    "train": ("train_dataloader", "train_cfg", "optim_wrapper"),
+    "test": ("test_dataloader", "test_cfg", "test_evaluator"),
+}
+
 
 def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
     """Check ``cfg`` and the data of ``splits``, join the other processes, build the runner.
@@ -21,6 +29,7 @@ def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
     Raises:
         MMAttnError: What ``preflight`` finds wrong, a wrong launcher, or an unregistered type.
     """
+    _require_sections(cfg, splits)
     # Before any process group: while one rank reads data the others would wait and time out.
     if launched_rank(cfg.launcher) == 0:
         preflight(cfg, splits=splits)
@@ -43,3 +52,18 @@ def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
         cfg.visualizer.pop("name", None)
     with typed_lookup(cfg.filename):
         return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+
+
+def _require_sections(cfg: Config, splits: Sequence[str]) -> None:
+    """Refuse a config that is only a part of one, such as those in ``_base_`` folders.
+
+    Raises:
+        ConfigError: Sections that ``splits`` need are missing.
+    """
+    needed = ["model", *(key for split in splits for key in _NEEDED.get(split, ()))]
+    missing = [key for key in needed if cfg.get(key) is None]  # empty ones are usual
+    if missing:
+        raise ConfigError(
+            f"{cfg.filename}: has no {', '.join(missing)}, so it cannot be run. Write what is "
+            "missing, or inherit it with _base_."
+        )

@@ -100,7 +100,9 @@ def add_services(cfg: Config) -> None:
     cfg.default_hooks = cfg.get("default_hooks") or {}
     cfg.default_hooks.setdefault("checkpoint", {"type": "CheckpointHook"})
     checkpoint = cfg.default_hooks.checkpoint
-    if checkpoint and scope_and_name(checkpoint["type"], None)[1] == "CheckpointHook":
+    scope, name = scope_and_name((checkpoint or {}).get("type"), "mmengine")
+    # A hook of somebody else's that has this name as well does something else.
+    if name == "CheckpointHook" and scope.partition(".")[0] in ("mmengine", "mmdet", "mmseg"):
         checkpoint["type"] = "mmattn.CheckpointHook"
     hooks = list(cfg.get("custom_hooks") or [])
     present = {hook.get("type") for hook in hooks if isinstance(hook, dict)}

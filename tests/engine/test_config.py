@@ -109,3 +109,22 @@ def test_cfg_options_are_read_as_upstream_reads_them() -> None:
 def test_cfg_options_without_a_value_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.depth: expected key=value"):
         parse_cfg_options(["model.depth"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("package.py", "_base_ = ['mmdett::x.py']"),
+        ("file.py", "_base_ = ['mmdet::faster_rcnn/gone.py']"),
+        ("cut_off.py", "model = dict("),
+        ("cut_off.json", '{"model": 1,'),
+        ("cut_off.yaml", "model: [1, 2"),
+    ],
+)
+def test_a_wrong_base_or_a_file_that_was_cut_off_is_named(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=f"{name}: the config cannot be read"):
+        load_config(file)

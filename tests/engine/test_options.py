@@ -40,6 +40,11 @@ def test_every_run_gets_progress_tables_curves_and_safe_checkpoints() -> None:
     assert sorted(hooks(full)) == sorted([*ours, "EMAHook"]), "added once, nothing lost"
     assert full.default_hooks.checkpoint == {"type": "mmattn.CheckpointHook", "interval": 3}
 
+    for kept in (None, {"type": "theirs.CheckpointHook"}):
+        other = config(default_hooks={"checkpoint": kept})
+        add_services(other)
+        assert other.default_hooks.checkpoint == kept
+
 
 def test_a_hook_that_is_switched_off_or_the_users_own_stays() -> None:
     off = config(default_hooks={"checkpoint": None})
