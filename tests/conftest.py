@@ -17,6 +17,13 @@ import mmattn  # noqa: F401  (turns the bridge on before any test imports mmcv)
 REPO = Path(__file__).resolve().parents[1]
 
 
+def pytest_report_header() -> list[str]:
+    """Which backends the tests run on; ``make test`` works without a compiler, and says so."""
+    from mmattn.visualization.facts import backends
+
+    return [f"{name}: {value}" for name, value in backends().items()]
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The root of the checkout."""

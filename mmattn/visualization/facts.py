@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
-from types import FunctionType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -103,17 +102,10 @@ def _mmcv_operators() -> str:
 
 def _own_operators() -> str:
     """The backend that each operator of ours takes on a CPU."""
-    from mmattn import ops
+    import mmattn.ops  # noqa: F401  (registers them)
     from mmattn.ops._library import OPERATORS
 
-    functions = sorted(name for name, value in vars(ops).items() if _is_function(value))
-    taken = dict.fromkeys(functions, "torch")
-    taken.update({name: op.available("cpu")[0] for name, op in OPERATORS.items()})
-    return ", ".join(f"{name}: {backend}" for name, backend in sorted(taken.items()))
-
-
-def _is_function(value: object) -> bool:
-    return isinstance(value, FunctionType) and value.__name__ != "use_backend"
+    return ", ".join(f"{name}: {op.available('cpu')[0]}" for name, op in sorted(OPERATORS.items()))
 
 
 def _compiler() -> str:

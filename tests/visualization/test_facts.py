@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from mmattn.ops._library import OPERATORS
 from mmattn.visualization import complexity, environment
 
 
@@ -22,7 +23,11 @@ def test_environment_names_the_active_backends() -> None:
     assert torch.__version__.startswith(facts["versions"]["torch"])
     compiled = (getattr(mmcv._ext, "__file__", None) or "").endswith((".so", ".pyd"))
     assert ("compiled" in facts["backends"]["mmcv's operators"]) is compiled
-    assert "criss_cross_attention: " in facts["backends"]["mmattn's operators"]
+    operators = dict(
+        entry.split(": ") for entry in facts["backends"]["mmattn's operators"].split(", ")
+    )
+    assert operators["criss_cross"] == OPERATORS["criss_cross"].available("cpu")[0]
+    assert set(operators) == set(OPERATORS), "every operator, and nothing else that ops exports"
     assert int(facts["machine"]["CPU cores"]) >= 1
 
 
