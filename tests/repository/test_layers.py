@@ -76,5 +76,6 @@ def test_imports_point_down(room: str, name: str, file: Path) -> None:
 
 def test_configs_hold_names_only() -> None:
     for file in (ROOT / "configs").rglob("*.py"):
-        imported = [n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Import)]
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        imported = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
         assert not imported, f"{file} imports code; a config only names things"
