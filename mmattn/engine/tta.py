@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mmattn.errors import ConfigError
 
-from .config import innermost_dataset
 from .options import is_segmentation
 
 if TYPE_CHECKING:
@@ -28,14 +27,16 @@ def use_tta(cfg: Config) -> None:
     Raises:
         ConfigError: The test pipeline has no loading and packing step to put a flip between.
     """
-    dataset = innermost_dataset(cfg.test_dataloader["dataset"])
+    from mmattn.data.checks import leaf_datasets
+
     default_model, default_pipeline = (
         ({"type": "SegTTAModel"}, _flipped_segmentation)
         if is_segmentation(cfg)
         else (_DETECTION_TTA, _flipped_detection)
     )
     model = cfg.get("tta_model") or deepcopy(default_model)
-    dataset["pipeline"] = cfg.get("tta_pipeline") or default_pipeline(dataset["pipeline"])
+    for _, dataset in leaf_datasets(cfg.test_dataloader["dataset"], "test_dataloader.dataset"):
+        dataset["pipeline"] = cfg.get("tta_pipeline") or default_pipeline(dataset["pipeline"])
     cfg.model = {**model, "module": cfg.model}
 
 

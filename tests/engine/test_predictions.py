@@ -39,3 +39,17 @@ def test_a_pipeline_that_packs_nothing_cannot_be_augmented() -> None:
     cfg = Config({"default_scope": "mmdet", "model": {}, "test_dataloader": loader})
     with pytest.raises(ConfigError, match="tta_pipeline"):
         use_tta(cfg)
+
+
+@pytest.mark.parametrize("own", [None, [{"type": "Own"}]])
+def test_every_data_set_of_a_concatenation_is_augmented(own: list | None) -> None:
+    def part() -> dict:
+        return {"pipeline": [{"type": "LoadImageFromFile"}, {"type": "PackSegInputs"}]}
+
+    dataset = {"type": "ConcatDataset", "datasets": [part(), part()]}
+    loader = {"dataset": dataset}
+    cfg = Config({"default_scope": "mmseg", "model": {}, "test_dataloader": loader})
+    cfg.tta_pipeline = own
+    use_tta(cfg)
+    last = [one.pipeline[-1].type for one in cfg.test_dataloader.dataset.datasets]
+    assert last == ["Own" if own else "TestTimeAug"] * 2
