@@ -97,7 +97,7 @@ class Operator:
             dtype choose the backend.
         backends: In order of preference, without the reference, which is always the last.
         case: What a choice may depend on beside device and dtype: from a function's name and its
-            arguments, a hashable of static facts (kernel sizes, not picture sizes).
+            arguments, a plain tuple or the like of static facts (kernel sizes, not picture sizes).
         example: Arguments of ``forward`` for the doctor, from a device and a dtype.
         notes: What the doctor should print besides, for instance a table of measured choices.
     """

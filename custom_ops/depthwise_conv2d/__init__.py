@@ -41,7 +41,7 @@ def depthwise_conv2d(
         dilation: Distance between the kernel's taps, in pixels.
 
     Returns:
-        The filtered picture, channels-last unless torch ran. Shape (N, C, Ho, Wo) with
+        The filtered picture, channels-last. Shape (N, C, Ho, Wo) with
         Ho = (H + 2 ph - dh (kh - 1) - 1) // sh + 1 and Wo alike.
 
     Raises:
@@ -80,12 +80,16 @@ def depthwise_conv2d(
                 f"which spans {d * (k - 1) + 1} pixels"
             )
 
-    own = stride == (1, 1) and not exporting()
-    if not own or operator.choose(x.device.type, x.dtype, (*kernel, *dilation)) == "reference":
+    if exporting():
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups=x.shape[1])
-    x = x.contiguous(memory_format=torch.channels_last)
-    bias = bias if bias is None else bias.contiguous()
-    return torch.ops.mmattn.depthwise_conv2d(x, weight, bias, padding, dilation)
+    training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    case = (tuple(int(k) for k in kernel), dilation, training)
+    own = stride == (1, 1) and operator.choose(x.device.type, x.dtype, case) != "reference"
+    if own or x.device.type == "cpu":  # on CPUs torch, too, is several times faster so
+        x = x.contiguous(memory_format=torch.channels_last)
+    if own:
+        return torch.ops.mmattn.depthwise_conv2d(x, weight, bias, padding, dilation)
+    return F.conv2d(x, weight, bias, stride, padding, dilation, groups=x.shape[1])
 
 
 def _pair(name: str, value: int | Sequence[int], least: int) -> tuple[int, int]:

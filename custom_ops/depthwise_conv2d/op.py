@@ -48,20 +48,44 @@ def _flops_backward(grad_shape, x_shape, weight_shape, padding, dilation, *needs
     return products * (bool(needs[0]) + bool(needs[1]))
 
 
-def _case(function: str, args: tuple) -> tuple[int, int, int, int]:
-    """What the choice of a backend depends on: kernel and dilation."""
+# What the choice of a backend depends on: kernel, dilation, whether gradients are wanted. A plain
+# tuple, since torch.compile has to carry it as a constant.
+Case = tuple[tuple[int, int], tuple[int, int], bool]
+
+
+def _case(function: str, args: tuple) -> Case:
+    # Whoever calls the operator has chosen it already (see ``depthwise_conv2d``).
     weight = args[1] if function == "forward" else args[2]
-    dilation = args[4]
-    return (*weight.shape[2:], *dilation)
+    return tuple(weight.shape[2:]), tuple(args[4]), True
 
 
-def _triton_refuses(case: tuple[int, int, int, int]) -> str | None:
-    return "takes kernels of up to 11 x 11" if max(case[:2]) > 11 else None
+def _cpp_yields(case: Case) -> str | None:
+    """Where torch (oneDNN, channels-last) is as fast on a CPU: measured, see ``NOTES``."""
+    kernel, dilation, training = case
+    if training:
+        small = math.prod(kernel) <= 9 and max(dilation) == 1
+        return "torch is as fast for small kernels" if small else None
+    span = max(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    if max(dilation) == 1 or span <= 13:
+        return "torch is as fast without gradients"
+    return None
 
 
-def _triton_yields(case: tuple[int, int, int, int]) -> str | None:
+NOTES = """\
+On a CPU torch's own convolution runs (channels-last) where it is as fast:
+  without gradients   dilation 1, and dilated kernels that span up to 13 pixels
+  with gradients      kernels of up to 9 taps, dilation 1
+Measured by `python benchmarks/ops.py depthwise_conv2d`. On a GPU nothing was measured yet: dilated
+kernels of up to 11 x 11 go to Triton, the others to torch."""
+
+
+def _triton_refuses(case: Case) -> str | None:
+    return "takes kernels of up to 11 x 11" if max(case[0]) > 11 else None
+
+
+def _triton_yields(case: Case) -> str | None:
     # cuDNN has depthwise kernels of its own, but not for dilated ones. Not measured on a GPU yet.
-    return None if max(case[2:]) > 1 else "torch has kernels for dilation 1"
+    return None if max(case[1]) > 1 else "torch has kernels for dilation 1"
 
 
 def _example(device: str, dtype: torch.dtype) -> tuple:
@@ -91,11 +115,12 @@ operator = Operator(
         ),
     },
     backends=(
-        Compiled("cpp", dtypes=FLOATS),
+        Compiled("cpp", dtypes=FLOATS, yields=_cpp_yields),
         Triton(dtypes=FLOATS, refuses=_triton_refuses, yields=_triton_yields),
     ),
     case=_case,
     example=_example,
+    notes=NOTES,
 )
 
 

@@ -154,15 +154,29 @@ def test_stride_is_torchs_work() -> None:
     torch.testing.assert_close(found, wanted)
 
 
-def test_result_is_channels_last() -> None:
+@pytest.mark.parametrize("backend", ["reference", "cpp"])
+def test_result_is_channels_last(backend: str) -> None:
     """So that a picture is converted once, and not once per layer."""
-    operator = OPERATORS["depthwise_conv2d"]
-    if operator.why_not("cpp", "cpu", torch.float32):
-        pytest.skip("cpp is not built")
+    if reason := OPERATORS["depthwise_conv2d"].why_not(backend, "cpu", torch.float32):
+        pytest.skip(reason)
     x, weight, bias = (t.float() for t in picture(1, 6, 9, 8, (7, 7)).args)
-    with use_backend("cpp"):
+    with use_backend(backend):
         y = depthwise_conv2d(x, weight, bias, padding="same", dilation=3)
     assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_torch_runs_where_it_is_as_fast() -> None:
+    operator = OPERATORS["depthwise_conv2d"]
+    if reason := operator.why_not("cpp", "cpu", torch.float32):
+        pytest.skip(reason)
+    chosen = {
+        case: operator.choose("cpu", torch.float32, case)
+        for case in (
+            ((3, 3), (1, 1), True), ((31, 31), (1, 1), False), ((5, 5), (3, 3), False),
+            ((31, 31), (1, 1), True), ((1, 11), (1, 3), False), ((7, 7), (3, 3), False),
+        )
+    }  # fmt: skip
+    assert list(chosen.values()) == ["reference"] * 3 + ["cpp"] * 3
 
 
 def test_autocast_runs_in_the_lower_precision() -> None:
@@ -183,7 +197,10 @@ def test_flops_are_those_of_the_convolution() -> None:
         with FlopCounterMode(display=False) as counter, use_backend(backend):
             depthwise_conv2d(*call.args, **call.kwargs)
         assert counter.get_total_flops() == once
-    if OPERATORS["depthwise_conv2d"].choose("cpu", torch.float32, (7, 7, 3, 3)) != "reference":
+    if (
+        OPERATORS["depthwise_conv2d"].choose("cpu", torch.float32, ((7, 7), (3, 3), True))
+        != "reference"
+    ):
         call = sample.to("cpu", torch.float32, grad=True)
         with FlopCounterMode(display=False) as counter:
             depthwise_conv2d(*call.args, **call.kwargs).sum().backward()

@@ -93,95 +93,162 @@ std::array<int64_t, 2> output_size(
   return size;
 }
 
-template <typename S>
-void convolve(const Problem& p, const S* x, const S* weight, const S* bias, bool flip, S* y) {
-  using A = Compute<S>;
+// Some blocks of channels that one task works through window by window: what one block leaves unused of a
+// cache line's neighbourhood the next one finds in the cache.
+constexpr int64_t kGroup = 8;
+constexpr int64_t kMostTasks = 32;
+
+// Weights of all blocks, [block][outer tap][inner tap][lane].
+template <typename S, typename A = Compute<S>>
+A* pack_weights(const Problem& p, const S* weight, bool flip, Scratch& scratch) {
   constexpr int L = kLanes<A>;
-  const int64_t blocks = ceil_div(p.channels, L);
-  const Tiling tiling = tile<A>(p);
-  const int64_t windows = tiling.count();
-  torch::stable::parallel_for(0, p.batch * blocks * windows, 1, [&](int64_t begin, int64_t end) {
-    thread_local Scratch input_scratch, weight_scratch;
-    int64_t packed_block = -1;
-    const A* packed_weight = nullptr;
-    alignas(kVectorBytes) A packed_bias[L];
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t n = task / (blocks * windows), block = task / windows % blocks;
-      const int64_t c = block * L;
-      const int lanes = int(std::min<int64_t>(L, p.channels - c));
-      if (block != packed_block) {
-        packed_weight =
-            pack_weight(p, weight + c * p.weight_channel_step, lanes, flip, weight_scratch);
-        for (int i = 0; i < L; ++i) packed_bias[i] = bias && i < lanes ? A(widen(bias[c + i])) : A(0);
-        packed_block = block;
-      }
-      const Window w = tiling.window(p, task % windows);
-      const Packed<A> input = pack_input(p, x + n * p.in_batch_step + c, lanes, w, input_scratch);
-      forward_window<S>(p, w, input, packed_weight, packed_bias, lanes, y + n * p.out_batch_step + c);
-    }
-  });
+  const int64_t size = p.outer.kernel * p.inner.kernel * L;
+  A* packed = scratch.get<A>(ceil_div(p.channels, L) * size);
+  for (int64_t c = 0; c < p.channels; c += L) {
+    const int lanes = int(std::min<int64_t>(L, p.channels - c));
+    pack_weight(p, weight + c * p.weight_channel_step, lanes, flip, packed + c / L * size);
+  }
+  return packed;
 }
 
-// Weight and bias gradient. Each channel block has some partial sums, which are added in order: their
+template <typename S>
+class Convolution {
+ public:
+  using A = Compute<S>;
+  static constexpr int L = kLanes<A>;
+
+  Convolution(const Problem& p, const S* x, const S* weight, const S* bias, bool flip, S* y)
+      : p_(p), tiling_(tile<A>(p)), x_(x), bias_(bias), y_(y),
+        weight_(pack_weights(p, weight, flip, scratch_)) {
+    for (int64_t i = 0; i < tiling_.inner_count; ++i) {
+      spans_.push_back(make_spans<A>(p, tiling_.window(p, i)));
+    }
+  }
+
+  void run(int64_t n, const Window& w, int64_t block) const {
+    thread_local Scratch scratch;
+    const int64_t c = block * L;
+    const int lanes = int(std::min<int64_t>(L, p_.channels - c));
+    alignas(kVectorBytes) A bias[L];
+    for (int i = 0; i < L; ++i) bias[i] = bias_ && i < lanes ? A(widen(bias_[c + i])) : A(0);
+    const Packed<A> input = pack_input(p_, x_ + n * p_.in_batch_step + c, lanes, w, scratch);
+    forward_window<S>(
+        p_, w, spans_[w.inner_begin / tiling_.inner_columns], input, weight_ + block * p_.outer.kernel * p_.inner.kernel * L, bias, lanes,
+        y_ + n * p_.out_batch_step + c);
+  }
+
+ private:
+  const Problem& p_;
+  Tiling tiling_;
+  Scratch scratch_;
+  std::vector<std::vector<Span>> spans_;  // by window of the inner axis
+  const S *x_, *bias_;
+  S* y_;
+  const A* weight_;
+};
+
+// Weight and bias gradient. Each block of channels has some partial sums, which are added in order: their
 // number depends on the sizes alone, so the result does not change with the number of threads.
 template <typename S>
-void reduce_weight(const Problem& p, const S* x, const S* grad, S* grad_weight, S* grad_bias) {
+class Reduction {
+ public:
   using A = Compute<S>;
-  constexpr int L = kLanes<A>;
-  constexpr int64_t kTasks = 32;
-  const int64_t blocks = ceil_div(p.channels, L);
-  const Tiling tiling = tile<A>(p);
-  const int64_t windows = tiling.count(), units = p.batch * windows;
-  const int64_t parts = std::max<int64_t>(1, std::min(units, ceil_div(kTasks, blocks)));
-  const int64_t taps = p.outer.kernel * p.inner.kernel, size = (taps + 1) * L;
-  std::vector<A> sums(blocks * parts * size, A(0));
-  torch::stable::parallel_for(0, blocks * parts, 1, [&](int64_t begin, int64_t end) {
+  static constexpr int L = kLanes<A>;
+
+  Reduction(const Problem& p, const S* x, const S* grad, bool with_bias, int64_t parts)
+      : p_(p), x_(x), grad_(grad), with_bias_(with_bias), parts_(parts),
+        taps_(p.outer.kernel * p.inner.kernel),
+        sums_(ceil_div(p.channels, L) * parts * (taps_ + 1) * L, A(0)) {}
+
+  void run(int64_t n, const Window& w, int64_t block, int64_t part) {
     thread_local Scratch input_scratch, grad_scratch;
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t c = task / parts * L, part = task % parts;
-      const int lanes = int(std::min<int64_t>(L, p.channels - c));
-      A* sum = sums.data() + task * size;
-      for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; ++unit) {
-        const int64_t n = unit / windows;
-        const Window w = tiling.window(p, unit % windows);
-        const Packed<A> input = pack_input(p, x + n * p.in_batch_step + c, lanes, w, input_scratch);
-        const A* g = pack_grad(p, grad + n * p.out_batch_step + c, lanes, w, grad_scratch);
-        weight_window(p, w, input, g, sum);
-        if (grad_bias == nullptr) continue;
-        const int64_t pixels = (w.outer_end - w.outer_begin) * (w.inner_end - w.inner_begin);
-        Vec<A> total = load<A>(sum + taps * L);
-        for (int64_t i = 0; i < pixels; ++i) total += load<A>(g + i * L);
-        store<A>(sum + taps * L, total);
+    const int64_t c = block * L;
+    const int lanes = int(std::min<int64_t>(L, p_.channels - c));
+    A* sum = sums_.data() + (block * parts_ + part) * (taps_ + 1) * L;
+    const Packed<A> input = pack_input(p_, x_ + n * p_.in_batch_step + c, lanes, w, input_scratch);
+    const Packed<A> g = pack_grad(p_, grad_ + n * p_.out_batch_step + c, lanes, w, grad_scratch);
+    weight_window(p_, w, input, g, sum);
+    if (!with_bias_) return;
+    Vec<A> total = load<A>(sum + taps_ * L);
+    for (int64_t row = w.outer_begin; row < w.outer_end; ++row) {
+      for (int64_t column = w.inner_begin; column < w.inner_end; ++column) {
+        total += load<A>(g.at(row, column));
       }
     }
-  });
-  for (int64_t c = 0; c < p.channels; ++c) {
-    for (int64_t tap = 0; tap <= taps; ++tap) {
-      A total(0);
-      for (int64_t part = 0; part < parts; ++part) {
-        total += sums[((c / L * parts + part) * (taps + 1) + tap) * L + c % L];
-      }
-      if (tap < taps) {
-        const int64_t o = tap / p.inner.kernel, i = tap % p.inner.kernel;
-        narrow(total, grad_weight[c * p.weight_channel_step + o * p.weight_outer_step +
-                                  i * p.weight_inner_step]);
-      } else if (grad_bias != nullptr) {
-        narrow(total, grad_bias[c]);
+    store<A>(sum + taps_ * L, total);
+  }
+
+  void finish(S* grad_weight, S* grad_bias) const {
+    for (int64_t c = 0; c < p_.channels; ++c) {
+      for (int64_t tap = 0; tap <= taps_; ++tap) {
+        A total(0);
+        for (int64_t part = 0; part < parts_; ++part) {
+          total += sums_[((c / L * parts_ + part) * (taps_ + 1) + tap) * L + c % L];
+        }
+        if (tap < taps_) {
+          const int64_t o = tap / p_.inner.kernel, i = tap % p_.inner.kernel;
+          narrow(total, grad_weight[c * p_.weight_channel_step + o * p_.weight_outer_step +
+                                    i * p_.weight_inner_step]);
+        } else if (with_bias_) {
+          narrow(total, grad_bias[c]);
+        }
       }
     }
   }
-}
+
+ private:
+  const Problem& p_;
+  const S *x_, *grad_;
+  bool with_bias_;
+  int64_t parts_, taps_;
+  std::vector<A> sums_;
+};
+
+// Calls f(picture, window, block, part) for all of them. Parts are what threads share out; their
+// number, at most `most_parts` for each group of blocks, depends on the sizes alone.
+template <typename A>
+class Plan {
+ public:
+  Plan(const Problem& p, int64_t most_parts)
+      : p_(p), tiling_(tile<A>(p)), blocks_(ceil_div(p.channels, kLanes<A>)),
+        groups_(ceil_div(blocks_, kGroup)), units_(p.batch * tiling_.count()),
+        parts_(std::max<int64_t>(1, std::min(units_, ceil_div(most_parts, groups_)))) {}
+
+  int64_t parts() const { return parts_; }
+
+  template <typename F>
+  void run(const F& f) const {
+    torch::stable::parallel_for(0, parts_ * groups_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t part = task / groups_, group = task % groups_;
+        const int64_t last = std::min(blocks_, (group + 1) * kGroup);
+        for (int64_t unit = units_ * part / parts_; unit < units_ * (part + 1) / parts_; ++unit) {
+          const Window w = tiling_.window(p_, unit % tiling_.count());
+          for (int64_t block = group * kGroup; block < last; ++block) {
+            f(unit / tiling_.count(), w, block, part);
+          }
+        }
+      }
+    });
+  }
+
+ private:
+  const Problem& p_;
+  Tiling tiling_;
+  int64_t blocks_, groups_, units_, parts_;
+};
 
 Tensor forward(
-    const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, const Ints padding,
+    const Tensor& input, const Tensor& weight, std::optional<Tensor> bias, const Ints padding,
     const Ints dilation) {
   const Tensor x = channels_last(input, "x");
   check_arguments(x, weight, padding, dilation);
   if (bias.has_value()) {
     STD_TORCH_CHECK(
-        bias->is_cpu() && bias->dim() == 1 && bias->size(0) == x.size(1) && bias->is_contiguous() &&
+        bias->is_cpu() && bias->dim() == 1 && bias->size(0) == x.size(1) &&
             bias->scalar_type() == x.scalar_type(),
-        "depthwise_conv2d: bias must be a contiguous vector, one value per channel, like x");
+        "depthwise_conv2d: bias must hold one value per channel, in the dtype of x");
+    bias = torch::stable::contiguous(*bias);
   }
   const auto size = output_size(x, weight, padding, dilation);
   Tensor y = empty_channels_last(x, x.size(0), x.size(1), size[0], size[1]);
@@ -189,10 +256,14 @@ Tensor forward(
   const Problem p = make_problem(x, y, weight, padding[0], padding[1], dilation[0], dilation[1]);
   dispatch(x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
-    convolve<S>(
+    const Convolution<S> convolution(
         p, static_cast<const S*>(x.const_data_ptr()), static_cast<const S*>(weight.const_data_ptr()),
         bias.has_value() ? static_cast<const S*>(bias->const_data_ptr()) : nullptr, false,
         static_cast<S*>(y.mutable_data_ptr()));
+    const Plan<Compute<S>> plan(p, kMostTasks);
+    plan.run([&](int64_t n, const Window& w, int64_t block, int64_t) {
+      convolution.run(n, w, block);
+    });
   });
   return y;
 }
@@ -217,25 +288,39 @@ std::tuple<Tensor, Tensor, Tensor> backward(
   const int64_t channels = x.size(1);
   Tensor grad_bias = torch::stable::new_zeros(weight, {need_bias ? channels : int64_t(0)});
   if (x.numel() == 0) return {grad_x, grad_weight, grad_bias};
+  const Problem input_problem = make_problem(
+      grad, need_input ? grad_x : x, weight, dilation[0] * (weight.size(2) - 1) - padding[0],
+      dilation[1] * (weight.size(3) - 1) - padding[1], dilation[0], dilation[1]);
+  const bool reduce = need_weight || need_bias;
+  const Problem weight_problem = make_problem(
+      x, grad, reduce ? grad_weight : weight, padding[0], padding[1], dilation[0], dilation[1]);
   dispatch(x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     const S* g = static_cast<const S*>(grad.const_data_ptr());
-    if (need_input) {
-      const Problem p = make_problem(
-          grad, grad_x, weight, dilation[0] * (weight.size(2) - 1) - padding[0],
-          dilation[1] * (weight.size(3) - 1) - padding[1], dilation[0], dilation[1]);
-      convolve<S>(
-          p, g, static_cast<const S*>(weight.const_data_ptr()), nullptr, true,
-          static_cast<S*>(grad_x.mutable_data_ptr()));
+    const S* w = static_cast<const S*>(weight.const_data_ptr());
+    S* gx = need_input ? static_cast<S*>(grad_x.mutable_data_ptr()) : nullptr;
+    const Convolution<S> convolution(input_problem, g, w, nullptr, true, gx);
+    const Plan<Compute<S>> input_plan(input_problem, kMostTasks);
+    const Plan<Compute<S>> weight_plan(weight_problem, kMostTasks);
+    // Where result and input are of one size, a task makes both gradients of its windows, and finds
+    // the output gradient in the cache the second time.
+    const bool together = need_input && reduce && x.size(2) == size[0] && x.size(3) == size[1];
+    if (need_input && !together) {
+      input_plan.run([&](int64_t n, const Window& window, int64_t block, int64_t) {
+        convolution.run(n, window, block);
+      });
     }
-    if (need_weight || need_bias) {
-      const Problem p =
-          make_problem(x, grad, grad_weight, padding[0], padding[1], dilation[0], dilation[1]);
-      reduce_weight<S>(
-          p, static_cast<const S*>(x.const_data_ptr()), g,
-          static_cast<S*>(grad_weight.mutable_data_ptr()),
-          need_bias ? static_cast<S*>(grad_bias.mutable_data_ptr()) : nullptr);
-    }
+    if (!reduce) return;
+    Reduction<S> reduction(
+        weight_problem, static_cast<const S*>(x.const_data_ptr()), g, need_bias,
+        weight_plan.parts());
+    weight_plan.run([&](int64_t n, const Window& window, int64_t block, int64_t part) {
+      if (together) convolution.run(n, window, block);
+      reduction.run(n, window, block, part);
+    });
+    reduction.finish(
+        static_cast<S*>(grad_weight.mutable_data_ptr()),
+        need_bias ? static_cast<S*>(grad_bias.mutable_data_ptr()) : nullptr);
   });
   return {grad_x, grad_weight, grad_bias};
 }

@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "scalar.h"
 #include "vec.h"
@@ -102,16 +103,16 @@ class Scratch {
   size_t size_ = 0;
 };
 
-// The scratch copy of the input that a window reads: rows are those that exist, columns carry zeros.
+// A dense copy of a part of a picture, one block of lanes per pixel. What is next to each other in the
+// picture is so here too, whichever axis is the inner one.
 template <typename A>
 struct Packed {
   A* data;
-  int64_t row_begin, row_end;  // rows of the input
-  int64_t columns;             // per row; column 0 is input column `column_begin`
-  int64_t column_begin;
+  int64_t row_begin, column_begin;  // of the picture: what `data` points at
+  int64_t row_step, column_step;    // in numbers
 
-  const A* row(int64_t input_row) const {
-    return data + (input_row - row_begin) * columns * kLanes<A>;
+  const A* at(int64_t row, int64_t column) const {
+    return data + (row - row_begin) * row_step + (column - column_begin) * column_step;
   }
 };
 
@@ -126,37 +127,71 @@ void pack_pixels(const S* from, int64_t step, int64_t pixels, int count, A* to) 
   }
 }
 
+// Rows of the outer axis in [row_begin, row_end) must exist; columns of the inner axis that do not
+// are zero.
+template <typename S, typename A = Compute<S>>
+Packed<A> pack(
+    const S* from, int64_t outer_step, int64_t inner_step, int64_t inner_size, int64_t row_begin,
+    int64_t row_end, int64_t column_begin, int64_t column_end, int count, Scratch& scratch) {
+  constexpr int L = kLanes<A>;
+  const int64_t rows = row_end - row_begin, columns = column_end - column_begin;
+  const int64_t first = std::min(std::max<int64_t>(column_begin, 0), column_end);
+  const int64_t last = std::max(first, std::min(column_end, inner_size));
+  const bool upright = inner_step > outer_step;
+  // An odd number of pixels between neighbours of the slow axis: a power of two would send all of
+  // them to the same few sets of the cache.
+  const int64_t line = (upright ? rows : columns) | 1;
+  Packed<A> to{
+      scratch.get<A>(line * (upright ? columns : rows) * L), row_begin, column_begin,
+      upright ? L : line * L, upright ? line * L : L};
+  if (upright) {
+    for (int64_t c = column_begin; c < column_end; ++c) {
+      A* p = to.data + (c - column_begin) * to.column_step;
+      if (c < first || c >= last) {
+        std::fill(p, p + rows * L, A(0));
+      } else {
+        pack_pixels(from + row_begin * outer_step + c * inner_step, outer_step, rows, count, p);
+      }
+    }
+    return to;
+  }
+  for (int64_t r = row_begin; r < row_end; ++r) {
+    A* p = to.data + (r - row_begin) * to.row_step;
+    std::fill(p, p + (first - column_begin) * L, A(0));
+    pack_pixels(
+        from + r * outer_step + first * inner_step, inner_step, last - first, count,
+        p + (first - column_begin) * L);
+    std::fill(p + (last - column_begin) * L, p + columns * L, A(0));
+  }
+  return to;
+}
+
+// What a window reads of the input. The last tile of a line may reach 3 outputs too far.
 template <typename S, typename A = Compute<S>>
 Packed<A> pack_input(const Problem& p, const S* x, int count, const Window& w, Scratch& scratch) {
-  constexpr int L = kLanes<A>;
-  Packed<A> packed;
-  packed.row_begin = std::max<int64_t>(0, w.outer_begin - p.outer.pad);
-  packed.row_end = std::min(
-      p.outer.in, w.outer_end - p.outer.pad + (p.outer.kernel - 1) * p.outer.dilation);
-  packed.row_end = std::max(packed.row_end, packed.row_begin);
-  packed.column_begin = w.inner_begin - p.inner.pad;
-  // The last tile may reach 3 outputs too far.
-  packed.columns = w.inner_end - w.inner_begin + (p.inner.kernel + 2) * p.inner.dilation;
-  packed.data = scratch.get<A>((packed.row_end - packed.row_begin) * packed.columns * L);
-  const int64_t first = std::min(std::max<int64_t>(0, -packed.column_begin), packed.columns);
-  const int64_t last = std::max(
-      first, std::min(packed.columns, p.inner.in - packed.column_begin));
-  for (int64_t row = packed.row_begin; row < packed.row_end; ++row) {
-    A* to = packed.data + (row - packed.row_begin) * packed.columns * L;
-    std::fill(to, to + first * L, A(0));
-    std::fill(to + last * L, to + packed.columns * L, A(0));
-    const S* from = x + row * p.outer.in_step + packed.column_begin * p.inner.in_step;
-    pack_pixels(from + first * p.inner.in_step, p.inner.in_step, last - first, count, to + first * L);
-  }
-  return packed;
+  const Axis &outer = p.outer, &inner = p.inner;
+  const int64_t first = std::max<int64_t>(0, w.outer_begin - outer.pad);
+  const int64_t last =
+      std::min(outer.in, w.outer_end - outer.pad + (outer.kernel - 1) * outer.dilation);
+  return pack(
+      x, outer.in_step, inner.in_step, inner.in, first, std::max(first, last),
+      w.inner_begin - inner.pad,
+      w.inner_end - inner.pad + (inner.kernel + 2) * inner.dilation, count, scratch);
+}
+
+// The output gradient of a window.
+template <typename S, typename A = Compute<S>>
+Packed<A> pack_grad(const Problem& p, const S* grad, int count, const Window& w, Scratch& scratch) {
+  return pack(
+      grad, p.outer.out_step, p.inner.out_step, p.inner.out, w.outer_begin, w.outer_end,
+      w.inner_begin, w.inner_end, count, scratch);
 }
 
 // The weight of a block of channels as [outer tap][inner tap][lane].
 template <typename S, typename A = Compute<S>>
-A* pack_weight(const Problem& p, const S* weight, int count, bool flip, Scratch& scratch) {
+void pack_weight(const Problem& p, const S* weight, int count, bool flip, A* packed) {
   constexpr int L = kLanes<A>;
   const int64_t taps = p.outer.kernel * p.inner.kernel;
-  A* packed = scratch.get<A>(taps * L);
   for (int64_t o = 0; o < p.outer.kernel; ++o) {
     for (int64_t i = 0; i < p.inner.kernel; ++i) {
       const int64_t tap = o * p.inner.kernel + i;
@@ -167,7 +202,6 @@ A* pack_weight(const Problem& p, const S* weight, int count, bool flip, Scratch&
       }
     }
   }
-  return packed;
 }
 
 // Taps of one axis that reach the input for at least one output in [first, last].
@@ -252,68 +286,85 @@ __attribute__((noinline)) void forward_tile(
   }
 }
 
-constexpr int kMostOutputs = 16;
-
-// Computes up to `left` outputs; returns how many.
 template <typename A>
-inline int forward_outputs(const TileInput<A>& in, int64_t left, A* out, int64_t out_step) {
-  const int count = int(std::min<int64_t>(left, kMostOutputs));
+constexpr int kMostOutputs = kLarge<A> ? 16 : 8;
+
+template <typename A>
+inline void forward_outputs(const TileInput<A>& in, int count, A* out, int64_t out_step) {
   if constexpr (kLarge<A>) {
-    if (count > 12) return forward_tile<A, 16>(in, count, out, out_step), count;
-    if (count > 8) return forward_tile<A, 12>(in, count, out, out_step), count;
+    if (count > 12) return forward_tile<A, 16>(in, count, out, out_step);
+    if (count > 8) return forward_tile<A, 12>(in, count, out, out_step);
   }
-  const int fewer = std::min(count, 8);
-  if (fewer > 4) return forward_tile<A, 8>(in, fewer, out, out_step), fewer;
-  return forward_tile<A, 4>(in, fewer, out, out_step), fewer;
+  if (count > 4) return forward_tile<A, 8>(in, count, out, out_step);
+  return forward_tile<A, 4>(in, count, out, out_step);
+}
+
+// Outputs at columns c, c + d, c + 2d, ... of every row, and the taps that they need.
+struct Span {
+  int64_t column, first_tap, taps;
+  int count;
+};
+
+template <typename A>
+std::vector<Span> make_spans(const Problem& p, const Window& w) {
+  const int64_t d = p.inner.dilation, width = w.inner_end - w.inner_begin;
+  std::vector<Span> spans;
+  for (int64_t r = 0; r < std::min(d, width); ++r) {
+    for (int64_t c = r; c < width;) {
+      const int count = int(std::min<int64_t>(ceil_div(width - c, d), kMostOutputs<A>));
+      const int64_t column = w.inner_begin + c;
+      const auto taps = valid_taps(p.inner, column, column + (count - 1) * d);
+      spans.push_back({c, taps.first, taps.second - taps.first, count});
+      c += count * d;
+    }
+  }
+  return spans;
 }
 
 template <typename S, typename A = Compute<S>>
 void forward_window(
-    const Problem& p, const Window& w, const Packed<A>& x, const A* weight, const A* bias, int lanes,
-    S* y) {
+    const Problem& p, const Window& w, const std::vector<Span>& spans, const Packed<A>& x,
+    const A* weight, const A* bias, int lanes, S* y) {
   constexpr int L = kLanes<A>;
   const Axis &outer = p.outer, &inner = p.inner;
-  const int64_t d = inner.dilation, width = w.inner_end - w.inner_begin;
-  alignas(kVectorBytes) A buffer[kMostOutputs * L];
-  // Outputs at columns c, c + d, ... of a row, `left` at most; returns how many.
-  auto outputs = [&](int64_t row, int64_t c, int64_t left) -> int {
-    const int64_t column = w.inner_begin + c;
-    const auto rows = valid_taps(outer, row, row);
-    const auto taps = valid_taps(
-        inner, column, column + (std::min<int64_t>(left, kMostOutputs) - 1) * d);
-    const A* from = rows.first < rows.second
-        ? x.row(row + rows.first * outer.dilation - outer.pad) + (c + taps.first * d) * L
-        : nullptr;
-    const TileInput<A> in{
-        from, weight + (rows.first * inner.kernel + taps.first) * L, bias, rows.second - rows.first,
-        taps.second - taps.first, d * L, outer.dilation * x.columns * L, inner.kernel * L};
-    S* to = y + row * outer.out_step + column * inner.out_step;
-    const int64_t to_step = d * inner.out_step;
-    if constexpr (std::is_same<S, A>::value) {
-      if (lanes == L) return forward_outputs<A>(in, left, to, to_step);
+  const int64_t d = inner.dilation;
+  const int64_t row_step = outer.dilation * x.row_step, step = d * x.column_step;
+  const int64_t out_step = d * inner.out_step;
+  alignas(kVectorBytes) A buffer[kMostOutputs<A> * L];
+  auto outputs = [&](int64_t row, const std::pair<int64_t, int64_t>& rows, const Span& span) {
+    TileInput<A> in{nullptr, nullptr, bias, rows.second - rows.first, span.taps, step, row_step,
+                    inner.kernel * L};
+    if (in.rows > 0) {
+      in.x = x.at(
+          row + rows.first * outer.dilation - outer.pad,
+          w.inner_begin + span.column + span.first_tap * d - inner.pad);
+      in.weight = weight + (rows.first * inner.kernel + span.first_tap) * L;
     }
-    const int count = forward_outputs<A>(in, left, buffer, L);
-    for (int t = 0; t < count; ++t) narrow_block(buffer + t * L, lanes, to + t * to_step);
-    return count;
+    S* to = y + row * outer.out_step + (w.inner_begin + span.column) * inner.out_step;
+    if constexpr (std::is_same<S, A>::value) {
+      if (lanes == L) return forward_outputs<A>(in, span.count, to, out_step);
+    }
+    forward_outputs<A>(in, span.count, buffer, L);
+    for (int t = 0; t < span.count; ++t) narrow_block(buffer + t * L, lanes, to + t * out_step);
   };
-  if (outer.kernel == 1) {  // nothing to reuse between rows: keep to the order of memory
+  if (outer.kernel == 1 && outer.out_step > inner.out_step) {
+    // Nothing to reuse between rows: keep to the order of memory.
     for (int64_t row = w.outer_begin; row < w.outer_end; ++row) {
-      for (int64_t r = 0; r < std::min(d, width); ++r) {
-        for (int64_t c = r; c < width;) c += outputs(row, c, ceil_div(width - c, d)) * d;
-      }
+      const auto rows = valid_taps(outer, row, row);
+      for (const Span& span : spans) outputs(row, rows, span);
     }
     return;
   }
-  for (int64_t r = 0; r < std::min(d, width); ++r) {
-    for (int64_t c = r; c < width;) {
-      int done = 1;
-      // Rows that share input rows follow each other, so that these stay in L1.
-      for (int64_t phase = 0; phase < outer.dilation; ++phase) {
-        for (int64_t row = w.outer_begin + phase; row < w.outer_end; row += outer.dilation) {
-          done = outputs(row, c, ceil_div(width - c, d));
-        }
+  std::vector<std::pair<int64_t, int64_t>> rows;
+  for (int64_t row = w.outer_begin; row < w.outer_end; ++row) {
+    rows.push_back(valid_taps(outer, row, row));
+  }
+  for (const Span& span : spans) {
+    // Rows that share input rows follow each other, so that these stay in L1.
+    for (int64_t phase = 0; phase < outer.dilation; ++phase) {
+      for (int64_t row = w.outer_begin + phase; row < w.outer_end; row += outer.dilation) {
+        outputs(row, rows[row - w.outer_begin], span);
       }
-      c += done * d;
     }
   }
 }
@@ -321,20 +372,21 @@ void forward_window(
 // Weight gradient of one row of the input against one row of the output gradient.
 template <typename A, int J>
 __attribute__((noinline)) void weight_taps(
-    const A* x, const A* grad, int64_t width, int64_t dilation, A* sum) {
+    const A* x, int64_t x_step, const A* grad, int64_t grad_step, int64_t width, int64_t dilation,
+    A* sum) {
   constexpr int L = kLanes<A>;
   constexpr int T = kTileTaps<A>;
   Vec<A> acc[J];
 #pragma GCC unroll 32
   for (int j = 0; j < J; ++j) acc[j] = load<A>(sum + j * L);
-  const int64_t step = dilation * L;
+  const int64_t step = dilation * x_step, g_step = dilation * grad_step;
   for (int64_t r = 0; r < std::min(dilation, width); ++r) {
     int64_t left = ceil_div(width - r, dilation);
-    const A *from = x + r * L, *g = grad + r * L;
-    for (; left >= T; left -= T, from += T * step, g += T * step) {
+    const A *from = x + r * x_step, *g = grad + r * grad_step;
+    for (; left >= T; left -= T, from += T * step, g += T * g_step) {
       Vec<A> out[T];
 #pragma GCC unroll 32
-      for (int t = 0; t < T; ++t) out[t] = load<A>(g + t * step);
+      for (int t = 0; t < T; ++t) out[t] = load<A>(g + t * g_step);
 #pragma GCC unroll 32
       for (int p = 0; p < T + J - 1; ++p) {
         const Vec<A> value = load<A>(from + p * step);
@@ -344,7 +396,7 @@ __attribute__((noinline)) void weight_taps(
         }
       }
     }
-    for (; left > 0; --left, from += step, g += step) {
+    for (; left > 0; --left, from += step, g += g_step) {
       const Vec<A> out = load<A>(g);
 #pragma GCC unroll 32
       for (int j = 0; j < J; ++j) acc[j] += load<A>(from + j * step) * out;
@@ -356,20 +408,21 @@ __attribute__((noinline)) void weight_taps(
 
 template <typename A>
 MMATTN_INLINE void weight_taps_any(
-    int64_t taps, const A* x, const A* grad, int64_t width, int64_t dilation, A* sum) {
+    int64_t taps, const A* x, int64_t x_step, const A* grad, int64_t grad_step, int64_t width,
+    int64_t dilation, A* sum) {
   switch (taps) {
-    case 1: return weight_taps<A, 1>(x, grad, width, dilation, sum);
-    case 2: return weight_taps<A, 2>(x, grad, width, dilation, sum);
-    case 3: return weight_taps<A, 3>(x, grad, width, dilation, sum);
-    case 4: return weight_taps<A, 4>(x, grad, width, dilation, sum);
+    case 1: return weight_taps<A, 1>(x, x_step, grad, grad_step, width, dilation, sum);
+    case 2: return weight_taps<A, 2>(x, x_step, grad, grad_step, width, dilation, sum);
+    case 3: return weight_taps<A, 3>(x, x_step, grad, grad_step, width, dilation, sum);
+    case 4: return weight_taps<A, 4>(x, x_step, grad, grad_step, width, dilation, sum);
     default: break;
   }
   if constexpr (std::is_same<A, float>::value) {
     switch (taps) {
-      case 5: return weight_taps<A, 5>(x, grad, width, dilation, sum);
-      case 6: return weight_taps<A, 6>(x, grad, width, dilation, sum);
-      case 7: return weight_taps<A, 7>(x, grad, width, dilation, sum);
-      case 8: return weight_taps<A, 8>(x, grad, width, dilation, sum);
+      case 5: return weight_taps<A, 5>(x, x_step, grad, grad_step, width, dilation, sum);
+      case 6: return weight_taps<A, 6>(x, x_step, grad, grad_step, width, dilation, sum);
+      case 7: return weight_taps<A, 7>(x, x_step, grad, grad_step, width, dilation, sum);
+      case 8: return weight_taps<A, 8>(x, x_step, grad, grad_step, width, dilation, sum);
       default: break;
     }
   }
@@ -377,39 +430,28 @@ MMATTN_INLINE void weight_taps_any(
 
 // Adds the window's part of the weight gradient to `sum`, [outer tap][inner tap][lane].
 template <typename A>
-void weight_window(const Problem& p, const Window& w, const Packed<A>& x, const A* grad, A* sum) {
+void weight_window(
+    const Problem& p, const Window& w, const Packed<A>& x, const Packed<A>& grad, A* sum) {
   constexpr int L = kLanes<A>;
   constexpr int64_t kMost = std::is_same<A, float>::value ? 8 : 4;
   const Axis &outer = p.outer, &inner = p.inner;
   const int64_t width = w.inner_end - w.inner_begin;
   const int64_t parts = ceil_div(inner.kernel, kMost);
   for (int64_t row = w.outer_begin; row < w.outer_end; ++row) {
-    const A* g = grad + (row - w.outer_begin) * width * L;
+    const A* g = grad.at(row, w.inner_begin);
     const auto rows = valid_taps(outer, row, row);
     for (int64_t o = rows.first; o < rows.second; ++o) {
-      const A* from = x.row(row + o * outer.dilation - outer.pad);
+      const int64_t input_row = row + o * outer.dilation - outer.pad;
       for (int64_t part = 0; part < parts; ++part) {  // as even as possible: 11 taps are 6 and 5
         const int64_t begin = inner.kernel * part / parts, end = inner.kernel * (part + 1) / parts;
+        const A* from =
+            x.at(input_row, w.inner_begin + begin * inner.dilation - inner.pad);
         weight_taps_any<A>(
-            end - begin, from + begin * inner.dilation * L, g, width, inner.dilation,
+            end - begin, from, x.column_step, g, grad.column_step, width, inner.dilation,
             sum + (o * inner.kernel + begin) * L);
       }
     }
   }
-}
-
-// The output gradient of a window, dense: [row][column][lane].
-template <typename S, typename A = Compute<S>>
-A* pack_grad(const Problem& p, const S* grad, int count, const Window& w, Scratch& scratch) {
-  constexpr int L = kLanes<A>;
-  const int64_t width = w.inner_end - w.inner_begin;
-  A* packed = scratch.get<A>((w.outer_end - w.outer_begin) * width * L);
-  A* to = packed;
-  for (int64_t row = w.outer_begin; row < w.outer_end; ++row, to += width * L) {
-    const S* from = grad + row * p.outer.out_step + w.inner_begin * p.inner.out_step;
-    pack_pixels(from, p.inner.out_step, width, count, to);
-  }
-  return packed;
 }
 
 }  // namespace depthwise
