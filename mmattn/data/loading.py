@@ -1,8 +1,7 @@
 """Errors of loading transforms that name the file they stumbled over.
 
 The checks before training read a sample of the files. What they did not see fails while training,
-and
-decoders do not know file names: "cannot identify image file <_io.BytesIO object>" from a worker
+and decoders do not know file names: "cannot identify image file <_io.BytesIO object>" from a worker
 process.
 """
 

@@ -36,7 +36,8 @@ def check_class_counts(
     Args:
         model: the config's ``model``.
         datasets: of one split: config key, class name and ``metainfo`` of each. With several of
-            them a head has to fit one. filename: of the config, for the message.
+            them a head has to fit one.
+        filename: of the config, for the message.
 
     Raises:
         ConfigError: with the head's key, both numbers, and the option that sets it right.

@@ -28,9 +28,9 @@ class ExportMetadata:
         dynamic: Whether batch, height and width are free.
         size_divisor: Height and width have to be multiples of this.
         network_channel_order, mean, std: The normalisation inside the graph, in the network's
-            order. test_mode: mmseg's ``test_cfg.mode``. The file always computes ``whole``;
-            ``slide`` means that the
-            config's own test cuts windows, which is the caller's loop around the file.
+            order.
+        test_mode: mmseg's ``test_cfg.mode``. The file always computes ``whole``; ``slide`` means
+            that the config's own test cuts windows, which is the caller's loop around the file.
         config, checkpoint: Where the model came from, names only.
         opset: ONNX opset.
         mmattn_version, torch_version: What wrote the file.
