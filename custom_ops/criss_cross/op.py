@@ -7,8 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from .._backends import Compiled, Triton
 from .._library import Function, Operator
 from . import reference
+
+LARGEST_TRITON_QUERY = 256
 
 
 def _channels_last(like: Tensor) -> Tensor:
@@ -48,11 +51,18 @@ def _case(function: str, args: tuple) -> int:
     return args[0 if function == "forward" else 2].shape[1]
 
 
+def _triton_refuses(case: int) -> str | None:
+    most = LARGEST_TRITON_QUERY
+    return f"takes queries of up to {most} channels" if case > most else None
+
+
 def _example(device: str, dtype: torch.dtype) -> tuple:
     generator = torch.Generator().manual_seed(0)
     draw = lambda c: torch.randn(2, c, 19, 23, generator=generator).to(device, dtype)  # noqa: E731
     return draw(6) / math.sqrt(6), draw(6), draw(20)
 
+
+HALVES = (torch.bfloat16, torch.float16)
 
 operator = Operator(
     "criss_cross",
@@ -70,6 +80,10 @@ operator = Operator(
             flops=_flops_backward,
         ),
     },
+    backends=(
+        Compiled("cpp", dtypes=(torch.float32, torch.float64, *HALVES)),
+        Triton(dtypes=(torch.float32, *HALVES), refuses=_triton_refuses),
+    ),
     case=_case,
     example=_example,
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmattn.ops import criss_cross_attention
+from mmattn.ops import criss_cross_attention, criss_cross_weights, use_backend
+from mmattn.ops._library import OPERATORS
+from mmattn.testing.op_tester import OpTester, Sample
 
 SIZES = [(5, 7), (1, 6), (6, 1), (1, 1), (9, 9)]
 
@@ -39,6 +43,96 @@ def weights(q: Tensor, k: Tensor) -> Tensor:
     n, _, height, width = q.shape
     unit = torch.eye(height * width, dtype=q.dtype).unflatten(1, (height, width))
     return criss_cross_attention(q, k, unit.expand(n, -1, -1, -1))
+
+
+def sample(height: int, width: int, **options) -> Sample:
+    """A call of the operator."""
+    return Sample(inputs(height, width, **options))
+
+
+class TestCrissCross(OpTester):
+    op = "criss_cross"
+    function = staticmethod(criss_cross_attention)
+
+    @staticmethod
+    def samples() -> dict[str, Sample]:
+        return {
+            "small": sample(3, 4, depth=2),
+            "empty batch": sample(5, 7, batch=0),
+            "one pixel": sample(1, 1, channels=5),
+            "prime sizes": sample(13, 19, depth=5, channels=37),
+            "one row": sample(1, 23, depth=16, channels=16),
+            "one column": sample(23, 1, depth=17, channels=33),
+            "no value": sample(3, 4, channels=0),
+            "no query": sample(3, 4, depth=0),
+            "two blocks of queries": sample(2, 149, batch=1, depth=2, channels=3),
+            "full panels": sample(64, 5, batch=1, depth=64, channels=128, scale=0.3),
+        }
+
+    def assert_close(self, found, truth, tolerance: float) -> None:
+        """A lone position has the weight 1, so query and key get no gradient but rounding."""
+        pairs = list(zip(found, truth, strict=True))
+        zero = [b.numel() > 0 and b.detach().abs().max() < 1e-12 for _, b in pairs]
+        for (a, b), nothing in zip(pairs, zero, strict=True):
+            assert not nothing or (a - b).abs().max() <= tolerance
+        rest = [pair for pair, nothing in zip(pairs, zero, strict=True) if not nothing]
+        super().assert_close([a for a, _ in rest], [b for _, b in rest], tolerance)
+
+    @staticmethod
+    def wrong_calls() -> dict[str, tuple[Sample, type[Exception]]]:
+        q, k, v = inputs(5, 7)
+        return {
+            "three dimensions": (Sample((q[0], k, v)), ValueError),
+            "another key": (Sample((q, k[..., 1:], v)), ValueError),
+            "another batch": (Sample((q, k, v[:1])), ValueError),
+            "whole numbers": (Sample((q.long(), k.long(), v.long())), TypeError),
+            "two dtypes": (Sample((q, k, v.float())), TypeError),
+            "two devices": (Sample((q, k, v.to("meta"))), ValueError),
+            "no width": (Sample((q[..., :0], k[..., :0], v[..., :0])), ValueError),
+        }
+
+    @staticmethod
+    def random_call(rng: random.Random) -> Sample:
+        n, d, c, h, w = (rng.choice(o) for o in ([0, 1, 2], *[[0, 1, 3, 16, 19]] * 4))
+        dtype = rng.choice([torch.float32, torch.bfloat16, torch.float16])
+        shapes = [[n, d, h, w], [n, d, h, w], [n, c, h, w]]
+        if rng.random() < 0.3:
+            shapes[rng.randrange(3)][rng.randrange(4)] += 1
+        tensors = [torch.randn(shape, dtype=dtype) for shape in shapes]
+        if rng.random() < 0.1:
+            tensors[rng.randrange(3)] = rng.choice([torch.zeros(2, 2), tensors[0].long()])
+        if rng.random() < 0.5 and tensors[2].is_floating_point():
+            tensors[2].requires_grad_()
+        return Sample(tuple(tensors))
+
+    @staticmethod
+    def random_kernel_call(rng: random.Random) -> tuple[str, tuple]:
+        n, d, c, h, w = (rng.choice(o) for o in ([0, 1, 2], *[[0, 1, 3, 16, 19]] * 4))
+        wide, narrow = [n, c, h, w], [n, d, h, w]
+        tensors = [torch.randn(s) for s in (wide, (n, h, w), narrow, narrow, wide, wide, (n, h, w))]
+        if rng.random() < 0.5:
+            index = rng.randrange(7)
+            tensors[index] = rng.choice(
+                [
+                    torch.randn(3),
+                    tensors[index].double(),
+                    tensors[index].to(torch.int32),
+                    tensors[index].unsqueeze(0),
+                    torch.randn([size + 1 for size in tensors[index].shape]),
+                    tensors[index].transpose(-1, -2),
+                    torch.randn(n, d + 1, h, w),
+                ]
+            )
+        if rng.random() < 0.3:
+            tensors[1] = None
+        if rng.random() < 0.5:
+            return "forward", tuple(tensors[2:5])
+        return "backward", tuple(tensors)
+
+
+@pytest.mark.gpu
+class TestCrissCrossOnGpu(TestCrissCross):
+    device = "cuda"
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -197,6 +291,144 @@ def test_cost_grows_with_h_plus_w() -> None:
     with FlopCounterMode(display=False) as counter:
         criss_cross_attention(*inputs(6, 10, batch=1, depth=2, channels=8))
     assert counter.get_total_flops() == 2 * 6 * 10 * (6 + 10) * (2 + 8)
+
+
+def test_backward_cost_is_that_of_recomputed_weights() -> None:
+    args = [t.requires_grad_() for t in inputs(6, 10, batch=1, depth=2, channels=8)]
+    out = criss_cross_attention(*args).sum()
+    with FlopCounterMode(display=False) as counter:
+        out.backward()
+    assert counter.get_total_flops() == 2 * 6 * 10 * (6 + 10) * (3 * 2 + 2 * 8)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_no_attention_map_is_kept_for_the_backward_pass(layout: torch.memory_format) -> None:
+    """Query, key, value, output and one number for each position, each of them once."""
+    args = inputs(20, 30, depth=8, channels=16, dtype=torch.float32)
+    args = [t.contiguous(memory_format=layout).requires_grad_() for t in args]
+    kept = {}
+
+    def pack(t: Tensor) -> Tensor:
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        out = criss_cross_attention(*args)
+    assert sum(kept.values()) == 4 * 2 * 20 * 30 * (8 + 8 + 16 + 16 + 1)
+    out.sum().backward()
+
+
+def kernels() -> list:
+    """The backends that run on the CPU, those that are not there skipped with the reason."""
+    reason = OPERATORS["criss_cross"].why_not("cpp", "cpu", torch.float64, 3)
+    skip = pytest.mark.skipif(reason is not None, reason=f"criss_cross: cpp {reason}")
+    return ["reference", pytest.param("cpp", marks=skip)]
+
+
+@pytest.mark.parametrize("backend", kernels())
+@pytest.mark.parametrize("size", SIZES)
+def test_log_sum_exp_gives_the_weights(size: tuple[int, int], backend: str) -> None:
+    q, k, v = inputs(*size)
+    with use_backend(backend):
+        out, lse = criss_cross_attention(q, k, v, return_lse=True)
+    torch.testing.assert_close(out, dense(q, k, v))
+    logits = torch.einsum("ndhw,ndyx->nyxhw", q, k)  # (N, key y, key x, query y, query x)
+    w = weights(q, k).unflatten(1, size)
+    torch.testing.assert_close(torch.where(w > 0, (logits - lse[:, None, None]).exp(), 0.0), w)
+
+
+@pytest.mark.parametrize("backend", kernels())
+def test_log_sum_exp_is_differentiable(backend: str) -> None:
+    args = [t.requires_grad_() for t in inputs(3, 4)]
+    with use_backend(backend):
+        assert torch.autograd.gradcheck(
+            lambda *t: criss_cross_attention(*t, return_lse=True), args, fast_mode=True
+        )
+        lse = criss_cross_attention(*args, return_lse=True)[1]
+        grads = torch.autograd.grad(lse.sum(), args, materialize_grads=True)
+    torch.testing.assert_close(grads[2], torch.zeros_like(args[2]))
+    assert grads[0].abs().max() > 0.1
+
+
+@pytest.mark.parametrize("backend", kernels())
+def test_second_derivatives_also_of_the_log_sum_exp(backend: str) -> None:
+    """Output and log-sum-exp meet in one loss, and the third derivative is there as well."""
+    q, k, v = (t.requires_grad_() for t in inputs(2, 3, batch=1, depth=2, channels=2))
+
+    def loss(*args: Tensor) -> Tensor:
+        out, lse = criss_cross_attention(*args, return_lse=True)
+        return (out * lse.unsqueeze(1)).square().sum()
+
+    def gradient(*args: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(loss(*args), args, create_graph=True)
+
+    with use_backend(backend):
+        assert torch.autograd.gradcheck(gradient, (q, k, v))
+        assert torch.autograd.gradgradcheck(gradient, (q, k, v), fast_mode=True, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_weights_of_chosen_positions(size: tuple[int, int]) -> None:
+    height, width = size
+    q, k, _ = inputs(*size)
+    positions = [(0, 0), (height - 1, width - 1), (height // 2, width // 2)]
+    found = criss_cross_weights(q, k, positions)
+    every = weights(q, k).unflatten(1, size)
+    for index, (y, x) in enumerate(positions):
+        torch.testing.assert_close(found[:, index], every[:, :, :, y, x])
+    assert criss_cross_weights(q.half(), k.half(), torch.tensor(positions)).dtype == torch.float32
+    assert criss_cross_weights(q, k, torch.zeros(0, 2, dtype=torch.int64)).shape == (2, 0, *size)
+
+
+@pytest.mark.parametrize(
+    ("positions", "error", "message"),
+    [
+        ([(5, 0)], ValueError, r"position \(5, 0\) is outside of the picture of 5 x 7"),
+        ([(0, -1)], ValueError, r"position \(0, -1\) is outside"),
+        ([0, 1], ValueError, r"must be rows and columns of shape \(P, 2\)"),
+        ([(0.5, 1.0)], TypeError, "must be whole numbers"),
+    ],
+)
+def test_wrong_positions_are_named(positions, error: type[Exception], message: str) -> None:
+    q, k, _ = inputs(5, 7)
+    with pytest.raises(error, match=message):
+        criss_cross_weights(q, k, positions)
+
+
+@pytest.mark.skipif(
+    OPERATORS["criss_cross"].why_not("cpp", "cpu", torch.float32, 3) is not None,
+    reason="criss_cross: cpp is not built",
+)
+def test_infinite_and_undefined_numbers_stay_where_they_are_seen() -> None:
+    """A NaN spoils its row and its column, no more and no less, in every backend alike."""
+    q, k, v = inputs(5, 7, batch=1, dtype=torch.float32)
+    v[0, :, 2, 3] = torch.nan
+    masks = []
+    for backend in ("reference", "cpp"):
+        with use_backend(backend):
+            masks.append(criss_cross_attention(q, k, v)[0, 0].isnan())
+    assert torch.equal(*masks)
+    assert masks[0].sum() == 5 + 7 - 1
+
+
+@pytest.mark.slow
+def test_more_than_two_to_the_31_numbers() -> None:
+    """Offsets need 64 bits: the last row of a huge picture is that of the row alone."""
+    import psutil
+
+    if psutil.virtual_memory().available < 14 * 2**30:
+        pytest.skip("needs 14 GiB of free memory")
+    shape = (2, 1, 3, 2**9)  # two pictures, so that the second starts far behind
+    q, k = torch.randn(shape).bfloat16(), torch.randn(shape).bfloat16()
+    v = torch.zeros(2, 2**20, 3, 2**9, dtype=torch.bfloat16).contiguous(
+        memory_format=torch.channels_last
+    )
+    assert v.numel() > 2**31
+    v[1, -7:] = torch.randn(7, 3, 2**9).bfloat16()
+    with torch.no_grad():
+        found = criss_cross_attention(q[1:], k[1:], v[1:])[:, -7:]
+        wanted = criss_cross_attention(q[1:], k[1:], v[1:, -7:])
+    assert torch.equal(found, wanted)
 
 
 @pytest.mark.parametrize(
