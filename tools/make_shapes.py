@@ -37,6 +37,13 @@ def parse_args() -> argparse.Namespace:
         help="share of the pictures with a crowd region, iscrowd=1 (default: 0)",
     )
     parser.add_argument(
+        "--colour-hint",
+        type=float,
+        default=0.8,
+        help="share of the shapes painted near their class's own hue; 0 leaves form alone to tell "
+        "classes apart, which takes longer to learn (default: 0.8)",
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="replace a shapes data set with other parameters (nothing else is ever replaced)",
@@ -58,6 +65,7 @@ def main() -> int:
             size=tuple(args.size),
             seed=args.seed,
             crowd_probability=args.crowd_probability,
+            colour_hint=args.colour_hint,
             overwrite=args.overwrite,
         )
     except MMAttnError as error:

@@ -136,9 +136,10 @@ def test_the_set_shows_every_class_sizes_occlusion_and_crowds():
     assert min(discs) < 0.65  # pi / 4 = 0.785 when whole
 
 
-def test_colour_does_not_tell_the_class():
+@pytest.mark.parametrize(("colour_hint", "ratio"), [(0.0, 2.0), (0.8, 1.0)])
+def test_colour_does_not_tell_the_class(colour_hint: float, ratio: float):
     """The mean colours of a class spread more within the class than the classes lie apart."""
-    generator = ShapesSceneGenerator((64, 64), seed=0)
+    generator = ShapesSceneGenerator((64, 64), seed=0, colour_hint=colour_hint)
     colours: dict[int, list[np.ndarray]] = {i: [] for i in range(len(THING_CLASSES))}
     for index in range(60):
         scene = generator.scene("train", index)
@@ -146,7 +147,15 @@ def test_colour_does_not_tell_the_class():
             colours[label].append(scene.image[scene.owner == owner].mean(0))
     within = np.mean([np.std(c, axis=0).mean() for c in colours.values()])
     between = np.std([np.mean(c, axis=0) for c in colours.values()], axis=0).mean()
-    assert within > 2 * between
+    assert within > ratio * between
+
+
+def test_colour_hint_is_the_share_of_shapes_near_their_class_hue():
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.8, 1.0):
+        generator = ShapesSceneGenerator((64, 64), seed=0, colour_hint=share)
+        ranges = [generator._hues(rng, 2) for _ in range(500)]
+        assert abs(np.mean([high - low < 0.2 for low, high in ranges]) - share) < 0.06
 
 
 @pytest.mark.parametrize("name", THING_CLASSES)
@@ -219,6 +228,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         ({"seed": -1}, "seed of 0 or more"),
         ({"num_val": 0}, "at least 1"),
         ({"crowd_probability": 2.0}, "share from 0 to 1"),
+        ({"colour_hint": -0.1}, "colour_hint=-0.1: give a share from 0 to 1"),
     ],
 )
 def test_parameters_out_of_range_are_refused(tmp_path: Path, change: dict, message: str):

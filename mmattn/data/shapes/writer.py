@@ -28,7 +28,7 @@ from .classes import CLASSES, STUFF_CLASSES, THING_CLASSES, category_id
 from .scene import Scene, ShapesSceneGenerator
 
 MANIFEST = "shapes.json"
-_FORMAT = 1
+_FORMAT = 2  # changes whenever the same parameters draw other pictures
 _SPLITS = ("train", "val")
 
 
@@ -40,6 +40,7 @@ def write_shapes_dataset(
     size: tuple[int, int] = (192, 256),
     seed: int = 0,
     crowd_probability: float = 0.0,
+    colour_hint: float = 0.8,
     overwrite: bool = False,
 ) -> Path:
     """Write the data set, or reuse the one that is there with the same parameters.
@@ -55,6 +56,7 @@ def write_shapes_dataset(
         size: height and width of the pictures.
         seed: picks the data set.
         crowd_probability: share of the pictures with a crowd region (``iscrowd=1``).
+        colour_hint: share of the shapes whose hue is near their class's own.
         overwrite: replace a shapes data set that has other parameters; anything else is never
             replaced.
 
@@ -68,7 +70,7 @@ def write_shapes_dataset(
     root = Path(root)
     if num_train < 1 or num_val < 1:
         raise ConfigError(f"num_train={num_train}, num_val={num_val}: give at least 1 of each")
-    generator = ShapesSceneGenerator(tuple(size), seed, crowd_probability)
+    generator = ShapesSceneGenerator(tuple(size), seed, crowd_probability, colour_hint)
     manifest = {
         "generator": "mmattn.shapes",
         "format": _FORMAT,
@@ -77,6 +79,7 @@ def write_shapes_dataset(
         "size": list(generator.size),
         "seed": generator.seed,
         "crowd_probability": generator.crowd_probability,
+        "colour_hint": generator.colour_hint,
     }
     if _is_complete(root, manifest):
         return root
