@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .._backends import Compiled
+from .._backends import Compiled, Triton
 from .._library import Function, Operator
 
 
@@ -55,8 +55,8 @@ def _flops_backward(
 def _example(device: str, dtype: torch.dtype) -> tuple:
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-    x, weight, bias = draw(2, 20, 13, 17), draw(24, 10, 3, 3) / 10, draw(24)
-    offset, mask = 2 * draw(2, 36, 7, 17), draw(2, 18, 7, 17).sigmoid()
+    x, weight, bias = draw(2, 20, 13, 17), draw(24, 10, 3, 2) / 8, draw(24)
+    offset, mask = 2 * draw(2, 24, 7, 18), draw(2, 12, 7, 18).sigmoid()
     x, weight, bias = (t.to(device, dtype) for t in (x, weight, bias))
     points = points_dtype(dtype)
     offset, mask = offset.to(device, points), mask.to(device, points)
@@ -90,7 +90,10 @@ operator = Operator(
             flops=_flops_backward,
         ),
     },
-    backends=(Compiled("cpp", dtypes=FLOATS),),
+    backends=(
+        Compiled("cpp", dtypes=FLOATS),
+        Triton(dtypes=FLOATS, nondeterministic=("backward",)),
+    ),
     example=_example,
 )
 

@@ -61,6 +61,21 @@ class TestModulatedDeformConv2d(OpTester):
     op = "modulated_deform_conv2d"
     function = staticmethod(modulated_deform_conv2d)
 
+    def test_repeated_runs_are_equal(self, backend: str) -> None:
+        """The Triton backward adds atomically, so it must not serve deterministic mode."""
+        if backend != "triton":
+            return super().test_repeated_runs_are_equal(backend)
+        self.require(backend)
+        operator = OPERATORS[self.op]
+        torch.use_deterministic_algorithms(True)
+        try:
+            reason = operator.why_not("triton", self.device, torch.float32, None, "backward")
+            assert reason is not None and "not deterministic" in reason
+            chosen = operator.choose(self.device, torch.float32, None, "backward")
+            assert chosen != "triton"
+        finally:
+            torch.use_deterministic_algorithms(False)
+
     @staticmethod
     def samples() -> dict[str, Sample]:
         both = {"groups": 2, "deform_groups": 3}
