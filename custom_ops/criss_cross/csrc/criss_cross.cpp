@@ -90,24 +90,28 @@ Picture<A> numbers(A* data, const Tensor& like) {
   return {data, like.size(2) * like.size(3), like.size(3), 1};
 }
 
-// Columns, then rows; a column of one position has nothing to add to its row.
+// All lines of one direction.
 template <typename Kernel>
-void run_lines(const Kernel& kernel, int64_t batch, int64_t height, int64_t width) {
-  const bool columns = height > 1;
-  if (columns) {
-    torch::stable::parallel_for(0, batch * width, 1, [&](int64_t begin, int64_t end) {
-      thread_local Scratch scratch;
-      for (int64_t i = begin; i < end; ++i) {
-        kernel.run(Line{true, i / width, i % width, height}, false, scratch);
-      }
-    });
-  }
-  torch::stable::parallel_for(0, batch * height, 1, [&](int64_t begin, int64_t end) {
+void run_lines(const Kernel& kernel, const Tensor& like, bool column, bool add) {
+  const int64_t height = like.size(2), width = like.size(3);
+  const int64_t lines = column ? width : height, length = column ? height : width;
+  torch::stable::parallel_for(0, like.size(0) * lines, 1, [&](int64_t begin, int64_t end) {
     thread_local Scratch scratch;
-    for (int64_t i = begin; i < end; ++i) {
-      kernel.run(Line{false, i / height, i % height, width}, columns, scratch);
+    Line line{column, begin / lines, begin % lines, length};
+    for (int64_t i = begin + 1; i <= end; ++i) {
+      const Line next{column, i / lines, i % lines, length};
+      kernel.run(line, i < end ? &next : nullptr, add, scratch);
+      line = next;
     }
   });
+}
+
+// Columns, then rows; a column of one position has nothing to add to its row.
+template <typename Kernel>
+void run_picture(const Kernel& kernel, const Tensor& like) {
+  const bool columns = like.size(2) > 1;
+  if (columns) run_lines(kernel, like, true, false);
+  run_lines(kernel, like, false, columns);
 }
 
 // What was computed, in the dtype that is stored. Both are dense and laid out alike.
@@ -150,7 +154,7 @@ std::tuple<Tensor, Tensor> forward(
         numbers(static_cast<A*>(lse.mutable_data_ptr()), query),
         numbers(of_columns.data(), query),
         numbers(of_columns.data() + batch * height * width, query)};
-    run_lines(kernel, batch, height, width);
+    run_picture(kernel, query);
     out = stored<S>(out, type);
   });
   return {out, lse};
@@ -193,7 +197,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(
         write<A>(grad_query),
         write<A>(grad_key),
         write<A>(grad_value)};
-    run_lines(kernel, batch, height, width);
+    run_picture(kernel, query);
     grad_query = stored<S>(grad_query, type);
     grad_key = stored<S>(grad_key, type);
     grad_value = stored<S>(grad_value, type);

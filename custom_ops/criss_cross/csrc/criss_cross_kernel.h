@@ -201,6 +201,42 @@ void pack_columns(
   }
 }
 
+// What the next line will read comes into the L2 cache, a little with every tile of this one: loads
+// from memory take about as long as the products, and both go on at the same time.
+class Ahead {
+ public:
+  template <typename S>
+  void add(const Line* line, const Picture<const S>& p, int64_t channels) {
+    if (line == nullptr || channels == 0) return;
+    rows_[count_++] = {
+        reinterpret_cast<const char*>(line->start(p)), line->step(p) * int64_t(sizeof(S)),
+        line->length, channels * int64_t(sizeof(S))};
+    lines_ += line->length * ceil_div(channels * int64_t(sizeof(S)), kCacheLine);
+  }
+  void spread(int64_t tiles) { rate_ = ceil_div(lines_, std::max<int64_t>(tiles, 1)); }
+  void some() {
+    for (int64_t left = rate_; left > 0 && at_ < count_; --left) {
+      Rows& r = rows_[at_];
+      __builtin_prefetch(r.data + offset_, 0, 2);
+      offset_ += kCacheLine;
+      if (offset_ < r.bytes) continue;
+      offset_ = 0;
+      r.data += r.step;
+      if (--r.left == 0) ++at_;
+    }
+  }
+
+ private:
+  static constexpr int64_t kCacheLine = 64;
+  struct Rows {
+    const char* data;
+    int64_t step, left, bytes;
+  };
+  Rows rows_[3];
+  int count_ = 0, at_ = 0;
+  int64_t lines_ = 0, rate_ = 0, offset_ = 0;
+};
+
 // Where a product goes: row i at data + i * step; `add` to what is there, times scale[i] if given.
 template <typename A>
 struct Target {
@@ -208,6 +244,7 @@ struct Target {
   int64_t step;
   bool add;
   const A* scale;
+  Ahead* ahead;
 };
 
 // R rows times V vectors: sum over k of a(i, k) b[k], with a(i, k) at a[i * step + k], or at
@@ -216,20 +253,13 @@ template <typename A, int R, int V, bool Turned>
 MMATTN_INLINE void multiply_tile(
     const A* a, int64_t step, int64_t depth, const A* b, int64_t valid, const Target<A>& t) {
   constexpr int L = kLanes<A>;
-  Vec<A> sum[R][V];
-  alignas(kVectorBytes) A edge[V * L] = {};
+  Vec<A> sum[R][V] = {};
   const bool whole = valid == V * L;
+  if (whole) {  // the target is far away: it arrives while the products are summed
 #pragma GCC unroll 8
-  for (int i = 0; i < R; ++i) {
-    const A* from = t.data + i * t.step;
-    if (t.add && !whole) {
-      std::memcpy(edge, from, size_t(valid) * sizeof(A));
-      from = edge;
-    }
+    for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      sum[i][v] = t.add ? load(from + v * L) : Vec<A>{};
-      if (t.scale != nullptr) sum[i][v] = sum[i][v] * t.scale[i];
+      for (int v = 0; v < V; ++v) __builtin_prefetch(t.data + i * t.step + v * L, 1);
     }
   }
   for (int64_t k = 0; k < depth; ++k, b += V * L) {
@@ -243,11 +273,19 @@ MMATTN_INLINE void multiply_tile(
       for (int v = 0; v < V; ++v) sum[i][v] += row[v] * factor;
     }
   }
+  alignas(kVectorBytes) A edge[V * L] = {};
 #pragma GCC unroll 8
   for (int i = 0; i < R; ++i) {
     A* to = t.data + i * t.step;
+    A* row = whole ? to : edge;
+    if (t.add) {
+      if (!whole) std::memcpy(edge, to, size_t(valid) * sizeof(A));
+      const A scale = t.scale != nullptr ? t.scale[i] : A(1);
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) store((whole ? to : edge) + v * L, sum[i][v]);
+      for (int v = 0; v < V; ++v) sum[i][v] += load(row + v * L) * scale;
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) store(row + v * L, sum[i][v]);
     if (!whole) std::memcpy(to, edge, size_t(valid) * sizeof(A));
   }
 }
@@ -262,6 +300,7 @@ __attribute__((noinline)) void multiply_panel(
     if (t.scale != nullptr) t.scale += count;
   };
   for (; rows >= kTileRows; rows -= kTileRows, advance(kTileRows)) {
+    if (t.ahead != nullptr) t.ahead->some();
     multiply_tile<A, kTileRows, V, Turned>(a, step, depth, b, valid, t);
   }
   switch (rows) {
@@ -295,7 +334,8 @@ void multiply(
 // x y^T, (rows, keys.padded()): x in panels of channels, y turned, in panels of keys.
 template <typename A>
 void multiply_scores(
-    int64_t rows, const A* x, const Panels<A>& channels, const A* y, const Panels<A>& keys, A* to) {
+    int64_t rows, const A* x, const Panels<A>& channels, const A* y, const Panels<A>& keys, A* to,
+    Ahead* ahead = nullptr) {
   if (channels.count == 0) std::fill(to, to + rows * keys.padded(), A(0));
   for (int64_t g = 0; g < keys.panels; ++g) {
     const int64_t width = keys.width(g);
@@ -304,7 +344,7 @@ void multiply_scores(
       multiply<false>(
           rows, x + begin * rows, channels.width(p), channels.valid(p),
           y + keys.begin(g) * channels.count + begin * width, width, width,
-          Target<A>{to + keys.begin(g), keys.padded(), p > 0, nullptr});
+          Target<A>{to + keys.begin(g), keys.padded(), p > 0, nullptr, ahead});
     }
   }
 }
@@ -318,7 +358,7 @@ void multiply_panels(
     const int64_t begin = channels.begin(p);
     multiply<Turned>(
         rows, a, step, depth, b + begin * depth, channels.width(p), channels.valid(p),
-        Target<A>{t.data + begin, t.step, t.add, t.scale});
+        Target<A>{t.data + begin, t.step, t.add, t.scale, t.ahead});
   }
 }
 
@@ -438,7 +478,7 @@ struct Forward {
   Picture<A> shift, total;  // of the columns; one channel each
 
   // Columns leave sums that are not divided yet; rows take them up if there are any (`merge`).
-  void run(const Line& line, bool merge, Scratch& scratch) const {
+  void run(const Line& line, const Line* next, bool merge, Scratch& scratch) const {
     const Panels<A> keys(line.length), qc(sizes.query_channels), vc(sizes.value_channels);
     const int64_t block = query_block(line.length);
     scratch.reserve(
@@ -450,6 +490,9 @@ struct Forward {
     A* q = scratch.take<A>(block * qc.padded());
     A* scores = scratch.take<A>(block * keys.padded());
     A* scale = scratch.take<A>(block);
+    Ahead ahead;
+    ahead.add(next, value, vc.count);
+    ahead.spread(line.length / kTileRows * vc.panels);
     pack_columns(line.start(key), line.step(key), keys, qc.count, k);
     pack_rows(line.start(value), line.step(value), keys.count, vc, v);
     for (int64_t first = 0; first < line.length; first += block) {
@@ -464,7 +507,7 @@ struct Forward {
           rows, scores, keys.padded(), keys.count, v, vc,
           Target<A>{
               line.start(out) + first * line.step(out), line.step(out), merge,
-              merge ? scale : nullptr});
+              merge ? scale : nullptr, &ahead});
     }
   }
 
@@ -499,7 +542,7 @@ struct Backward {
   Picture<A> grad_query, grad_key, grad_value;
 
   // The first direction writes the gradients and delta, the second adds to them.
-  void run(const Line& line, bool add, Scratch& scratch) const {
+  void run(const Line& line, const Line* next, bool add, Scratch& scratch) const {
     const Panels<A> keys(line.length), qc(sizes.query_channels), vc(sizes.value_channels);
     const int64_t block = query_block(line.length), length = line.length;
     scratch.reserve(
@@ -513,6 +556,11 @@ struct Backward {
     A* g = scratch.take<A>(block * vc.padded());
     A* weights = scratch.take<A>(block * keys.padded());
     A* grads = scratch.take<A>(block * keys.padded());
+    Ahead ahead;
+    ahead.add(next, value, vc.count);
+    ahead.add(next, grad, vc.count);
+    if (!add) ahead.add(next, out, vc.count);
+    ahead.spread(length / kTileRows * vc.panels * (1 + keys.panels));
     pack_columns(line.start(key), line.step(key), keys, qc.count, k_turned);
     pack_rows(line.start(key), line.step(key), length, qc, k);
     pack_columns(line.start(value), line.step(value), keys, vc.count, v_turned);
@@ -522,7 +570,7 @@ struct Backward {
       pack_rows(line.start(grad) + first * line.step(grad), line.step(grad), rows, vc, g);
       multiply_scores(rows, q, qc, k_turned, keys, weights);
       mask_scores(weights, rows, keys, first, !line.column);
-      multiply_scores(rows, g, vc, v_turned, keys, grads);
+      multiply_scores(rows, g, vc, v_turned, keys, grads, &ahead);
       for (int64_t i = 0; i < rows; ++i) {
         differentiate(
             line, first + i, add, weights + i * keys.padded(), grads + i * keys.padded(),
@@ -531,15 +579,15 @@ struct Backward {
       const bool more = add || first > 0;
       multiply_panels<true>(
           length, weights, keys.padded(), rows, g, vc,
-          Target<A>{line.start(grad_value), line.step(grad_value), more, nullptr});
+          Target<A>{line.start(grad_value), line.step(grad_value), more, nullptr, &ahead});
       multiply_panels<true>(
           length, grads, keys.padded(), rows, q, qc,
-          Target<A>{line.start(grad_key), line.step(grad_key), more, nullptr});
+          Target<A>{line.start(grad_key), line.step(grad_key), more, nullptr, nullptr});
       multiply_panels<false>(
           rows, grads, keys.padded(), length, k, qc,
           Target<A>{
               line.start(grad_query) + first * line.step(grad_query), line.step(grad_query), add,
-              nullptr});
+              nullptr, nullptr});
     }
   }
 
