@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
-CONFIG = "configs/ccnet/ccnet_r18-d8_1xb16-2k_shapes-96x128.py"
+CONFIG = "configs/ccnet/ccnet_r18-d8_1xb8-2k_shapes-96x128.py"
 SIZE = (96, 128)
 
 
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(args.work_dir).resolve()
     out = out.relative_to(REPO) if out.is_relative_to(REPO) else out
     os.chdir(REPO)
-    num_train, num_val = (16, 6) if args.quick else (1500, 100)
+    num_train, num_val = (16, 6) if args.quick else (1000, 100)
     data = out / ("shapes_quick" if args.quick else "shapes")
     options = [f"{s}_dataloader.dataset.data_root={data}" for s in ("train", "val", "test")]
     if args.quick:

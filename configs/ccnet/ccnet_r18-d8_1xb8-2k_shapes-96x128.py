@@ -1,0 +1,69 @@
+"""CCNet, small enough to learn the generated shapes on two CPU cores; ``make demo`` runs it.
+
+Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721, has no such row: this is a narrow
+ResNet-18 without its last stage under the paper's head.
+
+    python tools/make_shapes.py work_dirs/demo/shapes --num-train 1000 --num-val 100 --size 96 128
+    python tools/train.py configs/ccnet/ccnet_r18-d8_1xb8-2k_shapes-96x128.py
+"""
+
+_base_ = ["../_base_/datasets/shapes_semantic.py", "../_base_/default_runtime.py"]
+
+data_root = "work_dirs/demo/shapes"
+max_iters = 2000
+norm_cfg = dict(type="BN")
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        size=(96, 128),
+        seg_pad_val=255,
+    ),
+    backbone=dict(
+        type="ResNetV1c",
+        depth=18,
+        base_channels=16,
+        stem_channels=16,
+        num_stages=3,
+        out_indices=(0, 1, 2),
+        strides=(1, 1, 2),
+        dilations=(1, 1, 1),
+        norm_cfg=norm_cfg,
+    ),
+    decode_head=dict(
+        type="mmattn.CCHead",
+        in_channels=64,
+        in_index=2,
+        channels=32,
+        num_classes=10,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        # Shapes cover a sixth of the pixels.
+        loss_decode=dict(type="CrossEntropyLoss", class_weight=[2.0] * 6 + [1.0] * 4),
+    ),
+    test_cfg=dict(mode="whole"),
+)
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="RandomFlip", prob=0.75, direction=["horizontal", "vertical", "diagonal"]),
+    dict(type="PackSegInputs"),
+]
+train_dataloader = dict(batch_size=8, dataset=dict(data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=5e-3, weight_decay=0.01))
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.05, begin=0, end=100, by_epoch=False),
+    dict(type="PolyLR", power=0.9, begin=100, end=max_iters, by_epoch=False),
+]
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters // 5)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+default_hooks = dict(
+    logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=max_iters),
+)
