@@ -20,8 +20,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_BLOCK = 64  # positions of a line, queries and keys alike
-_CHANNELS = 64  # of the value
+# Positions of a line, queries and keys alike, and channels of the value in a tile. Float32 products
+# are not made by tensor cores but in registers, which larger tiles would overflow.
+_HALF = (64, 64)
+_FLOAT32 = (32, 32)
+_WARPS = 8
 
 _LOWEST = tl.constexpr(-1e38)  # finite, so that differences are no NaN
 
@@ -196,15 +199,16 @@ def forward(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     merge = height > 1  # a column of one position has nothing to add to its row
     column_out = _empty(v, torch.float32) if merge else out
     column_lse = torch.empty_like(lse)
-    chunks = max(triton.cdiv(channels, _CHANNELS), 1)
+    sizes = _sizes(q)
+    chunks = max(triton.cdiv(channels, sizes["CHANNELS"]), 1)
     with torch.cuda.device_of(v):
         for column in (True, False) if merge else (False,):
             lines, length = _lines(v, column)
-            _attend[(n * lines, triton.cdiv(length, _BLOCK), chunks)](
+            _attend[(n * lines, triton.cdiv(length, sizes["BLOCK"]), chunks)](
                 q, k, v, out, column_out, lse, column_lse,
                 lines, length, q.shape[1], channels,
                 *(s for t in (q, k, v, out, lse) for s in _steps(t, column)),
-                COLUMN=column, MERGE=merge, **_sizes(q),
+                COLUMN=column, MERGE=merge, **sizes,
             )  # fmt: skip
     return out, lse
 
@@ -225,20 +229,22 @@ def backward(
         delta = (g.float() * out.float()).sum(1)
         delta = (delta if grad_lse is None else delta - grad_lse).contiguous()
         lse = lse.contiguous()
-        chunks = max(triton.cdiv(v.shape[1], _CHANNELS), 1)
+        sizes = _sizes(q)
+        chunks = max(triton.cdiv(v.shape[1], sizes["CHANNELS"]), 1)
         with torch.cuda.device_of(v):
             for column in (True, False) if v.shape[2] > 1 else (False,):
                 lines, length = _lines(v, column)
-                sizes = (lines, length, q.shape[1], v.shape[1])
+                counts = (lines, length, q.shape[1], v.shape[1])
+                blocks = triton.cdiv(length, sizes["BLOCK"])
                 _add_grad_query_key[(q.shape[0] * lines,)](
-                    q, k, v, g, lse, delta, grad_q, grad_k, *sizes,
+                    q, k, v, g, lse, delta, grad_q, grad_k, *counts,
                     *(s for t in (q, k, v, g, lse, grad_q, grad_k) for s in _steps(t, column)),
-                    COLUMN=column, **_sizes(q),
+                    COLUMN=column, **sizes,
                 )  # fmt: skip
-                _add_grad_value[(q.shape[0] * lines, triton.cdiv(length, _BLOCK), chunks)](
-                    q, k, g, lse, grad_v, *sizes,
+                _add_grad_value[(q.shape[0] * lines, blocks, chunks)](
+                    q, k, g, lse, grad_v, *counts,
                     *(s for t in (q, k, g, lse, grad_v) for s in _steps(t, column)),
-                    COLUMN=column, **_sizes(q),
+                    COLUMN=column, **sizes,
                 )  # fmt: skip
     return grad_q.to(query.dtype), grad_k.to(key.dtype), grad_v.to(value.dtype)
 
@@ -270,4 +276,7 @@ def _sizes(q: Tensor) -> dict:
     kind = kinds[q.dtype]
     if kind == tl.bfloat16 and not isinstance(_attend, triton.JITFunction):
         kind = tl.float32  # the interpreter multiplies the bits of bfloat16 as whole numbers
-    return {"BLOCK": _BLOCK, "DEPTH": depth, "CHANNELS": _CHANNELS, "TYPE": kind}
+    block, channels = _FLOAT32 if q.dtype == torch.float32 else _HALF
+    return {
+        "BLOCK": block, "DEPTH": depth, "CHANNELS": channels, "TYPE": kind, "num_warps": _WARPS,
+    }  # fmt: skip
