@@ -22,6 +22,7 @@ from torch import Tensor
 
 _PIXELS, _OUT, _DEPTH = 64, 128, 32  # of a tile: output pixels, output channels, input channels
 _CHUNKS = 16  # of the weight gradient
+_WARPS = 8  # with 4, the tile's points and sums do not fit into the registers
 
 
 @triton.jit
@@ -292,7 +293,7 @@ def forward(
             _taps(weight, groups), weight if bias is None else bias, y,
             **facts, out_blocks=out_blocks, segments=facts["group_in"] // facts["segment"],
             y_n=size[1] * pixels, y_pixel=size[1] if channels_last else 1,
-            y_channel=1 if channels_last else pixels, BIAS=bias is not None,
+            y_channel=1 if channels_last else pixels, BIAS=bias is not None, num_warps=_WARPS,
         )  # fmt: skip
     return y
 
@@ -336,7 +337,7 @@ def backward(
             _differentiate_reading[(x.shape[0] * tiles, facts["TAPS"], deform_groups)](
                 *tensors, _taps(weight, groups), pixels, grad_offset, grad_mask,
                 **(facts | {"OUT": _DEPTH}), segments=facts["deform_in"] // segment, NEED_X=need_x,
-                NEED_OFFSET=need_offset,
+                NEED_OFFSET=need_offset, num_warps=_WARPS,
             )  # fmt: skip
         if grad.numel() and need_weight:
             chunks = min(_CHUNKS, x.shape[0] * tiles)
@@ -347,7 +348,7 @@ def backward(
             blocks = facts["group_in"] // segment * segment_blocks * out_blocks
             _differentiate_weight[(chunks, facts["TAPS"] * groups, blocks)](
                 *tensors, partial, **facts, all_tiles=x.shape[0] * tiles, chunks=chunks,
-                out_blocks=out_blocks, segment_blocks=segment_blocks,
+                out_blocks=out_blocks, segment_blocks=segment_blocks, num_warps=_WARPS,
             )  # fmt: skip
             by_tap = partial.sum(0).permute(1, 3, 2, 0)  # (groups, O / groups, C / groups, taps)
             kernels = by_tap.reshape(weight.shape).to(weight.dtype).contiguous()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import test_modulated_deform_conv2d as on_cpu
 import torch
@@ -53,3 +57,47 @@ class TestInterpretedTriton(on_cpu.TestModulatedDeformConv2d):
             "prime sizes": picture(2, 37, 5, 7, 5, few, padding=(1, 0), dilation=(2, 1)),
             "groups": picture(1, 6, 5, 3, 4, few, padding=1, groups=2, deform_groups=3, spread=4.0),
         }
+
+
+_COMPILE = """
+import importlib, sys
+import triton, triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+import mmattn.ops
+
+kernels = importlib.import_module("mmattn.ops.modulated_deform_conv2d.triton_kernels")
+pictures, points = ("x", "grad", "weight", "bias", "y"), ("offset", "mask", "grad_x", "partial")
+for kernel, extra in (
+    (kernels._convolve, {"BIAS": True, "OUT": 128}),
+    (kernels._differentiate_reading, {"NEED_X": True, "NEED_OFFSET": True, "OUT": 32}),
+    (kernels._differentiate_weight, {"OUT": 128}),
+):
+    constants = {
+        "TAPS": 9, "KW": 3, "MODULATED": True, "PIXELS": 64, "DEPTH": 32, "PRODUCT": tl.bfloat16
+    } | extra
+    signature = {
+        name: "constexpr" if name in constants
+        else "*bf16" if name in pictures
+        else "*fp32" if name in points or name.startswith("grad_")
+        else "i32"
+        for name in kernel.arg_names
+    }
+    source = ASTSource(kernel, signature, constexprs=constants)
+    target = GPUTarget("cuda", int(sys.argv[1]), 32)
+    triton.compile(source, target=target, options={"num_warps": 8})
+    print(kernel.__name__)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", ["80", "90"])
+def test_kernels_compile_without_a_gpu(capability: str) -> None:
+    """To machine code of an A100 and an H100."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-c", _COMPILE, capability], env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.split()) == 3
