@@ -48,5 +48,5 @@ format: $(READY)  ## ruff: rewrite
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-clean:  ## remove .venv and everything generated
-	rm -rf $(VENV) build dist *.egg-info work_dirs .pytest_cache .ruff_cache
+clean:  ## remove .venv and what can be made again; your runs in work_dirs stay
+	rm -rf $(VENV) build dist *.egg-info work_dirs/demo .pytest_cache .ruff_cache

@@ -1,5 +1,9 @@
 #!/usr/bin/env python
-"""Run the table of unmodified mmdet and mmseg configs and write docs/compatibility.md."""
+"""Run the table of unmodified mmdet and mmseg configs and write docs/compatibility.md.
+
+Example:
+    python tools/compatibility.py --only yolox --out yolox.md
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,9 @@ COLUMNS = "| config | builds | trains: loss | gradients reach | predicts | compi
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--only", metavar="TEXT", help="run the configs whose name contains TEXT (needs --out)"
     )

@@ -14,14 +14,18 @@ from typing import Any
 from mmattn.errors import DataError, MMAttnError
 
 _PATHS = ("seg_map_path", "img_path")
+# A user's own transform keeps its traceback: what it raises may be a bug and not the file.
+_PACKAGES = ("mmcv", "mmdet", "mmseg", "mmattn")
 
 
 def name_files_in_errors() -> None:
-    """Make each registered ``Load...`` transform raise a DataError with its file; once is enough.
+    """Make each ``Load...`` transform of the OpenMMLab packages raise a DataError with its file.
 
     Worker processes that are forked, as by default on Linux, inherit it.
     """
     for loader in _loaders():
+        if loader.__module__.partition(".")[0] not in _PACKAGES:
+            continue
         method = vars(loader).get("transform")
         if callable(method) and not hasattr(method, "names_files"):
             loader.transform = _naming(method)

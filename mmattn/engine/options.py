@@ -43,7 +43,8 @@ def existing_checkpoint(path: str) -> str:
         CheckpointError: It is neither.
     """
     if "://" not in path and not Path(path).is_file():
-        known = sorted(file.name for file in Path(path).parent.glob("*.pth"))[:5]
+        near = Path(path).parent.glob("*")
+        known = sorted(f.name for f in near if f.suffix in (".pth", ".pt", ".safetensors"))[:5]
         hint = f" {Path(path).parent} holds {', '.join(known)}." if known else ""
         raise CheckpointError(f"There is no checkpoint {path}.{hint}")
     return path

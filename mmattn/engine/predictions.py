@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmattn.errors import ConfigError
@@ -48,6 +49,11 @@ def set_output(cfg: Config, out: str) -> dict | None:
     if out.endswith((".pkl", ".pickle")):
         dump = "mmengine.DumpResults" if is_segmentation(cfg) else "mmdet.DumpDetResults"
         return {"type": dump, "out_file_path": out}
+    if Path(out).suffix:
+        raise ConfigError(
+            f"--out {out}: predictions are written as a .pkl file or, in semantic segmentation, as "
+            "a folder of label maps, whose name has no ending."
+        )
     evaluators = cfg.get("test_evaluator") or []
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
     for evaluator in evaluators:

@@ -1,0 +1,138 @@
+#!/usr/bin/env python
+"""Write down a segmentation run: table, curves and pictures, small enough to be committed.
+
+Example:
+    python tools/report.py configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py \\
+        work_dirs/ccnet_mobilenetv2_1xb8-1k_camvid-180x240/iter_1000.pth \\
+        --onnx work_dirs/ccnet_camvid.onnx --out docs/results/ccnet_camvid
+
+Measured anew on the validation set, in torch and in onnxruntime: nothing is copied from a log but
+the curves and the training time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config")
+    parser.add_argument("checkpoint", help="in the folder of its run, whose curves are taken")
+    parser.add_argument("--onnx", required=True, help="the exported file, with parity.json beside")
+    parser.add_argument("--out", required=True, type=Path, help="the folder to write")
+    parser.add_argument("--num-pictures", type=int, default=4, help="how many pictures to show")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, draw, write."""
+    args = parse_args(argv)
+    import mmattn.export  # noqa: F401  (turns the bridge on)
+    from mmattn.errors import MMAttnError
+
+    try:
+        write(args)
+    except MMAttnError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"wrote {args.out / 'README.md'}")
+    return 0
+
+
+def write(args: argparse.Namespace) -> None:
+    """The page and its pictures."""
+    from mmattn.engine import build_model, load_config
+    from mmattn.export import OnnxSegmentor, class_ious
+    from mmattn.export.accuracy import torch_predictor, validation_pairs
+    from mmattn.visualization import environment
+
+    cfg = load_config(args.config)
+    model, segmentor = build_model(cfg, args.checkpoint), OnnxSegmentor(args.onnx)
+    pairs = validation_pairs(cfg)
+    classes = model.dataset_meta["classes"]
+    predict = torch_predictor(model)
+    trained = class_ious(predict, pairs, classes)
+    exported = class_ious(segmentor.predict, pairs, classes)
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    draw(args.out / "pictures.jpg", pairs, predict, segmentor, args.num_pictures)
+    run = sorted(Path(args.checkpoint).parent.glob("*/vis_data/scalars.json"))[-1].parent
+    for curve in ("loss", "metrics"):
+        shutil.copy(run / f"curves_{curve}.png", args.out)
+    parity = Path(args.onnx).with_name("parity.json")
+    shutil.copy(parity, args.out)
+    text = page(args, run, trained, exported, len(pairs), json.loads(parity.read_text()))
+    (args.out / "README.md").write_text(text + facts(environment()), encoding="utf-8")
+
+
+def draw(path: Path, pairs: list, predict, segmentor, count: int) -> None:
+    """Rows of picture, ground truth, torch, onnxruntime; the pictures are spread evenly."""
+    import cv2
+    import numpy as np
+
+    from mmattn.visualization.overlays import blend, complete_palette
+
+    palette = complete_palette(segmentor.metadata.palette, len(segmentor.metadata.classes))
+    rows = []
+    for index in np.linspace(0, len(pairs) - 1, count).round().astype(int):
+        picture, truth = pairs[index]
+        maps = (truth, predict(picture), segmentor.predict(picture))
+        rows.append(np.hstack([picture, *(blend(picture, classes, palette) for classes in maps)]))
+    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+def page(args: argparse.Namespace, run: Path, trained, exported, count: int, parity: dict) -> str:
+    """The Markdown but for the machine's facts."""
+    lines = [f"# {Path(args.config).stem}", "", "Written by", "", "```bash"]
+    lines += [f"python tools/train.py {args.config}"]
+    lines += [f"python tools/export.py {args.config} {args.checkpoint} --out {args.onnx} --dynamic"]
+    lines += ["python " + shlex.join(["tools/report.py", *sys.argv[1:]]), "```", ""]
+    lines += [f"Training took {minutes(run):.0f} minutes, validations included.", ""]
+    lines += [f"## IoU per class, %, on {count} validation pictures", ""]
+    lines += ["| class | torch | onnxruntime |", "| --- | --- | --- |"]
+    rows = [*zip(trained.classes, trained.ious, exported.ious, strict=True)]
+    rows.append(("**mean**", trained.mean, exported.mean))
+    lines += [f"| {name} | {a:.2f} | {b:.2f} |" for name, a, b in rows]
+    lines += ["", f"{trained.pixel_accuracy:.2f} % of the labelled pixels are right.", ""]
+    lines += ["## Pictures", "", "Picture, ground truth, torch, onnxruntime. Black is unlabelled."]
+    lines += ["", "![predictions](pictures.jpg)", "", "## Training", ""]
+    lines += ["![loss](curves_loss.png)", "![validation](curves_metrics.png)", ""]
+    lines += ["## The exported file against torch", ""]
+    lines += ["| input | largest difference of logits | relative | same class |"]
+    lines += ["| --- | --- | --- | --- |"]
+    for row in parity["rows"]:
+        size = f"{row['batch']} x 3 x {row['height']} x {row['width']} ({row['name']})"
+        difference, relative = row["max_difference"], row["relative"]
+        same = f"{100 * row['agreement']:.4f} %"
+        lines.append(f"| {size} | {difference:.1e} | {relative:.1e} | {same} |")
+    return "\n".join(lines)
+
+
+def minutes(vis_data: Path) -> float:
+    """How long the run took, from its configuration being written to its last scalar."""
+    first = (vis_data / "config.py").stat().st_mtime
+    return ((vis_data / "scalars.json").stat().st_mtime - first) / 60
+
+
+def facts(environment: dict) -> str:
+    """Machine, versions and commit."""
+    git = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True, cwd=Path(__file__).parent)
+    lines = ["", "", "## Where", "", f"- commit: {commit.stdout.strip() or 'unknown'}"]
+    for table in environment.values():
+        lines += [f"- {name}: {value}" for name, value in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
