@@ -93,10 +93,8 @@ std::array<int64_t, 2> output_size(
   return size;
 }
 
-// Some blocks of channels that one task works through window by window: what one block leaves unused of a
-// cache line's neighbourhood the next one finds in the cache.
-constexpr int64_t kGroup = 8;
-constexpr int64_t kMostTasks = 32;
+constexpr int64_t kMostParts = 32;  // of sums, for each block of channels
+constexpr int64_t kEachWindow = INT64_MAX;  // is a part, where nothing is summed over windows
 
 // Weights of all blocks, [block][outer tap][inner tap][lane].
 template <typename S, typename A = Compute<S>>
@@ -125,16 +123,52 @@ class Convolution {
     }
   }
 
-  void run(int64_t n, const Window& w, int64_t block) const {
-    thread_local Scratch scratch;
-    const int64_t c = block * L;
-    const int lanes = int(std::min<int64_t>(L, p_.channels - c));
-    alignas(kVectorBytes) A bias[L];
-    for (int i = 0; i < L; ++i) bias[i] = bias_ && i < lanes ? A(widen(bias_[c + i])) : A(0);
-    const Packed<A> input = pack_input(p_, x_ + n * p_.in_batch_step + c, lanes, w, scratch);
-    forward_window<S>(
-        p_, w, spans_[w.inner_begin / tiling_.inner_columns], input, weight_ + block * p_.outer.kernel * p_.inner.kernel * L, bias, lanes,
-        y_ + n * p_.out_batch_step + c);
+  // Computes a window for the blocks in [first, last), and calls after(block, packed input) for each.
+  template <typename F>
+  void run(int64_t n, const Window& w, int64_t first, int64_t last, const F& after) const {
+    thread_local Scratch input_scratch, stage_scratch;
+    const int64_t channels = std::min(p_.channels, last * L) - first * L;
+    const int64_t rows = w.outer_end - w.outer_begin, columns = w.inner_end - w.inner_begin;
+    const bool staged =
+        p_.outer.kernel == 1 && rows * columns * channels * int64_t(sizeof(S)) <= kStageBytes;
+    Target<S> window{
+        y_ + n * p_.out_batch_step + first * L + w.outer_begin * p_.outer.out_step +
+            w.inner_begin * p_.inner.out_step,
+        p_.outer.out_step, p_.inner.out_step};
+    const bool upright = window.inner_step > window.outer_step;
+    Target<S> to = window;
+    if (staged) {
+      to = {stage_scratch.get<S>(rows * columns * channels), upright ? channels : columns * channels,
+            upright ? rows * channels : channels};
+    }
+    for (int64_t block = first; block < last; ++block, to.data += L) {
+      const int64_t c = block * L;
+      const int lanes = int(std::min<int64_t>(L, p_.channels - c));
+      alignas(kVectorBytes) A bias[L];
+      for (int i = 0; i < L; ++i) bias[i] = bias_ && i < lanes ? A(widen(bias_[c + i])) : A(0);
+      const Packed<A> input =
+          pack_input(
+              p_, x_ + n * p_.in_batch_step + c, lanes, block == first ? channels - L : 0, w,
+              input_scratch);
+      forward_window<S>(
+          p_, w, spans_[w.inner_begin / tiling_.inner_columns], input,
+          weight_ + block * p_.outer.kernel * p_.inner.kernel * L, bias, lanes, to);
+      after(block, input);
+    }
+    if (!staged) return;
+    const S* from = to.data - (last - first) * L;
+    const int64_t slow = upright ? columns : rows, fast = upright ? rows : columns;
+    const int64_t slow_step = upright ? window.inner_step : window.outer_step;
+    const int64_t fast_step = upright ? window.outer_step : window.inner_step;
+    const bool dense = fast_step == channels;
+    for (int64_t i = 0; i < slow; ++i) {
+      S* line = window.data + i * slow_step;
+      for (int64_t j = 0; j < (dense ? 1 : fast); ++j) {
+        const int64_t count = dense ? fast * channels : channels;
+        std::memcpy(line + j * fast_step, from, count * sizeof(S));
+        from += count;
+      }
+    }
   }
 
  private:
@@ -160,13 +194,21 @@ class Reduction {
         taps_(p.outer.kernel * p.inner.kernel),
         sums_(ceil_div(p.channels, L) * parts * (taps_ + 1) * L, A(0)) {}
 
-  void run(int64_t n, const Window& w, int64_t block, int64_t part) {
-    thread_local Scratch input_scratch, grad_scratch;
+  // The window's output gradient, if it is packed nowhere yet.
+  Packed<A> pack(int64_t n, const Window& w, int64_t block, int64_t siblings) const {
+    thread_local Scratch scratch;
+    const int lanes = int(std::min<int64_t>(L, p_.channels - block * L));
+    return pack_grad(p_, grad_ + n * p_.out_batch_step + block * L, lanes, siblings, w, scratch);
+  }
+
+  void run(
+      int64_t n, const Window& w, int64_t block, int64_t siblings, int64_t part,
+      const Packed<A>& g) {
+    thread_local Scratch scratch;
     const int64_t c = block * L;
     const int lanes = int(std::min<int64_t>(L, p_.channels - c));
     A* sum = sums_.data() + (block * parts_ + part) * (taps_ + 1) * L;
-    const Packed<A> input = pack_input(p_, x_ + n * p_.in_batch_step + c, lanes, w, input_scratch);
-    const Packed<A> g = pack_grad(p_, grad_ + n * p_.out_batch_step + c, lanes, w, grad_scratch);
+    const Packed<A> input = pack_input(p_, x_ + n * p_.in_batch_step + c, lanes, siblings, w, scratch);
     weight_window(p_, w, input, g, sum);
     if (!with_bias_) return;
     Vec<A> total = load<A>(sum + taps_ * L);
@@ -204,29 +246,32 @@ class Reduction {
   std::vector<A> sums_;
 };
 
-// Calls f(picture, window, block, part) for all of them. Parts are what threads share out; their
-// number, at most `most_parts` for each group of blocks, depends on the sizes alone.
+// Calls f(picture, window, first block, last block, part) for all windows and groups of blocks. Windows
+// are dealt into parts, and threads share out parts and groups. How many parts there are depends on
+// the sizes alone, so that sums over them do; groups get smaller with the number of threads.
 template <typename A>
 class Plan {
  public:
   Plan(const Problem& p, int64_t most_parts)
       : p_(p), tiling_(tile<A>(p)), blocks_(ceil_div(p.channels, kLanes<A>)),
-        groups_(ceil_div(blocks_, kGroup)), units_(p.batch * tiling_.count()),
-        parts_(std::max<int64_t>(1, std::min(units_, ceil_div(most_parts, groups_)))) {}
+        units_(p.batch * tiling_.count()),
+        parts_(std::max<int64_t>(1, std::min(units_, most_parts))) {
+    const int64_t wanted = 4 * int64_t(torch::stable::get_num_threads());
+    group_ = std::max<int64_t>(1, std::min(kGroup, parts_ * blocks_ / wanted));
+  }
 
   int64_t parts() const { return parts_; }
 
   template <typename F>
   void run(const F& f) const {
-    torch::stable::parallel_for(0, parts_ * groups_, 1, [&](int64_t begin, int64_t end) {
+    const int64_t groups = ceil_div(blocks_, group_);
+    torch::stable::parallel_for(0, parts_ * groups, 1, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
-        const int64_t part = task / groups_, group = task % groups_;
-        const int64_t last = std::min(blocks_, (group + 1) * kGroup);
+        const int64_t part = task / groups, first = task % groups * group_;
+        const int64_t last = std::min(blocks_, first + group_);
         for (int64_t unit = units_ * part / parts_; unit < units_ * (part + 1) / parts_; ++unit) {
           const Window w = tiling_.window(p_, unit % tiling_.count());
-          for (int64_t block = group * kGroup; block < last; ++block) {
-            f(unit / tiling_.count(), w, block, part);
-          }
+          f(unit / tiling_.count(), w, first, last, part);
         }
       }
     });
@@ -235,7 +280,7 @@ class Plan {
  private:
   const Problem& p_;
   Tiling tiling_;
-  int64_t blocks_, groups_, units_, parts_;
+  int64_t blocks_, units_, parts_, group_;
 };
 
 Tensor forward(
@@ -260,9 +305,9 @@ Tensor forward(
         p, static_cast<const S*>(x.const_data_ptr()), static_cast<const S*>(weight.const_data_ptr()),
         bias.has_value() ? static_cast<const S*>(bias->const_data_ptr()) : nullptr, false,
         static_cast<S*>(y.mutable_data_ptr()));
-    const Plan<Compute<S>> plan(p, kMostTasks);
-    plan.run([&](int64_t n, const Window& w, int64_t block, int64_t) {
-      convolution.run(n, w, block);
+    const Plan<Compute<S>> plan(p, kEachWindow);
+    plan.run([&](int64_t n, const Window& w, int64_t first, int64_t last, int64_t) {
+      convolution.run(n, w, first, last, [](int64_t, const auto&) {});
     });
   });
   return y;
@@ -297,26 +342,39 @@ std::tuple<Tensor, Tensor, Tensor> backward(
   dispatch(x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     const S* g = static_cast<const S*>(grad.const_data_ptr());
-    const S* w = static_cast<const S*>(weight.const_data_ptr());
     S* gx = need_input ? static_cast<S*>(grad_x.mutable_data_ptr()) : nullptr;
-    const Convolution<S> convolution(input_problem, g, w, nullptr, true, gx);
-    const Plan<Compute<S>> input_plan(input_problem, kMostTasks);
-    const Plan<Compute<S>> weight_plan(weight_problem, kMostTasks);
-    // Where result and input are of one size, a task makes both gradients of its windows, and finds
-    // the output gradient in the cache the second time.
-    const bool together = need_input && reduce && x.size(2) == size[0] && x.size(3) == size[1];
+    const Convolution<S> convolution(
+        input_problem, g, static_cast<const S*>(weight.const_data_ptr()), nullptr, true, gx);
+    const Plan<Compute<S>> input_plan(input_problem, kEachWindow);
+    const Plan<Compute<S>> weight_plan(weight_problem, kMostParts);
+    // Where result and input are of one size, a task makes both gradients of its windows from one
+    // packed copy of the output gradient.
+    const bool together = need_input && reduce && x.size(2) == size[0] && x.size(3) == size[1] &&
+        dilation[0] * (weight.size(2) - 1) == 2 * padding[0] &&
+        dilation[1] * (weight.size(3) - 1) == 2 * padding[1];
     if (need_input && !together) {
-      input_plan.run([&](int64_t n, const Window& window, int64_t block, int64_t) {
-        convolution.run(n, window, block);
+      input_plan.run([&](int64_t n, const Window& w, int64_t first, int64_t last, int64_t) {
+        convolution.run(n, w, first, last, [](int64_t, const auto&) {});
       });
     }
     if (!reduce) return;
     Reduction<S> reduction(
         weight_problem, static_cast<const S*>(x.const_data_ptr()), g, need_bias,
         weight_plan.parts());
-    weight_plan.run([&](int64_t n, const Window& window, int64_t block, int64_t part) {
-      if (together) convolution.run(n, window, block);
-      reduction.run(n, window, block, part);
+    weight_plan.run([&](int64_t n, const Window& w, int64_t first, int64_t last, int64_t part) {
+      auto siblings = [&](int64_t block) -> int64_t {
+        return block == first ? (last - first - 1) * kLanes<Compute<S>> : 0;
+      };
+      if (together) {
+        convolution.run(n, w, first, last, [&](int64_t block, const auto& packed_grad) {
+          reduction.run(n, w, block, siblings(block), part, packed_grad);
+        });
+        return;
+      }
+      for (int64_t block = first; block < last; ++block) {
+        reduction.run(
+            n, w, block, siblings(block), part, reduction.pack(n, w, block, siblings(block)));
+      }
     });
     reduction.finish(
         static_cast<S*>(grad_weight.mutable_data_ptr()),

@@ -59,22 +59,34 @@ struct Tiling {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-template <typename A>
-constexpr int64_t kScratchPixels = 512 * 1024 / (sizeof(A) * kLanes<A>);
+// Blocks of channels that one task takes together: they share the cache lines' neighbourhood, and the
+// pixels of a staged window are written whole.
+constexpr int64_t kGroup = 8;
+
+// Strips do few sums for each number that they read and write, so memory decides: their windows are some
+// lines whose results are staged in L1 and L2 and copied out in the order of memory.
+constexpr int64_t kStageBytes = 64 * 1024;
+constexpr int64_t kScratchBytes = 512 * 1024;
 
 template <typename A>
 Tiling tile(const Problem& p) {
   constexpr int64_t kWidest = 256;  // wider pictures are cut, so that the rows of a kernel stay in L2
-  constexpr int64_t kTasks = 32;    // enough to balance some threads
+  constexpr int64_t kTasks = 16;    // at least, where the picture is not small
+  const int64_t pixel = kLanes<A> * sizeof(A), blocks = ceil_div(p.channels, kLanes<A>);
   Tiling t;
   t.inner_count = std::max<int64_t>(1, ceil_div(p.inner.out, kWidest));
   t.inner_columns = std::max<int64_t>(1, ceil_div(p.inner.out, t.inner_count));
-  const int64_t halo = (p.outer.kernel - 1) * p.outer.dilation;
-  const int64_t line = t.inner_columns + (p.inner.kernel + 2) * p.inner.dilation;
-  const int64_t blocks = p.batch * ceil_div(p.channels, kLanes<A>) * t.inner_count;
-  const int64_t fitting = std::max<int64_t>(kScratchPixels<A> / line - halo, 8);
-  const int64_t sharing = std::max<int64_t>(ceil_div(p.outer.out * blocks, kTasks), halo / 2 + 8);
-  t.outer_count = std::max<int64_t>(1, ceil_div(p.outer.out, std::min(fitting, sharing)));
+  int64_t rows;
+  if (p.outer.kernel == 1) {
+    rows = kStageBytes / (t.inner_columns * std::min(blocks, kGroup) * pixel);
+  } else {
+    const int64_t halo = (p.outer.kernel - 1) * p.outer.dilation;
+    const int64_t line = t.inner_columns + (p.inner.kernel + 2) * p.inner.dilation;
+    const int64_t fitting = std::max<int64_t>(kScratchBytes / (line * pixel) - halo, 8);
+    const int64_t all = p.outer.out * p.batch * blocks * t.inner_count;
+    rows = std::min(fitting, std::max<int64_t>(ceil_div(all, kTasks), halo / 2 + 8));
+  }
+  t.outer_count = std::max<int64_t>(1, ceil_div(p.outer.out, std::max<int64_t>(rows, 1)));
   t.outer_rows = std::max<int64_t>(1, ceil_div(p.outer.out, t.outer_count));
   return t;
 }
@@ -116,11 +128,20 @@ struct Packed {
   }
 };
 
-// Pixels of `count` channels, `step` apart, to dense blocks of lanes.
+// Pixels of `count` channels, `step` apart, to dense blocks of lanes. The next `siblings` channels are
+// wanted soon: fetched now, memory is read in order.
 template <typename S, typename A = Compute<S>>
-void pack_pixels(const S* from, int64_t step, int64_t pixels, int count, A* to) {
+void pack_pixels(
+    const S* from, int64_t step, int64_t pixels, int count, int64_t siblings, A* to) {
   constexpr int L = kLanes<A>;
-  if (count == L) {  // a size that the compiler knows
+  constexpr int64_t kLine = 64 / sizeof(S);
+  if (siblings > 0) {
+    for (int64_t i = 0; i < pixels; ++i) {
+      const S* pixel = from + i * step;
+      widen_block(pixel, count, L, to + i * L);
+      for (int64_t c = L; c < L + siblings; c += kLine) __builtin_prefetch(pixel + c, 0, 2);
+    }
+  } else if (count == L) {  // a size that the compiler knows
     for (int64_t i = 0; i < pixels; ++i) widen_block(from + i * step, L, L, to + i * L);
   } else {
     for (int64_t i = 0; i < pixels; ++i) widen_block(from + i * step, count, L, to + i * L);
@@ -132,7 +153,8 @@ void pack_pixels(const S* from, int64_t step, int64_t pixels, int count, A* to) 
 template <typename S, typename A = Compute<S>>
 Packed<A> pack(
     const S* from, int64_t outer_step, int64_t inner_step, int64_t inner_size, int64_t row_begin,
-    int64_t row_end, int64_t column_begin, int64_t column_end, int count, Scratch& scratch) {
+    int64_t row_end, int64_t column_begin, int64_t column_end, int count, int64_t siblings,
+    Scratch& scratch) {
   constexpr int L = kLanes<A>;
   const int64_t rows = row_end - row_begin, columns = column_end - column_begin;
   const int64_t first = std::min(std::max<int64_t>(column_begin, 0), column_end);
@@ -150,7 +172,8 @@ Packed<A> pack(
       if (c < first || c >= last) {
         std::fill(p, p + rows * L, A(0));
       } else {
-        pack_pixels(from + row_begin * outer_step + c * inner_step, outer_step, rows, count, p);
+        pack_pixels(from + row_begin * outer_step + c * inner_step, outer_step, rows, count,
+                    siblings, p);
       }
     }
     return to;
@@ -159,7 +182,7 @@ Packed<A> pack(
     A* p = to.data + (r - row_begin) * to.row_step;
     std::fill(p, p + (first - column_begin) * L, A(0));
     pack_pixels(
-        from + r * outer_step + first * inner_step, inner_step, last - first, count,
+        from + r * outer_step + first * inner_step, inner_step, last - first, count, siblings,
         p + (first - column_begin) * L);
     std::fill(p + (last - column_begin) * L, p + columns * L, A(0));
   }
@@ -168,7 +191,8 @@ Packed<A> pack(
 
 // What a window reads of the input. The last tile of a line may reach 3 outputs too far.
 template <typename S, typename A = Compute<S>>
-Packed<A> pack_input(const Problem& p, const S* x, int count, const Window& w, Scratch& scratch) {
+Packed<A> pack_input(
+    const Problem& p, const S* x, int count, int64_t siblings, const Window& w, Scratch& scratch) {
   const Axis &outer = p.outer, &inner = p.inner;
   const int64_t first = std::max<int64_t>(0, w.outer_begin - outer.pad);
   const int64_t last =
@@ -176,15 +200,18 @@ Packed<A> pack_input(const Problem& p, const S* x, int count, const Window& w, S
   return pack(
       x, outer.in_step, inner.in_step, inner.in, first, std::max(first, last),
       w.inner_begin - inner.pad,
-      w.inner_end - inner.pad + (inner.kernel + 2) * inner.dilation, count, scratch);
+      w.inner_end - inner.pad + (inner.kernel + 2) * inner.dilation, count, siblings,
+      scratch);
 }
 
 // The output gradient of a window.
 template <typename S, typename A = Compute<S>>
-Packed<A> pack_grad(const Problem& p, const S* grad, int count, const Window& w, Scratch& scratch) {
+Packed<A> pack_grad(
+    const Problem& p, const S* grad, int count, int64_t siblings, const Window& w,
+    Scratch& scratch) {
   return pack(
       grad, p.outer.out_step, p.inner.out_step, p.inner.out, w.outer_begin, w.outer_end,
-      w.inner_begin, w.inner_end, count, scratch);
+      w.inner_begin, w.inner_end, count, siblings, scratch);
 }
 
 // The weight of a block of channels as [outer tap][inner tap][lane].
@@ -269,6 +296,8 @@ __attribute__((noinline)) void forward_tile(
     const TileInput<A>& in, int count, A* out, int64_t out_step) {
   constexpr int L = kLanes<A>;
   constexpr int J = kTileTaps<A>;
+  // Stored to after all sums: by then the lines have come.
+  for (int t = 0; t < count; ++t) __builtin_prefetch(out + t * out_step, 1);
   Vec<A> acc[T];
   const Vec<A> start = load<A>(in.bias);
 #pragma GCC unroll 32
@@ -321,15 +350,22 @@ std::vector<Span> make_spans(const Problem& p, const Window& w) {
   return spans;
 }
 
+// Where the outputs of a window go.
+template <typename S>
+struct Target {
+  S* data;  // of the window's first output
+  int64_t outer_step, inner_step;
+};
+
 template <typename S, typename A = Compute<S>>
 void forward_window(
     const Problem& p, const Window& w, const std::vector<Span>& spans, const Packed<A>& x,
-    const A* weight, const A* bias, int lanes, S* y) {
+    const A* weight, const A* bias, int lanes, const Target<S>& y) {
   constexpr int L = kLanes<A>;
   const Axis &outer = p.outer, &inner = p.inner;
   const int64_t d = inner.dilation;
   const int64_t row_step = outer.dilation * x.row_step, step = d * x.column_step;
-  const int64_t out_step = d * inner.out_step;
+  const int64_t out_step = d * y.inner_step;
   alignas(kVectorBytes) A buffer[kMostOutputs<A> * L];
   auto outputs = [&](int64_t row, const std::pair<int64_t, int64_t>& rows, const Span& span) {
     TileInput<A> in{nullptr, nullptr, bias, rows.second - rows.first, span.taps, step, row_step,
@@ -340,14 +376,14 @@ void forward_window(
           w.inner_begin + span.column + span.first_tap * d - inner.pad);
       in.weight = weight + (rows.first * inner.kernel + span.first_tap) * L;
     }
-    S* to = y + row * outer.out_step + (w.inner_begin + span.column) * inner.out_step;
+    S* to = y.data + (row - w.outer_begin) * y.outer_step + span.column * y.inner_step;
     if constexpr (std::is_same<S, A>::value) {
       if (lanes == L) return forward_outputs<A>(in, span.count, to, out_step);
     }
     forward_outputs<A>(in, span.count, buffer, L);
     for (int t = 0; t < span.count; ++t) narrow_block(buffer + t * L, lanes, to + t * out_step);
   };
-  if (outer.kernel == 1 && outer.out_step > inner.out_step) {
+  if (outer.kernel == 1 && y.outer_step > y.inner_step) {
     // Nothing to reuse between rows: keep to the order of memory.
     for (int64_t row = w.outer_begin; row < w.outer_end; ++row) {
       const auto rows = valid_taps(outer, row, row);

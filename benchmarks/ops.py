@@ -1,0 +1,221 @@
+"""Time the operators against what else there is.
+
+The contenders of a row compute the same from the same inputs, which is asserted first; then they
+take turns in one process, so that a busy moment of the machine meets all of them. Shortest and
+median times are kept, with the machine's load. Ratios are those of the shortest times.
+
+    python benchmarks/ops.py                              rows with goals, 1 and 2 threads
+    python benchmarks/ops.py depthwise_conv2d --all       every row of one operator
+    python benchmarks/ops.py --output benchmarks/results/ops-cpu     also writes .json and .md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+# Threads that wait for work should sleep: spinning ones would disturb the contender that follows.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Timing:
+    """Times of one contender in one row, in milliseconds."""
+
+    op: str
+    row: str
+    threads: int
+    contender: str
+    shortest: float
+    median: float
+    runs: int
+    ratio: float  # of its shortest time to ours
+    saved_mb: float | None  # kept for the backward pass
+    goal: str
+    load: float
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; the exit status tells whether all goals were reached."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("ops", nargs="*", help="operators (default: all)")
+    parser.add_argument("--rows", default="", help="only rows whose name contains this")
+    parser.add_argument("--all", action="store_true", help="also rows without a goal")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--seconds", type=float, default=4.0, help="for each row and thread count")
+    parser.add_argument("--output", type=Path, help="path without suffix for a .json and a .md")
+    args = parser.parse_args(argv)
+
+    import torch
+    from ops_cases import find_rows
+
+    chosen = [
+        row
+        for row in find_rows(args.device, args.ops)
+        if args.rows in row.name and (args.all or args.ops or row.goals or row.at_most)
+    ]
+    timings: list[Timing] = []
+    for row in chosen:
+        for threads in args.threads if args.device == "cpu" else [torch.get_num_threads()]:
+            torch.set_num_threads(threads)
+            print(f"{row.op}: {row.name} ({threads} threads)", file=sys.stderr, flush=True)
+            timings += time_row(row, threads, args.seconds, args.device)
+    table = as_table(timings)
+    print(machine_line(args.device))
+    print(table)
+    if args.output:
+        write(args.output, timings, table, args.device)
+    return 1 if any(t.goal.endswith("missed") for t in timings) else 0
+
+
+def time_row(row, threads: int, seconds: float, device: str) -> list[Timing]:
+    """Assert that the contenders of a row agree, then let them take turns."""
+    contenders = row.setup()
+    saved = {name: saved_bytes(run) for name, run in contenders.items()}
+    assert_parity(row, {n: run() for n, run in contenders.items() if row.comparable(n)})
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    load = os.getloadavg()[0]
+    start, names = time.perf_counter(), list(contenders)
+    while time.perf_counter() - start < seconds or len(times[names[0]]) < 3:
+        for name in names:
+            times[name].append(time_once(contenders[name], device))
+        names.append(names.pop(0))  # nobody always follows the same one
+    ours = min(times["mmattn"])
+    return [
+        Timing(
+            row.op, row.name, threads, name, min(taken) * 1e3, statistics.median(taken) * 1e3,
+            len(taken), min(taken) / ours, saved[name], verdict(row, name, min(taken) / ours), load,
+        )
+        for name, taken in times.items()
+    ]  # fmt: skip
+
+
+def time_once(run, device: str) -> float:
+    """Seconds of one run, with what it set off on the GPU."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def saved_bytes(run) -> float | None:
+    """Megabytes that autograd keeps between forward and backward, each storage once."""
+    import torch
+
+    storages: dict[int, int] = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run()
+    return sum(storages.values()) / 1e6 if storages else None
+
+
+def assert_parity(row, results: dict) -> None:
+    """Every comparable contender gives what "mmattn" gives."""
+    ours = results["mmattn"]
+    for name, theirs in results.items():
+        for index, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            scale = b.double().abs().max().clamp_min(1e-30)
+            error = ((a.double() - b.double()).abs().max() / scale).item()
+            if not error <= row.tolerance:
+                raise SystemExit(
+                    f"{row.op}, {row.name}: result {index} of mmattn and {name} differ by "
+                    f"{error:.1e} of the largest value; no time is worth anything then"
+                )
+
+
+def verdict(row, name: str, ratio: float) -> str:
+    """The goal against a contender, and whether it was reached."""
+    if name in row.goals:
+        return f"{row.goals[name]:g}x {'reached' if ratio >= row.goals[name] else 'missed'}"
+    if name in row.at_most:
+        fine = 1 / ratio <= row.at_most[name]
+        return f"at most {row.at_most[name]:g}x its time {'reached' if fine else 'missed'}"
+    return ""
+
+
+def as_table(timings: list[Timing]) -> str:
+    """A Markdown table, one line per contender."""
+    head = ("op", "row", "threads", "contender", "min ms", "median ms", "min ratio", "median ratio",
+            "saved MB", "goal", "load")  # fmt: skip
+    ours = {(t.op, t.row, t.threads): t for t in timings if t.contender == "mmattn"}
+    lines = []
+    for t in timings:
+        median_ratio = t.median / ours[t.op, t.row, t.threads].median
+        saved = "" if t.saved_mb is None else f"{t.saved_mb:.1f}"
+        lines.append((t.op, t.row, str(t.threads), t.contender, f"{t.shortest:.2f}",
+                      f"{t.median:.2f}", f"{t.ratio:.2f}", f"{median_ratio:.2f}", saved, t.goal,
+                      f"{t.load:.1f}"))  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    rule = tuple("-" * width for width in widths)
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
+        for line in (head, rule, *lines)
+    )
+
+
+def machine(device: str) -> dict[str, str]:
+    """What the figures depend on."""
+    import torch
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].split(":")[1].strip() if names else model
+    facts = {
+        "cpu": f"{model}, {os.cpu_count()} CPUs, {torch.backends.cpu.get_cpu_capability()}",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "commit": git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--short") else ""),
+        "date": time.strftime("%Y-%m-%d"),
+        "command": " ".join(["python", "benchmarks/ops.py", *sys.argv[1:]]),
+    }
+    if device == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
+
+
+def machine_line(device: str) -> str:
+    """The machine in one line."""
+    return "; ".join(f"{key} {value}" for key, value in machine(device).items())
+
+
+def write(path: Path, timings: list[Timing], table: str, device: str) -> None:
+    """Keep the figures as JSON and as a table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"machine": machine(device), "timings": [asdict(t) for t in timings]}
+    path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    text = f"{machine_line(device)}\n\n{table}\n"
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(f"written: {path.with_suffix('.json')} and {path.with_suffix('.md')}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
