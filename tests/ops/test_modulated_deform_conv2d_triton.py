@@ -36,6 +36,19 @@ class TestInterpretedTriton(on_cpu.TestModulatedDeformConv2d):
     def test_two_python_threads(self) -> None:
         pytest.skip("Triton's interpreter runs one kernel at a time")
 
+    # What takes long in the interpreter and hardly depends on the backend.
+    @pytest.mark.slow
+    def test_compiles_to_one_graph(self, backend: str) -> None:
+        super().test_compiles_to_one_graph(backend)
+
+    @pytest.mark.slow
+    def test_number_of_threads_does_not_matter(self, backend: str) -> None:
+        super().test_number_of_threads_does_not_matter(backend)
+
+    @pytest.mark.slow
+    def test_random_calls_never_crash(self, backend: str) -> None:
+        super().test_random_calls_never_crash(backend)
+
     @pytest.mark.parametrize(
         "layout",
         [
