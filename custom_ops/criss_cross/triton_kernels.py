@@ -7,7 +7,8 @@ position itself; each leaves its output and log-sum-exp l_c in float32. Rows the
 
 Backward, exp(logit - l) are the weights in rows and columns alike, so each line adds its part to
 the gradients, in float32: columns first, rows second. No two programs of a launch share an output,
-so there are no atomics, and results repeat. Offsets are 64-bit.
+so there are no atomics, and results repeat. Offsets are 64-bit. For half-precision inputs, weights
+and gradients of logits are rounded to that dtype before they are multiplied, as tensor cores ask.
 
 ``tl.full`` and ``tl.reduce`` stand where ``tl.zeros`` and ``tl.sum`` could: the latter are compiled
 or interpreted as was decided when triton was imported, maybe by somebody else.
