@@ -4,7 +4,8 @@
 Example:
     python tools/report.py configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py \\
         work_dirs/ccnet_mobilenetv2_1xb8-1k_camvid-180x240/iter_1000.pth \\
-        --onnx work_dirs/ccnet_camvid.onnx --out docs/results/ccnet_camvid
+        --onnx work_dirs/ccnet_camvid/ccnet_camvid.onnx --out docs/results/ccnet_camvid \\
+        --maps-only
 
 Measured anew on the validation set, in torch and in onnxruntime: nothing is copied from a log but
 the curves and the training time.
@@ -31,6 +32,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--onnx", required=True, help="the exported file, with parity.json beside")
     parser.add_argument("--out", required=True, type=Path, help="the folder to write")
     parser.add_argument("--num-pictures", type=int, default=4, help="how many pictures to show")
+    parser.add_argument(
+        "--maps-only",
+        action="store_true",
+        help="show predictions alone, for a data set whose pictures may not be passed on",
+    )
     return parser.parse_args(argv)
 
 
@@ -65,7 +71,7 @@ def write(args: argparse.Namespace) -> None:
     exported = class_ious(segmentor.predict, pairs, classes)
 
     args.out.mkdir(parents=True, exist_ok=True)
-    draw(args.out / "pictures.jpg", pairs, predict, segmentor, args.num_pictures)
+    draw(args.out / "pictures.jpg", pairs, predict, segmentor, args.num_pictures, args.maps_only)
     run = sorted(Path(args.checkpoint).parent.glob("*/vis_data/scalars.json"))[-1].parent
     for curve in ("loss", "metrics"):
         shutil.copy(run / f"curves_{curve}.png", args.out)
@@ -75,19 +81,23 @@ def write(args: argparse.Namespace) -> None:
     (args.out / "README.md").write_text(text + facts(environment()), encoding="utf-8")
 
 
-def draw(path: Path, pairs: list, predict, segmentor, count: int) -> None:
+def draw(path: Path, pairs: list, predict, segmentor, count: int, maps_only: bool = False) -> None:
     """Rows of picture, ground truth, torch, onnxruntime; the pictures are spread evenly."""
     import cv2
     import numpy as np
 
-    from mmattn.visualization.overlays import blend, complete_palette
+    from mmattn.visualization.overlays import blend, colour_map, complete_palette
 
     palette = complete_palette(segmentor.metadata.palette, len(segmentor.metadata.classes))
     rows = []
     for index in np.linspace(0, len(pairs) - 1, count).round().astype(int):
         picture, truth = pairs[index]
         maps = (truth, predict(picture), segmentor.predict(picture))
-        rows.append(np.hstack([picture, *(blend(picture, classes, palette) for classes in maps)]))
+        if maps_only:
+            rows.append(np.hstack([colour_map(classes, palette) for classes in maps[1:]]))
+        else:
+            blended = (blend(picture, classes, palette) for classes in maps)
+            rows.append(np.hstack([picture, *blended]))
     cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
@@ -95,7 +105,9 @@ def page(args: argparse.Namespace, run: Path, trained, exported, count: int, par
     """The Markdown but for the machine's facts."""
     lines = [f"# {Path(args.config).stem}", "", "Written by", "", "```bash"]
     lines += [f"python tools/train.py {args.config}"]
-    lines += [f"python tools/export.py {args.config} {args.checkpoint} --out {args.onnx} --dynamic"]
+    traced = parity["rows"][0]
+    shape = f"--shape {traced['height']} {traced['width']} --dynamic"
+    lines += [f"python tools/export.py {args.config} {args.checkpoint} --out {args.onnx} {shape}"]
     lines += ["python " + shlex.join(["tools/report.py", *sys.argv[1:]]), "```", ""]
     lines += [f"Training took {minutes(run):.0f} minutes, validations included.", ""]
     lines += [f"## IoU per class, %, on {count} validation pictures", ""]
@@ -104,7 +116,10 @@ def page(args: argparse.Namespace, run: Path, trained, exported, count: int, par
     rows.append(("**mean**", trained.mean, exported.mean))
     lines += [f"| {name} | {a:.2f} | {b:.2f} |" for name, a, b in rows]
     lines += ["", f"{trained.pixel_accuracy:.2f} % of the labelled pixels are right.", ""]
-    lines += ["## Pictures", "", "Picture, ground truth, torch, onnxruntime. Black is unlabelled."]
+    columns = (
+        "torch, onnxruntime" if args.maps_only else "picture, ground truth, torch, onnxruntime"
+    )
+    lines += ["## Pictures", "", f"From left to right: {columns}."]
     lines += ["", "![predictions](pictures.jpg)", "", "## Training", ""]
     lines += ["![loss](curves_loss.png)", "![validation](curves_metrics.png)", ""]
     lines += ["## The exported file against torch", ""]
