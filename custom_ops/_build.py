@@ -19,6 +19,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,8 @@ class Library:
         """Compiler flags that change the result."""
         flags = [*_COMMON, f"-DTORCH_TARGET_VERSION={ABI_TARGET}", f"-I{ROOT / 'csrc'}"]
         if self.kind == "cpp":
-            return [*flags, *_X86.get(self.variant, ())]
+            more = shlex.split(os.environ.get("MMATTN_CXXFLAGS", ""))  # for instance sanitizers
+            return [*flags, *_X86.get(self.variant, ()), *more]
         host = ",".join(flag for flag in _COMMON if flag not in ("-std=c++17", "-O3"))
         flags = ["-std=c++17", "-O3", f"-Xcompiler={host}", *flags[len(_COMMON) :]]
         flags += ["-DUSE_CUDA", "--expt-relaxed-constexpr"]

@@ -188,3 +188,20 @@ def _sum_dtype(t: Tensor) -> torch.dtype:
 
 def _sum_type(t: Tensor):
     return tl.float64 if t.dtype == torch.float64 else tl.float32
+
+
+def ahead_of_time() -> list[tuple]:
+    """Kernels with argument types and constants, for ``tools/check_gpu_kernels.py``."""
+    strides = ["x_n", "x_h", "x_w"]
+    sizes = ["channels", "height", "width", "out_height", "out_width", "pad_h", "pad_w"]
+    taps = {"KH": 7, "KW": 7, "DH": 3, "DW": 3, "PIXELS": _PIXELS, "CHANNELS": _CHANNELS}
+    cases = []
+    for element in ("fp32", "bf16", "fp16"):
+        pointers = dict.fromkeys(["x", "weight", "bias", "y"], f"*{element}")
+        numbers = dict.fromkeys([*sizes, *strides, "y_n", "y_h", "y_w"], "i32")
+        cases.append((_convolve, pointers | numbers, taps | {"BIAS": True, "SUM": tl.float32}))
+        pointers = {"x": f"*{element}", "grad": f"*{element}", "partial": "*fp32"}
+        more = ["lines", *sizes, "line_tiles", "chunks", *strides, "g_n", "g_h", "g_w"]
+        numbers = dict.fromkeys(more, "i32")
+        cases.append((_reduce_weight, pointers | numbers, taps | {"COLUMNS": 8, "SUM": tl.float32}))
+    return cases
