@@ -8,6 +8,7 @@ import os
 # other. Processes that a test starts inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,13 @@ def shared_data() -> Path:
     if not root.is_dir():
         pytest.skip(f"real data not found at {root} (set MMATTN_SHARED_DATA)")
     return root
+
+
+@pytest.fixture(autouse=True)
+def own_scope() -> Iterator[None]:
+    """No default scope is left from another test or a fixture: names must resolve by themselves."""
+    from mmengine.registry import DefaultScope
+
+    DefaultScope._instance_dict.clear()
+    yield
+    DefaultScope._instance_dict.clear()

@@ -4,6 +4,7 @@ CUDA sources go through nvcc; Triton kernels through Triton's own compiler, for 
 say with which types (``ahead_of_time()``). What cannot be compiled here (no nvcc, no triton) is
 named. The exit status is 1 when a kernel does not compile or spills.
 
+Example:
     python tools/check_gpu_kernels.py [operator ...]
 """
 

@@ -4,6 +4,7 @@ Builds every C++ kernel with AddressSanitizer (reads and writes out of bounds) o
 UndefinedBehaviorSanitizer (overflows, misaligned access) into a folder of its own, and runs the
 tests that put the kernels under strain: random calls, sizes, layouts, dtypes. Linux with GCC.
 
+Examples:
     python tools/sanitize_ops.py                       both sanitizers, all operators
     python tools/sanitize_ops.py address -- -k depthwise
 """

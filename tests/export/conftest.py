@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,12 @@ def build(cfg: Config) -> torch.nn.Module:
 
     torch.manual_seed(0)
     return as_if_trained(build_model(cfg))
+
+
+@pytest.fixture(name="build", scope="session")
+def build_fixture() -> Callable[[Config], torch.nn.Module]:
+    """``build`` for tests: a conftest cannot be imported by name, there are several."""
+    return build
 
 
 @torch.no_grad()

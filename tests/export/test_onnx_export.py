@@ -63,10 +63,8 @@ def test_metadata_is_enough_to_use_the_file(dynamic_file) -> None:
     assert onnx.load(dynamic_file).opset_import[0].version == 18
 
 
-def test_class_output_of_a_bgr_model_at_one_size(small_config, pictures, tmp_path) -> None:
+def test_class_output_of_a_bgr_model_at_one_size(build, small_config, pictures, tmp_path) -> None:
     """No normalisation, BGR network, argmax in the graph, fixed size."""
-    from conftest import build
-
     cfg = Config.fromfile(small_config)
     cfg.model.data_preprocessor = {"type": "SegDataPreProcessor"}
     model = build(cfg)
@@ -83,10 +81,8 @@ def test_class_output_of_a_bgr_model_at_one_size(small_config, pictures, tmp_pat
         segmentor(np.zeros((1, 64, 90, 3), np.uint8))
 
 
-def test_pooling_bins_follow_the_picture(small_config, pictures, tmp_path) -> None:
+def test_pooling_bins_follow_the_picture(build, small_config, pictures, tmp_path) -> None:
     """PSPNet pools to 1, 2, 3 and 6 bins; the exporter alone would freeze those of the trace."""
-    from conftest import build
-
     cfg = Config.fromfile(small_config)
     cfg.model.decode_head.update(type="PSPHead", pool_scales=(1, 2, 3, 6))
     model = build(cfg)
