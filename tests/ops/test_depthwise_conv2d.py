@@ -125,6 +125,8 @@ class TestDepthwiseConv2d(OpTester):
             x = x.to(torch.int32)
         elif wild == 8:
             padding = [-3, 2]
+        elif wild == 9:
+            padding, dilation = [2**62, 1], [1, rng.choice([1, 2**61])]
         if rng.random() < 0.5:
             return "forward", (x, weight, bias, padding, dilation)
         return "backward", (grad, x, weight, padding, dilation, True, True, rng.random() < 0.5)

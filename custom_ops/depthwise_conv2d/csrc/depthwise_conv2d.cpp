@@ -65,7 +65,10 @@ Problem make_problem(
   return p;
 }
 
-void check_arguments(const Tensor& x, const Tensor& weight, const Ints& padding, const Ints& dilation) {
+constexpr int64_t kLargest = int64_t(1) << 24;  // far from overflows of products
+
+void check_arguments(
+    const Tensor& x, const Tensor& weight, const Ints& padding, const Ints& dilation) {
   STD_TORCH_CHECK(x.dim() == 4, "depthwise_conv2d: x must have 4 dimensions");
   STD_TORCH_CHECK(weight.is_cpu(), "depthwise_conv2d: weight must be on the CPU");
   STD_TORCH_CHECK(
@@ -77,8 +80,12 @@ void check_arguments(const Tensor& x, const Tensor& weight, const Ints& padding,
       padding.size() == 2 && dilation.size() == 2,
       "depthwise_conv2d: padding and dilation must have two values");
   for (int i = 0; i < 2; ++i) {
-    STD_TORCH_CHECK(padding[i] >= 0, "depthwise_conv2d: padding must not be negative");
-    STD_TORCH_CHECK(dilation[i] >= 1, "depthwise_conv2d: dilation must be at least 1");
+    STD_TORCH_CHECK(
+        padding[i] >= 0 && padding[i] <= kLargest,
+        "depthwise_conv2d: padding must not be negative, nor above 2^24");
+    STD_TORCH_CHECK(
+        dilation[i] >= 1 && dilation[i] <= kLargest,
+        "depthwise_conv2d: dilation must be at least 1, and at most 2^24");
     STD_TORCH_CHECK(weight.size(2 + i) >= 1, "depthwise_conv2d: the kernel is empty");
   }
 }
@@ -93,7 +100,7 @@ std::array<int64_t, 2> output_size(
   return size;
 }
 
-constexpr int64_t kMostParts = 32;  // of sums, for each block of channels
+constexpr int64_t kMostParts = 32;          // of sums, for each block of channels
 constexpr int64_t kEachWindow = INT64_MAX;  // is a part, where nothing is summed over windows
 
 // Weights of all blocks, [block][outer tap][inner tap][lane].
@@ -123,7 +130,7 @@ class Convolution {
     }
   }
 
-  // Computes a window for the blocks in [first, last), and calls after(block, packed input) for each.
+  // Computes a window for the blocks in [first, last); calls after(block, packed input) for each.
   template <typename F>
   void run(int64_t n, const Window& w, int64_t first, int64_t last, const F& after) const {
     thread_local Scratch input_scratch, stage_scratch;
@@ -146,10 +153,9 @@ class Convolution {
       const int lanes = int(std::min<int64_t>(L, p_.channels - c));
       alignas(kVectorBytes) A bias[L];
       for (int i = 0; i < L; ++i) bias[i] = bias_ && i < lanes ? A(widen(bias_[c + i])) : A(0);
-      const Packed<A> input =
-          pack_input(
-              p_, x_ + n * p_.in_batch_step + c, lanes, block == first ? channels - L : 0, w,
-              input_scratch);
+      const Packed<A> input = pack_input(
+          p_, x_ + n * p_.in_batch_step + c, lanes, block == first ? channels - L : 0, w,
+          input_scratch);
       forward_window<S>(
           p_, w, spans_[w.inner_begin / tiling_.inner_columns], input,
           weight_ + block * p_.outer.kernel * p_.inner.kernel * L, bias, lanes, to);
@@ -181,8 +187,8 @@ class Convolution {
   const A* weight_;
 };
 
-// Weight and bias gradient. Each block of channels has some partial sums, which are added in order: their
-// number depends on the sizes alone, so the result does not change with the number of threads.
+// Weight and bias gradient. Each block of channels has some partial sums, which are added in order:
+// their number depends on the sizes alone, so the result does not change with the threads.
 template <typename S>
 class Reduction {
  public:
@@ -208,7 +214,8 @@ class Reduction {
     const int64_t c = block * L;
     const int lanes = int(std::min<int64_t>(L, p_.channels - c));
     A* sum = sums_.data() + (block * parts_ + part) * (taps_ + 1) * L;
-    const Packed<A> input = pack_input(p_, x_ + n * p_.in_batch_step + c, lanes, siblings, w, scratch);
+    const Packed<A> input =
+        pack_input(p_, x_ + n * p_.in_batch_step + c, lanes, siblings, w, scratch);
     weight_window(p_, w, input, g, sum);
     if (!with_bias_) return;
     Vec<A> total = load<A>(sum + taps_ * L);
@@ -246,9 +253,9 @@ class Reduction {
   std::vector<A> sums_;
 };
 
-// Calls f(picture, window, first block, last block, part) for all windows and groups of blocks. Windows
-// are dealt into parts, and threads share out parts and groups. How many parts there are depends on
-// the sizes alone, so that sums over them do; groups get smaller with the number of threads.
+// Calls f(picture, window, first block, last block, part) for all windows and groups of blocks.
+// Windows are dealt into parts, and threads share out parts and groups. How many parts there are
+// depends on the sizes alone, so that sums over them do; groups get smaller with more threads.
 template <typename A>
 class Plan {
  public:

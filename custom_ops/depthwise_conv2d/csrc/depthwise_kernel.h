@@ -8,13 +8,14 @@
 //                    T * J multiply-adds. With dilation d, "neighbouring" means d pixels apart.
 //   weight gradient  J taps x T outputs: the same tile with the roles exchanged.
 //
-// The input gradient is the forward pass with a flipped kernel. The tile runs along the kernel's longer
-// side ("inner"), so strips of either orientation are fast; the other side is called "outer".
+// The input gradient is the forward pass with a flipped kernel. The tile runs along the kernel's
+// longer side ("inner"), so strips of either orientation are fast; the other side is called "outer".
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <new>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -59,18 +60,18 @@ struct Tiling {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Blocks of channels that one task takes together: they share the cache lines' neighbourhood, and the
-// pixels of a staged window are written whole.
+// Blocks of channels that one task takes together: they share the cache lines' neighbourhood, and
+// the pixels of a staged window are written whole.
 constexpr int64_t kGroup = 8;
 
-// Strips do few sums for each number that they read and write, so memory decides: their windows are some
-// lines whose results are staged in L1 and L2 and copied out in the order of memory.
+// Strips do few sums for each number that they read and write, so memory decides: their windows are
+// some lines whose results are staged in L1 and L2 and copied out in the order of memory.
 constexpr int64_t kStageBytes = 64 * 1024;
 constexpr int64_t kScratchBytes = 512 * 1024;
 
 template <typename A>
 Tiling tile(const Problem& p) {
-  constexpr int64_t kWidest = 256;  // wider pictures are cut, so that the rows of a kernel stay in L2
+  constexpr int64_t kWidest = 256;  // wider pictures are cut, so that a kernel's rows stay in L2
   constexpr int64_t kTasks = 16;    // at least, where the picture is not small
   const int64_t pixel = kLanes<A> * sizeof(A), blocks = ceil_div(p.channels, kLanes<A>);
   Tiling t;
@@ -104,8 +105,10 @@ class Scratch {
     const size_t bytes = (size_t(std::max<int64_t>(count, 1)) * sizeof(A) + 63) / 64 * 64;
     if (bytes > size_) {
       std::free(memory_);
+      size_ = 0;
       memory_ = std::aligned_alloc(64, bytes);
-      size_ = memory_ ? bytes : 0;
+      if (memory_ == nullptr) throw std::bad_alloc();
+      size_ = bytes;
     }
     return static_cast<A*>(memory_);
   }
@@ -115,8 +118,8 @@ class Scratch {
   size_t size_ = 0;
 };
 
-// A dense copy of a part of a picture, one block of lanes per pixel. What is next to each other in the
-// picture is so here too, whichever axis is the inner one.
+// A dense copy of a part of a picture, one block of lanes per pixel. What is next to each other in
+// the picture is so here too, whichever axis is the inner one.
 template <typename A>
 struct Packed {
   A* data;
@@ -128,8 +131,8 @@ struct Packed {
   }
 };
 
-// Pixels of `count` channels, `step` apart, to dense blocks of lanes. The next `siblings` channels are
-// wanted soon: fetched now, memory is read in order.
+// Pixels of `count` channels, `step` apart, to dense blocks of lanes. The next `siblings` channels
+// are wanted soon: fetched now, memory is read in order.
 template <typename S, typename A = Compute<S>>
 void pack_pixels(
     const S* from, int64_t step, int64_t pixels, int count, int64_t siblings, A* to) {
@@ -199,9 +202,8 @@ Packed<A> pack_input(
       std::min(outer.in, w.outer_end - outer.pad + (outer.kernel - 1) * outer.dilation);
   return pack(
       x, outer.in_step, inner.in_step, inner.in, first, std::max(first, last),
-      w.inner_begin - inner.pad,
-      w.inner_end - inner.pad + (inner.kernel + 2) * inner.dilation, count, siblings,
-      scratch);
+      w.inner_begin - inner.pad, w.inner_end - inner.pad + (inner.kernel + 2) * inner.dilation,
+      count, siblings, scratch);
 }
 
 // The output gradient of a window.
@@ -240,7 +242,7 @@ inline std::pair<int64_t, int64_t> valid_taps(const Axis& a, int64_t first, int6
   return {begin, std::max(begin, end)};
 }
 
-// Tile sizes by registers: T sums, J taps and one input fit. Doubles are for checks, and get small code.
+// Tile sizes by registers: T sums, J taps and one input fit. Doubles are for checks: small code.
 template <typename A>
 constexpr bool kLarge = std::is_same<A, float>::value && kRegisters == 32;
 template <typename A>
@@ -480,8 +482,7 @@ void weight_window(
       const int64_t input_row = row + o * outer.dilation - outer.pad;
       for (int64_t part = 0; part < parts; ++part) {  // as even as possible: 11 taps are 6 and 5
         const int64_t begin = inner.kernel * part / parts, end = inner.kernel * (part + 1) / parts;
-        const A* from =
-            x.at(input_row, w.inner_begin + begin * inner.dilation - inner.pad);
+        const A* from = x.at(input_row, w.inner_begin + begin * inner.dilation - inner.pad);
         weight_taps_any<A>(
             end - begin, from, x.column_step, g, grad.column_step, width, inner.dilation,
             sum + (o * inner.kernel + begin) * L);
