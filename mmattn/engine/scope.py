@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 from mmattn.errors import ConfigError, did_you_mean
@@ -36,15 +38,31 @@ def enter_scope(cfg: Config) -> str:
     return scope
 
 
+# Python's words for a key that a class does not know.
+_UNKNOWN_ARGUMENT = re.compile(
+    r"(?P<cls>\w+)\.__init__\(\) got an unexpected keyword argument '(?P<key>\w+)'"
+)
+
+
 @contextmanager
 def typed_lookup(filename: str | None = None) -> Iterator[None]:
     """Turn mmengine's "is not in the registry" into a ConfigError that offers the nearest names.
+
+    A key that a part does not take becomes one as well.
 
     The names of all scopes are searched, since a forgotten prefix (``CCHead`` for
     ``mmattn.CCHead``) is as common a mistake as a misspelt name.
     """
     try:
         yield
+    except TypeError as error:
+        unknown = _UNKNOWN_ARGUMENT.search(str(error))
+        if unknown is None:
+            raise
+        raise ConfigError(
+            f"{f'{filename}: ' if filename else ''}{unknown['cls']} takes no {unknown['key']!r}."
+            f"{did_you_mean(unknown['key'], _arguments(unknown['cls']))}"
+        ) from error
     except (KeyError, ImportError) as error:
         found = _NOT_FOUND.search(str(error))
         if found is None:
@@ -55,6 +73,24 @@ def typed_lookup(filename: str | None = None) -> Iterator[None]:
             f"{where}type={name!r} is no registered {kind} in scope {scope!r} or above it."
             f"{nearest_types(name, scope, kind)}"
         ) from error
+
+
+def _arguments(class_name: str) -> set[str]:
+    """Arguments of the classes of that name and of those derived from them.
+
+    The name is the base's that refused the key: ``CCHead`` hands what it does not know upwards.
+    """
+    from mmengine.registry import MODELS
+
+    names: set[str] = set()
+    for registry in (MODELS, *MODELS.children.values()):
+        for kind in registry.module_dict.values():
+            lineage = getattr(kind, "__mro__", ())
+            if any(base.__name__ == class_name for base in lineage):
+                for base in lineage:
+                    if isinstance(base.__init__, FunctionType):
+                        names.update(inspect.signature(base.__init__).parameters)
+    return names - {"self", "args", "kwargs"}
 
 
 def nearest_types(name: str, scope: str, kind: str) -> str:

@@ -73,3 +73,16 @@ def test_a_detector_is_built_in_its_own_scope() -> None:
     model = build_model(load_config("mmdet::yolox/yolox_nano_8xb8-300e_coco.py"))
     assert type(model).__module__.startswith("mmdet.")
     assert model.dataset_meta["classes"][0] == "person"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"model.decode_head.dropout_ration": 0.1}, r"takes no 'dropout_ration'.*'dropout_ratio'"),
+        ({"model.backbone.dillations": (1, 1, 1, 1)}, r"takes no 'dillations'.*'dilations'"),
+    ],
+)
+def test_a_key_that_a_part_does_not_take_is_named(option: dict, message: str) -> None:
+    cfg = load_config("mmattn::ccnet/ccnet_r18-d8_4xb2-40k_cityscapes-512x1024.py", option)
+    with pytest.raises(ConfigError, match=message):
+        build_model(cfg)
