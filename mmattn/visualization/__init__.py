@@ -17,6 +17,7 @@ _HOME = {
     "line_chart": "charts",
     "environment": "facts",
     "complexity": "facts",
+    "Story": "story",
     "SegmentationRun": "segmentation_report",
     "write_segmentation_report": "segmentation_report",
 }

@@ -14,6 +14,7 @@ from .charts import Line, line_chart, smoothed
 from .curves import read_scalars
 from .overlays import blend, complete_palette, data_uri
 from .report import Report
+from .story import Step
 
 
 class Ious(Protocol):
@@ -25,15 +26,6 @@ class Ious(Protocol):
 
     @property
     def mean(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class Step:
-    """Something that was run: what for, its command (or ""), and how long it took."""
-
-    title: str
-    command: str
-    seconds: float
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from mmattn.visualization.overlays import blend, colour_map, complete_palette, d
 from mmattn.visualization.segmentation_report import (
     Sample,
     SegmentationRun,
-    Step,
     count,
     duration,
     write_segmentation_report,
 )
+from mmattn.visualization.story import Step
 
 NAN = float("nan")
 VOID = {"meta", "img", "br", "hr", "input", "link"}
