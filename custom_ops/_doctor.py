@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from . import _build
+from ._backends import Backend
 from ._library import OPERATORS, Operator, use_backend
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -50,7 +51,7 @@ def examine(
         operator = OPERATORS[name]
         write(f"\n{name}\n{'=' * len(name)}")
         _table(("backend", "state"), _states(operator), write)
-        _table(("device", "dtype", "runs", "not"), _choices(operator), write)
+        _table(("device", "dtype", "runs", "why not the others"), _choices(operator), write)
         if operator.notes is not None:
             write(operator.notes)
         rows, failures = _checks(operator, quick=quick)
@@ -135,14 +136,22 @@ def _choices(operator: Operator) -> list[Row]:
             for dtype in DTYPES:
                 case = operator.example_case(device, dtype)
                 chosen = operator.choose(device, dtype, case)
+                last = f"comes after {chosen}"
                 reasons = [
-                    f"{b.name}: {reason}"
+                    f"{b.name} {_reason(operator, b, device, dtype, case) or last}"
                     for b in operator.backends
-                    if b.serves(device)
-                    and (reason := operator.why_not(b.name, device, dtype, case)) is not None
+                    if b.name != chosen
                 ]
                 rows.append((device, str(dtype)[6:], chosen, "; ".join(reasons)))
     return rows
+
+
+def _reason(operator: Operator, backend: Backend, device: str, dtype, case) -> str | None:
+    if (reason := operator.why_not(backend.name, device, dtype, case)) is not None:
+        return reason
+    if not backend.automatic(device):
+        return f"runs on {device} only when forced"
+    return backend.yields(case) if backend.yields else None
 
 
 def _checks(operator: Operator, *, quick: bool) -> tuple[list[Row], int]:

@@ -108,4 +108,4 @@ def _choice(name, kernel, dilation, training: bool, device: str) -> Row:
             "torch channels-last": _contender(theirs, x, weight, grad, training),
         }
 
-    return Row("depthwise_conv2d choice", _title(name, training), setup)
+    return Row("depthwise_conv2d_choice", _title(name, training), setup)

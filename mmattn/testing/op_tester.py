@@ -119,6 +119,12 @@ class OpTester:
         if "dtype" in metafunc.fixturenames:
             metafunc.parametrize("dtype", cls.dtypes, ids=lambda dtype: str(dtype)[6:])
 
+    @pytest.fixture(autouse=True)
+    def device_is_there(self) -> None:
+        """``-m slow`` alone also selects the tests for GPUs."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+
     def require(self, backend: str, dtype: torch.dtype = torch.float32) -> None:
         """Skip where the backend cannot run."""
         operator = OPERATORS[self.op]
