@@ -3,6 +3,7 @@
     class TestECA(PluginTester):
         module = ECA
         state_keys = {"conv.weight"}
+        parameters = staticmethod(lambda channels: 3)
 
 Each inherited test protects one promise that a user of ``plugins=[...]`` relies on.
 """
@@ -17,11 +18,22 @@ from typing import Any
 import pytest
 import torch
 from mmcv.cnn import build_plugin_layer
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmattn.io.weights import read_weights_stream
 
 SIZES = [(1, 1), (1, 6), (6, 1), (5, 7), (8, 8)]
+
+
+class _Network(BaseModule):
+    """A network whose initialisation reaches into its plugin, as a ResNet's does."""
+
+    def __init__(self, plugin: nn.Module):
+        kaiming = dict(type="Kaiming", layer=["Conv1d", "Conv2d", "Linear"])
+        norms = dict(type="Constant", val=1, layer=["_BatchNorm", "GroupNorm"])
+        super().__init__(init_cfg=[kaiming, norms])
+        self.plugin = plugin
 
 
 class PluginTester:
@@ -33,6 +45,8 @@ class PluginTester:
         in_channels: Channels to test with.
         arguments: Further keyword arguments.
         identity_at_init: Whether a fresh module returns its input.
+        at_init: ``(module, x) -> y`` for a fresh module where the paper says what it does, or None.
+        parameters: The number of parameters from the number of channels, as the paper counts them.
         reference: ``(module, x) -> y`` in float64, written independently of the module, or None.
     """
 
@@ -41,6 +55,8 @@ class PluginTester:
     in_channels: int = 16
     arguments: dict[str, Any] = {}
     identity_at_init: bool = False
+    at_init: Callable[[nn.Module, Tensor], Tensor] | None = None
+    parameters: Callable[[int], int] | None = None
     reference: Callable[[nn.Module, Tensor], Tensor] | None = None
 
     def awaken(self, module: nn.Module) -> None:
@@ -88,6 +104,34 @@ class PluginTester:
         x = self.sample()
         assert torch.equal(self.make(awake=False)(x), x)
 
+    def test_does_at_init_what_the_paper_says(self) -> None:
+        if self.at_init is None:
+            pytest.skip("not promised")
+        module, x = self.make(awake=False), self.sample()
+        torch.testing.assert_close(module(x), self.at_init(module, x))
+
+    def test_a_networks_initialisation_does_not_undo_its_own(self) -> None:
+        """mmengine initialises all convolutions and norms of a network, those of plugins too."""
+        if not self.identity_at_init and self.at_init is None:
+            pytest.skip("its initial state is not special")
+        network = _Network(self.make(awake=False)).eval()
+        network.init_weights()
+        x = self.sample()
+        expected = x if self.identity_at_init else self.at_init(network.plugin, x)
+        torch.testing.assert_close(network.plugin(x), expected)
+
+    def test_number_of_parameters_is_the_papers(self) -> None:
+        if self.parameters is None:
+            pytest.skip("no formula given")
+        for channels in (self.in_channels, 2 * self.in_channels, 8 * self.in_channels):
+            module = self.module(channels, **self.arguments)
+            assert sum(p.numel() for p in module.parameters()) == self.parameters(channels)
+
+    def test_names_a_wrong_number_of_channels(self) -> None:
+        for channels in (0, -1):
+            with pytest.raises(ValueError, match="in_channels"):
+                self.module(channels, **self.arguments)
+
     def test_leaves_its_input_alone(self) -> None:
         x = self.sample()
         before = x.clone()
@@ -109,6 +153,12 @@ class PluginTester:
         for size in SIZES:
             x = self.sample(*size, dtype=torch.float64)
             torch.testing.assert_close(module(x), self.reference(module, x), rtol=1e-10, atol=1e-10)
+
+    def test_gradients_in_float64(self) -> None:
+        """The derivative with respect to the input, against differences."""
+        module = self.make().double()
+        x = self.sample(3, 4, batch=1, dtype=torch.float64).requires_grad_()
+        assert torch.autograd.gradcheck(module, x, fast_mode=True)
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
     def test_half_precision_is_near_float64(self, dtype: torch.dtype) -> None:
