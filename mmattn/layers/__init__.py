@@ -1,0 +1,7 @@
+"""Building blocks that more than one system needs, and the adapters that put them into networks."""
+
+from __future__ import annotations
+
+from .with_plugins import WithPlugins as WithPlugins
+
+__all__ = ["WithPlugins"]

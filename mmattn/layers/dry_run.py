@@ -1,0 +1,190 @@
+"""Running a network on made-up input to see what its parts return, and leaving no trace of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmattn.errors import ConfigError
+
+from .feature_maps import Grid, grid_of
+
+Shape = tuple[int, ...]
+#: Pairs of (height, width), the first that works is used. Not square, and width grows more than
+#: height, which is what `find_layout` asks for; then sizes for networks that are particular.
+_PICTURES = (((64, 96), (96, 160)), ((64, 64), (128, 128)), ((256, 256), (512, 512)))
+_FIXED_PICTURES = (((224, 224),), ((256, 256),), ((384, 384),))
+
+
+@dataclass
+class Seen:
+    """What one module returned in the runs, in order.
+
+    Attributes:
+        outputs: Each output with every tensor replaced by its shape.
+        grids: The grid of tokens in each of those outputs that has been told one.
+    """
+
+    outputs: list[Any] = field(default_factory=list)
+    grids: list[Grid | None] = field(default_factory=list)
+
+
+def dry_run(
+    network: nn.Module,
+    names: Sequence[str],
+    *,
+    input_shapes: Sequence[Shape] | None = None,
+) -> dict[str, Seen]:
+    """What the submodules ``names`` of ``network`` return (``""`` is the network itself).
+
+    The network is run in eval mode on zeros, at two sizes where it can be; weights, buffers, modes
+    and the random state are afterwards what they were.
+
+    Args:
+        network: A backbone, which takes pictures, or a neck, which takes a list of maps.
+        names: Of submodules.
+        input_shapes: (C, H, W) of each map that a neck is given, or one for a picture. By default
+            it is made up from the network's ``in_channels``.
+
+    Raises:
+        ConfigError: The network could not be run; the message says how to help.
+    """
+    failure: Exception | None = None
+    with leaving_no_trace(network):
+        for inputs in _candidates(network, input_shapes):
+            seen: dict[str, Seen] = {name: Seen() for name in names}
+            try:
+                with _watching(network, seen):
+                    for one in inputs:
+                        network(one)
+                return seen
+            except Exception as error:  # whatever a network raises on an input that is not for it
+                failure = failure or error
+    reason = " ".join(str(failure).split())[:300]
+    raise ConfigError(
+        f"{type(network).__name__} could not be run on made-up input to find its channels "
+        f"({type(failure).__name__}: {reason}). Say what it is given: "
+        "input_shapes=[(channels, height, width), …], one for each map, or one for a picture."
+    ) from failure
+
+
+@contextmanager
+def leaving_no_trace(network: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients inside; then modes, buffers and random state are put back."""
+    modes = [(module, module.training) for module in network.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    devices = {t.device for t in network.parameters() if t.device.type not in ("cpu", "meta")}
+    for module, _ in modes:
+        module.training = False  # not eval(): networks that freeze stages do more there
+    try:
+        with torch.no_grad(), torch.random.fork_rng(sorted(devices, key=str)):
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
+@contextmanager
+def _watching(network: nn.Module, seen: Mapping[str, Seen]) -> Iterator[None]:
+    def watcher(record: Seen):
+        def hook(module, args, kwargs, output) -> None:
+            record.outputs.append(shapes_of(output))
+            tokens = isinstance(output, Tensor) and output.ndim == 3
+            record.grids.append(grid_of(output, args, kwargs) if tokens else None)
+
+        return hook
+
+    handles = [
+        network.get_submodule(name).register_forward_hook(watcher(record), with_kwargs=True)
+        for name, record in seen.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def shapes_of(output: Any) -> Any:
+    """``output`` with every tensor in it replaced by its shape."""
+    if isinstance(output, Tensor):
+        return Shape(output.shape)
+    if isinstance(output, Mapping):
+        return {key: shapes_of(value) for key, value in output.items()}
+    if isinstance(output, (tuple, list)):
+        return [shapes_of(value) for value in output]
+    return type(output)
+
+
+def _candidates(
+    network: nn.Module, input_shapes: Sequence[Shape] | None
+) -> Iterator[list[Tensor | list[Tensor]]]:
+    """Inputs to try: each a list of inputs of growing size for one network."""
+    weight = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
+
+    def zeros(*shape: int) -> Tensor:
+        return weight.new_zeros((1, *shape))
+
+    if input_shapes is not None:
+        yield from _given(network, input_shapes, zeros)
+        return
+    channels = getattr(network, "in_channels", None)
+    if isinstance(channels, (tuple, list)) or ".necks." in type(network).__module__:
+        for levels in _neck_channels(network, channels):
+            # From the largest map down, each half the size of the one before.
+            yield [
+                [zeros(c, h >> i, w >> i) for i, c in enumerate(levels)]
+                for h, w in ((64, 128), (128, 256))
+            ]
+        return
+    planes = _picture_channels(network)
+    for sizes in (*_PICTURES, *_own_sizes(network), *_FIXED_PICTURES):
+        yield [zeros(planes, h, w) for h, w in sizes]
+
+
+def _given(network: nn.Module, shapes: Sequence[Shape], zeros) -> Iterator[list]:
+    try:
+        shapes = [(int(c), int(h), int(w)) for c, h, w in shapes]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"input_shapes must be a list of (C, H, W), got {shapes!r}.") from error
+    for bigger in ((1, 2), (1, 1)):
+        runs = [[zeros(c, h * k, w * k) for c, h, w in shapes] for k in dict.fromkeys(bigger)]
+        if len(shapes) == 1:
+            yield [maps[0] for maps in runs]
+        yield runs
+
+
+def _neck_channels(network: nn.Module, channels: Any) -> Iterator[list[int]]:
+    if isinstance(channels, (tuple, list)):
+        yield list(channels)
+        yield list(channels)[::-1]  # necks of the YOLO family count from the smallest map
+    elif isinstance(channels, int):
+        told = getattr(network, "num_levels", None) or getattr(network, "num_ins", None)
+        for levels in (told,) if isinstance(told, int) else (4, 5, 3, 1):
+            yield [channels] * levels
+
+
+def _picture_channels(network: nn.Module) -> int:
+    for name in ("in_channels", "in_chans"):
+        if isinstance(getattr(network, name, None), int):
+            return getattr(network, name)
+    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
+    return first.in_channels if first is not None else 3
+
+
+def _own_sizes(network: nn.Module) -> Iterator[tuple[tuple[int, int], ...]]:
+    """The size that a network says it is made for."""
+    for name in ("img_size", "pretrain_img_size", "input_size"):
+        size = getattr(network, name, None)
+        if isinstance(size, int):
+            yield ((size, size),)
+        elif isinstance(size, (tuple, list)) and len(size) >= 2:
+            yield (tuple(size[-2:]),)

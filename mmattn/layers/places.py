@@ -1,0 +1,67 @@
+"""Names of submodules by pattern: ``layer3.*.conv2``, each ``*`` within one part of the name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from mmattn.errors import ConfigError, did_you_mean
+
+_LISTED = 12
+
+
+def matching(network: nn.Module, patterns: Iterable[str], *, where: str) -> list[str]:
+    """Names of the submodules that match any of ``patterns``, in the network's order.
+
+    Args:
+        network: Whose submodules.
+        patterns: Dotted; ``*``, ``?`` and ``[…]`` match within one part.
+        where: Where the patterns stand, for messages.
+
+    Raises:
+        ConfigError: A pattern matches nothing; the message lists what is there instead.
+    """
+    names = [name for name, _ in network.named_modules() if name and _outside_plugins(name)]
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        fitting = [name for name in names if _matches(name.split("."), pattern.split("."))]
+        if not fitting:
+            raise ConfigError(
+                f"{where}={pattern!r} matches no submodule of {type(network).__name__}."
+                f"{_what_exists(names, pattern.split('.'))}"
+            )
+        found.update(dict.fromkeys(fitting))
+    return [name for name in names if name in found]
+
+
+def _outside_plugins(name: str) -> bool:
+    return name.partition(".")[0] != "plugins"
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    return len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern))
+
+
+def _what_exists(names: Sequence[str], pattern: Sequence[str]) -> str:
+    """What lies below the longest beginning of ``pattern`` that exists, the nearest first."""
+    split = [name.split(".") for name in names]
+    depth = 0
+    while depth < len(pattern) and any(_matches(parts, pattern[: depth + 1]) for parts in split):
+        depth += 1
+    below = dict.fromkeys(
+        parts[depth]
+        for parts in split
+        if len(parts) == depth + 1 and _matches(parts[:depth], pattern[:depth])
+    )
+    above = ".".join(pattern[:depth])
+    holder = f"{above!r}" if above else "It"
+    if not below:
+        return f" {holder} exists, but has nothing inside."
+    listed = ", ".join(list(below)[:_LISTED]) + (", …" if len(below) > _LISTED else "")
+    hint = did_you_mean(pattern[depth], below)
+    for part in below:
+        better = ".".join((*pattern[:depth], part, *pattern[depth + 1 :]))
+        hint = hint.replace(repr(part), repr(better))
+    return f"{hint} {holder} has {listed}."
