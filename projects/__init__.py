@@ -4,3 +4,8 @@ if not __name__.startswith("mmattn."):
     raise ImportError("import mmattn.projects, not projects")
 
 from . import ccnet as ccnet
+from . import coordinate_attention as coordinate_attention
+from . import global_context as global_context
+from . import simam as simam
+from . import squeeze_excitation as squeeze_excitation
+from . import triplet_attention as triplet_attention

@@ -1,0 +1,53 @@
+"""Small modules in float32, whatever precision the network around them runs in.
+
+An attention gate is a few numbers that scale a whole feature map: computing it in half precision
+saves nothing and rounds every channel alike, an error that no later layer averages out.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmattn.ops._library import autocast_off
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """``dtype`` itself if it is float32 or float64, else float32."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def run_in_float32(module: nn.Module, x: Tensor) -> Tensor:
+    """``module(x)`` in float32 (float64 stays), outside autocast, also if the weights are half.
+
+    Args:
+        module: Any module. Running statistics that it updates in training are kept, rounded to the
+            precision that they are stored in.
+        x: Any shape.
+
+    Returns:
+        The output, float32 or float64; casting it back is the caller's choice.
+
+    Example:
+        >>> import torch
+        >>> run_in_float32(torch.nn.Conv2d(4, 2, 1).half(), torch.ones(1, 4, 3, 3)).dtype
+        torch.float32
+    """
+    dtype = at_least_float32(x.dtype)
+    x = x.to(dtype)
+    with autocast_off(x.device.type):
+        stored = {
+            name: tensor
+            for name, tensor in (*module.named_parameters(), *module.named_buffers())
+            if tensor.is_floating_point() and tensor.dtype != dtype
+        }
+        if not stored:
+            return module(x)
+        raised = {name: tensor.to(dtype) for name, tensor in stored.items()}
+        y = torch.func.functional_call(module, raised, (x,))
+    if module.training:
+        with torch.no_grad():
+            for name, buffer in module.named_buffers():
+                if name in raised:
+                    buffer.copy_(raised[name])
+    return y

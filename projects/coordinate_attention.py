@@ -1,0 +1,74 @@
+"""Coordinate attention (Hou et al., CVPR 2021, arXiv:2103.02907).
+
+The means of every row and of every column share one bottleneck, then scale their rows and columns:
+
+    z_h[c, y] = mean_x F[c, y, x];    z_w[c, x] = mean_y F[c, y, x]
+    [f_h, f_w] = hardswish(BN(W1 [z_h, z_w]))        over the H + W strips, one after another
+    F'[c, y, x] = F[c, y, x] sigmoid(W_h f_h)[c, y] sigmoid(W_w f_w)[c, x]
+
+W1 narrows C channels to max(8, C / r), r = 32. What was seen in a row stays in that row, which the
+one number per channel of squeeze-and-excitation cannot say.
+
+Differs from the authors' code: half precision and autocast compute the gates in float32. As there,
+the batch norm sees the strips of both directions as one batch: it is not run twice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmattn.layers.precision import at_least_float32, run_in_float32
+from mmattn.registry import MODELS
+
+_MIN_HIDDEN = 8
+
+
+@MODELS.register_module()
+class CoordAtt(nn.Module):
+    """Coordinate attention: (N, C, H, W) in, the same shape out.
+
+    With ``conv_h`` and ``conv_w`` of zero both gates are 1/2, so that it returns a quarter of its
+    input. Transposing the input and exchanging ``conv_h`` and ``conv_w`` transposes the output.
+    Loads the authors' weights and those of timm's ``CoordAttn(bias=True)``, given its hidden width.
+
+    Args:
+        in_channels: Channels C of the input.
+        reduction: r in the paper; max(8, C // r) hidden channels.
+        hidden_channels: Their number itself, in place of ``reduction``.
+
+    Example:
+        >>> import torch
+        >>> CoordAtt(32)(torch.ones(2, 32, 5, 7)).shape
+        torch.Size([2, 32, 5, 7])
+    """
+
+    def __init__(
+        self, in_channels: int, *, reduction: int = 32, hidden_channels: int | None = None
+    ):
+        super().__init__()
+        if in_channels < 1 or reduction < 1:
+            raise ValueError(
+                f"in_channels and reduction must be at least 1, got {in_channels} and {reduction}"
+            )
+        if hidden_channels is None:
+            hidden_channels = max(in_channels // reduction, _MIN_HIDDEN)
+        if hidden_channels < 1:
+            raise ValueError(f"hidden_channels must be at least 1, got {hidden_channels}")
+        self.in_channels = in_channels
+        self.conv1 = nn.Conv2d(in_channels, hidden_channels, 1)
+        self.bn1 = nn.BatchNorm2d(hidden_channels)
+        self.conv_h = nn.Conv2d(hidden_channels, in_channels, 1)
+        self.conv_w = nn.Conv2d(hidden_channels, in_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dtype = at_least_float32(x.dtype)
+        rows = x.mean(3, keepdim=True, dtype=dtype)  # (N, C, H, 1)
+        columns = x.mean(2, keepdim=True, dtype=dtype).transpose(2, 3)  # (N, C, W, 1)
+        f = run_in_float32(self.conv1, torch.cat([rows, columns], 2))  # (N, C / r, H + W, 1)
+        f = F.hardswish(run_in_float32(self.bn1, f))
+        f_h, f_w = f.split([x.shape[2], x.shape[3]], 2)
+        gate_h = run_in_float32(self.conv_h, f_h).sigmoid()  # (N, C, H, 1)
+        gate_w = run_in_float32(self.conv_w, f_w.transpose(2, 3)).sigmoid()  # (N, C, 1, W)
+        return x * gate_h.to(x.dtype) * gate_w.to(x.dtype)
