@@ -5,6 +5,7 @@
 3. mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``).
 4. ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
 5. mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
+6. ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
 
 Each part waits until the module it changes is imported, so this costs nothing before.
 """
@@ -22,6 +23,7 @@ def install() -> None:
     _installed = True
     from .ext_finder import provide_mmcv_ext
     from .panopticapi_finder import provide_panopticapi
+    from .resnet_plugins import RESNETS, WIDE_BLOCKS, mend_resnet, mend_wide_block
 
     provide_mmcv_ext()
     provide_panopticapi()
@@ -32,6 +34,10 @@ def install() -> None:
     when_imported("mmengine.model.weight_init", _teach_pretrained_init)
     when_imported("mmcv.ops.carafe", _allow_carafe_naive)
     when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
+    for name in RESNETS:
+        when_imported(name, mend_resnet)
+    for name in WIDE_BLOCKS:
+        when_imported(name, mend_wide_block)
 
 
 _installed = False
