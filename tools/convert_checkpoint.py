@@ -9,6 +9,8 @@ Examples:
         --config configs/ccnet/ccnet_r101-d8-authors_4xb2-60k_cityscapes-769x769.py
     python tools/convert_checkpoint.py mobilenet_v2.pth backbone.safetensors \\
         --converter torchvision-mobilenetv2-mmseg
+    python tools/convert_checkpoint.py cbam_resnet50.safetensors timm_layout.safetensors \\
+        --converter cbam-timm --reverse
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("out", nargs="?", help="the .safetensors file to write")
     parser.add_argument("--list", action="store_true", help="list the converters and stop")
     parser.add_argument("--converter", help="the converter to use, where several fit")
+    parser.add_argument(
+        "--reverse",
+        action="store_true",
+        help="from mmattn's layout to that of the converter's project (give --converter)",
+    )
     parser.add_argument("--config", help="compare the result with the model of this config")
     parser.add_argument(
         "--part", default="", help="the part of that model the weights are for, such as backbone"
@@ -76,7 +83,7 @@ def convert(args: argparse.Namespace) -> int:
         checkpoint, _ = read_trusted_pickle(args.source)
     else:
         checkpoint = read_checkpoint(args.source)
-    conversion = convert_checkpoint(checkpoint, args.converter)
+    conversion = convert_checkpoint(checkpoint, args.converter, reverse=args.reverse)
     if conversion is None:
         print("No converter recognises the layout: the names are kept.")
         name, weights = None, weights_of(checkpoint)
@@ -85,6 +92,8 @@ def convert(args: argparse.Namespace) -> int:
         print(f"{name}: {len(weights)} keys converted, {len(conversion.left_out)} left out")
         for key in conversion.left_out:
             print(f"  left out: {key}")
+        if conversion.note:
+            print(conversion.note)
     fits = not args.config or report_fit(args.config, args.part, weights)
     write_converted(args.out, weights, source=args.source, converter=name)
     print(f"Wrote {args.out} and its record.")

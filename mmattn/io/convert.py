@@ -37,14 +37,23 @@ class Converter:
         recognises: Whether a state dict is of the source layout.
         convert: The target's state dict. It raises ``CheckpointError`` on a key it does not know,
             so that nothing is lost silently.
-        ignores: Prefixes of source keys that have no place in the target.
+        ignores: Prefixes of source keys that have no place in the target, or a test for them.
+        reverse: From the target's layout back to the source's, as ``convert``; or None.
+        note: What a user of the result has to know, from the weights that are converted: such as
+            which network takes them.
     """
 
     name: str
     description: str
     recognises: Callable[[Mapping[str, Tensor]], bool]
     convert: Callable[[StateDict], StateDict]
-    ignores: tuple[str, ...] = ()
+    ignores: tuple[str, ...] | Callable[[str], bool] = ()
+    reverse: Callable[[StateDict], StateDict] | None = None
+    note: Callable[[StateDict], str] | None = None
+
+    def leaves_out(self, key: str) -> bool:
+        """Whether the source's ``key`` has no place in the target."""
+        return self.ignores(key) if callable(self.ignores) else key.startswith(self.ignores)
 
 
 _converters: dict[str, Converter] = {}
@@ -52,11 +61,12 @@ _converters: dict[str, Converter] = {}
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted state dict, and which source keys were left out on purpose."""
+    """A converted state dict, which source keys were left out on purpose, and what to know."""
 
     converter: str
     state_dict: StateDict
     left_out: tuple[str, ...]
+    note: str = ""
 
 
 def register_converter(converter: Converter) -> Converter:
@@ -94,10 +104,7 @@ def find_converter(state_dict: Mapping[str, Tensor], name: str | None = None) ->
                 "say which one with --converter"
             )
         return fitting[0] if fitting else None
-    found = next((converter for converter in known if converter.name == name), None)
-    if found is None:
-        hint = did_you_mean(name, [converter.name for converter in known])
-        raise CheckpointError(f"there is no converter {name!r}.{hint}")
+    found = _named(name)
     if found not in fitting:
         instead = f"; {' or '.join(names)} would" if names else ""
         raise CheckpointError(
@@ -107,26 +114,46 @@ def find_converter(state_dict: Mapping[str, Tensor], name: str | None = None) ->
     return found
 
 
-def convert_checkpoint(checkpoint: Mapping, name: str | None = None) -> Conversion | None:
+def _named(name: str | None) -> Converter:
+    known = {converter.name: converter for converter in converters()}
+    if name is None:
+        raise CheckpointError("the way back from our layout needs the name of a converter")
+    if name not in known:
+        raise CheckpointError(f"there is no converter {name!r}.{did_you_mean(name, known)}")
+    return known[name]
+
+
+def convert_checkpoint(
+    checkpoint: Mapping, name: str | None = None, *, reverse: bool = False
+) -> Conversion | None:
     """Convert what ``read_checkpoint`` gave.
 
     Args:
         checkpoint: A state dict, or a dictionary that holds one as ``state_dict`` or ``model``.
         name: The converter to use; without it the layout decides.
+        reverse: From our layout to the other project's; ``name`` has to be given.
 
     Returns:
         The conversion, or None where no name is given and no converter recognises the layout.
 
     Raises:
-        CheckpointError: As ``find_converter``, or the converter met a key it does not know.
+        CheckpointError: As ``find_converter``, or the converter met a key it does not know, or it
+            has no way back.
     """
     state_dict = weights_of(checkpoint)
+    if reverse:
+        back = _named(name)
+        if back.reverse is None:
+            ways = ", ".join(converter.name for converter in converters() if converter.reverse)
+            raise CheckpointError(f"converter {name!r} has no way back; these have: {ways}")
+        return Conversion(f"{back.name} --reverse", back.reverse(state_dict), ())
     converter = find_converter(state_dict, name)
     if converter is None:
         return None
-    left_out = tuple(key for key in state_dict if key.startswith(converter.ignores))
+    left_out = tuple(key for key in state_dict if converter.leaves_out(key))
     kept = {key: value for key, value in state_dict.items() if key not in left_out}
-    return Conversion(converter.name, converter.convert(kept), left_out)
+    note = converter.note(kept) if converter.note else ""
+    return Conversion(converter.name, converter.convert(kept), left_out, note)
 
 
 def weights_of(checkpoint: Mapping) -> StateDict:

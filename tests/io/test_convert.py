@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 
 from mmattn.errors import CheckpointError
+from mmattn.io import convert as convert_module
 from mmattn.io import load_state_dict, read_checkpoint, save_safetensors
 from mmattn.io.convert import (
     Converter,
@@ -123,6 +125,41 @@ def test_a_name_is_registered_once() -> None:
 def test_two_keys_never_become_one() -> None:
     with pytest.raises(CheckpointError, match="two keys"):
         rename_keys({"a": torch.zeros(1), "b": torch.zeros(1)}, lambda key: "c")
+
+
+@pytest.fixture
+def two_way() -> Iterator[Converter]:
+    """A converter with everything that is optional; forgotten afterwards."""
+    converter = Converter(
+        "theirs-ours",
+        "for this test",
+        recognises=lambda state: "theirs.weight" in state,
+        convert=lambda state: rename_keys(state, lambda key: key.replace("theirs", "ours")),
+        ignores=lambda key: key.endswith(".extra"),
+        reverse=lambda state: rename_keys(state, lambda key: key.replace("ours", "theirs")),
+        note=lambda state: f"{len(state)} weights",
+    )
+    yield register_converter(converter)
+    del convert_module._converters[converter.name]
+
+
+def test_the_way_back_and_the_note(two_way: Converter) -> None:
+    source = {"theirs.weight": torch.ones(1), "theirs.extra": torch.ones(1)}
+    there = convert_checkpoint(source)
+    assert (list(there.state_dict), there.left_out) == (["ours.weight"], ("theirs.extra",))
+    assert there.note == "1 weights"
+    back = convert_checkpoint(there.state_dict, two_way.name, reverse=True)
+    assert (list(back.state_dict), back.converter) == (["theirs.weight"], "theirs-ours --reverse")
+
+
+def test_a_way_back_has_to_be_named_and_to_exist(two_way: Converter) -> None:
+    state = {"ours.weight": torch.ones(1)}
+    with pytest.raises(CheckpointError, match="needs the name of a converter"):
+        convert_checkpoint(state, reverse=True)
+    with pytest.raises(CheckpointError, match=r"no converter 'theirs'.*theirs-ours"):
+        convert_checkpoint(state, "theirs", reverse=True)
+    with pytest.raises(CheckpointError, match=r"no way back; these have: .*theirs-ours"):
+        convert_checkpoint(state, MMSEG, reverse=True)
 
 
 def test_record_names_the_source_by_its_hash(tmp_path: Path) -> None:
