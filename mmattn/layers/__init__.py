@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .timm_backbone import TimmBackbone as TimmBackbone
 from .with_plugins import WithPlugins as WithPlugins
 
-__all__ = ["WithPlugins"]
+__all__ = ["TimmBackbone", "WithPlugins"]

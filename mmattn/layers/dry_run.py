@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from mmattn.errors import ConfigError
 from .feature_maps import Grid, grid_of
 
 Shape = tuple[int, ...]
+Input = Tensor | list[Tensor]
+Result = TypeVar("Result")
 #: Pairs of (height, width), the first that works is used. Not square, and width grows more than
 #: height, which is what `find_layout` asks for; then sizes for networks that are particular.
 _PICTURES = (((64, 96), (96, 160)), ((64, 64), (128, 128)), ((256, 256), (512, 512)))
@@ -54,15 +56,45 @@ def dry_run(
     Raises:
         ConfigError: The network could not be run; the message says how to help.
     """
+
+    def run(inputs: Sequence[Input]) -> dict[str, Seen]:
+        seen: dict[str, Seen] = {name: Seen() for name in names}
+        with _watching(network, seen), torch.no_grad():
+            for one in inputs:
+                network(one)
+        return seen
+
+    return _on_made_up_input(network, input_shapes, run)
+
+
+def parameters_behind(network: nn.Module, maps: int) -> set[nn.Parameter]:
+    """The parameters that the first ``maps`` of the maps that a backbone returns depend on.
+
+    Raises:
+        ConfigError: The network could not be run.
+    """
+    parameters = [p for p in network.parameters() if p.requires_grad]
+
+    def run(inputs: Sequence[Input]) -> set[nn.Parameter]:
+        with torch.enable_grad():
+            total = sum(one.sum() for one in network(inputs[0])[:maps])
+            grads = torch.autograd.grad(total, parameters, allow_unused=True)
+        return {p for p, grad in zip(parameters, grads, strict=True) if grad is not None}
+
+    return _on_made_up_input(network, None, run)
+
+
+def _on_made_up_input(
+    network: nn.Module,
+    input_shapes: Sequence[Shape] | None,
+    run: Callable[[Sequence[Input]], Result],
+) -> Result:
+    """``run`` on the first inputs that ``network`` can take."""
     failure: Exception | None = None
     with leaving_no_trace(network):
         for inputs in _candidates(network, input_shapes):
-            seen: dict[str, Seen] = {name: Seen() for name in names}
             try:
-                with _watching(network, seen):
-                    for one in inputs:
-                        network(one)
-                return seen
+                return run(inputs)
             except Exception as error:  # whatever a network raises on an input that is not for it
                 failure = failure or error
     reason = " ".join(str(failure).split())[:300]
@@ -75,14 +107,14 @@ def dry_run(
 
 @contextmanager
 def leaving_no_trace(network: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients inside; then modes, buffers and random state are put back."""
+    """Eval mode inside; afterwards modes, buffers and random state are what they were."""
     modes = [(module, module.training) for module in network.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     devices = {t.device for t in network.parameters() if t.device.type not in ("cpu", "meta")}
     for module, _ in modes:
         module.training = False  # not eval(): networks that freeze stages do more there
     try:
-        with torch.no_grad(), torch.random.fork_rng(sorted(devices, key=str)):
+        with torch.random.fork_rng(sorted(devices, key=str)):
             yield
     finally:
         for module, mode in modes:
@@ -124,9 +156,7 @@ def shapes_of(output: Any) -> Any:
     return type(output)
 
 
-def _candidates(
-    network: nn.Module, input_shapes: Sequence[Shape] | None
-) -> Iterator[list[Tensor | list[Tensor]]]:
+def _candidates(network: nn.Module, input_shapes: Sequence[Shape] | None) -> Iterator[list[Input]]:
     """Inputs to try: each a list of inputs of growing size for one network."""
     weight = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
 

@@ -354,7 +354,7 @@ def _check_shape(block: nn.Module, place: _Place, entry: _Entry) -> None:
     """Refuse a block that changes the shape of its input."""
     weight = next(block.parameters(), torch.empty(0))
     x = weight.new_zeros((1, place.layout.channels, 5, 7))
-    with leaving_no_trace(block):
+    with leaving_no_trace(block), torch.no_grad():
         y = block(x)
     if not isinstance(y, Tensor) or y.shape != x.shape:
         got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__

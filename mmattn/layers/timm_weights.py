@@ -1,0 +1,89 @@
+"""Weight files for timm's feature networks: read as data, and never fetched.
+
+Files that timm publishes hold the whole classifier under its own names, some of them names of
+years ago. timm renames and resizes these while it builds a network, so that is what is done: a
+second network is built around the file's content, and its weights are taken.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmattn.errors import CheckpointError
+from mmattn.io.convert import weights_of
+from mmattn.io.load import LoadReport
+from mmattn.io.weights import read_checkpoint
+
+from .timm_models import build_features
+
+
+def read_timm_weights(
+    path: str | Path, name: str, arguments: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], LoadReport]:
+    """The weights of ``build_features(name, **arguments)`` from a file of timm's layout.
+
+    Args:
+        path: A safetensors or torch file of the whole network.
+        name: timm's name of it.
+        arguments: With which the network was built.
+
+    Returns:
+        Those weights that the file has, by the network's names; and which it lacks.
+
+    Raises:
+        CheckpointError: It is no such file, or of another network.
+    """
+    weights = weights_of(read_checkpoint(path))
+    try:
+        # A run with a file of nothing but NaN tells which weights come from the file: timm does
+        # not, it loads what fits.
+        marks = {
+            key: torch.full_like(value, torch.nan) if value.is_floating_point() else value
+            for key, value in weights.items()
+        }
+        marked = _through_timm(marks, name, arguments)
+        loaded = _through_timm(weights, name, arguments)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{path}: does not fit timm's {name}: {reason}") from error
+    counted = [key for key, value in marked.items() if value.is_floating_point() and value.numel()]
+    missing = [key for key in counted if not marked[key].isnan().any()]
+    report = LoadReport(len(counted) - len(missing), len(counted), tuple(missing))
+    if not report.matched:
+        raise CheckpointError(
+            f"{path}: holds no weight of timm's {name}; it has {', '.join(list(weights)[:3])}, …"
+        )
+    return {key: value for key, value in loaded.items() if key not in missing}, report
+
+
+def _through_timm(
+    weights: Mapping[str, Tensor], name: str, arguments: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    with _quiet(), torch.random.fork_rng([]):
+        network = build_features(
+            name,
+            pretrained=True,
+            # The highest priority among timm's sources of weights, so no other is asked.
+            pretrained_cfg_overlay={"state_dict": dict(weights)},
+            **arguments,
+        )
+    return network.state_dict()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep timm from warning of the classifier's weights, which have no place in the network."""
+    logger = logging.getLogger("timm.models._builder")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
