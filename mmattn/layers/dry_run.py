@@ -175,9 +175,9 @@ def _candidates(network: nn.Module, input_shapes: Sequence[Shape] | None) -> Ite
                 for h, w in ((64, 128), (128, 256))
             ]
         return
-    planes = _picture_channels(network)
-    for sizes in (*_PICTURES, *_own_sizes(network), *_FIXED_PICTURES):
-        yield [zeros(planes, h, w) for h, w in sizes]
+    for planes in _picture_channels(network):
+        for sizes in (*_PICTURES, *_own_sizes(network), *_FIXED_PICTURES):
+            yield [zeros(planes, h, w) for h, w in sizes]
 
 
 def _given(network: nn.Module, shapes: Sequence[Shape], zeros) -> Iterator[list]:
@@ -202,12 +202,15 @@ def _neck_channels(network: nn.Module, channels: Any) -> Iterator[list[int]]:
             yield [channels] * levels
 
 
-def _picture_channels(network: nn.Module) -> int:
+def _picture_channels(network: nn.Module) -> list[int]:
+    """How many a picture may have, the likeliest first."""
     for name in ("in_channels", "in_chans"):
         if isinstance(getattr(network, name, None), int):
-            return getattr(network, name)
+            return [getattr(network, name)]
     first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
-    return first.in_channels if first is not None else 3
+    if first is None or first.in_channels == 3:
+        return [3]
+    return [first.in_channels, 3]  # YOLO's stem folds four pixels of a picture into channels
 
 
 def _own_sizes(network: nn.Module) -> Iterator[tuple[tuple[int, int], ...]]:
