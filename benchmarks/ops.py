@@ -7,6 +7,7 @@ median times are kept, with the machine's load. Ratios are those of the shortest
     python benchmarks/ops.py                              rows with goals, 1 and 2 threads
     python benchmarks/ops.py depthwise_conv2d --all       every row of one operator
     python benchmarks/ops.py --output benchmarks/results/ops-cpu     also writes .json and .md
+    python benchmarks/ops.py --show benchmarks/results/ops-cpu.json  what was written, in short
 """
 
 from __future__ import annotations
@@ -57,7 +58,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--seconds", type=float, default=4.0, help="for each row and thread count")
     parser.add_argument("--output", type=Path, help="path without suffix for a .json and a .md")
+    parser.add_argument("--show", type=Path, help="only print the summary of a .json")
     args = parser.parse_args(argv)
+    if args.show:
+        print(summary_of(args.show))
+        return 0
 
     import torch
     from ops_cases import find_rows
@@ -76,6 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     table = as_table(timings)
     print(machine_line(args.device))
     print(table)
+    print(as_summary(timings))
     if args.output:
         write(args.output, timings, table, args.device)
     return 1 if any(t.goal.endswith("missed") for t in timings) else 0
@@ -174,6 +180,44 @@ def as_table(timings: list[Timing]) -> str:
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
         for line in (head, rule, *lines)
     )
+
+
+def as_summary(timings: list[Timing]) -> str:
+    """A Markdown table of the goals: how many times faster than each contender, by threads.
+
+    Goals of the form "at most" are about contenders that do less, so there it is our time that is
+    divided by theirs. The last column is what autograd keeps for the backward pass.
+    """
+    threads = sorted({t.threads for t in timings})
+    ours = {(t.op, t.row): t.saved_mb for t in timings if t.contender == "mmattn"}
+    found: dict[tuple[str, ...], dict[int | str, str]] = {}
+    for t in timings:
+        if not t.goal:
+            continue
+        at_most = t.goal.startswith("at most")
+        goal = t.goal.rsplit(" ", 1)[0].replace(" its time", "")
+        against = f"{t.contender}, time over its" if at_most else t.contender
+        ratio = 1 / t.ratio if at_most else t.ratio
+        cell = f"{ratio:.2g}x" if ratio < 10 else f"{ratio:.0f}x"
+        missed = " (missed)" if t.goal.endswith("missed") else ""
+        kept = f"{ours[t.op, t.row]:.1f} / {t.saved_mb:.1f}" if t.saved_mb else ""
+        row = found.setdefault((t.op, t.row, against, goal), {"kept": kept})
+        row[t.threads] = cell + missed
+    counts = (f"{n} thread{'s' if n > 1 else ''}" for n in threads)
+    head = ("operator", "case", "against", "goal", *counts, "kept MB, ours / theirs")
+    lines = [
+        (*key, *(cells.get(n, "") for n in threads), cells["kept"]) for key, cells in found.items()
+    ]
+    return "\n".join(
+        "| " + " | ".join(line) + " |" for line in (head, ("---",) * len(head), *lines)
+    )
+
+
+def summary_of(path: Path) -> str:
+    """The machine and the summary of figures that were written before."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    facts = "; ".join(f"{key} {value}" for key, value in content["machine"].items())
+    return f"{facts}\n\n{as_summary([Timing(**t) for t in content['timings']])}"
 
 
 def machine(device: str) -> dict[str, str]:
