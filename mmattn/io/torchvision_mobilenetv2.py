@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 
 from torch import Tensor
 
 from .convert import Converter, StateDict, register_converter, rename_keys
 
 _BLOCKS_PER_LAYER = (1, 2, 3, 4, 3, 3, 1)
-_PLACES = [
+#: Where torchvision's ``features.1`` to ``features.17`` are in mmseg and mmdet.
+PLACES = [
     f"layer{layer}.{block}"
     for layer, blocks in enumerate(_BLOCKS_PER_LAYER, start=1)
     for block in range(blocks)
@@ -42,16 +43,42 @@ def _mmdet_name(place: str, step: int, part: str) -> str:
     return f"{place}.{('expand_conv', 'depthwise_conv', 'linear_conv')[step]}.{part}"
 
 
-def _rename(key: str, block_name: Callable[[str, int, str], str]) -> str | None:
+_BLOCK_NAMES: dict[str, Callable[[str, int, str], str]] = {
+    "mmseg": _mmseg_name,
+    "mmdet": _mmdet_name,
+}
+
+
+def mm_mobilenetv2_name(key: str, target: str) -> str | None:
+    """What ``target``, ``"mmseg"`` or ``"mmdet"``, calls torchvision's ``key``; None for others."""
     if match := re.fullmatch(r"features\.(0|18)\.([01])\.(\w+)", key):
         number, part, entry = match.groups()
         return f"{'conv1' if number == '0' else 'conv2'}.{('conv', 'bn')[int(part)]}.{entry}"
     if match := re.fullmatch(r"features\.(\d+)\.conv\.([\d.]+)\.(\w+)", key):
         number, inside, entry = int(match[1]), match[2], match[3]
         steps = _IN_FIRST_BLOCK if number == 1 else _IN_BLOCK
-        if 1 <= number <= len(_PLACES) and inside in steps:
-            return f"{block_name(_PLACES[number - 1], *steps[inside])}.{entry}"
+        if 1 <= number <= len(PLACES) and inside in steps:
+            return f"{_BLOCK_NAMES[target](PLACES[number - 1], *steps[inside])}.{entry}"
     return None
+
+
+def torchvision_mobilenetv2_name(key: str, target: str) -> str | None:
+    """The way back of ``mm_mobilenetv2_name``."""
+    part, _, entry = key.rpartition(".")
+    theirs = _torchvision_parts(target).get(part)
+    return theirs and f"{theirs}.{entry}"
+
+
+@cache
+def _torchvision_parts(target: str) -> dict[str, str]:
+    ends = [f"features.{number}.{part}" for number in (0, 18) for part in (0, 1)]
+    blocks = [
+        f"features.{number}.conv.{inside}"
+        for number in range(1, len(PLACES) + 1)
+        for inside in (_IN_FIRST_BLOCK if number == 1 else _IN_BLOCK)
+    ]
+    names = {part: mm_mobilenetv2_name(f"{part}.weight", target) for part in ends + blocks}
+    return {name.removesuffix(".weight"): part for part, name in names.items()}
 
 
 def _recognises(state_dict: Mapping[str, Tensor]) -> bool:
@@ -59,11 +86,17 @@ def _recognises(state_dict: Mapping[str, Tensor]) -> bool:
         "features.1.conv.0.0.weight" in state_dict
         and "features.17.conv.3.weight" in state_dict
         and "features.0.0.weight" in state_dict
+        # With attention blocks it is a network of others.
+        and not any(key.startswith("features.17.conv.4") for key in state_dict)
     )
 
 
-def _convert(state_dict: StateDict, block_name: Callable[[str, int, str], str]) -> StateDict:
-    return rename_keys(state_dict, partial(_rename, block_name=block_name))
+def _convert(state_dict: StateDict, target: str) -> StateDict:
+    return rename_keys(state_dict, partial(mm_mobilenetv2_name, target=target))
+
+
+def _reverse(state_dict: StateDict, target: str) -> StateDict:
+    return rename_keys(state_dict, partial(torchvision_mobilenetv2_name, target=target))
 
 
 register_converter(
@@ -71,7 +104,8 @@ register_converter(
         name="torchvision-mobilenetv2-mmseg",
         description="torchvision mobilenet_v2 -> mmseg MobileNetV2, also mmattn DilatedMobileNetV2",
         recognises=_recognises,
-        convert=partial(_convert, block_name=_mmseg_name),
+        convert=partial(_convert, target="mmseg"),
+        reverse=partial(_reverse, target="mmseg"),
         # mmseg stops before the last 1x1 convolution.
         ignores=("features.18.", "classifier."),
     )
@@ -81,7 +115,8 @@ register_converter(
         name="torchvision-mobilenetv2-mmdet",
         description="torchvision mobilenet_v2 -> mmdet MobileNetV2",
         recognises=_recognises,
-        convert=partial(_convert, block_name=_mmdet_name),
+        convert=partial(_convert, target="mmdet"),
+        reverse=partial(_reverse, target="mmdet"),
         ignores=("classifier.",),
     )
 )

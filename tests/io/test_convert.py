@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,13 +140,15 @@ def two_way() -> Iterator[Converter]:
         reverse=lambda state: rename_keys(state, lambda key: key.replace("ours", "theirs")),
         note=lambda state: f"{len(state)} weights",
     )
+    register_converter(replace(converter, name="one-way", reverse=None))
     yield register_converter(converter)
-    del convert_module._converters[converter.name]
+    for name in ("one-way", converter.name):
+        del convert_module._converters[name]
 
 
 def test_the_way_back_and_the_note(two_way: Converter) -> None:
     source = {"theirs.weight": torch.ones(1), "theirs.extra": torch.ones(1)}
-    there = convert_checkpoint(source)
+    there = convert_checkpoint(source, two_way.name)
     assert (list(there.state_dict), there.left_out) == (["ours.weight"], ("theirs.extra",))
     assert there.note == "1 weights"
     back = convert_checkpoint(there.state_dict, two_way.name, reverse=True)
@@ -159,7 +162,18 @@ def test_a_way_back_has_to_be_named_and_to_exist(two_way: Converter) -> None:
     with pytest.raises(CheckpointError, match=r"no converter 'theirs'.*theirs-ours"):
         convert_checkpoint(state, "theirs", reverse=True)
     with pytest.raises(CheckpointError, match=r"no way back; these have: .*theirs-ours"):
-        convert_checkpoint(state, MMSEG, reverse=True)
+        convert_checkpoint(state, "one-way", reverse=True)
+
+
+@pytest.mark.parametrize("name", [MMSEG, MMDET])
+def test_mobilenets_way_back_gives_what_was_read(theirs: nn.Module, name: str) -> None:
+    there = convert_checkpoint(theirs.state_dict(), name)
+    back = convert_checkpoint(there.state_dict, name, reverse=True).state_dict
+    kept = {k: v for k, v in theirs.state_dict().items() if k not in there.left_out}
+    assert back.keys() == kept.keys()
+    assert all(torch.equal(back[key], kept[key]) for key in kept)
+    with pytest.raises(CheckpointError, match="not of this layout"):
+        convert_checkpoint(theirs.state_dict(), name, reverse=True)
 
 
 def test_record_names_the_source_by_its_hash(tmp_path: Path) -> None:

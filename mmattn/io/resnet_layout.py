@@ -1,0 +1,128 @@
+"""Which ResNet a state dict holds, and what OpenMMLab calls its parts.
+
+torchvision, the authors who started from it, timm, mmdet and mmseg use the same names but for a
+stem of three convolutions: timm's ``conv1.0 conv1.1 conv1.3 conv1.4 conv1.6 bn1`` are
+``stem.0 stem.1 stem.3 stem.4 stem.6 stem.7`` there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mmattn.errors import CheckpointError
+
+#: (has bottlenecks, blocks in each stage) -> depth, of the ResNets that mmdet and mmseg have.
+_DEPTHS = {
+    (False, (2, 2, 2, 2)): 18,
+    (False, (3, 4, 6, 3)): 34,
+    (True, (3, 4, 6, 3)): 50,
+    (True, (3, 4, 23, 3)): 101,
+    (True, (3, 8, 36, 3)): 152,
+}
+_ENTRY = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
+_DEEP_STEM = {"conv1.0": 0, "conv1.1": 1, "conv1.3": 3, "conv1.4": 4, "conv1.6": 6, "bn1": 7}
+_BLOCK = re.compile(rf"layer[1-4]\.\d+\.((conv|bn)[123]|downsample\.[012])\.{_ENTRY}")
+_STEM = re.compile(rf"(conv1|bn1)\.{_ENTRY}")
+
+
+@dataclass(frozen=True)
+class ResNetLayout:
+    """A ResNet as mmdet and mmseg describe it.
+
+    Attributes:
+        depth: 18, 34, 50, 101 or 152.
+        blocks: In each stage.
+        channels: Of the first stage's inner convolutions, 64 in all published ones.
+        deep_stem: Whether the stem is three convolutions.
+        avg_down: Whether shortcuts pool before their convolution.
+    """
+
+    depth: int
+    blocks: tuple[int, ...]
+    channels: int
+    deep_stem: bool
+    avg_down: bool
+
+    @property
+    def after_last_conv(self) -> str:
+        """The position of plugins before the addition."""
+        return "after_conv2" if self.depth < 50 else "after_conv3"
+
+    def config(self, plugins: str) -> str:
+        """The network as the text of a config; ``plugins`` is the text of theirs."""
+        arguments = [f"type='ResNet', depth={self.depth}"]
+        if self.channels != 64:
+            arguments.append(f"base_channels={self.channels}")
+        arguments += [f"{name}=True" for name in ("deep_stem", "avg_down") if getattr(self, name)]
+        return f"dict({', '.join(arguments)}, plugins={plugins})"
+
+
+def read_resnet(state_dict: Mapping[str, Tensor]) -> ResNetLayout:
+    """Which ResNet this is, from names and shapes in torchvision's or timm's layout.
+
+    Raises:
+        CheckpointError: It is none that mmdet and mmseg can build.
+    """
+    counts = [0, 0, 0, 0]
+    for key in state_dict:
+        if match := re.match(r"layer([1-4])\.(\d+)\.conv1\.weight$", key):
+            stage = int(match[1]) - 1
+            counts[stage] = max(counts[stage], int(match[2]) + 1)
+    bottleneck = "layer1.0.conv3.weight" in state_dict
+    blocks = tuple(counts)
+    depth = _DEPTHS.get((bottleneck, blocks))
+    if depth is None:
+        kind = "bottlenecks" if bottleneck else "basic blocks"
+        raise CheckpointError(
+            f"a ResNet of {', '.join(map(str, blocks))} {kind}, which is none of those that mmdet "
+            "and mmseg have (18, 34, 50, 101, 152)"
+        )
+    channels = len(state_dict["layer1.0.conv1.weight"])
+    _check_widths(state_dict, channels)
+    deep = "conv1.0.weight" in state_dict
+    if deep and len(state_dict["conv1.0.weight"]) != len(state_dict["conv1.3.weight"]):
+        widths = ", ".join(str(len(state_dict[f"conv1.{i}.weight"])) for i in (0, 3, 6))
+        raise CheckpointError(
+            f"a stem of {widths} channels; the first two are equal in mmdet's and mmseg's ResNet"
+        )
+    avg_down = "layer2.0.downsample.2.weight" in state_dict
+    return ResNetLayout(depth, blocks, channels, deep, avg_down)
+
+
+def _check_widths(state_dict: Mapping[str, Tensor], channels: int) -> None:
+    """Every stage is twice as wide as the one before, and not grouped: no pruning, no ResNeXt."""
+    for key, weight in state_dict.items():
+        if match := re.match(r"layer([1-4])\.\d+\.conv2\.weight$", key):
+            width = channels << (int(match[1]) - 1)
+            if tuple(weight.shape) != (width, width, 3, 3):
+                raise CheckpointError(
+                    f"{key} has shape {tuple(weight.shape)}, and {(width, width, 3, 3)} in a plain "
+                    f"ResNet whose first stage has {channels} channels"
+                )
+
+
+def mm_resnet_name(key: str, *, deep_stem: bool = False) -> str | None:
+    """What mmdet and mmseg call ``key`` of torchvision's or timm's ResNet, None for other keys."""
+    if _BLOCK.fullmatch(key):
+        return key
+    if not deep_stem:
+        return key if _STEM.fullmatch(key) else None
+    part, _, entry = key.rpartition(".")
+    if part in _DEEP_STEM and re.fullmatch(_ENTRY, entry):
+        return f"stem.{_DEEP_STEM[part]}.{entry}"
+    return None
+
+
+def timm_resnet_name(key: str) -> str | None:
+    """What timm calls ``key`` of mmdet's and mmseg's ResNet, None for other keys."""
+    if _BLOCK.fullmatch(key) or _STEM.fullmatch(key):
+        return key
+    parts = {number: part for part, number in _DEEP_STEM.items()}
+    match = re.fullmatch(rf"stem\.(\d)\.{_ENTRY}", key)
+    if match and int(match[1]) in parts:
+        return f"{parts[int(match[1])]}.{match[2]}"
+    return None
