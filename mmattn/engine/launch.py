@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmattn.errors import ConfigError
 
+from .backbone_facts import check_channels, fill_normalisation
 from .distributed import launched_rank, use_cpu_processes
 from .options import add_services, without_accelerator
 from .preflight_checks import preflight
@@ -51,7 +52,10 @@ def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
     if cfg.get("visualizer"):
         cfg.visualizer.pop("name", None)
     with typed_lookup(cfg.filename):
-        return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+        fill_normalisation(cfg.model, cfg.get("default_scope"), cfg.get("data_preprocessor"))
+        runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    check_channels(runner.model, cfg.filename)
+    return runner
 
 
 def _require_sections(cfg: Config, splits: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import ConfigError
 
+from .backbone_facts import check_channels, fill_normalisation
 from .config import innermost_dataset
 from .scope import enter_scope, typed_lookup
 
@@ -50,8 +51,12 @@ def build_model(
     from mmengine.registry import MODELS
 
     model_cfg = without_pretrained(deepcopy(cfg.model))
+    if cfg.get("data_preprocessor"):
+        model_cfg.setdefault("data_preprocessor", deepcopy(cfg.data_preprocessor))
     with typed_lookup(cfg.filename):
+        fill_normalisation(model_cfg, cfg.get("default_scope"))
         model = MODELS.build(model_cfg)
+    check_channels(model, cfg.filename)
     meta: dict[str, Any] = {}
     if checkpoint is None:
         with _quiet():

@@ -40,7 +40,7 @@ def enter_scope(cfg: Config) -> str:
 
 # Python's words for a key that a class does not know.
 _UNKNOWN_ARGUMENT = re.compile(
-    r"(?P<cls>\w+)\.__init__\(\) got an unexpected keyword argument '(?P<key>\w+)'"
+    r"(?P<cls>\w+)(?P<init>\.__init__)?\(\) got an unexpected keyword argument '(?P<key>\w+)'"
 )
 
 
@@ -57,11 +57,13 @@ def typed_lookup(filename: str | None = None) -> Iterator[None]:
         yield
     except TypeError as error:
         unknown = _UNKNOWN_ARGUMENT.search(str(error))
-        if unknown is None:
+        known = _arguments(unknown["cls"]) if unknown else set()
+        # Any function may be called wrongly, by code; by a config, only a registered one.
+        if unknown is None or not (unknown["init"] or known):
             raise
         raise ConfigError(
             f"{f'{filename}: ' if filename else ''}{unknown['cls']} takes no {unknown['key']!r}."
-            f"{did_you_mean(unknown['key'], _arguments(unknown['cls']))}"
+            f"{did_you_mean(unknown['key'], known)}"
         ) from error
     except (KeyError, ImportError) as error:
         found = _NOT_FOUND.search(str(error))
@@ -76,7 +78,7 @@ def typed_lookup(filename: str | None = None) -> Iterator[None]:
 
 
 def _arguments(class_name: str) -> set[str]:
-    """Arguments of the classes of that name and of those derived from them.
+    """Arguments of the registered function, or classes, of that name and of those derived from it.
 
     The name is the base's that refused the key: ``CCHead`` hands what it does not know upwards.
     """
@@ -85,6 +87,8 @@ def _arguments(class_name: str) -> set[str]:
     names: set[str] = set()
     for registry in (MODELS, *MODELS.children.values()):
         for kind in registry.module_dict.values():
+            if isinstance(kind, FunctionType) and kind.__name__ == class_name:
+                names.update(inspect.signature(kind).parameters)
             lineage = getattr(kind, "__mro__", ())
             if any(base.__name__ == class_name for base in lineage):
                 for base in lineage:

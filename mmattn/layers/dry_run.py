@@ -202,15 +202,17 @@ def _neck_channels(network: nn.Module, channels: Any) -> Iterator[list[int]]:
             yield [channels] * levels
 
 
-def _picture_channels(network: nn.Module) -> list[int]:
-    """How many a picture may have, the likeliest first."""
-    for name in ("in_channels", "in_chans"):
-        if isinstance(getattr(network, name, None), int):
-            return [getattr(network, name)]
+def _picture_channels(network: nn.Module) -> Iterator[int]:
+    """What the pictures may have, the likeliest first; 3 is among it.
+
+    The first convolution comes before ``in_channels``, since some networks count that up while they
+    build their layers. It may have others too: YOLO's stem folds four pixels into channels.
+    """
     first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is None or first.in_channels == 3:
-        return [3]
-    return [first.in_channels, 3]  # YOLO's stem folds four pixels of a picture into channels
+    told = [getattr(network, name, None) for name in ("in_channels", "in_chans")]
+    yield from dict.fromkeys(
+        count for count in (first and first.in_channels, *told, 3) if isinstance(count, int)
+    )
 
 
 def _own_sizes(network: nn.Module) -> Iterator[tuple[tuple[int, int], ...]]:

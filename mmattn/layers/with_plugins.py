@@ -76,10 +76,11 @@ def WithPlugins(
         raise ConfigError(f"WithPlugins: inner must be a config with a `type`, got {inner!r}.")
     entries = [_Entry.read(entry, index) for index, entry in enumerate(_listed(plugins))]
     names = {entry.index: entry.matches(network) for entry in entries}
-    watched = dict.fromkeys(name for found in names.values() for name in found)
+    watched = dict.fromkeys(["", *(name for found in names.values() for name in found)])
     seen = dry_run(network, list(watched), input_shapes=input_shapes)
 
     container = _container(network)
+    container.out_channels = _returned_channels(seen[""])
     for entry in entries:
         for place in entry.places(network, names[entry.index], seen):
             container.attach(network, place, entry)
@@ -87,10 +88,15 @@ def WithPlugins(
 
 
 class Plugins(ModuleDict):
-    """The blocks of a network, in the order in which they were given."""
+    """The blocks of a network, in the order in which they were given.
+
+    Attributes:
+        out_channels: Of the maps that the network returns, None where it returns something else.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.out_channels: list[int] | None = None
         self.initialised = False
         self._frozen: list[str] = []
         self.register_load_state_dict_pre_hook(_note_loading)
@@ -242,12 +248,10 @@ class _Entry:
             yield _Place(name, item, layout, name.replace(".", "_"), shown)
 
     def _returned(self, network: nn.Module, record: Seen) -> Iterator[_Place]:
-        first = record.outputs[0]
-        single = isinstance(first, tuple)  # a shape
-        keys = [None] if single else list(first) if isinstance(first, dict) else range(len(first))
-        for number in self._chosen(network, len(keys), first):
+        keys = _items(record.outputs[0])
+        for number in self._chosen(network, len(keys), record.outputs[0]):
             key = keys[number]
-            shapes = [output if single else output[key] for output in record.outputs]
+            shapes = _shapes_of_item(record, key)
             layout = self._layout(shapes, [None] * len(shapes), f"map {number}")
             yield _Place("", key, layout, f"map{number}", f"on map {number}")
 
@@ -293,6 +297,26 @@ def _entry_hint(key: str) -> str:
     if key == "position":
         return " Positions belong to the slots of ResNet itself; here `at` names submodules."
     return did_you_mean(key, _ENTRY_KEYS)
+
+
+def _items(output: Any) -> list[Any]:
+    """Keys of what a module returned; [None] where it is one tensor."""
+    if isinstance(output, tuple):  # a shape
+        return [None]
+    return list(output) if isinstance(output, dict) else list(range(len(output)))
+
+
+def _shapes_of_item(record: Seen, key: Any) -> list[Any]:
+    return [output if key is None else output[key] for output in record.outputs]
+
+
+def _returned_channels(record: Seen) -> list[int] | None:
+    """Channels of the maps that the network returns, if maps are what it returns."""
+    try:
+        shapes = [_shapes_of_item(record, key) for key in _items(record.outputs[0])]
+        return [find_layout(one, [None] * len(one)).channels for one in shapes]
+    except (TypeError, ValueError):
+        return None
 
 
 def _single_map(outputs: Sequence[Any]) -> tuple[Any, list[Any]]:

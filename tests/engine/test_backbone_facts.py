@@ -1,0 +1,236 @@
+"""Promises: a config gets its backbone's normalisation, and a wrong number of channels is named."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmattn.engine import build_model
+from mmattn.engine.backbone_facts import fill_normalisation
+from mmattn.errors import ConfigError
+
+TIMM = {"type": "mmattn.TimmBackbone", "model_name": "resnet10t", "out_indices": (1, 2, 3, 4)}
+WRAPPED = {
+    "type": "mmattn.WithPlugins",
+    "inner": TIMM,
+    "plugins": [{"cfg": {"type": "mmattn.SE"}, "stages": (False, True, True, True)}],
+}
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+
+
+def detector(backbone: dict, **preprocessor: Any) -> dict:
+    return {
+        "type": "RetinaNet",
+        "data_preprocessor": {"type": "DetDataPreprocessor", **preprocessor},
+        "backbone": backbone,
+        "neck": {
+            "type": "FPN",
+            "in_channels": [64, 128, 256, 512],
+            "out_channels": 8,
+            "start_level": 1,
+            "num_outs": 3,
+        },
+        "bbox_head": {
+            "type": "RetinaHead",
+            "num_classes": 2,
+            "in_channels": 8,
+            "feat_channels": 8,
+            "stacked_convs": 1,
+            "anchor_generator": {
+                "type": "AnchorGenerator",
+                "octave_base_scale": 4,
+                "scales_per_octave": 1,
+                "ratios": [1.0],
+                "strides": [8, 16, 32],
+            },
+        },
+        "train_cfg": {
+            "assigner": {"type": "MaxIoUAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.4},
+            "sampler": {"type": "PseudoSampler"},
+            "allowed_border": -1,
+            "pos_weight": -1,
+        },
+        "test_cfg": {"nms_pre": 10, "score_thr": 0.05, "max_per_img": 5,
+                     "nms": {"type": "nms", "iou_threshold": 0.5}},
+    }  # fmt: skip
+
+
+def segmentor(backbone: dict, **preprocessor: Any) -> dict:
+    head = {"channels": 8, "num_classes": 3, "dropout_ratio": 0.0}
+    return {
+        "type": "EncoderDecoder",
+        "data_preprocessor": {"type": "SegDataPreProcessor", "size": (64, 64), **preprocessor},
+        "backbone": backbone,
+        "decode_head": {
+            "type": "UPerHead",
+            "in_channels": [64, 128, 256, 512],
+            "in_index": [0, 1, 2, 3],
+            "pool_scales": (1, 2),
+            **head,
+        },
+        "auxiliary_head": {"type": "FCNHead", "in_channels": 256, "in_index": 2, **head},
+        "train_cfg": {},
+        "test_cfg": {"mode": "whole"},
+    }
+
+
+def config(scope: str, model: dict, **others: Any) -> Config:
+    return Config(
+        {"default_scope": scope, "model": copy.deepcopy(model), **others},
+        cfg_text="x",
+        filename="c.py",
+    )
+
+
+BOTH = pytest.mark.parametrize(
+    ("scope", "make"), [("mmdet", detector), ("mmseg", segmentor)], ids=["mmdet", "mmseg"]
+)
+
+
+@BOTH
+@pytest.mark.parametrize("backbone", [TIMM, WRAPPED], ids=["timm", "with_plugins"])
+def test_build_model_fills_in_timms_normalisation(scope: str, make, backbone: dict) -> None:
+    cfg = config(scope, make(backbone))
+    model = build_model(cfg)
+    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(MEAN)
+    assert model.data_preprocessor.std.flatten().tolist() == pytest.approx(STD)
+    channels = getattr(model.data_preprocessor, "_channel_conversion", None)
+    if channels is None:
+        channels = model.data_preprocessor.channel_conversion
+    assert channels, "timm's networks take RGB, files are read as BGR"
+    assert "mean" not in cfg.model.data_preprocessor, "the caller's config is not changed"
+
+
+def test_the_networks_own_normalisation_is_meant() -> None:
+    """Inception's -1 to 1 for one, ImageNet's for the other weights of the same network."""
+    model = segmentor(TIMM | {"model_name": "vit_tiny_patch16_224", "out_indices": (3,)})
+    fill_normalisation(model, "mmseg")
+    assert model["data_preprocessor"]["mean"] == [127.5] * 3
+    model = segmentor(TIMM | {"model_name": "convnext_tiny.in12k", "out_indices": (3,)})
+    fill_normalisation(model, "mmseg")
+    assert model["data_preprocessor"]["std"] == STD
+
+
+def test_a_top_level_preprocessor_is_filled_where_the_model_has_none() -> None:
+    model = detector(TIMM)
+    top = model.pop("data_preprocessor")
+    assert (
+        build_model(config("mmdet", model, data_preprocessor=top)).data_preprocessor.mean
+        is not None
+    )
+    wrapped = {"type": "DetTTAModel", "module": detector(TIMM)}
+    fill_normalisation(wrapped, "mmdet")
+    assert wrapped["module"]["data_preprocessor"]["mean"] == MEAN
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"mean": [0, 0, 0], "std": STD, "bgr_to_rgb": True}, ["mean=[0, 0, 0]", "123.675"]),
+        ({"mean": MEAN, "std": [1, 1, 1], "bgr_to_rgb": True}, ["std=[1, 1, 1]", "57.375"]),
+        ({"mean": MEAN, "std": STD}, ["bgr_to_rgb is off"]),
+        ({"rgb_to_bgr": True}, ["rgb_to_bgr is on"]),
+        ({"mean": MEAN, "std": STD, "bgr_to_rgb": True}, []),
+        ({"mean": [123.5, 116.3, 103.5], "std": [58, 57, 57], "bgr_to_rgb": True}, []),
+        ({}, []),
+    ],
+)
+def test_a_contradiction_is_a_warning_that_names_both(given: dict, words: list, caplog) -> None:
+    model = detector(TIMM, **given)
+    before = copy.deepcopy(given)
+    with caplog.at_level(logging.WARNING, logger="mmattn"):
+        fill_normalisation(model, "mmdet")
+    assert all(word in caplog.text for word in words)
+    assert bool(caplog.text) == bool(words)
+    assert before.items() <= model["data_preprocessor"].items(), "what is written is kept"
+
+
+def test_other_backbones_and_preprocessors_are_left_alone() -> None:
+    for model in (
+        detector({"type": "ResNet", "depth": 18}),
+        detector(TIMM) | {"data_preprocessor": {"type": "Mine"}},
+        {"type": "RetinaNet", "backbone": TIMM},
+    ):
+        before = copy.deepcopy(model)
+        fill_normalisation(model, "mmdet")
+        assert model == before
+
+
+RESNET = {
+    "type": "mmattn.WithPlugins",
+    "inner": {"type": "ResNet", "depth": 18},
+    "plugins": [{"cfg": {"type": "mmattn.SE"}, "stages": (3,)}],
+}
+
+
+@pytest.mark.parametrize("backbone", [TIMM, RESNET], ids=["timm", "with_plugins"])
+@pytest.mark.parametrize(
+    ("scope", "change", "message"),
+    [
+        ("mmdet", {"neck.in_channels": [256, 512, 1024, 2048]},
+         r"c\.py: model\.neck\.in_channels=\[256, .*\[64, 128, 256, 512\]"),
+        ("mmdet", {"neck.in_channels": [64, 128, 256]}, r"in_channels=\[64, 128, 256\], but"),
+        ("mmseg", {"decode_head.in_channels": [64, 128, 256, 2048]},
+         r"model\.decode_head\.in_channels=\[64, 128, 256, 2048\] with in_index"),
+        ("mmseg", {"auxiliary_head.in_channels": 1024},
+         r"auxiliary_head\.in_channels=1024 with in_index=2.*: 256 for these"),
+        ("mmseg", {"auxiliary_head.in_index": 4}, r"in_index=4, but .* returns 4 maps"),
+    ],
+)  # fmt: skip
+def test_channels_that_do_not_fit_are_named_before_the_first_step(
+    backbone: dict, scope: str, change: dict, message: str
+) -> None:
+    cfg = config(scope, (detector if scope == "mmdet" else segmentor)(backbone))
+    cfg.merge_from_dict({f"model.{key}": value for key, value in change.items()})
+    with pytest.raises(ConfigError, match=message):
+        build_model(cfg)
+
+
+def test_channels_that_fit_pass_in_every_way_heads_take_them() -> None:
+    model = segmentor(TIMM)
+    head = {"type": "FCNHead", "channels": 8, "num_classes": 3}
+    for how in (
+        {"in_channels": [256, 512], "in_index": [-2, -1], "input_transform": "resize_concat"},
+        {"in_channels": 512, "in_index": -1},
+    ):
+        cfg = config("mmseg", model | {"decode_head": head | how, "auxiliary_head": None})
+        with torch.no_grad():
+            assert build_model(cfg)(torch.zeros(1, 3, 64, 64)).shape[1] == 3
+    many = model | {"auxiliary_head": [model["auxiliary_head"], model["auxiliary_head"]]}
+    build_model(config("mmseg", many))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"plugins": [{"cfg": {"type": "mmattn.SEE"}, "stages": (0,)}]}, "mean 'mmattn.SE'"),
+        ({"inner": {"type": "ResNt", "depth": 18}}, "ResNt.*Did you mean 'ResNet'"),
+        ({"inner": {"type": "ResNet", "dept": 18}}, "takes no 'dept'. Did you mean 'depth'"),
+        ({"plugin": []}, "WithPlugins takes no 'plugin'. Did you mean 'plugins'"),
+        ({"plugins": [{"cfg": {"type": "mmattn.SE", "reduktion": 4}, "stages": (0,)}]},
+         "SE takes no 'reduktion'. Did you mean 'reduction'"),
+    ],
+)  # fmt: skip
+def test_mistakes_inside_with_plugins_are_named(change: dict, message: str) -> None:
+    cfg = config("mmdet", detector({**RESNET, **change}))
+    with pytest.raises(ConfigError, match=message):
+        build_model(cfg)
+
+
+def test_preflight_looks_inside_too() -> None:
+    from mmattn.engine.config_types import check_types
+    from mmattn.engine.scope import enter_scope
+
+    for change, place in (
+        ({"plugins": [{"cfg": {"type": "mmattn.SEE"}}]}, r"backbone\.plugins\[0\]\.cfg\.type"),
+        ({"inner": {"type": "ResNt"}}, r"backbone\.inner\.type"),
+    ):
+        cfg = config("mmdet", detector({**RESNET, **change}))
+        enter_scope(cfg)
+        with pytest.raises(ConfigError, match=place):
+            check_types(cfg, (), "c.py")
