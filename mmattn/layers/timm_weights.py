@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmattn.errors import CheckpointError
+from mmattn.errors import CheckpointError, ConfigError
 from mmattn.io.convert import weights_of
 from mmattn.io.load import LoadReport
 from mmattn.io.weights import read_checkpoint
@@ -50,8 +50,8 @@ def read_timm_weights(
         }
         marked = _through_timm(marks, name, arguments)
         loaded = _through_timm(weights, name, arguments)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
+    except ConfigError as error:  # the network alone was built before, so it is the weights
+        reason = " ".join(str(error.__cause__ or error).split())[:300]
         raise CheckpointError(f"{path}: does not fit timm's {name}: {reason}") from error
     counted = [key for key, value in marked.items() if value.is_floating_point() and value.numel()]
     missing = [key for key in counted if not marked[key].isnan().any()]
