@@ -264,17 +264,17 @@ def autocast_to_lower(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
 
 
 def differentiate(
-    function: Callable, inputs: Sequence[Tensor], grads: Sequence[Tensor]
+    function: Callable, inputs: Sequence[Tensor | None], grads: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
     """Gradients of a composition of torch operators, by running it again under autograd.
 
-    For the ``backward`` of a ``reference.py`` that has no formula of its own. It also works below
-    autograd, where the kernels of an operator run.
+    For the ``backward`` of a ``reference.py`` that has no formula of its own, and for second
+    derivatives. It also works below autograd, where the kernels of an operator run.
 
     Args:
         function: From the inputs to a tensor or a tuple of tensors.
-        inputs: Where to differentiate; those that are not floating point get None.
-        grads: One for each output.
+        inputs: Where to differentiate; those that are None or not floating point get None.
+        grads: One for each output; None for one that nobody used.
     """
     keys = (
         "AutogradFunctionality",
@@ -288,9 +288,19 @@ def differentiate(
         excluded = excluded.remove(getattr(torch._C.DispatchKey, key))
     included = torch._C._dispatch_tls_local_include_set()
     with torch._C._ForceDispatchKeyGuard(included, excluded), torch.enable_grad():
-        leaves = [t.detach().requires_grad_(t.is_floating_point()) for t in inputs]
+        leaves = [
+            t if t is None else t.detach().requires_grad_(t.is_floating_point()) for t in inputs
+        ]
         outputs = function(*leaves)
         outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-        wanted = [leaf for leaf in leaves if leaf.requires_grad]
-        found = iter(torch.autograd.grad(outputs, wanted, list(grads), allow_unused=True))
-    return tuple(next(found) if leaf.requires_grad else None for leaf in leaves)
+        used = [(o, g) for o, g in zip(outputs, grads, strict=True) if g is not None]
+        wanted = [leaf is not None and leaf.requires_grad for leaf in leaves]
+        found = iter(
+            torch.autograd.grad(
+                [o for o, _ in used],
+                [leaf for leaf, want in zip(leaves, wanted, strict=True) if want],
+                [g for _, g in used],
+                allow_unused=True,
+            )
+        )
+    return tuple(next(found) if want else None for want in wanted)

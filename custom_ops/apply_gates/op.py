@@ -1,0 +1,85 @@
+"""``mmattn::apply_gates``: schema, fake and autograd, and who serves what."""
+
+from __future__ import annotations
+
+import torch
+
+from .._library import Function, Operator, differentiate
+from .._pictures import dense, exact
+from . import reference
+
+
+def _fake(x, channel, row, column, spatial, residual):
+    return torch.empty_like(dense(x))
+
+
+def _fake_backward(grad, x, channel, row, column, spatial, residual, need_x, need_gates):
+    gates = (channel, row, column, spatial)
+    none = x.new_empty(0, dtype=exact(x.dtype))
+    return (
+        torch.empty_like(dense(x)) if need_x else x.new_empty(0),
+        *(gate.new_empty(gate.shape) if gate is not None and need_gates else none.clone()
+          for gate in gates),
+    )  # fmt: skip
+
+
+def _example(device: str, dtype: torch.dtype) -> tuple:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 20, 19, 23, generator=generator).to(device, dtype)
+    shapes = ((2, 20), (2, 20, 19), (2, 20, 23), (2, 1, 19, 23))
+    gates = (torch.rand(shape, generator=generator) for shape in shapes)
+    return x, *(gate.to(device, exact(dtype)) for gate in gates), True
+
+
+_ARGUMENTS = (
+    "Tensor x, Tensor? channel, Tensor? row, Tensor? column, Tensor? spatial, bool residual"
+)
+
+operator = Operator(
+    "apply_gates",
+    __package__,
+    functions={
+        "forward": Function(f"({_ARGUMENTS}) -> Tensor", fake=_fake),
+        "backward": Function(
+            f"(Tensor grad, {_ARGUMENTS}, bool need_x, bool need_gates) -> "
+            "(Tensor, Tensor, Tensor, Tensor, Tensor)",
+            fake=_fake_backward,
+        ),
+    },
+    backends=(),
+    example=_example,
+)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    *tensors, ctx.residual = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx, grad):
+    needs = ctx.needs_input_grad[:5]
+    grads = torch.ops.mmattn.apply_gates_backward(
+        grad, *ctx.saved_tensors, ctx.residual, needs[0], any(needs[1:])
+    )
+    return *(g if need else None for g, need in zip(grads, needs, strict=True)), None
+
+
+def _setup_double_backward(ctx, inputs, output) -> None:
+    ctx.set_materialize_grads(False)
+    *tensors, ctx.residual, ctx.need_x, ctx.need_gates = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _double_backward(ctx, *grads):
+    """Second derivatives, rare enough to leave them to torch."""
+
+    def function(*tensors):
+        return reference.backward(*tensors, ctx.residual, ctx.need_x, ctx.need_gates)
+
+    return *differentiate(function, ctx.saved_tensors, grads), None, None, None
+
+
+torch.library.register_autograd(operator.qualified_name(), _backward, setup_context=_setup_context)
+torch.library.register_autograd(
+    operator.qualified_name("backward"), _double_backward, setup_context=_setup_double_backward
+)
