@@ -1,0 +1,18 @@
+"""CamVid, 11 classes, pictures of 480 x 360 pixels (the SegNet tutorial's): crops as large as that.
+
+Crop sizes are height, width, so 360 x 480 here. Layout: see ``mmattn.CamVidDataset``.
+"""
+
+_base_ = "./camvid_360x360.py"
+
+crop_size = (360, 480)
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="RandomResize", scale=(480, 360), ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PhotoMetricDistortion"),
+    dict(type="PackSegInputs"),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
