@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.layers.precision import at_least_float32, run_in_float32
+from mmattn.layers.precision import run_in_float32
+from mmattn.ops import apply_gates, strip_means
 from mmattn.registry import MODELS
 
 _MIN_HIDDEN = 8
@@ -63,12 +64,9 @@ class CoordAtt(nn.Module):
         self.conv_w = nn.Conv2d(hidden_channels, in_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = at_least_float32(x.dtype)
-        rows = x.mean(3, keepdim=True, dtype=dtype)  # (N, C, H, 1)
-        columns = x.mean(2, keepdim=True, dtype=dtype).transpose(2, 3)  # (N, C, W, 1)
-        f = run_in_float32(self.conv1, torch.cat([rows, columns], 2))  # (N, C / r, H + W, 1)
-        f = F.hardswish(run_in_float32(self.bn1, f))
-        f_h, f_w = f.split([x.shape[2], x.shape[3]], 2)
-        gate_h = run_in_float32(self.conv_h, f_h).sigmoid()  # (N, C, H, 1)
-        gate_w = run_in_float32(self.conv_w, f_w.transpose(2, 3)).sigmoid()  # (N, C, 1, W)
-        return x * gate_h.to(x.dtype) * gate_w.to(x.dtype)
+        strips = torch.cat(strip_means(x), 2).unsqueeze(3)  # (N, C, H + W, 1)
+        f = run_in_float32(self.bn1, run_in_float32(self.conv1, strips))  # (N, C / r, H + W, 1)
+        f_h, f_w = F.hardswish(f).split([x.shape[2], x.shape[3]], 2)
+        gate_h = run_in_float32(self.conv_h, f_h).sigmoid().squeeze(3)  # (N, C, H)
+        gate_w = run_in_float32(self.conv_w, f_w).sigmoid().squeeze(3)  # (N, C, W)
+        return apply_gates(x, row=gate_h, column=gate_w)

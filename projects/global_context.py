@@ -21,6 +21,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from mmattn.layers.precision import at_least_float32, run_in_float32
+from mmattn.ops import apply_gates
 from mmattn.ops._library import autocast_off
 from mmattn.registry import MODELS
 
@@ -91,7 +92,8 @@ class GlobalContext(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         context = self._context(x)
         if self.channel_mul_conv is not None:
-            return x * run_in_float32(self.channel_mul_conv, context).sigmoid().to(x.dtype)
+            gate = run_in_float32(self.channel_mul_conv, context).sigmoid()
+            return apply_gates(x, channel=gate.flatten(1))
         return x + run_in_float32(self.channel_add_conv, context).to(x.dtype)
 
     def _context(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmattn.layers.precision import at_least_float32, run_in_float32
+from mmattn.ops import apply_gates
 from mmattn.registry import MODELS
 
 
@@ -64,4 +65,4 @@ class SE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         z = x.mean((2, 3), keepdim=True, dtype=at_least_float32(x.dtype))  # (N, C, 1, 1)
         s = run_in_float32(self.fc2, run_in_float32(self.fc1, z).relu()).sigmoid()
-        return x * s.to(x.dtype)
+        return apply_gates(x, channel=s.flatten(1))
