@@ -30,10 +30,12 @@ class Seen:
     Attributes:
         outputs: Each output with every tensor replaced by its shape.
         grids: The grid of tokens in each of those outputs that has been told one.
+        picture: Height and width of the first input, if it was a picture.
     """
 
     outputs: list[Any] = field(default_factory=list)
     grids: list[Grid | None] = field(default_factory=list)
+    picture: Grid | None = None
 
 
 def dry_run(
@@ -58,7 +60,8 @@ def dry_run(
     """
 
     def run(inputs: Sequence[Input]) -> dict[str, Seen]:
-        seen: dict[str, Seen] = {name: Seen() for name in names}
+        picture = tuple(inputs[0].shape[2:]) if isinstance(inputs[0], Tensor) else None
+        seen: dict[str, Seen] = {name: Seen(picture=picture) for name in names}
         with _watching(network, seen), torch.no_grad():
             for one in inputs:
                 network(one)

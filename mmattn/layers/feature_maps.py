@@ -30,13 +30,18 @@ class Layout:
 Grid = tuple[int, int]
 
 
-def find_layout(shapes: Sequence[tuple[int, ...]], grids: Sequence[Grid | None]) -> Layout:
+def find_layout(
+    shapes: Sequence[tuple[int, ...]],
+    grids: Sequence[Grid | None],
+    picture: Grid | None = None,
+) -> Layout:
     """The layout of a map that had these shapes, each for another picture size.
 
     Args:
         shapes: One for each time that the map was made. For pictures of which each is wider and
             higher than the one before, and its width grows more than its height.
         grids: (H, W) of tokens for each of them, where the network told (``grid_of``).
+        picture: Height and width of the picture, if there was but one size.
 
     Raises:
         ValueError: It is no map, or its layout cannot be known.
@@ -51,8 +56,7 @@ def find_layout(shapes: Sequence[tuple[int, ...]], grids: Sequence[Grid | None])
         raise ValueError(f"returns {shown}, which is no map of 4 dimensions")
     moving = {dim for dim in (1, 2, 3) if len({shape[dim] for shape in shapes}) > 1}
     if not moving:
-        _, a, b, c = shapes[0]
-        last = a == b != c  # such as (1, 7, 7, 768)
+        last = _is_scaled(shapes[0][1:3], picture) and not _is_scaled(shapes[0][2:4], picture)
     elif moving <= {2, 3}:
         # A map of few rows may grow in width alone, and width is the last of the two.
         last = moving == {2}
@@ -62,6 +66,13 @@ def find_layout(shapes: Sequence[tuple[int, ...]], grids: Sequence[Grid | None])
         raise ValueError(f"returns {shown}: the number of channels changes")
     order = "NHWC" if last else "NCHW"
     return Layout(order, _constant([shape[3 if last else 1] for shape in shapes], shown))
+
+
+def _is_scaled(sides: tuple[int, ...], picture: Grid | None) -> bool:
+    """Whether a map of these sides may be the picture at some stride."""
+    if picture is None:
+        return sides[0] == sides[1]
+    return round(picture[0] / sides[0]) == round(picture[1] / sides[1])
 
 
 def _tokens(shapes: Sequence[tuple[int, ...]], grids: Sequence[Grid | None], shown: str) -> Layout:

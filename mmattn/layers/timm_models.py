@@ -16,7 +16,10 @@ from mmattn.errors import ConfigError, did_you_mean
 # What makes networks with windows or position embeddings take pictures of any size; each family
 # knows one of the two, the others need neither or are made for one size.
 _ANY_SIZE = ({"strict_img_size": False}, {"dynamic_img_size": True, "dynamic_img_pad": True}, {})
-_UNKNOWN_ARGUMENT = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
+# Python's words, and those of timm's networks that take any argument and check it themselves.
+_UNKNOWN_ARGUMENT = re.compile(
+    r"(\w+)\.__init__\(\) got (?:an )?unexpected keyword argument(?:\(s\):)? \[?'(\w+)'"
+)
 
 
 def build_features(

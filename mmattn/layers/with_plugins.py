@@ -28,7 +28,7 @@ from mmattn.registry import MODELS
 
 from .blocks import build_block
 from .dry_run import Seen, dry_run, leaving_no_trace
-from .feature_maps import Layout, apply_to_map, find_layout, grid_of
+from .feature_maps import Grid, Layout, apply_to_map, find_layout, grid_of
 from .places import matching
 
 _ENTRY_KEYS = ("cfg", "stages", "at", "frozen")
@@ -243,7 +243,7 @@ class _Entry:
                     "unused, or only its parts are called), so nothing can be put behind it."
                 )
             item, shapes = _single_map(record.outputs)
-            layout = self._layout(shapes, record.grids, f"{name!r}")
+            layout = self._layout(shapes, record.grids, record.picture, f"{name!r}")
             shown = f"behind {name!r}"
             yield _Place(name, item, layout, name.replace(".", "_"), shown)
 
@@ -252,7 +252,7 @@ class _Entry:
         for number in self._chosen(network, len(keys), record.outputs[0]):
             key = keys[number]
             shapes = _shapes_of_item(record, key)
-            layout = self._layout(shapes, [None] * len(shapes), f"map {number}")
+            layout = self._layout(shapes, [None] * len(shapes), record.picture, f"map {number}")
             yield _Place("", key, layout, f"map{number}", f"on map {number}")
 
     def _chosen(self, network: nn.Module, count: int, shapes: Any) -> list[int]:
@@ -277,12 +277,14 @@ class _Entry:
             )
         return sorted(set(stages))
 
-    def _layout(self, shapes: Sequence[Any], grids: Sequence, what: str) -> Layout:
+    def _layout(
+        self, shapes: Sequence[Any], grids: Sequence, picture: Grid | None, what: str
+    ) -> Layout:
         try:
             for shape in shapes:
                 if not isinstance(shape, tuple):
                     raise ValueError(f"returns {shape!r}, not one map")
-            return find_layout(shapes, grids)
+            return find_layout(shapes, grids, picture)
         except ValueError as error:
             raise ConfigError(f"{self}: {what} {error}.") from error
 
@@ -314,7 +316,8 @@ def _returned_channels(record: Seen) -> list[int] | None:
     """Channels of the maps that the network returns, if maps are what it returns."""
     try:
         shapes = [_shapes_of_item(record, key) for key in _items(record.outputs[0])]
-        return [find_layout(one, [None] * len(one)).channels for one in shapes]
+        none = [None] * len(record.outputs)
+        return [find_layout(one, none, record.picture).channels for one in shapes]
     except (TypeError, ValueError):
         return None
 
