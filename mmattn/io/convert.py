@@ -24,7 +24,7 @@ from .weights import save_safetensors
 
 StateDict = dict[str, Tensor]
 
-_BUILT_IN = ("mmattn.io.torchvision_mobilenetv2",)
+_BUILT_IN = ("mmattn.io.torchvision_mobilenetv2", "mmattn.io.torchvision_resnet")
 
 
 @dataclass(frozen=True)
