@@ -21,6 +21,12 @@ DATASETS = Registry(
 TRANSFORMS = Registry(
     "transform", parent=_mmengine.TRANSFORMS, scope=_SCOPE, locations=["mmattn.data.datasets"]
 )
+DATA_SAMPLERS = Registry(
+    "data sampler",
+    parent=_mmengine.DATA_SAMPLERS,
+    scope=_SCOPE,
+    locations=["mmattn.data.datasets"],
+)
 METRICS = Registry(
     "metric", parent=_mmengine.METRICS, scope=_SCOPE, locations=["mmattn.evaluation"]
 )

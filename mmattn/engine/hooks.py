@@ -6,5 +6,6 @@ from .checkpoint_hook import CheckpointHook
 from .curves_hook import CurvesHook
 from .progress_hook import ProgressHook
 from .result_table_hook import ResultTableHook
+from .step_seed_hook import StepSeedHook
 
-__all__ = ["CheckpointHook", "CurvesHook", "ProgressHook", "ResultTableHook"]
+__all__ = ["CheckpointHook", "CurvesHook", "ProgressHook", "ResultTableHook", "StepSeedHook"]

@@ -16,9 +16,15 @@ class ClasswiseIoUMetric(IoUMetric):
 
     Pixels are summed in double precision: upstream's float32 sums stop counting single pixels
     beyond 2**24, which is eight pictures of Cityscapes.
+
+    Attributes:
+        class_tables: One table with a row for each class.
+        areas: Of the last evaluation, (pictures, 4, classes): intersection, union, predicted and
+            labelled pixels of every picture, in the data set's order.
     """
 
     class_tables: tuple[ClassTable, ...] = ()
+    areas: np.ndarray | None = None
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Reduce the areas of all pictures.
@@ -33,6 +39,7 @@ class ClasswiseIoUMetric(IoUMetric):
         if self.format_only or not results:
             self.class_tables = ()
             return super().compute_metrics(results) if self.format_only else {}
+        self.areas = np.stack([np.stack([np.asarray(a) for a in areas]) for areas in results])
         intersect, union, predicted, labelled = (
             sum(area.double() for area in areas) for areas in zip(*results, strict=True)
         )

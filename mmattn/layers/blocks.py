@@ -67,8 +67,8 @@ def _find(name: str | type, place: str) -> type:
 def _nearest_block(name: str) -> str:
     """A did-you-mean over our blocks, with their scope, and those of mmcv."""
     MODELS.import_from_location()
-    spelled = {key: key for key, kind in ROOT.module_dict.items() if _is_block(kind)}
-    ours = {key: f"mmattn.{key}" for key, kind in MODELS.module_dict.items() if _is_block(kind)}
+    spelled = {key: key for key, kind in ROOT.module_dict.items() if is_block(kind)}
+    ours = {key: f"mmattn.{key}" for key, kind in MODELS.module_dict.items() if is_block(kind)}
     spelled |= ours  # mmcv has some of the same name
     bare = name.rpartition(".")[2]
     folded = {key.lower(): key for key in spelled}
@@ -80,7 +80,7 @@ def _nearest_block(name: str) -> str:
     return f"{hint} mmattn has {', '.join(sorted(ours))}."
 
 
-def _is_block(kind: Any) -> bool:
+def is_block(kind: Any) -> bool:
     """Whether ``kind`` is a module that needs ``in_channels`` and nothing else."""
     if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
         return False

@@ -1,0 +1,131 @@
+"""Training data that is the same whatever else a process does: order and augmentation.
+
+Transforms draw from the global generators of ``random``, numpy and torch. So which crop a picture
+gets depends on how many numbers were drawn before: by other pictures of the same worker, by the
+model, by a part of the run that is left out after a resume. Here the n-th sample of a run is drawn
+from generators seeded with (seed, n) alone:
+
+    train_dataloader = dict(
+        sampler=dict(type='mmattn.SeededSampler', inner=dict(type='InfiniteSampler')),
+        dataset=dict(type='mmattn.SeededDataset', seed=0, dataset=dict(type='CamVidDataset')))
+
+Two models that are trained with one seed then see the same batches, with any number of workers, and
+so does a run that is resumed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count, islice
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
+from mmengine.registry import DATASETS as ROOT_DATASETS
+from torch.utils.data import Sampler
+
+from mmattn.registry import DATA_SAMPLERS, DATASETS
+
+
+class NumberedIndex(int):
+    """An index of a data set that knows the how manieth sample of the run it stands for."""
+
+    number: int
+
+    def __new__(cls, index: int, number: int) -> NumberedIndex:
+        made = super().__new__(cls, index)
+        made.number = number
+        return made
+
+    def __reduce__(self) -> tuple:  # on its way to a worker process
+        return type(self), (int(self), self.number)
+
+
+@contextmanager
+def seeded_generators(*key: int) -> Iterator[None]:
+    """The global generators follow from ``key`` inside, and are what they were afterwards."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    words = np.random.SeedSequence(key).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]))
+    torch.random.default_generator.manual_seed(int(words[2]))
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+@DATASETS.register_module()
+class SeededDataset:
+    """A data set whose n-th sample is drawn from (seed, n); use it with ``SeededSampler``.
+
+    All else is the inner data set's, reading and setting attributes included.
+
+    Args:
+        dataset: The inner data set or its config.
+        seed: Of the run.
+    """
+
+    def __init__(self, dataset: BaseDataset | Mapping[str, Any], seed: int):
+        built = ROOT_DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+        self.__dict__.update(dataset=built, seed=seed)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        number = getattr(index, "number", int(index))
+        with seeded_generators(self.seed, number):
+            return self.dataset[int(index)]
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset":  # not there yet: this object is being unpickled
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.dataset, name, value)
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(Sampler):
+    """The endless order of another sampler, each index with its number in the run.
+
+    Args:
+        dataset: What is sampled.
+        inner: The sampler whose order is taken, epoch after epoch.
+        seed: Of the run; handed to ``inner``.
+    """
+
+    def __init__(self, dataset: Any, inner: Mapping[str, Any], seed: int | None = None):
+        self.dataset = dataset
+        self.inner = ROOT_SAMPLERS.build(
+            dict(inner), default_args={"dataset": dataset, "seed": seed}
+        )
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[NumberedIndex]:
+        numbered = (NumberedIndex(index, n) for n, index in enumerate(self._indices()))
+        return islice(numbered, self.skipped, None)
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def skip(self, num_samples: int) -> None:
+        """Begin behind the first ``num_samples``, as ``IterBasedTrainLoop`` asks when it resumes.
+
+        To be called before the first iteration.
+        """
+        self.skipped = num_samples
+
+    def _indices(self) -> Iterator[int]:
+        for epoch in count():
+            if hasattr(self.inner, "set_epoch"):
+                self.inner.set_epoch(epoch)
+            yield from self.inner

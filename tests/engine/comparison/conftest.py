@@ -1,0 +1,54 @@
+"""Generated pictures, and two configs that train on them in seconds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmattn.data import write_shapes_dataset
+
+CONFIGS = Path(__file__).resolve().parents[2] / "tools" / "configs"
+FCN, RETINANET = str(CONFIGS / "tiny_fcn.py"), str(CONFIGS / "tiny_retinanet.py")
+# Augmentation that draws from numpy and from ``random``, and dropout: what must be held equal.
+RANDOM = {
+    "train_dataloader.dataset.pipeline": [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations"},
+        {"type": "RandomResize", "scale": (96, 64), "ratio_range": (0.8, 1.4), "keep_ratio": True},
+        {"type": "RandomCrop", "crop_size": (48, 48)},
+        {"type": "RandomFlip", "prob": 0.5},
+        {"type": "PhotoMetricDistortion"},
+        {"type": "PackSegInputs"},
+    ],
+    "model.decode_head.dropout_ratio": 0.5,
+}
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """8 training and 4 validation pictures with every kind of annotation."""
+    root = tmp_path_factory.mktemp("shapes")
+    write_shapes_dataset(root, num_train=8, num_val=4, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _environment(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHAPES_ROOT", str(shapes))
+    # mmengine keeps the logger of an earlier run, whose captured output is closed by now.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+
+
+@pytest.fixture
+def fcn(tmp_path: Path) -> Callable[..., dict]:
+    """Arguments of ``compare`` for a segmentor of a few thousand weights."""
+
+    def arguments(**changes) -> dict:
+        usual = {"config": FCN, "insert": "none,SE", "at": ["backbone.layer3"], "budget": "5it"}
+        usual |= {"seeds": 2, "work_dir": str(tmp_path / "work"), "cfg_options": dict(RANDOM)}
+        return usual | {"say": lambda text: None} | changes
+
+    return arguments

@@ -1,0 +1,119 @@
+#!/usr/bin/env python
+"""Compare attention blocks in one network: same budget, same data, same seeds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+
+EXAMPLE = """\
+examples:
+  python tools/compare.py --config configs/comparison/fpn_mobilenetv2_1xb8_camvid-120x160.py \\
+      --insert none,SE,CBAM,ECA,ELA-T,ELA-B,CoordAtt,CrissCross --at backbone.layer5 \\
+      --seeds 3 --budget 120it --data data/camvid --out docs/results/compare_camvid
+  python tools/compare.py --config mmdet::retinanet/retinanet_r18_fpn_1x_coco.py \\
+      --insert "SE,CBAM(reduction=8)" --at "backbone.layer3.*.conv2" --at neck --budget 2h
+  python tools/compare.py --config my_config.py --insert SE,ECA --at backbone --budget 90s --dry-run
+
+A block is named as it is registered (CBAM, mmattn.CBAM, mmdet.X), by the beginning of just one name
+(CrissCross), with a variant (ELA-T) or arguments. A place is backbone or neck, alone for the maps
+that it returns, or with a pattern of its submodules, in which * stays within one part.
+
+All variants are checked before any is trained. The same command again goes on where it was stopped;
+with more names or seeds it adds them. The report has Markdown, CSV per run, JSON and a plot.
+"""
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config",
+        required=True,
+        help="the network without a block: a file, or package::path of mmdet, mmseg or mmattn",
+    )
+    parser.add_argument(
+        "--insert",
+        required=True,
+        metavar="NAMES",
+        help="blocks, comma-separated; none, the network without one, is always compared with",
+    )
+    parser.add_argument(
+        "--at",
+        required=True,
+        action="append",
+        metavar="PART[.PATTERN]",
+        help="where blocks go, e.g. backbone.layer3; may be given several times",
+    )
+    parser.add_argument(
+        "--budget",
+        required=True,
+        metavar="LENGTH",
+        help="training of each run: iterations (300it) or a time (90s, 5min, 1h), which is turned "
+        "into iterations once, with the speed of none",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="runs of each variant (default: 3)"
+    )
+    parser.add_argument("--data", metavar="ROOT", help="replaces the data_root of the config")
+    parser.add_argument(
+        "--work-dir", metavar="DIR", help="where runs go (default: work_dirs/compare_<config>)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="where the report goes (default: work-dir)")
+    parser.add_argument(
+        "--metric",
+        help="what is compared (default: what the config saves the best of, mIoU, or the first)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything and write the configs, then stop"
+    )
+    parser.add_argument(
+        "--report-only", action="store_true", help="write the report from the runs that are there"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+        help='override settings; a list is KEY="[a,b]" or KEY=a,b, tuples may be nested, no spaces',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    import mmattn.engine
+    from mmattn.engine.comparison import compare
+    from mmattn.errors import MMAttnError
+
+    words = sys.argv[1:] if argv is None else argv
+    threads = os.environ.get("OMP_NUM_THREADS")
+    setting = f"OMP_NUM_THREADS={threads} " if threads else ""
+    try:
+        compare(
+            args.config,
+            args.insert,
+            args.at,
+            budget=args.budget,
+            seeds=args.seeds,
+            data=args.data,
+            work_dir=args.work_dir,
+            out=args.out,
+            metric=args.metric,
+            cfg_options=mmattn.engine.parse_cfg_options(args.cfg_options),
+            dry_run=args.dry_run,
+            report_only=args.report_only,
+            command=f"{setting}python tools/compare.py {shlex.join(words)}",
+            say=lambda text: print(text, flush=True),
+        )
+    except MMAttnError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
