@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmattn.engine import build_model
 from mmattn.engine.backbone_facts import fill_normalisation
 from mmattn.errors import ConfigError
+from mmattn.testing.tiny_models import tiny_detector, tiny_segmentor
 
 TIMM = {"type": "mmattn.TimmBackbone", "model_name": "resnet10t", "out_indices": (1, 2, 3, 4)}
 WRAPPED = {
@@ -23,60 +24,15 @@ WRAPPED = {
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 
+CHANNELS = [64, 128, 256, 512]
+
+
 def detector(backbone: dict, **preprocessor: Any) -> dict:
-    return {
-        "type": "RetinaNet",
-        "data_preprocessor": {"type": "DetDataPreprocessor", **preprocessor},
-        "backbone": backbone,
-        "neck": {
-            "type": "FPN",
-            "in_channels": [64, 128, 256, 512],
-            "out_channels": 8,
-            "start_level": 1,
-            "num_outs": 3,
-        },
-        "bbox_head": {
-            "type": "RetinaHead",
-            "num_classes": 2,
-            "in_channels": 8,
-            "feat_channels": 8,
-            "stacked_convs": 1,
-            "anchor_generator": {
-                "type": "AnchorGenerator",
-                "octave_base_scale": 4,
-                "scales_per_octave": 1,
-                "ratios": [1.0],
-                "strides": [8, 16, 32],
-            },
-        },
-        "train_cfg": {
-            "assigner": {"type": "MaxIoUAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.4},
-            "sampler": {"type": "PseudoSampler"},
-            "allowed_border": -1,
-            "pos_weight": -1,
-        },
-        "test_cfg": {"nms_pre": 10, "score_thr": 0.05, "max_per_img": 5,
-                     "nms": {"type": "nms", "iou_threshold": 0.5}},
-    }  # fmt: skip
+    return tiny_detector(backbone, CHANNELS, **preprocessor)
 
 
 def segmentor(backbone: dict, **preprocessor: Any) -> dict:
-    head = {"channels": 8, "num_classes": 3, "dropout_ratio": 0.0}
-    return {
-        "type": "EncoderDecoder",
-        "data_preprocessor": {"type": "SegDataPreProcessor", "size": (64, 64), **preprocessor},
-        "backbone": backbone,
-        "decode_head": {
-            "type": "UPerHead",
-            "in_channels": [64, 128, 256, 512],
-            "in_index": [0, 1, 2, 3],
-            "pool_scales": (1, 2),
-            **head,
-        },
-        "auxiliary_head": {"type": "FCNHead", "in_channels": 256, "in_index": 2, **head},
-        "train_cfg": {},
-        "test_cfg": {"mode": "whole"},
-    }
+    return tiny_segmentor(backbone, CHANNELS, **preprocessor)
 
 
 def config(scope: str, model: dict, **others: Any) -> Config:
