@@ -1,0 +1,213 @@
+"""Promise: docs/add_a_block.md works as it stands; what is run here is the code that it shows."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from code_blocks import CodeBlock, read_code_blocks
+from torch import Tensor, nn
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs/add_a_block.md"
+BLOCKS = read_code_blocks(GUIDE)
+SNIPPETS = [b for b in BLOCKS if b.heading == "4. Use it anywhere"]
+
+
+def write_files(root: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
+    """The guide's files, below ``root``."""
+    for block in BLOCKS:
+        if block.file is None or not wanted(block.file):
+            continue
+        file = root / block.file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        before = file.read_text() if block.appended else ""
+        file.write_text(before + block.code)
+
+
+def run(command: list[str], cwd: Path, **environment: str) -> str:
+    """Output of a command; ``python`` is the interpreter that runs this test."""
+    command = [sys.executable if word == "python" else word for word in command]
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with the guide's files in it; what they do not change is linked."""
+    root = tmp_path_factory.mktemp("checkout")
+    for folder, linked in (
+        (".", ("benchmarks", "configs", "custom_ops", "docs", "pyproject.toml", "tools")),
+        ("projects", None),
+        ("mmattn", None),
+        ("tests", ("conftest.py",)),
+    ):
+        (root / folder).mkdir(exist_ok=True)
+        for entry in sorted((repo / folder).iterdir()):
+            copy = root / folder / entry.name
+            if entry.name == "__pycache__" or (linked is not None and entry.name not in linked):
+                continue
+            if entry.is_symlink() or entry == repo / "projects/__init__.py":
+                shutil.copy(entry, copy, follow_symlinks=False)  # relative links stay relative
+            else:
+                copy.symlink_to(entry)
+    write_files(root)
+    return root
+
+
+def commands(heading: str) -> list[list[str]]:
+    found = [block for block in BLOCKS if block.heading == heading and block.language == "bash"]
+    return [shlex.split(command) for block in found for command in block.commands]
+
+
+def test_the_steps_are_one_file_one_line_and_one_test_class() -> None:
+    steps = [block for block in BLOCKS if block.file and "contrast_gate" in block.code + block.file]
+    block, line, test = steps[:3]
+    assert (block.file, block.code.count("class ")) == ("projects/contrast_gate.py", 1)
+    assert line.appended
+    assert line.file == "projects/__init__.py"
+    assert line.code.count("\n") == 1
+    assert test.code.count("class ") == 1
+
+
+def test_the_block_passes_its_tests(checkout: Path) -> None:
+    (command,) = commands("3. One test class")
+    out = run(command, checkout, PYTHONPATH=str(checkout))
+    assert " passed" in out
+
+
+@pytest.mark.slow
+def test_a_wrong_block_fails_them(checkout: Path, tmp_path: Path) -> None:
+    """The command above tests the guide's own file, and its tests can fail."""
+    file = checkout / "projects/contrast_gate.py"
+    right = file.read_text()
+    wrong = right.replace("correction=0", "correction=1")
+    assert wrong != right
+    file.write_text(wrong)
+    try:
+        (command,) = commands("3. One test class")
+        with pytest.raises(AssertionError, match=r"FAILED.*reference"):
+            run([*command, "-k", "reference"], checkout, PYTHONPATH=str(checkout))
+    finally:
+        file.write_text(right)
+
+
+@pytest.fixture(scope="module")
+def own_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The way without touching this repository: a folder with the package and the config."""
+    from mmattn.registry import MODELS
+
+    root = tmp_path_factory.mktemp("own")
+    write_files(root, lambda name: name.startswith("my_"))
+    block = next(block for block in BLOCKS if block.file == "projects/contrast_gate.py")
+    (root / "my_blocks/contrast_gate.py").write_text(block.code)
+    sys.path.insert(0, str(root))
+    yield root
+    sys.path.remove(str(root))
+    MODELS.module_dict.pop("ContrastGate", None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_blocks"]:
+        del sys.modules[name]
+
+
+def gates(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if type(module).__name__ == "ContrastGate"]
+
+
+def build(snippet: CodeBlock) -> tuple[str, nn.Module]:
+    """(``backbone``, ``neck`` or ``decode_head``, what it builds), with the same weights always."""
+    from mmengine.config import Config
+
+    from mmattn.registry import MODELS
+
+    __import__("my_blocks")
+    torch.manual_seed(0)
+    ((name, part),) = Config.fromstring(snippet.code, ".py").items()
+    return name, MODELS.build(part)
+
+
+def example(name: str) -> Tensor | list[Tensor]:
+    """A picture for a backbone, maps of stride 4 to 32 for the others."""
+    torch.manual_seed(1)
+    if name == "backbone":
+        return torch.randn(2, 3, 64, 96)
+    return [torch.randn(2, 64 << i, 16 >> i, 24 >> i) for i in range(4)]
+
+
+def run_once(name: str, model: nn.Module) -> list[Tensor]:
+    model.eval()  # mmdet's networks return None
+    with torch.no_grad():
+        y = model(example(name))
+    return list(y) if isinstance(y, (tuple, list)) else [y]
+
+
+def test_a_package_of_ones_own(own_package: Path) -> None:
+    from mmattn.engine import build_model, load_config
+
+    model = build_model(load_config(own_package / "my_config.py"))
+    assert [type(gate).__module__ for gate in gates(model)] == ["my_blocks.contrast_gate"] * 4
+    logits = model(torch.randn(1, 3, 64, 96), mode="tensor")
+    assert logits.shape == (1, 19, 2, 3)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"line{b.line}" for b in SNIPPETS])
+def test_it_works_anywhere(snippet: CodeBlock, own_package: Path) -> None:
+    """The block is there, it is called, and what follows depends on it."""
+    name, model = build(snippet)
+    found = gates(model)
+    assert found
+    fresh = run_once(name, model)
+    for gate in found:
+        torch.nn.init.ones_(gate.weight)
+    awake = run_once(name, model)
+    assert all(y.isfinite().all() for y in awake)
+    assert not all(torch.equal(a, b) for a, b in zip(fresh, awake, strict=True))
+
+
+def test_the_places_are_those_that_the_guide_promises() -> None:
+    text = "\n".join(snippet.code for snippet in SNIPPETS)
+    for place in ("mmdet.ResNet", "mmdet.SwinTransformer", "TimmBackbone", "mmdet.FPN", "FCNHead"):
+        assert place in text
+
+
+@pytest.mark.slow
+def test_the_commands_run(checkout: Path) -> None:
+    """Generated pictures, comparison, training and export, as the guide says."""
+    for heading in ("5. Compare it", "6. Train and export it"):
+        for command in commands(heading):
+            run(command, checkout, PYTHONPATH=str(checkout))
+    work = checkout / "work_dirs/block"
+    report = (work / "compare/report.md").read_text()
+    for variant in ("none", "SE", "ContrastGate"):
+        assert f"| {variant} " in report
+    assert (work / "contrast.onnx").stat().st_size > 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the exporter's own deprecations
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"line{b.line}" for b in SNIPPETS])
+def test_it_is_exported_from_anywhere(
+    snippet: CodeBlock, own_package: Path, tmp_path: Path
+) -> None:
+    """The file of the whole part, block included, computes in onnxruntime what torch does."""
+    from onnxruntime import InferenceSession
+
+    name, model = build(snippet)
+    for gate in gates(model):
+        torch.nn.init.normal_(gate.weight)
+    inputs = example(name)
+    expected = run_once(name, model)
+    torch.onnx.export(model, (inputs,), tmp_path / "part.onnx", dynamo=True, verbose=False)
+    session = InferenceSession(tmp_path / "part.onnx")
+    given = [inputs] if isinstance(inputs, Tensor) else inputs
+    feed = {i.name: x.numpy() for i, x in zip(session.get_inputs(), given, strict=True)}
+    for y, wanted in zip(session.run(None, feed), expected, strict=True):
+        torch.testing.assert_close(torch.from_numpy(y), wanted, rtol=1e-3, atol=1e-3)
