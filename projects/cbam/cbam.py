@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mmattn.layers.precision import at_least_float32, run_in_float32
+from mmattn.layers.precision import run_in_float32
+from mmattn.ops import apply_gates, gated_channel_max_mean, global_mean_max
 from mmattn.registry import MODELS
 
 
@@ -122,11 +123,12 @@ class CBAM(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        channel = spatial = None
         if self.ChannelGate is not None:
-            x = x * self.ChannelGate(x).to(x.dtype)[:, :, None, None]
+            channel = self.ChannelGate(x)  # (N, C)
         if self.SpatialGate is not None:
-            x = x * self.SpatialGate(x).to(x.dtype)
-        return x
+            spatial = self.SpatialGate(x, channel)  # (N, 1, H, W)
+        return apply_gates(x, channel=channel, spatial=spatial)
 
 
 class _ChannelGate(nn.Module):
@@ -142,16 +144,16 @@ class _ChannelGate(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = at_least_float32(x.dtype)
-        mean = x.mean((2, 3), dtype=dtype)  # (N, C)
-        # Not amax, which would share the gradient among equal maxima, such as zeros of a ReLU.
-        peak = x.flatten(2).max(2).values.to(dtype)
-        of_mean, of_peak = run_in_float32(self.mlp, torch.cat([mean, peak])).chunk(2)
-        return (of_mean + of_peak).sigmoid()
+        pooled = torch.cat(global_mean_max(x))  # (2 N, C)
+        of_mean, of_max = run_in_float32(self.mlp, pooled).chunk(2)
+        return (of_mean + of_max).sigmoid()
 
 
 class _SpatialGate(nn.Module):
-    """M_s: (N, C, H, W) to (N, 1, H, W), at least float32."""
+    """M_s: F and M_c, (N, C, H, W) and (N, C) or None, to (N, 1, H, W), at least float32.
+
+    F' is not stored: it is formed where maximum and mean are taken, and again where F'' is.
+    """
 
     def __init__(self, kernel_size: int, bias: bool, norm: nn.Module | None, mean_first: bool):
         super().__init__()
@@ -161,9 +163,8 @@ class _SpatialGate(nn.Module):
         if norm is not None:
             self.spatial.add_module("bn", norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        dtype = at_least_float32(x.dtype)
-        maps = [x.max(1, keepdim=True).values.to(dtype), x.mean(1, keepdim=True, dtype=dtype)]
+    def forward(self, x: Tensor, channel: Tensor | None) -> Tensor:
+        maps = gated_channel_max_mean(x, channel)  # (N, 2, H, W)
         if self.mean_first:
-            maps.reverse()
-        return run_in_float32(self.spatial, torch.cat(maps, 1)).sigmoid()
+            maps = maps.flip(1)
+        return run_in_float32(self.spatial, maps).sigmoid()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.layers.precision import at_least_float32, run_in_float32
+from mmattn.ops import apply_gates
 from mmattn.registry import MODELS
 
 
@@ -110,7 +111,7 @@ class ECA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         means = x.mean((2, 3), dtype=at_least_float32(x.dtype))  # (N, C)
-        return x * self.gate(means).to(x.dtype)[:, :, None, None]
+        return apply_gates(x, channel=self.gate(means))
 
     def gate(self, means: Tensor) -> Tensor:
         """w of the module's docstring from g; both (N, C)."""

@@ -30,7 +30,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmattn.layers.precision import at_least_float32, run_in_float32
+from mmattn.layers.precision import run_in_float32
+from mmattn.ops import apply_gates, strip_means
 from mmattn.registry import MODELS
 
 
@@ -119,11 +120,10 @@ class ELA(nn.Module):
         self.gn = _GroupNorm(norm_groups, in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = at_least_float32(x.dtype)
-        rows = self.gate(x.mean(3, dtype=dtype))  # (N, C, H)
-        columns = self.gate(x.mean(2, dtype=dtype))  # (N, C, W)
-        y = x * rows.to(x.dtype)[:, :, :, None] * columns.to(x.dtype)[:, :, None]
-        return x + y if self.residual else y
+        rows, columns = strip_means(x)  # (N, C, H), (N, C, W)
+        return apply_gates(
+            x, row=self.gate(rows), column=self.gate(columns), residual=self.residual
+        )
 
     def gate(self, strip: Tensor) -> Tensor:
         """a_h from z_h or a_w from z_w; both (N, C, L)."""
