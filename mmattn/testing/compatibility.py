@@ -219,9 +219,16 @@ def make_batch(cfg: Config, case: Case, *, train: bool) -> dict[str, list]:
     from mmengine.dataset import Compose, pseudo_collate
 
     loader = cfg.train_dataloader if train else cfg.test_dataloader
-    pipeline = Compose([s for s in loader.dataset.pipeline if s.type in _TARGET_TRANSFORMS])
+    pipeline = Compose([s for s in _pipeline(loader.dataset) if s.type in _TARGET_TRANSFORMS])
     seeds = range(_BATCH if train else 1)
     return pseudo_collate([pipeline(_sample(case, seed, targets=train)) for seed in seeds])
+
+
+def _pipeline(dataset: Any) -> list[dict]:
+    """The transforms of a data set, or of what it wraps or concatenates."""
+    while "pipeline" not in dataset:
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    return dataset["pipeline"]
 
 
 def _sample(case: Case, seed: int, *, targets: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.projects.cbam import CBAM
+from mmattn.testing.costs import kept_for_backward
 from mmattn.testing.plugin import PluginTester
 
 
@@ -273,6 +274,14 @@ def test_basic_blocks_and_two_at_one_place(resnet: type) -> None:
     block.cbam_b.register_forward_hook(lambda module, args, out: seen.update(after=out.clone()))
     net(torch.randn(1, 3, 64, 64))
     torch.testing.assert_close(seen["after"], seen["before"] / 4)
+
+
+def test_training_keeps_the_input_and_no_other_map() -> None:
+    """F' and F'' would be two more of its size; gates and pooled maps are two in C channels."""
+    x = torch.randn(2, 64, 40, 48)
+    kept = kept_for_backward(CBAM(64).train(), x)
+    assert kept["input"] == x.nbytes
+    assert kept["other"] < 0.1 * x.nbytes
 
 
 def test_fewer_channels_than_the_reduction_keep_one() -> None:

@@ -13,6 +13,7 @@ from timm.layers import EcaModule
 from torch import Tensor
 
 from mmattn.projects.eca import ECA, kernel_rule
+from mmattn.testing.costs import kept_for_backward
 from mmattn.testing.plugin import PluginTester
 
 TABLE = {
@@ -143,6 +144,13 @@ def test_zeros_halve_nothing_and_have_finite_gradients() -> None:
     module, x = ECA(16), torch.zeros(2, 16, 5, 7, requires_grad=True)
     module(x).sum().backward()
     assert torch.equal(x.grad, torch.full_like(x, 0.5))
+
+
+def test_training_keeps_the_input_and_no_other_map() -> None:
+    x = torch.randn(2, 64, 40, 48)
+    kept = kept_for_backward(ECA(64).train(), x)
+    assert kept["input"] == x.nbytes
+    assert kept["other"] < 0.01 * x.nbytes
 
 
 @pytest.mark.parametrize("channels", [16, 24, 512])

@@ -8,6 +8,7 @@ from mmdet.models.backbones import ResNet as MMDetResNet
 from torch import Tensor, nn
 
 from mmattn.projects.ela import ELA
+from mmattn.testing.costs import kept_for_backward
 from mmattn.testing.plugin import PluginTester
 
 # Version -> taps, channels in a group of the convolution, groups of the norm: the sizes as printed.
@@ -166,6 +167,15 @@ def test_a_group_of_one_value_gets_the_gate_of_its_bias() -> None:
     with pytest.raises(ValueError, match="more than 1 value"):
         nn.GroupNorm(32, 32)(x[:1, :, :, 0])
     torch.testing.assert_close(module(x[:1]), x[:1] * gate * gate)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_training_keeps_the_input_and_no_other_map(residual: bool) -> None:
+    """The rest is strips: three for each direction."""
+    x = torch.randn(2, 64, 40, 48)
+    kept = kept_for_backward(ELA(64, residual=residual).train(), x)
+    assert kept["input"] == x.nbytes
+    assert kept["other"] < 0.15 * x.nbytes
 
 
 def test_a_fresh_module_shrinks_features() -> None:
