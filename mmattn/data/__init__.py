@@ -10,6 +10,7 @@ import importlib
 
 _HOMES = {
     "CamVidDataset": "mmattn.data.datasets",
+    "FolderSegDataset": "mmattn.data.datasets",
     "ShapesDataset": "mmattn.data.datasets",
     "ShapesSceneGenerator": "mmattn.data.shapes",
     "write_shapes_dataset": "mmattn.data.shapes",

@@ -12,11 +12,11 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmattn.errors import ConfigError, DataError
+from mmattn.errors import ConfigError, DataError, MMAttnError
 
 from .coco import KeepCoco, check_ids, check_instance_masks, check_names, why_empty
 from .files import check_place, endings, is_remote, refuse_missing
-from .masks import MaskRules, check_masks
+from .masks import MaskRules, check_masks, check_read_masks
 from .panoptic import check_panoptic
 from .pictures import check_pictures, decode, evenly
 
@@ -37,6 +37,7 @@ class DatasetReport:
         counts: for each class, pixels in the masks looked at, or instances.
         unit: what ``counts`` counts: ``"pixels"``, ``"instances"`` or ``""``.
         looked_at: how many headers and masks were read.
+        notes: what the data set says it found out for itself.
     """
 
     where: str
@@ -46,6 +47,7 @@ class DatasetReport:
     counts: dict[str, int] = field(default_factory=dict)
     unit: str = ""
     looked_at: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def table(self) -> str:
         """A short text table: class, count, share."""
@@ -53,6 +55,7 @@ class DatasetReport:
         lines = [
             f"{self.where} ({self.kind}): {self.entries} pictures; looked at {looked or 'none'}"
         ]
+        lines += [f"  {note}" for note in self.notes]
         total = sum(self.counts.values()) or 1
         width = max(map(len, self.counts), default=0)
         for name, count in self.counts.items():
@@ -90,6 +93,8 @@ def lazy_dataset(cfg: Mapping, where: str) -> Any:
         cfg["serialize_data"] = False
     try:
         return DATASETS.build(cfg)
+    except MMAttnError as error:
+        raise type(error)(f"{where}: {error}") from error
     except TypeError as error:
         if "lazy_init" in str(error) or "'pipeline'" in str(error):
             return None  # not one of mmengine's: only its author knows how to check it
@@ -131,7 +136,10 @@ def check_dataset(
     dataset = lazy_dataset(cfg, where)
     if dataset is None:
         return DatasetReport(where, str(cfg.get("type")), {})
+    if hasattr(dataset, "check_pipeline"):  # it was built without
+        dataset.check_pipeline(cfg.get("pipeline") or ())
     report = DatasetReport(where, type(dataset).__name__, dict(dataset.metainfo))
+    report.notes = tuple(getattr(dataset, "notes", ()))
     if not _is_local(dataset):
         return report
     _check_places(dataset, where)
@@ -165,6 +173,11 @@ def _check_labels(
     if "LoadPanopticAnnotations" in loaders and with_maps:
         refuse_missing((e["seg_map_path"] for e in with_maps), "panoptic maps", where)
         report.looked_at["panoptic maps"] = check_panoptic(with_maps, where, limit)
+    elif hasattr(dataset, "mask_reader") and with_maps:
+        pixels = check_read_masks(with_maps, dataset.mask_reader, classes, where, limit)
+        report.looked_at["masks"] = len(evenly(len(with_maps), limit))
+        report.unit = "pixels"
+        report.counts = {name: pixels.get(i, 0) for i, name in enumerate(classes)}
     elif "LoadAnnotations" in loaders and with_maps:
         refuse_missing((e["seg_map_path"] for e in with_maps), "masks", where)
         if classes and "label_map" in with_maps[0]:

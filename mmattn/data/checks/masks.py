@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,44 @@ def check_masks(
             label = rules.label(value)
             pixels[label] = pixels.get(label, 0) + count
     _refuse_useless(pixels, values_seen, entries, rules, where)
+    return pixels
+
+
+def check_read_masks(
+    entries: Sequence[dict],
+    reader: Callable[[str], np.ndarray],
+    classes: Sequence[str],
+    where: str,
+    limit: int | None,
+) -> dict[int, int]:
+    """As ``check_masks``, for a data set that reads its masks by a rule of its own.
+
+    Args:
+        entries: of the data set, with ``img_path`` and ``seg_map_path``.
+        reader: path to labels ``(H, W)``, 255 for ignored; raises a DataError.
+        classes: names of the labels.
+        where: config key of the data set.
+        limit: look at this many, evenly spread; None looks at all.
+    """
+    pixels: dict[int, int] = {}
+    for index in evenly(len(entries), limit):
+        path = entries[index]["seg_map_path"]
+        try:
+            labels = reader(path)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
+        _check_size(labels, path, entries[index]["img_path"], where)
+        for label, count in _histogram(labels).items():
+            pixels[label] = pixels.get(label, 0) + count
+    found = sorted(set(pixels) - {_IGNORED})
+    # A few validation pictures may lack classes; who trains needs something to tell apart.
+    if pixels and len(found) < (2 if where.startswith("train") and len(classes) > 1 else 1):
+        only = repr(classes[found[0]]) if found else "ignored"
+        raise DataError(
+            f"{where}: every labelled pixel of the masks looked at, such as those of "
+            f"{entries[0]['seg_map_path']}, is {only}: there is nothing to learn. Compare the "
+            "masks' values with the classes and with mask_rule"
+        )
     return pixels
 
 

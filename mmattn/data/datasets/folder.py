@@ -1,0 +1,256 @@
+"""Any folder of pictures and masks as a semantic segmentation data set; no Python needed.
+
+    dict(type='mmattn.FolderSegDataset', data_root='my_pictures', split='train',
+         pipeline=[dict(type='LoadImageFromFile'), dict(type='mmattn.LoadFolderMask'), ...])
+
+``mmattn.data.folder`` says which layouts are found (``layout.py``), how ``classes.json`` is written
+(``classes_file.py``) and how masks become labels (``mask_rule.py``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mmcv.transforms import BaseTransform
+from mmseg.datasets import BaseSegDataset
+
+from mmattn.data.checks.files import check_place
+from mmattn.data.folder import (
+    FolderClasses,
+    FolderLayout,
+    MaskReader,
+    choose_rule,
+    classes_from_masks,
+    find_layout,
+    read_classes,
+    survey_masks,
+)
+from mmattn.data.folder.classes_file import IGNORED
+from mmattn.data.folder.mask_reader import RULES, check_choice
+from mmattn.errors import ConfigError, DataError
+from mmattn.registry import DATASETS, TRANSFORMS
+from mmattn.visualization.overlays import complete_palette
+
+CLASSES_FILE = "classes.json"
+#: Enough to tell which rule masks follow; to find the classes themselves all are read.
+_LOOKED_AT = 200
+
+
+@DATASETS.register_module()
+class FolderSegDataset(BaseSegDataset):
+    """The pictures of one split of a folder, with their masks.
+
+    Layout, classes and the rule for the masks are found out by looking, the same way for every
+    split; the folder is only read. Masks are loaded by ``mmattn.LoadFolderMask``, which takes the
+    place of ``LoadAnnotations`` in the pipeline.
+
+    Args:
+        data_root: the folder.
+        split: ``train``, ``val``, ``test``, or ``all`` for every picture there is.
+        classes_file: names of the classes, relative to ``data_root``; by default ``classes.json``
+            if it is there, else the classes are counted in the masks.
+        mask_rule: ``auto``, ``index``, ``binary``, ``rgb`` or ``alpha``.
+        others: ``refuse`` values and colours that no class has, or ``ignore`` their pixels.
+        unlabelled: ``refuse`` pictures without a mask, or ``skip`` them.
+        val_fraction: share of the pictures that is drawn for ``val`` where no folder is for it.
+        split_seed: of that draw.
+        img_dir: folder of pictures in ``data_root``, if it is not found by its name.
+        ann_dir: folder of masks, likewise.
+        img_suffix: ending of the pictures, where not all files are.
+        seg_map_suffix: what follows a picture's stem in the name of its mask.
+        reduce_zero_label: the values of index masks count from 1, 0 is ignored.
+        data_prefix: ``img_path`` and ``seg_map_path`` of this very split, as other data sets have
+            them, instead of looking; ``split`` is not used then.
+        metainfo: ``classes`` may name some of the classes; pixels of the others are ignored then.
+        **kwargs: as in ``BaseSegDataset``.
+
+    Attributes:
+        mask_reader: turns a mask file into labels.
+        notes: what was found out, in short sentences.
+
+    Raises:
+        DataError: what the folder holds does not say what it means; the message says what to do.
+        ConfigError: options that do not exist or do not fit.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = "train",
+        *,
+        classes_file: str | None = None,
+        mask_rule: str = "auto",
+        others: str = "refuse",
+        unlabelled: str = "refuse",
+        val_fraction: float = 0.2,
+        split_seed: int = 0,
+        img_dir: str | None = None,
+        ann_dir: str | None = None,
+        img_suffix: str | None = None,
+        seg_map_suffix: str | None = None,
+        reduce_zero_label: bool = False,
+        data_prefix: Mapping[str, str] | None = None,
+        metainfo: Mapping[str, Any] | None = None,
+        ignore_index: int = IGNORED,
+        **kwargs: Any,
+    ) -> None:
+        check_choice("split", split, ("train", "val", "test", "all"))
+        check_choice("mask_rule", mask_rule, RULES)
+        check_choice("unlabelled", unlabelled, ("refuse", "skip"))
+        if ignore_index != IGNORED:
+            raise ConfigError(
+                f"ignore_index={ignore_index}: this data set marks ignored pixels by {IGNORED}. "
+                f'To leave a mask value out, call its class "ignore" in {CLASSES_FILE}'
+            )
+        self.check_pipeline(kwargs.get("pipeline") or ())
+        options = {
+            "img_suffix": img_suffix,
+            "seg_map_suffix": seg_map_suffix,
+            "skip_unlabelled": unlabelled == "skip",
+            "val_fraction": val_fraction,
+            "split_seed": split_seed,
+        }
+        if data_prefix is None:
+            layout = find_layout(data_root, img_dir=img_dir, ann_dir=ann_dir, **options)
+        else:
+            split, folders = "all", _given_folders(data_root, data_prefix)
+            layout = FolderLayout(data_root, {"all": folders}, **options)
+        self._pairs = layout.pairs(split)
+        classes, rule, why = _meaning(data_root, layout, classes_file, mask_rule, reduce_zero_label)
+        palette = complete_palette(classes.palette or (), len(classes.names))
+        classes = replace(classes, palette=palette)
+        metainfo = dict(metainfo or {})
+        if metainfo.get("classes"):
+            classes = classes.select(metainfo["classes"])
+        self.mask_reader = MaskReader(
+            rule,
+            classes,
+            strict=mask_rule == "auto",
+            others=others,
+            reduce_zero_label=reduce_zero_label,
+        )
+        self.notes = _notes(layout, split, classes, rule, why)
+        metainfo.update(classes=classes.names)
+        metainfo.setdefault("palette", [list(colour) for colour in classes.palette])
+        prefix = dict(zip(("img_path", "seg_map_path"), layout.folders_of(split), strict=True))
+        super().__init__(
+            data_root=data_root,
+            data_prefix=prefix,
+            metainfo=metainfo,
+            reduce_zero_label=reduce_zero_label,
+            **kwargs,
+        )
+
+    @staticmethod
+    def check_pipeline(pipeline: Sequence) -> None:
+        """Refuse the usual ``LoadAnnotations``, which knows nothing of rules for masks.
+
+        Raises:
+            ConfigError: it is in the pipeline.
+        """
+        for step in pipeline:
+            kind = step.get("type") if isinstance(step, Mapping) else type(step)
+            name = kind if isinstance(kind, str) else kind.__name__
+            if name.rpartition(".")[2] == "LoadAnnotations":
+                raise ConfigError(
+                    f"{name} reads 8-bit index masks only: write "
+                    "dict(type='mmattn.LoadFolderMask') in its place in the pipeline of "
+                    "mmattn.FolderSegDataset"
+                )
+
+    def load_data_list(self) -> list[dict]:
+        """One entry for each picture, as mmseg's own data sets have them."""
+        return [
+            {
+                "img_path": pair.picture,
+                "seg_map_path": pair.mask,
+                "label_map": None,
+                "reduce_zero_label": self.reduce_zero_label,
+                "seg_fields": [],
+            }
+            for pair in self._pairs
+        ]
+
+    def get_data_info(self, idx: int) -> dict:
+        """An entry with what reads its mask."""
+        return {**super().get_data_info(idx), "mask_reader": self.mask_reader}
+
+
+@TRANSFORMS.register_module()
+class LoadFolderMask(BaseTransform):
+    """Load the mask of a ``FolderSegDataset``'s picture, as ``gt_seg_map`` (H, W) uint8.
+
+    A picture that comes without a mask, as in prediction, passes unchanged.
+
+    Raises:
+        DataError: the mask does not follow the folder's rule, or has not its picture's size.
+    """
+
+    def transform(self, results: dict) -> dict:
+        path = results.get("seg_map_path")
+        if path is None:
+            return results
+        if "mask_reader" not in results:
+            raise ConfigError(
+                "mmattn.LoadFolderMask loads masks of mmattn.FolderSegDataset; with another data "
+                "set write dict(type='LoadAnnotations')"
+            )
+        labels = results["mask_reader"](path)
+        size = results.get("ori_shape", labels.shape)[:2]
+        if labels.shape != tuple(size):
+            raise DataError(
+                f"the mask {path} is {labels.shape[0]} x {labels.shape[1]} (height x width), its "
+                f"picture {results['img_path']} is {size[0]} x {size[1]}. Pair the right files, or "
+                "resize the mask by nearest neighbour to the picture"
+            )
+        results["gt_seg_map"] = labels
+        results.setdefault("seg_fields", []).append("gt_seg_map")
+        return results
+
+
+def _given_folders(root: str, data_prefix: Mapping[str, str]) -> tuple[str, str]:
+    for key in ("img_path", "seg_map_path"):
+        if not data_prefix.get(key):
+            raise ConfigError(f"data_prefix has no {key}: leave data_prefix out to have it found")
+        check_place(os.path.join(root, data_prefix[key]), f"data_prefix.{key}", folder=True)
+    return data_prefix["img_path"], data_prefix["seg_map_path"]
+
+
+def _meaning(
+    root: str,
+    layout: FolderLayout,
+    classes_file: str | None,
+    mask_rule: str,
+    reduce_zero_label: bool,
+) -> tuple[FolderClasses, str, str]:
+    """Classes, rule, and the reason for the rule: those of the folder, whatever the split."""
+    path = os.path.join(root, classes_file or CLASSES_FILE)
+    classes = read_classes(path) if classes_file or os.path.exists(path) else None
+    if classes is not None and mask_rule != "auto":
+        return classes, mask_rule, "as set"
+    masks = [pair.mask for pair in layout.pairs("all")]
+    survey = survey_masks(masks, _LOOKED_AT if classes else None)
+    rule, why = mask_rule, "as set"
+    if mask_rule == "auto":
+        rule, why = choose_rule(survey, classes, root)
+    if classes is None:
+        classes = classes_from_masks(survey, rule, root, reduce_zero_label=reduce_zero_label)
+    return classes, rule, why
+
+
+def _notes(
+    layout: FolderLayout, split: str, classes: FolderClasses, rule: str, why: str
+) -> tuple[str, ...]:
+    notes = [f"{len(classes.names)} classes, from {classes.source}", f"mask_rule {rule}: {why}"]
+    if layout.drawn and split in ("train", "val"):
+        notes.append(
+            f"{split} drawn from {layout.folders_of(split)[0]}: val_fraction "
+            f"{layout.val_fraction:g}, split_seed {layout.split_seed}"
+        )
+    unused = layout.unused_masks()
+    if unused:
+        notes.append(f"{unused} files beside the masks belong to no picture")
+    return tuple(notes)

@@ -1,0 +1,24 @@
+"""What a folder of pictures and masks means: its layout, its classes, and how masks become labels.
+
+``mmattn.FolderSegDataset`` puts these together. Everything here reads; nothing is ever written.
+"""
+
+from .classes_file import IGNORE, FolderClasses, read_classes
+from .layout import FolderLayout, find_layout
+from .mask_reader import RULES, MaskReader
+from .mask_rule import choose_rule, classes_from_masks
+from .survey import MaskSurvey, survey_masks
+
+__all__ = [
+    "IGNORE",
+    "RULES",
+    "FolderClasses",
+    "FolderLayout",
+    "MaskReader",
+    "MaskSurvey",
+    "choose_rule",
+    "classes_from_masks",
+    "find_layout",
+    "read_classes",
+    "survey_masks",
+]

@@ -1,0 +1,210 @@
+"""``classes.json``: the names of the classes and what stands for each of them in the masks.
+
+One of these four forms::
+
+    ["road", "car", "tree"]                     mask value 0, 1, 2
+    {"0": "road", "7": "car", "200": "tree"}    mask value to name
+    {"road": 0, "car": 7, "tree": 200}          name to mask value
+    {"road": [128, 64, 128], "car": [0, 0, 142]}    name to colour, RGB; also a list of colours
+
+The order is that of the labels. A class called ``ignore`` is none: its pixels are left out of
+training and metrics. Two values, or colours, of one name are one class.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mmattn.errors import ConfigError, DataError, did_you_mean
+
+#: The name whose pixels are left out.
+IGNORE = "ignore"
+#: The label of pixels that losses and metrics leave out.
+IGNORED = 255
+#: Labels are stored in 8 bits, of which 255 is taken.
+MOST_CLASSES = 255
+_DEEPEST = 65535
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class FolderClasses:
+    """The classes of a folder.
+
+    Attributes:
+        names: by label.
+        values: mask value to label, 255 for ignored.
+        colours: mask colour to label, 255 for ignored; None where the file has no colours.
+        by_position: whether the values are only places in a list, not stated by the file.
+        palette: colours to show the classes in; None where none are known.
+        source: what tells all this, for messages.
+    """
+
+    names: tuple[str, ...]
+    values: Mapping[int, int]
+    source: str
+    colours: Mapping[Colour, int] | None = None
+    by_position: bool = True
+    palette: Sequence[Colour] | None = None
+
+    def select(self, chosen: Sequence[str]) -> FolderClasses:
+        """The classes called ``chosen``, in that order; pixels of the others are ignored.
+
+        Raises:
+            ConfigError: a name that is none of the folder's, or one twice.
+        """
+        chosen = tuple(chosen)
+        for name in chosen:
+            if name not in self.names:
+                raise ConfigError(
+                    f"metainfo.classes: {name!r} is no class of {self.source}, which has "
+                    f"{', '.join(self.names)}.{did_you_mean(name, self.names)}"
+                )
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise ConfigError(f"metainfo.classes={chosen}: name classes, each of them once")
+        new = {
+            label: chosen.index(name) if name in chosen else IGNORED
+            for label, name in enumerate(self.names)
+        }
+        new[IGNORED] = IGNORED
+        return replace(
+            self,
+            names=chosen,
+            values={value: new[label] for value, label in self.values.items()},
+            colours=self.colours and {c: new[label] for c, label in self.colours.items()},
+            palette=self.palette and [self.palette[self.names.index(name)] for name in chosen],
+        )
+
+
+def read_classes(path: str) -> FolderClasses:
+    """Read a ``classes.json``.
+
+    Raises:
+        DataError: it is missing, is not valid JSON or has none of the forms.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:  # some editors write a byte order mark
+            content = json.load(file, object_pairs_hook=lambda pairs: _unique(pairs, path))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON: {error}") from error
+    except OSError as error:
+        beside = os.listdir(os.path.dirname(path) or ".")
+        hint = did_you_mean(os.path.basename(path), beside)
+        raise DataError(f"{path}: {error.strerror}.{hint}") from error
+    if isinstance(content, list) and content:
+        return _from_list(content, path)
+    if not isinstance(content, dict) or not content:
+        raise _no_form(path, f"it holds {content!r}")
+    if all(_is_colour(value) or _is_colours(value) for value in content.values()):
+        return _from_colours(content, path)
+    if all(isinstance(value, str) for value in content.values()):
+        return _from_values(_integer_keys(content, path), path)
+    if all(isinstance(v, int) and not isinstance(v, bool) for v in content.values()):
+        by_value: dict[int, str] = {}
+        for name, value in content.items():
+            if value in by_value:
+                raise _no_form(path, f"{by_value[value]!r} and {name!r} have the value {value}")
+            by_value[value] = name
+        return _from_values(by_value, path)
+    first = type(next(iter(content.values())))
+    key, odd = next((k, v) for k, v in content.items() if type(v) is not first or _bad(v))
+    raise _no_form(path, f"{key!r}: {json.dumps(odd)} fits none or another than the entries above")
+
+
+def _from_list(content: list, path: str) -> FolderClasses:
+    names = [_name(entry, path) for entry in content]
+    twice = sorted({n for n in names if names.count(n) > 1 and n != IGNORE})
+    if twice:
+        raise _no_form(path, f"{', '.join(map(repr, twice))} is in the list twice")
+    return _build(dict(enumerate(names)), path)
+
+
+def _from_values(content: Mapping[int, str], path: str) -> FolderClasses:
+    for value, name in content.items():
+        if not 0 <= value <= _DEEPEST:
+            raise _no_form(path, f"{name!r} has the mask value {value}: 0 to {_DEEPEST} can be")
+        _name(name, path)
+    return replace(_build(content, path), by_position=False)
+
+
+def _from_colours(content: Mapping[str, Any], path: str) -> FolderClasses:
+    colour_names: dict[Colour, str] = {}
+    for name, given in content.items():
+        _name(name, path)
+        for colour in given if _is_colours(given) else [given]:
+            other = colour_names.setdefault(tuple(colour), name)
+            if other != name:
+                raise _no_form(path, f"{other!r} and {name!r} have the same colour {colour}")
+    names = tuple(name for name in content if name != IGNORE)
+    label = {**{name: index for index, name in enumerate(names)}, IGNORE: IGNORED}
+    first = {name: tuple(g[0] if _is_colours(g) else g) for name, g in content.items()}
+    return replace(
+        _build(dict(enumerate(content)), path),
+        colours={colour: label[name] for colour, name in colour_names.items()},
+        palette=[first[name] for name in names],
+    )
+
+
+def _build(by_value: Mapping[int, str], path: str) -> FolderClasses:
+    names = tuple(name for name in dict.fromkeys(by_value.values()) if name != IGNORE)
+    if not 0 < len(names) <= MOST_CLASSES:
+        raise _no_form(path, f"it names {len(names)} classes: 1 to {MOST_CLASSES} can be")
+    label = {**{name: index for index, name in enumerate(names)}, IGNORE: IGNORED}
+    return FolderClasses(names, {v: label[name] for v, name in by_value.items()}, path)
+
+
+def _integer_keys(content: Mapping[str, str], path: str) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for key, name in content.items():
+        try:
+            found[int(key)] = name
+        except ValueError:
+            raise _no_form(
+                path, f"{key!r}: {name!r} is neither a mask value nor a colour"
+            ) from None
+    return found
+
+
+def _unique(pairs: Sequence[tuple[str, Any]], path: str) -> dict[str, Any]:
+    """A JSON object; Python's reader would keep the last of equal keys alone."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _no_form(path, f"{key!r} is there twice")
+        found[key] = value
+    return found
+
+
+def _name(entry: Any, path: str) -> str:
+    if not isinstance(entry, str) or not entry.strip():
+        raise _no_form(path, f"{entry!r} is no name")
+    return entry
+
+
+def _is_colour(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(isinstance(c, int) and not isinstance(c, bool) and 0 <= c <= 255 for c in value)
+    )
+
+
+def _is_colours(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_colour, value))
+
+
+def _bad(value: Any) -> bool:
+    plain = isinstance(value, (str, int)) and not isinstance(value, bool)
+    return not (plain or _is_colour(value) or _is_colours(value))
+
+
+def _no_form(path: str, reason: str) -> DataError:
+    return DataError(
+        f'{path}: {reason}. Write ["road", "car"], or {{"0": "road", "7": "car"}} with the values '
+        'in the masks, or {"road": [128, 64, 128], "car": [0, 0, 142]} with the colours'
+    )

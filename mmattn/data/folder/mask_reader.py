@@ -1,0 +1,203 @@
+"""Reads a mask file and returns labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmattn.errors import ConfigError, DataError, did_you_mean
+
+from .classes_file import IGNORED, FolderClasses
+from .stored_mask import StoredMask, read_mask
+from .survey import distinct, pack
+
+#: See ``mask_rule.py`` for what they mean.
+RULES = ("auto", "index", "binary", "rgb", "alpha")
+_UNKNOWN = -1
+_DEEPEST = 65535
+_SHOWN = 5
+
+
+class MaskReader:
+    """Turns mask files into labels by one rule.
+
+    Args:
+        rule: ``index``, ``binary``, ``rgb`` or ``alpha``.
+        classes: of the folder.
+        strict: for ``binary``, refuse what is neither black nor white.
+        others: ``"refuse"`` values and colours that no class has, or ``"ignore"`` their pixels.
+        reduce_zero_label: for ``index``, 0 is ignored and every other value one less.
+
+    Raises:
+        ConfigError: an unknown rule, or one that the classes do not fit.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        classes: FolderClasses,
+        *,
+        strict: bool = False,
+        others: str = "refuse",
+        reduce_zero_label: bool = False,
+    ) -> None:
+        check_choice("mask_rule", rule, RULES[1:])
+        check_choice("others", others, ("refuse", "ignore"))
+        self.rule, self.classes, self.strict, self.others = rule, classes, strict, others
+        self.reduce_zero_label = reduce_zero_label
+        if reduce_zero_label and (rule != "index" or not classes.by_position):
+            reason = f"mask_rule={rule}" if rule != "index" else f"{classes.source} states them"
+            raise ConfigError(
+                "reduce_zero_label=True makes the values of index masks count from 1, but "
+                f'{reason}. Set it to False; to leave pixels out, call their class "ignore"'
+            )
+        if rule == "rgb":
+            if classes.colours is None:
+                raise ConfigError(
+                    f"mask_rule=rgb, but {classes.source} has no colours: write "
+                    '{"road": [128, 64, 128], "car": [0, 0, 142]}'
+                )
+            packed = {r << 16 | g << 8 | b: label for (r, g, b), label in classes.colours.items()}
+            self._keys = np.array(sorted(packed), np.int32)
+            self._labels = np.array([packed[key] for key in self._keys.tolist()], np.int16)
+        else:
+            self._table = self._look_up_table()
+
+    def _look_up_table(self) -> np.ndarray:
+        """Value, or 0 and 1 for two halves, to label; ``_UNKNOWN`` for what no class has."""
+        table = np.full(_DEEPEST + 1, _UNKNOWN, np.int16)
+        values = self.classes.values
+        if self.rule in ("binary", "alpha"):
+            if sorted(values) != [0, 1]:
+                raise ConfigError(
+                    f"mask_rule={self.rule} tells two classes apart, but {self.classes.source} "
+                    f"names {', '.join(self.classes.names)} with the values "
+                    f'{", ".join(map(str, values))}: write two names, ["background", "object"]'
+                )
+        else:
+            table[[IGNORED, _DEEPEST]] = IGNORED
+        shift = 0
+        if self.reduce_zero_label:
+            table[0], shift = IGNORED, 1
+        for value, label in values.items():
+            table[value + shift] = label
+        return table
+
+    def __call__(self, path: str) -> np.ndarray:
+        """The labels of a mask file, (H, W) uint8; 255 where pixels are ignored.
+
+        Raises:
+            DataError: the file cannot be read, is not of the rule's kind, or holds what no class
+                has.
+        """
+        mask = read_mask(path)
+        if self.rule == "rgb":
+            return self._from_colours(mask)
+        if self.rule == "alpha":
+            if mask.alpha is None:
+                raise DataError(f"the mask {path} has no alpha channel, but mask_rule=alpha")
+            return self._table[(mask.alpha >= 128).view(np.uint8)].astype(np.uint8)
+        values = mask.grey()
+        if self.rule == "binary":
+            return self._table[self._halves(values, path)].astype(np.uint8)
+        if values.dtype == np.bool_:
+            values = values.view(np.uint8)
+        held = distinct(values)
+        if held and not 0 <= held[0] <= held[-1] <= _DEEPEST:
+            raise DataError(
+                f"the mask {path} holds {held[0]} to {held[-1]}: values are 0 to {_DEEPEST}"
+            )
+        wrong = [value for value in held if self._table[value] == _UNKNOWN]
+        if wrong and self.others == "refuse":
+            raise self._unknown_values(path, wrong)
+        return self._table[values].astype(np.uint8)  # the -1 of others becomes 255
+
+    def _halves(self, values: np.ndarray, path: str) -> np.ndarray:
+        """0 for the lower half of the range, 1 for the upper one."""
+        if values.dtype == np.bool_:
+            return values.view(np.uint8)
+        top = 255 if values.dtype == np.uint8 else _DEEPEST
+        if self.strict:
+            grey = [value for value in distinct(values) if value not in (0, top)]
+            if grey:
+                raise DataError(
+                    f"the mask {path} holds {', '.join(map(str, grey[:_SHOWN]))}, the others hold "
+                    f"0 and {top} alone. Set mask_rule=binary if {(top + 1) // 2} and more is "
+                    f"{self.classes.names[-1]!r}, or mask_rule=index if the values are classes"
+                )
+        return (values > top // 2).view(np.uint8)
+
+    def _from_colours(self, mask: StoredMask) -> np.ndarray:
+        packed = pack(mask.rgb())
+        places = np.searchsorted(self._keys, packed).clip(max=len(self._keys) - 1)
+        labels = self._labels[places]
+        known = self._keys[places] == packed
+        if not known.all():
+            if self.others == "refuse":
+                raise self._unknown_colours(mask.path, packed[~known])
+            labels[~known] = IGNORED
+        return labels.astype(np.uint8)
+
+    def _unknown_values(self, path: str, wrong: Sequence[int]) -> DataError:
+        listed = ", ".join(map(str, wrong[:_SHOWN])) + (", ..." if len(wrong) > _SHOWN else "")
+        known = np.flatnonzero((self._table != _UNKNOWN) & (self._table != IGNORED)).tolist()
+        spans = f"{known[0]} to {known[-1]}" if len(known) == known[-1] - known[0] + 1 else known
+        return DataError(
+            f"the mask {path} holds {listed}; the {len(self.classes.names)} classes of "
+            f"{self.classes.source} have the values {spans}. {self._advice(wrong, known)}"
+        )
+
+    def _advice(self, wrong: Sequence[int], known: Sequence[int]) -> str:
+        """What usually produces such values."""
+        count = len(self.classes.names)
+        if not self.classes.by_position:
+            return f'Name {wrong[0]} there, "ignore" if it is no class; or set others=ignore'
+        if list(wrong) == [known[-1] + 1] and not self.reduce_zero_label:
+            return (
+                "If the classes count from 1 and 0 is no class, set reduce_zero_label=True; if "
+                f"{wrong[0]} is a class, add its name; if it is no class, add the name "
+                '"ignore"'
+            )
+        if len(known) == 2 and max(wrong) > 127:
+            return (
+                "If the masks are black and white with grey edges, set mask_rule=binary: 128 and "
+                "more is the second class"
+            )
+        step = int(np.gcd.reduce(list(wrong)))
+        if step > 1 and len(wrong) > 1 and max(wrong) // step < max(count, 2):
+            return (
+                f"They are multiples of {step}, as in a mask stretched for viewing: write the "
+                f'values, {{"0": "{self.classes.names[0]}", "{step}": ...}}'
+            )
+        return (
+            "Write what the values mean into classes.json, "
+            f'{{"{wrong[0]}": "name"}}; or set others=ignore to leave such pixels out'
+        )
+
+    def _unknown_colours(self, path: str, packed: np.ndarray) -> DataError:
+        found, counts = np.unique(packed, return_counts=True)
+        order = np.argsort(-counts)[:_SHOWN]
+        listed = ", ".join(
+            f"({c >> 16}, {c >> 8 & 255}, {c & 255}) at {n} pixels"
+            for c, n in zip(found[order].tolist(), counts[order].tolist(), strict=True)
+        )
+        smooth = (
+            " So many colours come from smooth resizing or lossy compression: export the masks "
+            "anew, as PNG."
+            if len(found) > 50
+            else ""
+        )
+        return DataError(
+            f"the mask {path} holds {len(found)} colours that {self.classes.source} lacks: "
+            f"{listed}.{smooth} Add them there, as a class or as "
+            '"ignore"; or set others=ignore to leave such pixels out'
+        )
+
+
+def check_choice(option: str, value: str, known: Sequence[str]) -> None:
+    """Raise a ConfigError unless ``value`` is one of ``known``."""
+    if value not in known:
+        raise ConfigError(
+            f"{option}={value!r}: give one of {', '.join(known)}.{did_you_mean(str(value), known)}"
+        )

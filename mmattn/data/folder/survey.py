@@ -1,0 +1,118 @@
+"""What the masks of a folder hold, before anything is decided about them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mmattn.data.checks.pictures import evenly
+
+from .classes_file import Colour
+from .stored_mask import StoredMask, read_mask
+
+#: More colours than classes can have: a photograph, a gradient, or lossy compression.
+_TOO_MANY = 1000
+
+
+@dataclass
+class MaskSurvey:
+    """What was seen in masks.
+
+    Attributes:
+        looked_at: how many were read.
+        shown: value to the colours it shows as, of masks with one channel or three equal ones.
+        values: value to the first file that holds it, of the same masks.
+        colours: colour to the first file that holds it, of masks whose channels differ.
+        coloured: the first mask whose channels differ.
+        see_through: the first mask that is not opaque everywhere.
+        lossy: the first JPEG.
+        deep: whether a mask has more than 8 bits.
+        palettes: whether a mask has a palette.
+    """
+
+    looked_at: int = 0
+    shown: dict[int, set[Colour]] = field(default_factory=dict)
+    values: dict[int, str] = field(default_factory=dict)
+    colours: dict[Colour, str] = field(default_factory=dict)
+    coloured: str | None = None
+    see_through: str | None = None
+    lossy: str | None = None
+    deep: bool = False
+    palettes: bool = False
+
+    @property
+    def labelled_values(self) -> list[int]:
+        """The values but 255 (and 65535 in 16-bit masks), which mean "not labelled"."""
+        ignored = {255, 65535} if self.deep else {255}
+        return sorted(set(self.values) - ignored)
+
+    def add(self, mask: StoredMask) -> None:
+        """Take one more mask into account."""
+        self.looked_at += 1
+        if mask.path.lower().endswith((".jpg", ".jpeg")):
+            self.lossy = self.lossy or mask.path
+        if mask.is_see_through:
+            self.see_through = self.see_through or mask.path
+        if mask.is_grey:
+            values = mask.grey()
+            self.deep |= values.dtype not in (np.uint8, np.bool_)
+            for value in distinct(values):
+                self.values.setdefault(value, mask.path)
+                shade = min(max(value, 0), 255)
+                self.palettes |= mask.palette is not None
+                colour = (shade,) * 3 if mask.palette is None else mask.palette[value].tolist()
+                self.shown.setdefault(value, set()).add(tuple(colour))
+        else:
+            self.coloured = self.coloured or mask.path
+            for packed in np.unique(pack(mask.colours)).tolist():
+                colour = (packed >> 16, packed >> 8 & 255, packed & 255)
+                self.colours.setdefault(colour, mask.path)
+
+
+def survey_masks(paths: Sequence[str], limit: int | None = None) -> MaskSurvey:
+    """Read masks and note what they hold.
+
+    Args:
+        paths: of all masks.
+        limit: look at this many, evenly spread; None looks at all.
+
+    Raises:
+        DataError: a mask that cannot be read.
+    """
+    chosen = [paths[index] for index in evenly(len(paths), limit)]
+    # Training, validation and the checks before them ask for the same masks.
+    return _survey(tuple((path, _state(path)) for path in chosen))
+
+
+@functools.lru_cache(maxsize=4)
+def _survey(files: tuple[tuple[str, tuple[int, int]], ...]) -> MaskSurvey:
+    survey = MaskSurvey()
+    for path, _ in files:
+        survey.add(read_mask(path))
+        if len(survey.colours) > _TOO_MANY:
+            break
+    return survey
+
+
+def distinct(values: np.ndarray) -> list[int]:
+    """The values that occur, ascending; far quicker than sorting for 8 bits."""
+    if values.dtype in (np.uint8, np.bool_):
+        counts = np.bincount(values.reshape(-1).view(np.uint8), minlength=256)
+        return np.flatnonzero(counts).tolist()
+    return np.unique(values).tolist()
+
+
+def pack(colours: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 to (H, W) int32, red in the upper byte."""
+    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
+    return red << 16 | green << 8 | blue
+
+
+def _state(path: str) -> tuple[int, int]:
+    """What changes when a file does."""
+    status = os.stat(path)
+    return status.st_mtime_ns, status.st_size
