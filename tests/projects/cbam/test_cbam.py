@@ -107,6 +107,15 @@ class TestTimmsVariant(TestCBAM):
     parameters = staticmethod(lambda c: 2 * c * hidden(c) + 98 + 2)
     at_init = None  # the gate's norm starts at 1
 
+    # The graph is that of the authors' module.
+    @pytest.mark.slow
+    def test_compiles_as_one_graph(self) -> None:
+        super().test_compiles_as_one_graph()
+
+    @pytest.mark.slow
+    def test_onnx_runs_at_sizes_it_was_not_traced_at(self) -> None:
+        super().test_onnx_runs_at_sizes_it_was_not_traced_at()
+
 
 class TestMMYolosVariant(TestCBAM):
     arguments = {**CBAM.variants["mmyolo"], "mean_first": True}

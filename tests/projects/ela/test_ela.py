@@ -80,6 +80,15 @@ class TestS(TestELA):
     arguments = {"version": "S"}
     parameters = staticmethod(lambda c: 42 * c)
 
+    # The graph is that of the other versions.
+    @pytest.mark.slow
+    def test_compiles_as_one_graph(self) -> None:
+        super().test_compiles_as_one_graph()
+
+    @pytest.mark.slow
+    def test_onnx_runs_at_sizes_it_was_not_traced_at(self) -> None:
+        super().test_onnx_runs_at_sizes_it_was_not_traced_at()
+
 
 class TestResidualL(TestELA):
     arguments = {"version": "L", "residual": True}
