@@ -50,9 +50,9 @@ def dry_run(
     and the random state are afterwards what they were.
 
     Args:
-        network: A backbone, which takes pictures, or a neck, which takes a list of maps.
+        network: A backbone, which takes pictures, or a neck or head, which takes a list of maps.
         names: Of submodules.
-        input_shapes: (C, H, W) of each map that a neck is given, or one for a picture. By default
+        input_shapes: (C, H, W) of each map that it is given, or one for a picture. By default
             it is made up from the network's ``in_channels``.
 
     Raises:
@@ -169,9 +169,8 @@ def _candidates(network: nn.Module, input_shapes: Sequence[Shape] | None) -> Ite
     if input_shapes is not None:
         yield from _given(network, input_shapes, zeros)
         return
-    channels = getattr(network, "in_channels", None)
-    if isinstance(channels, (tuple, list)) or ".necks." in type(network).__module__:
-        for levels in _neck_channels(network, channels):
+    if takes_maps(network):
+        for levels in _map_channels(network, getattr(network, "in_channels", None)):
             # From the largest map down, each half the size of the one before.
             yield [
                 [zeros(c, h >> i, w >> i) for i, c in enumerate(levels)]
@@ -190,19 +189,50 @@ def _given(network: nn.Module, shapes: Sequence[Shape], zeros) -> Iterator[list]
         raise ConfigError(f"input_shapes must be a list of (C, H, W), got {shapes!r}.") from error
     for bigger in ((1, 2), (1, 1)):
         runs = [[zeros(c, h * k, w * k) for c, h, w in shapes] for k in dict.fromkeys(bigger)]
-        if len(shapes) == 1:
-            yield [maps[0] for maps in runs]
-        yield runs
+        single = [[maps[0] for maps in runs]] if len(shapes) == 1 else []
+        # A head of mmseg would take one map for a batch of them.
+        yield from [runs, *single] if takes_maps(network) else [*single, runs]
 
 
-def _neck_channels(network: nn.Module, channels: Any) -> Iterator[list[int]]:
-    if isinstance(channels, (tuple, list)):
+def takes_maps(network: nn.Module) -> bool:
+    """Whether this is a neck or a head, which takes maps, rather than a backbone."""
+    return (
+        isinstance(getattr(network, "in_channels", None), (tuple, list))
+        or ".necks." in type(network).__module__
+        or is_head(network)
+    )
+
+
+def is_head(network: nn.Module) -> bool:
+    """Whether this is a head; mmseg's choose their maps by ``in_index``."""
+    return hasattr(network, "in_index") or "_heads." in type(network).__module__
+
+
+def _map_channels(network: nn.Module, channels: Any) -> Iterator[list[int]]:
+    """Channels of the maps that a neck or head may be given, from the largest map down."""
+    index = getattr(network, "in_index", None)
+    if index is not None:
+        yield _maps_by_index(index, channels)
+    elif isinstance(channels, (tuple, list)):
         yield list(channels)
         yield list(channels)[::-1]  # necks of the YOLO family count from the smallest map
     elif isinstance(channels, int):
         told = getattr(network, "num_levels", None) or getattr(network, "num_ins", None)
         for levels in (told,) if isinstance(told, int) else (4, 5, 3, 1):
             yield [channels] * levels
+
+
+def _maps_by_index(index: int | Sequence[int], channels: int | Sequence[int]) -> list[int]:
+    """A list whose maps at ``index`` have ``channels``; those between have one."""
+    indices = [index] if isinstance(index, int) else list(index)
+    if isinstance(channels, int):
+        # Of maps that are concatenated, mmseg's heads keep the sum.
+        channels = [channels - len(indices) + 1] + [1] * (len(indices) - 1)
+    # Enough for those from either end, apart from each other.
+    maps = [1] * (max(0, *(one + 1 for one in indices)) + max(0, *(-one for one in indices)))
+    for one, width in zip(indices, channels, strict=True):
+        maps[one] = width
+    return maps
 
 
 def _picture_channels(network: nn.Module) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""``mmattn.WithPlugins``: any attention block at any place of any backbone or neck.
+"""``mmattn.WithPlugins``: any attention block at any place of any backbone, neck or head.
 
     dict(type='mmattn.WithPlugins',
          inner=dict(type='mmdet.ResNet', depth=18, init_cfg=dict(type='Pretrained', ...)),
@@ -27,7 +27,7 @@ from mmattn.errors import ConfigError, did_you_mean
 from mmattn.registry import MODELS
 
 from .blocks import build_block
-from .dry_run import Seen, dry_run, leaving_no_trace
+from .dry_run import Seen, dry_run, is_head, leaving_no_trace
 from .feature_maps import Grid, Layout, apply_to_map, find_layout, grid_of
 from .places import matching
 
@@ -45,7 +45,7 @@ def WithPlugins(
     """Build ``inner`` and put blocks into it.
 
     Args:
-        inner: The config of a backbone or neck, of any scope; or the module itself.
+        inner: The config of a backbone, neck or head, of any scope; or the module itself.
         plugins: The blocks. Of each entry:
 
             - ``cfg``: the block, as for ``plugins=`` of mmdet's ResNet. ``in_channels`` is found.
@@ -57,8 +57,8 @@ def WithPlugins(
             - ``frozen``: whether its weights and statistics are left as they are; False.
 
             Exactly one of ``stages`` and ``at``. Entries at one place act in their order.
-        input_shapes: (C, H, W) of each map that a neck takes, or of a picture, for networks on
-            which made-up input does not work.
+        input_shapes: (C, H, W) of each map that a neck or head takes, or of a picture, for networks
+            on which made-up input does not work.
         pretrained: For ``inner``; mmseg hands ``model.pretrained`` to its backbone this way.
 
     Returns:
@@ -226,6 +226,11 @@ class _Entry:
     def matches(self, network: nn.Module) -> list[str]:
         """Names of the submodules that this entry is about."""
         if self.stages is not None:
+            if is_head(network):
+                raise ConfigError(
+                    f"{self}.stages is for the maps of backbones and necks, but "
+                    f"{type(network).__name__} is a head: name submodules of it with `at`."
+                )
             return [""]
         return matching(network, self.at, where=f"{self}.at")
 

@@ -216,6 +216,58 @@ def test_channels_are_found_in_networks_of_every_kind(name: str) -> None:
     assert network.plugins.out_channels == [one.shape[1] for one in after]
 
 
+SMALL = {"channels": 4, "num_classes": 2}
+HEADS = {
+    "fcn": ({"type": "mmseg.FCNHead", "in_channels": 8, **SMALL}, "convs.0", [4]),
+    "concat": (
+        {
+            "type": "mmseg.FCNHead",
+            "in_channels": [8, 16],
+            "in_index": [1, -1],
+            "input_transform": "resize_concat",
+            **SMALL,
+        },
+        "convs.*",
+        [4, 4],
+    ),
+    "uper": (
+        {
+            "type": "mmseg.UPerHead",
+            "in_channels": [8, 16, 32],
+            "in_index": [0, 1, 3],
+            "pool_scales": (1, 2),
+            **SMALL,
+        },
+        ["bottleneck", "fpn_convs.*"],
+        [4, 4, 4],
+    ),
+    "retina": (
+        {"type": "mmdet.RetinaHead", "in_channels": 8, "num_classes": 2, "feat_channels": 16},
+        "cls_convs.0",
+        [16],
+    ),
+    "ccnet": ({"type": "mmattn.CCHead", "in_channels": 8, **SMALL}, "cca", [4]),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads_take_blocks_inside(name: str) -> None:
+    inner, pattern, channels = HEADS[name]
+    head = build(inner, scale(at=pattern))
+    assert [block.weight.shape[0] for block in head.plugins.values()] == channels
+    if "mmseg" in inner["type"]:
+        with pytest.raises(ConfigError, match=r"stages is for .*FCNHead is a head.*`at`|UPerHead"):
+            build(inner, scale(stages=(0,)))
+
+
+def test_a_head_of_one_map_can_be_told() -> None:
+    inner = {"type": "mmdet.FCNMaskHead", "in_channels": 8, "conv_out_channels": 4}
+    with pytest.raises(ConfigError, match="input_shapes"):
+        build(inner, scale(at="convs.0"))
+    head = build(inner, scale(at="convs.0"), input_shapes=[(8, 14, 14)])
+    assert head.plugins["convs_0_scale"].weight.shape[0] == 4
+
+
 def test_tokens_are_seen_as_the_picture_that_they_are() -> None:
     """A block behind a transformer's layer sees rows as rows: it may tell left from right."""
 
