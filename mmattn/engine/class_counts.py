@@ -59,7 +59,7 @@ def check_class_counts(
             raise ConfigError(
                 f"{prefix}{place}.{key}={value}, but {where} has {right} {meaning} ({shown}). "
                 f"Set {place}.{key}={right} in the config or with --cfg-options{_as_list(place)}, "
-                f"or check metainfo.classes of the data set"
+                f"or check metainfo.classes of the data set; num_classes='auto' takes the data's"
             )
 
 

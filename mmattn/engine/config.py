@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from mmattn.errors import ConfigError, did_you_mean
 
+from .own_data import fill_class_counts, split_options, use_own_data
+
 if TYPE_CHECKING:
     from mmengine.config import Config
 
@@ -24,11 +26,13 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
     Args:
         name: A path, or ``package::path`` for a config that an installed package brings along
             (``mmdet::``, ``mmseg::``, ``mmattn::``, …); the ending ``.py`` may be left out there.
-        cfg_options: Dotted keys and their new values, as ``--cfg-options`` gives them.
+        cfg_options: Dotted keys and their new values, as ``--cfg-options`` gives them; ``data``,
+            ``data.KEY`` and ``data_root`` bring own data in (see ``own_data.py``).
 
     Raises:
         ConfigError: There is no such file or package, the file or one of its bases cannot be
             read, or an option names something that cannot be set.
+        DataError: ``num_classes="auto"`` is to be counted in data that is not there.
     """
     from mmengine.config import Config
     from yaml import YAMLError
@@ -43,15 +47,18 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
         # What a wrong base, key or import, or a file that was cut off, ends in; anything else is a
         # bug worth its traceback.
         raise ConfigError(f"{path}: the config cannot be read: {_one_line(error)}") from error
-    if cfg_options:
+    ours, others = split_options(cfg_options or {})
+    use_own_data(cfg, ours)  # first: the others may set details of the new data sets
+    if others:
         try:
-            cfg.merge_from_dict(cfg_options)
+            cfg.merge_from_dict(others)
         except (KeyError, TypeError, IndexError, AssertionError, AttributeError) as error:
             given = " ".join(f"{key}={value}" for key, value in cfg_options.items())
             raise ConfigError(
                 f"{path}: --cfg-options {given}: {_one_line(error)}. "
                 "Use the dotted keys of the config."
             ) from error
+    fill_class_counts(cfg)
     return cfg
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mmattn.errors import ConfigError
 
 from .options import is_segmentation
+from .own_data import LOAD_MASK
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -50,8 +51,8 @@ def _flipped_detection(pipeline: list) -> list:
 def _flipped_segmentation(pipeline: list) -> list:
     *steps, pack = _packed(pipeline, "PackSegInputs")
     # The ground truth is loaded after the flip: it is compared in the picture's own orientation.
-    loads = [step for step in steps if step["type"] == "LoadAnnotations"]
-    steps = [step for step in steps if step["type"] != "LoadAnnotations"]
+    loads = [step for step in steps if step["type"] in ("LoadAnnotations", LOAD_MASK)]
+    steps = [step for step in steps if step not in loads]
     branches = [_FLIPS, *([step] for step in loads), [pack]]
     return [*steps, {"type": "TestTimeAug", "transforms": branches}]
 

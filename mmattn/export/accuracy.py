@@ -88,10 +88,15 @@ def validation_pairs(cfg: Config, limit: int | None = None) -> list[Pair]:
     from mmcv.transforms import LoadImageFromFile
     from mmseg.datasets.transforms import LoadAnnotations
 
+    from mmattn.data.datasets import LoadFolderMask
+
     dataset = validation_dataset(cfg)
     load_image, load_mask = LoadImageFromFile(), LoadAnnotations()
+    load_folder_mask = LoadFolderMask()
     pairs = []
     for index in range(min(limit or len(dataset), len(dataset))):
-        results = load_mask(load_image(dataset.get_data_info(index)))
+        results = load_image(dataset.get_data_info(index))
+        load = load_folder_mask if "mask_reader" in results else load_mask
+        results = load(results)
         pairs.append((results["img"][..., ::-1].copy(), results["gt_seg_map"]))
     return pairs

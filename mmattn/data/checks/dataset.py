@@ -92,9 +92,10 @@ def lazy_dataset(cfg: Mapping, where: str) -> Any:
     if "serialize_data" in cfg:
         cfg["serialize_data"] = False
     try:
-        return DATASETS.build(cfg)
-    except MMAttnError as error:
-        raise type(error)(f"{where}: {error}") from error
+        with _located(where):
+            return DATASETS.build(cfg)
+    except MMAttnError:
+        raise
     except TypeError as error:
         if "lazy_init" in str(error) or "'pipeline'" in str(error):
             return None  # not one of mmengine's: only its author knows how to check it
@@ -104,6 +105,15 @@ def lazy_dataset(cfg: Mapping, where: str) -> Any:
     except (OSError, AssertionError, ValueError, KeyError) as error:
         kind = DataError if isinstance(error, OSError) else ConfigError
         raise kind(f"{where}: {cfg.get('type')} cannot be built: {_one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _located(where: str) -> Iterator[None]:
+    """Put the config key before what a data set itself finds wrong."""
+    try:
+        yield
+    except MMAttnError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def check_dataset(
@@ -137,7 +147,8 @@ def check_dataset(
     if dataset is None:
         return DatasetReport(where, str(cfg.get("type")), {})
     if hasattr(dataset, "check_pipeline"):  # it was built without
-        dataset.check_pipeline(cfg.get("pipeline") or ())
+        with _located(where):
+            dataset.check_pipeline(cfg.get("pipeline") or ())
     report = DatasetReport(where, type(dataset).__name__, dict(dataset.metainfo))
     report.notes = tuple(getattr(dataset, "notes", ()))
     if not _is_local(dataset):

@@ -17,6 +17,7 @@ RULES = ("auto", "index", "binary", "rgb", "alpha")
 _UNKNOWN = -1
 _DEEPEST = 65535
 _SHOWN = 5
+_SMOOTH = 20
 
 
 class MaskReader:
@@ -185,7 +186,7 @@ class MaskReader:
         smooth = (
             " So many colours come from smooth resizing or lossy compression: export the masks "
             "anew, as PNG."
-            if len(found) > 50
+            if len(found) > _SMOOTH
             else ""
         )
         return DataError(

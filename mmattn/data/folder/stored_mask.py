@@ -99,6 +99,8 @@ def read_mask(path: str) -> StoredMask:
         try:
             with Image.open(path) as picture:
                 return _from_pillow(ImageOps.exif_transpose(picture), path)
+        except DataError:
+            raise
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             # What Pillow cannot read OpenCV may; otherwise this names the file and the reason.
             pixels = decode(path, "masks")
@@ -111,7 +113,10 @@ def read_mask(path: str) -> StoredMask:
 def _from_pillow(picture: Image.Image, path: str) -> StoredMask:
     mode = picture.mode
     if mode.partition(";")[0] in _ONE_CHANNEL:
-        values = np.asarray(picture)
+        if mode == "1":  # Pillow's bytes for "true" are not 1
+            values = np.asarray(picture.convert("L")) != 0
+        else:
+            values = np.asarray(picture)
         if mode == "F":
             values = _whole_numbers(values, path)
         return StoredMask(path, values, palette=_palette(picture))

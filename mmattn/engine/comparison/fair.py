@@ -8,8 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.errors import ConfigError
-
+from ..own_data import set_data_root as set_data_root
 from .schedule import original_length, rescaled
 
 if TYPE_CHECKING:
@@ -17,25 +16,6 @@ if TYPE_CHECKING:
 
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 _SAVES = 5
-
-
-def set_data_root(cfg: Config, root: str) -> None:
-    """Let every data set of ``cfg``, and the files that its metrics read, lie under ``root``.
-
-    Raises:
-        ConfigError: No data set of the config has a ``data_root``.
-    """
-    old: set[str] = set()
-    for loader in _LOADERS:
-        _collect_roots(cfg.get(loader), old)
-    if not old:
-        raise ConfigError(
-            f"--data {root}: no data set of {cfg.filename} has a data_root. Set their paths with "
-            "--cfg-options."
-        )
-    for key in (*_LOADERS, "val_evaluator", "test_evaluator"):
-        if cfg.get(key) is not None:
-            cfg[key] = _moved(cfg[key], sorted(old, key=len, reverse=True), root)
 
 
 def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Config, list[str]]:
@@ -103,32 +83,6 @@ def run_config(cfg: Config, seed: int, work_dir: Path, start: Path) -> Config:
     made.resume = (work_dir / "last_checkpoint").is_file()
     made.load_from = None if made.resume else str(start)
     return made
-
-
-def _collect_roots(value: Any, found: set[str]) -> None:
-    if isinstance(value, Mapping):
-        if isinstance(value.get("data_root"), str):
-            found.add(value["data_root"])
-        for inner in value.values():
-            _collect_roots(inner, found)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            _collect_roots(inner, found)
-
-
-def _moved(value: Any, old: list[str], root: str) -> Any:
-    """``value`` with paths under any of ``old`` moved to ``root``."""
-    if isinstance(value, Mapping):
-        return {key: _moved(inner, old, root) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_moved(inner, old, root) for inner in value)
-    if isinstance(value, str):
-        for prefix in old:
-            if value == prefix:
-                return root.rstrip("/") + ("/" if prefix.endswith("/") else "")
-            if prefix.strip("./") and value.startswith(prefix.rstrip("/") + "/"):
-                return f"{root.rstrip('/')}/{value[len(prefix.rstrip('/')) + 1 :]}"
-    return value
 
 
 def _kind(hook: Any) -> str:
