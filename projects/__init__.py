@@ -3,6 +3,7 @@
 if not __name__.startswith("mmattn."):
     raise ImportError("import mmattn.projects, not projects")
 
+from . import bevanet as bevanet
 from . import cbam as cbam
 from . import ccnet as ccnet
 from . import coordinate_attention as coordinate_attention

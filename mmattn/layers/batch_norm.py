@@ -1,0 +1,26 @@
+"""Batch normalisation that can also train on a single value per channel."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LenientBatchNorm2d(nn.BatchNorm2d):
+    """``nn.BatchNorm2d`` that trains where a channel has one value: a batch of 1 on a 1x1 map.
+
+    torch refuses there, since one value has no variance. Here the running statistics normalise it,
+    as in eval mode, and stay as they are; so the layer still learns its scale and shift, and
+    training and test agree. Everywhere else it is ``nn.BatchNorm2d``.
+
+    Shape:
+        - x: (N, C, H, W)
+        - output: the same
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        single = x.shape[0] == x.shape[2] == x.shape[3] == 1
+        if self.training and single and self.track_running_stats:
+            mean, var = self.running_mean, self.running_var
+            return F.batch_norm(x, mean, var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)

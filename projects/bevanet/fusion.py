@@ -1,0 +1,84 @@
+"""Where BEVANet's branches meet (ICIP 2025, arXiv:2508.07300).
+
+Twice the detail branch x takes from the semantic one, z, as PIDNet's does (arXiv:2206.02066):
+
+    y = BN(1x1 z);   s = sigmoid(sum_c BN(1x1 x) up(BN(1x1 y)));   x <- (1 - s) x + s up(y)
+
+The end is boundary-guided (BGAF). With detail p, semantic i and boundary d,
+
+    e = sigmoid(d),  p' = BRC(p),  i' = BRC(i);   out = BRC(e p' + (1 - e) i' + p' + i')
+
+where BRC is batch norm, ReLU, 3x3 convolution.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .blocks import ConvNorm, NormReLUConv
+
+
+def resize(x: Tensor, like: Tensor) -> Tensor:
+    """``x`` bilinearly at the size of ``like``: sizes come from the map they have to fit."""
+    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
+
+
+class SemanticGuide(nn.Module):
+    """The detail map, pulled towards the semantic map where the two agree.
+
+    Args:
+        channels: Channels C of the detail map.
+        semantic_channels: Channels D of the semantic map.
+        hidden_channels: Channels in which agreement is measured.
+        norm_cfg: Config of the norms.
+
+    Shape:
+        - detail: (N, C, H, W)
+        - semantic: (N, D, h, w), any size
+        - output: (N, C, H, W)
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        semantic_channels: int,
+        hidden_channels: int,
+        *,
+        norm_cfg: dict | None = None,
+    ):
+        super().__init__()
+        self.compress = ConvNorm(semantic_channels, channels, 1, norm_cfg=norm_cfg)
+        self.embed_detail = ConvNorm(channels, hidden_channels, 1, norm_cfg=norm_cfg)
+        self.embed_semantic = ConvNorm(channels, hidden_channels, 1, norm_cfg=norm_cfg)
+
+    def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
+        semantic = self.compress(semantic)
+        ours, theirs = self.embed_detail(detail), resize(self.embed_semantic(semantic), detail)
+        share = (ours * theirs).sum(1, keepdim=True).sigmoid()  # (N, 1, H, W)
+        return (1 - share) * detail + share * resize(semantic, detail)
+
+
+class BGAF(nn.Module):
+    """Boundary-guided adaptive fusion of three maps of one size.
+
+    Args:
+        channels: Channels C.
+        norm_cfg: Config of the norms.
+
+    Shape:
+        - detail, semantic, boundary: (N, C, H, W)
+        - output: (N, C, H, W)
+    """
+
+    def __init__(self, channels: int, *, norm_cfg: dict | None = None):
+        super().__init__()
+        self.detail = NormReLUConv(channels, channels, 3, norm_cfg=norm_cfg)
+        self.semantic = NormReLUConv(channels, channels, 3, norm_cfg=norm_cfg)
+        self.out = NormReLUConv(channels, channels, 3, norm_cfg=norm_cfg)
+
+    def forward(self, detail: Tensor, semantic: Tensor, boundary: Tensor) -> Tensor:
+        edge = boundary.sigmoid()
+        detail, semantic = self.detail(detail), self.semantic(semantic)
+        # e p + (1 - e) i + p + i
+        return self.out((1 + edge) * detail + (2 - edge) * semantic)

@@ -1,0 +1,73 @@
+"""Comprehensive kernel selection (CKS; BEVANet, ICIP 2025, arXiv:2508.07300).
+
+Three maps of growing receptive field, small s, horizontal h and vertical v, are weighed by gates
+per channel and gates per position, all read off their sum t:
+
+    c_j = sigmoid(relu(E_j(R(mean_yx t)))),   j in s, h, v         R: C -> q, E_j: q -> C
+    (p_s, p_h, p_v) = sigmoid(conv7x7[mean_c t, max_c t])
+    a = sum_j c_j p_j j
+
+R and E_j are [1x1 convolution, 3x3 depthwise, batch norm, ReLU], q = max(C // 16, 32). The gates
+are independent, no softmax runs across the branches, and the ReLU keeps c_j in [0.5, 1). On a map
+of 1x1 only the centre of the 3x3 kernels counts; the other taps get no gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmattn.layers.depthwise import DepthwiseConv2d
+
+from .blocks import build_norm
+
+_BRANCHES = ("small", "horizontal", "vertical")
+
+
+class GateLayer(nn.Module):
+    """1x1 convolution, 3x3 depthwise convolution, batch norm, ReLU, on one value per channel.
+
+    Shape:
+        (N, in_channels, 1, 1) -> (N, out_channels, 1, 1)
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm_cfg: dict | None = None):
+        super().__init__()
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1)
+        self.depthwise = DepthwiseConv2d(out_channels, 3)
+        self.norm = build_norm(norm_cfg, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.depthwise(self.pointwise(x))))
+
+
+class CKS(nn.Module):
+    """Sum of three maps, each weighed per channel and per position.
+
+    Args:
+        channels: Channels C of the maps.
+        norm_cfg: Config of the norms.
+
+    Shape:
+        - small, horizontal, vertical: (N, C, H, W)
+        - output: (N, C, H, W)
+    """
+
+    def __init__(self, channels: int, *, norm_cfg: dict | None = None):
+        super().__init__()
+        hidden = max(channels // 16, 32)
+        self.reduce = GateLayer(channels, hidden, norm_cfg=norm_cfg)
+        self.expand = nn.ModuleDict(
+            {name: GateLayer(hidden, channels, norm_cfg=norm_cfg) for name in _BRANCHES}
+        )
+        self.spatial = nn.Conv2d(2, len(_BRANCHES), 7, padding=3)
+
+    def forward(self, small: Tensor, horizontal: Tensor, vertical: Tensor) -> Tensor:
+        total = small + horizontal + vertical
+        hidden = self.reduce(total.mean((2, 3), keepdim=True))  # (N, q, 1, 1)
+        channel = [self.expand[name](hidden).sigmoid() for name in _BRANCHES]
+        seen = torch.cat([total.mean(1, keepdim=True), total.amax(1, keepdim=True)], 1)
+        position = self.spatial(seen).sigmoid().split(1, dim=1)  # three times (N, 1, H, W)
+        branches = (small, horizontal, vertical)
+        return sum(b * c * p for b, c, p in zip(branches, channel, position, strict=True))
