@@ -5,7 +5,8 @@
         state_keys = {"conv.weight"}
         parameters = staticmethod(lambda channels: 3)
 
-Each inherited test protects one promise that a user of ``plugins=[...]`` relies on.
+Each inherited test protects one promise that a user of ``plugins=[...]`` relies on; the block is
+also put into each of the networks of ``mmattn.testing.plugin_hosts``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from torch import Tensor, nn
 
 from mmattn.io.weights import read_weights_stream
 
+from .plugin_hosts import HOSTS, build_host, host_input, outputs_of, record_calls
+
 SIZES = [(1, 1), (1, 6), (6, 1), (5, 7), (8, 8)]
 
 
@@ -30,8 +33,8 @@ class _Network(BaseModule):
     """A network whose initialisation reaches into its plugin, as a ResNet's does."""
 
     def __init__(self, plugin: nn.Module):
-        kaiming = dict(type="Kaiming", layer=["Conv1d", "Conv2d", "Linear"])
-        norms = dict(type="Constant", val=1, layer=["_BatchNorm", "GroupNorm"])
+        kaiming = {"type": "Kaiming", "layer": ["Conv1d", "Conv2d", "Linear"]}
+        norms = {"type": "Constant", "val": 1, "layer": ["_BatchNorm", "GroupNorm"]}
         super().__init__(init_cfg=[kaiming, norms])
         self.plugin = plugin
 
@@ -80,6 +83,31 @@ class PluginTester:
         cfg = dict(type=f"mmattn.{self.module.__name__}", **self.arguments)
         _, layer = build_plugin_layer(cfg, in_channels=self.in_channels)
         assert type(layer) is self.module
+
+    @pytest.mark.parametrize("name", HOSTS)
+    def test_fits_into(self, name: str) -> None:
+        """Detectors' and segmentors' networks take it, call all of it, and train it."""
+        cfg = {"type": f"mmattn.{self.module.__name__}", **self.arguments}
+        host = build_host(name, cfg, self.in_channels)
+        blocks = {key: part for key, part in host.named_modules() if type(part) is self.module}
+        assert len(blocks) >= 2
+        for block in blocks.values():
+            self.awaken(block)
+        calls = record_calls(blocks)
+        outputs = outputs_of(host, host_input(name, self.in_channels))
+        assert calls.keys() == blocks.keys(), "each is called"
+        for first in blocks:
+            second = f"{first}_b"  # at the same position of a slot
+            if second in blocks:
+                assert calls[second][0] is calls[first][1], "both act, in order"
+        sum(output.square().mean() for output in outputs).backward()
+        for key, block in blocks.items():
+            own = {inner: p.grad for inner, p in block.named_parameters()}
+            lost = [
+                inner for inner, grad in own.items() if grad is None or not grad.isfinite().all()
+            ]
+            assert not lost, f"no gradient for {lost} of {key}"
+            assert not own or any(grad.any() for grad in own.values()), f"{key} does not learn"
 
     def test_state_dict_keys_are_frozen(self) -> None:
         assert set(self.make().state_dict()) == self.state_keys
