@@ -259,10 +259,12 @@ def _set_in_every_split(cfg: Config, key: str, value: Any) -> None:
 
 def _set(leaf: Any, key: str, value: Any) -> None:
     first, _, rest = key.partition(".")
-    if rest:
-        _set(leaf.setdefault(first, {}), rest, value)
-    else:
+    if not rest:
         leaf[first] = value
+        return
+    if first not in leaf:
+        leaf[first] = {}
+    _set(leaf[first], rest, value)
 
 
 def _collect_roots(value: Any, found: set[str]) -> None:

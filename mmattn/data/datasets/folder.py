@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +31,7 @@ from mmattn.data.folder import (
 )
 from mmattn.data.folder.classes_file import IGNORED
 from mmattn.data.folder.mask_reader import RULES, check_choice
-from mmattn.errors import ConfigError, DataError
+from mmattn.errors import ConfigError, DataError, did_you_mean
 from mmattn.registry import DATASETS, TRANSFORMS
 from mmattn.visualization.overlays import complete_palette
 
@@ -97,6 +98,7 @@ class FolderSegDataset(BaseSegDataset):
         ignore_index: int = IGNORED,
         **kwargs: Any,
     ) -> None:
+        self._check_names(kwargs)
         check_choice("split", split, ("train", "val", "test", "all"))
         check_choice("mask_rule", mask_rule, RULES)
         check_choice("unlabelled", unlabelled, ("refuse", "skip"))
@@ -143,6 +145,17 @@ class FolderSegDataset(BaseSegDataset):
             reduce_zero_label=reduce_zero_label,
             **kwargs,
         )
+
+    @classmethod
+    def _check_names(cls, kwargs: Mapping[str, Any]) -> None:
+        known = {
+            name
+            for kind in (cls, BaseSegDataset)
+            for name in inspect.signature(kind.__init__).parameters
+        }
+        for name in kwargs:
+            if name not in known:
+                raise ConfigError(f"{cls.__name__} takes no {name!r}.{did_you_mean(name, known)}")
 
     @staticmethod
     def check_pipeline(pipeline: Sequence) -> None:

@@ -61,9 +61,10 @@ class MaskReader:
                 )
             packed = {r << 16 | g << 8 | b: label for (r, g, b), label in classes.colours.items()}
             self._keys = np.array(sorted(packed), np.int32)
-            self._labels = np.array([packed[key] for key in self._keys.tolist()], np.int16)
+            self._labels = np.array([packed[key] for key in self._keys.tolist()], np.uint8)
         else:
             self._table = self._look_up_table()
+            self._labels = self._table.astype(np.uint8)  # the -1 of others becomes 255
 
     def _look_up_table(self) -> np.ndarray:
         """Value, or 0 and 1 for two halves, to label; ``_UNKNOWN`` for what no class has."""
@@ -98,10 +99,10 @@ class MaskReader:
         if self.rule == "alpha":
             if mask.alpha is None:
                 raise DataError(f"the mask {path} has no alpha channel, but mask_rule=alpha")
-            return self._table[(mask.alpha >= 128).view(np.uint8)].astype(np.uint8)
+            return self._labels[(mask.alpha >= 128).view(np.uint8)]
         values = mask.grey()
         if self.rule == "binary":
-            return self._table[self._halves(values, path)].astype(np.uint8)
+            return self._labels[self._halves(values, path)]
         if values.dtype == np.bool_:
             values = values.view(np.uint8)
         held = distinct(values)
@@ -112,7 +113,7 @@ class MaskReader:
         wrong = [value for value in held if self._table[value] == _UNKNOWN]
         if wrong and self.others == "refuse":
             raise self._unknown_values(path, wrong)
-        return self._table[values].astype(np.uint8)  # the -1 of others becomes 255
+        return self._labels[values]
 
     def _halves(self, values: np.ndarray, path: str) -> np.ndarray:
         """0 for the lower half of the range, 1 for the upper one."""
@@ -138,7 +139,7 @@ class MaskReader:
             if self.others == "refuse":
                 raise self._unknown_colours(mask.path, packed[~known])
             labels[~known] = IGNORED
-        return labels.astype(np.uint8)
+        return labels
 
     def _unknown_values(self, path: str, wrong: Sequence[int]) -> DataError:
         listed = ", ".join(map(str, wrong[:_SHOWN])) + (", ..." if len(wrong) > _SHOWN else "")
