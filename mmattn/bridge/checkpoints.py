@@ -112,7 +112,9 @@ def load_state_dict(module, state_dict, strict=False, logger=None) -> None:
     report = fill(module, state_dict, strict=strict, unwrap=unwrapped)
     if get_rank() == 0:
         # A backbone that finds more than it needs (a classifier's last layer) is no cause to warn.
-        partial = report.missing or report.mismatched
+        # New blocks are no cause where a backbone is initialised, but in a whole model they may be.
+        fresh = any(not key.startswith("plugins.") for key in report.fresh)
+        partial = report.lost or report.mismatched or fresh
         level = logging.WARNING if partial else logging.INFO
         print_log(f"Weights: {report}", logger=logger or "current", level=level)
 

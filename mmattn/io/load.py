@@ -27,6 +27,8 @@ class LoadReport:
         missing: Weights of the model that the checkpoint lacks.
         unexpected: Weights of the checkpoint that the model lacks.
         mismatched: Weights of other shapes: name -> (shape in the checkpoint, in the model).
+        fresh: Those of ``missing`` that belong to blocks which were put into a network that was
+            trained without them (``mmattn.WithPlugins``).
     """
 
     matched: int
@@ -34,6 +36,13 @@ class LoadReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    fresh: tuple[str, ...] = ()
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Those of ``missing`` that are not ``fresh``: they should have been in the checkpoint."""
+        fresh = set(self.fresh)
+        return tuple(key for key in self.missing if key not in fresh)
 
     @property
     def complete(self) -> bool:
@@ -43,8 +52,10 @@ class LoadReport:
     def __str__(self) -> str:
         """One line: ``matched 265/267 weights; missing: decode_head.conv_seg (2)``."""
         parts = [f"matched {self.matched}/{self.total} weights"]
-        if self.missing:
-            parts.append(f"missing: {_grouped(self.missing)}")
+        if self.lost:
+            parts.append(f"missing: {_grouped(self.lost)}")
+        if self.fresh:
+            parts.append(f"{_grouped(self.fresh)} keep their initial values")
         if self.unexpected:
             parts.append(f"unexpected: {_grouped(self.unexpected)}")
         if self.mismatched:
@@ -114,6 +125,7 @@ class _Filling:
     def __init__(self, metadata: Mapping, unwrap: Callable[[nn.Module], nn.Module]):
         self.names: list[str] = []
         self.missing_keys: list[str] = []
+        self._fresh: list[str] = []
         self.unexpected_keys: list[str] = []
         self._shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._other: list[str] = []
@@ -122,6 +134,10 @@ class _Filling:
 
     def visit(self, module: nn.Module, weights: dict, prefix: str) -> None:
         module = self._unwrap(module)
+        if getattr(module, "may_be_fresh", False) and not any(
+            k.startswith(prefix) for k in weights
+        ):
+            self._fresh.append(prefix)
         own = {**module._parameters, **module._buffers}
         own = {
             prefix + name: value
@@ -168,6 +184,7 @@ class _Filling:
             missing=tuple(missing),
             unexpected=tuple(self.unexpected_keys),
             mismatched=self._shapes,
+            fresh=tuple(key for key in missing if key.startswith(tuple(self._fresh))),
         )
 
 

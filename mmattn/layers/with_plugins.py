@@ -94,11 +94,15 @@ class Plugins(ModuleDict):
         out_channels: Of the maps that the network returns, None where it returns something else.
     """
 
+    # For the report of mmattn.io.load: a file of the network alone lacks nothing.
+    may_be_fresh = True
+
     def __init__(self) -> None:
         super().__init__()
         self.out_channels: list[int] | None = None
         self.initialised = False
         self._frozen: list[str] = []
+        self._hooks: list[tuple[str, _Attached]] = []
         self.register_load_state_dict_pre_hook(_note_loading)
 
     def attach(self, network: nn.Module, place: _Place, entry: _Entry) -> None:
@@ -110,9 +114,19 @@ class Plugins(ModuleDict):
         if entry.frozen:
             block.requires_grad_(False).eval()
             self._frozen.append(key)
-        network.get_submodule(place.module).register_forward_hook(
-            _Attached(self, key, place.item, place.layout), with_kwargs=True
-        )
+        self._hooks.append((place.module, _Attached(self, key, place.item, place.layout)))
+        self.hook_into(network)
+
+    def hook_into(self, network: nn.Module) -> None:
+        """Have every block called that is not.
+
+        A place may be another module by now: mmengine and torch replace norms by others when they
+        convert them from or to those that are synchronised.
+        """
+        for name, hook in self._hooks:
+            module = network.get_submodule(name)
+            if all(present is not hook for present in module._forward_hooks.values()):
+                module.register_forward_hook(hook, with_kwargs=True)
 
     def _free(self, key: str) -> str:
         count = 2
@@ -375,10 +389,12 @@ def _note_loading(plugins: Plugins, state_dict: Mapping[str, Any], prefix: str, 
 def _train(network: nn.Module, mode: bool = True) -> nn.Module:
     """The network's own ``train``, after which blocks are in ``mode`` whatever it froze.
 
-    ``norm_eval`` keeps statistics that were learnt before; a new block has none yet.
+    ``norm_eval`` keeps statistics that were learnt before; a new block has none yet. Whoever
+    replaces modules of a network calls this next, so it is here that blocks follow.
     """
     type(network).train(network, mode)
     network.plugins.train(mode)
+    network.plugins.hook_into(network)
     return network
 
 

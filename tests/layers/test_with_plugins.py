@@ -10,10 +10,10 @@ import pytest
 import torch
 from mmdet.models.backbones import ResNet, SwinTransformer
 from mmengine.config import ConfigDict
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, revert_sync_batchnorm
 from torch import Tensor, nn
 
-from mmattn.errors import ConfigError
+from mmattn.errors import CheckpointError, ConfigError
 from mmattn.io import load_state_dict
 from mmattn.registry import MODELS
 
@@ -366,12 +366,20 @@ def test_pretrained_weights_load_and_are_told_apart(
     assert network.plugins["map1_normed"].linear.bias[0] == (9 if with_blocks else 3)
 
 
-def test_a_checkpoint_without_blocks_is_reported_as_such() -> None:
+def test_blocks_that_a_checkpoint_does_not_know_are_not_called_missing(caplog) -> None:
     network = build(RESNET, {"cfg": {"type": Normed}, "stages": (1, 2)})
+    blocks = {f"plugins.{key}" for key in network.plugins.state_dict() if "num_batch" not in key}
     report = load_state_dict(network, plain(RESNET).state_dict())
-    assert set(report.missing) == {k for k in network.plugins.state_dict(prefix="plugins.")
-                                   if "num_batches" not in k}  # fmt: skip
-    assert not report.unexpected and not report.mismatched
+    assert set(report.missing) == set(report.fresh) == blocks
+    assert str(report).endswith(" keep their initial values")
+    assert "missing" not in str(report)
+    with pytest.raises(CheckpointError, match="does not fit strictly"):
+        load_state_dict(network, plain(RESNET).state_dict(), strict=True)
+    # A file that knows some of them lacks the others.
+    part = {key: value for key, value in network.state_dict().items() if "map2" not in key}
+    report = load_state_dict(network, part)
+    assert len(report.missing) == 6 and not report.fresh
+    assert "missing: plugins.map2" in str(report)
 
 
 def test_copies_are_independent_and_pickles_work() -> None:
@@ -385,11 +393,42 @@ def test_copies_are_independent_and_pickles_work() -> None:
     assert not twin(x)[3].any()
     twin.train()
     assert not network.plugins.training
+    assert len(twin.layer1[0].conv1._forward_hooks) == 1
     file = io.BytesIO()
     torch.save(network, file)
     file.seek(0)
     again = torch.load(file, weights_only=False)
     assert torch.equal(again(x)[3], before[3])
+
+
+def test_blocks_stay_where_norms_are_exchanged() -> None:
+    """As ``build_model`` and a runner do with norms that processes share."""
+    inner = {**RESNET, "norm_cfg": {"type": "SyncBN"}}
+    before = build(inner, scale(at="layer2.*.bn2"))
+    plain_maps = plain(inner)(pictures())
+    for convert in (revert_sync_batchnorm, nn.SyncBatchNorm.convert_sync_batchnorm):
+        network = convert(copy.deepcopy(before))
+        network.eval()
+        for a, b in zip(network(pictures()), before(pictures()), strict=True):
+            torch.testing.assert_close(a, b)
+        assert not torch.equal(network(pictures())[1], plain_maps[1]), "the blocks act"
+        network.train()
+        assert len(network.layer2[0].bn2._forward_hooks) == 1, "and once"
+
+
+def test_distributed_training_sees_every_parameter_once(tmp_path) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1
+    )
+    try:
+        network = build(RESNET, scale(stages=(0, 3)), scale(at="layer3.*.conv2"))
+        network.train()
+        wrapped = nn.parallel.DistributedDataParallel(network)
+        for _ in range(2):  # the second step fails if the first missed a gradient
+            sum(one.mean() for one in wrapped(pictures())).backward()
+        assert all(p.grad is not None for p in network.plugins.parameters())
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize(
