@@ -12,6 +12,7 @@ _HOME = {
     "parse_cfg_options": "config",
     # The module is not called "preflight": importing it would hide the function of that name.
     "preflight": "preflight_checks",
+    "segment_pictures": "picture_predictions",
     "test": "testing",
     "train": "training",
 }
@@ -21,6 +22,7 @@ __all__ = [
     "load_config",
     "parse_cfg_options",
     "preflight",
+    "segment_pictures",
     "test",
     "train",
 ]
@@ -28,6 +30,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .config import find_config, load_config, parse_cfg_options
     from .model import build_model
+    from .picture_predictions import segment_pictures
     from .preflight_checks import preflight
     from .testing import test
     from .training import train

@@ -1,0 +1,167 @@
+"""Predict pictures that belong to no data set: class maps, and the classes painted over them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmattn.errors import ConfigError, DataError
+
+from .config import innermost_dataset
+from .model import build_model
+from .scope import typed_lookup
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from mmengine.config import Config
+    from torch import nn
+
+# They need a mask, which a picture to predict has not.
+_LOADERS = ("LoadAnnotations", "LoadFolderMask")
+
+
+def segment_pictures(
+    cfg: Config,
+    checkpoint: str | Path,
+    pictures: Iterable[str | Path],
+    out: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    opacity: float = 0.5,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Path]:
+    """Predict pictures and write, for each, what was found.
+
+    Args:
+        cfg: Of a semantic segmentation model; its test pipeline prepares the pictures.
+        checkpoint: The model's weights.
+        pictures: Files and folders.
+        out: Folder for ``STEM.png``, the index of each pixel's class, for ``STEM_overlay.jpg``,
+            and for ``classes.json``, the names by index. It is made if it is not there.
+        device: Where the model runs; a GPU if there is one.
+        opacity: Of the classes' colours, 0 to 1.
+        say: Told about each picture: its file and the classes by their share.
+
+    Returns:
+        The class maps written.
+
+    Raises:
+        ConfigError: The config has no test pipeline.
+        DataError: A picture is missing or cannot be read, or two would have one name.
+        CheckpointError: The weights do not belong to the model.
+    """
+    import torch
+
+    from mmattn.export.pictures import read_picture
+
+    files = _files(pictures)
+    pipeline = _pipeline(cfg)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = build_model(cfg, checkpoint, device)
+    names = _names(model)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "classes.json").write_text(json.dumps(names, ensure_ascii=False) + "\n", "utf-8")
+    written = []
+    for file in files:
+        classes = _predict(model, pipeline, file)
+        written.append(out / f"{file.stem}.png")
+        _write(written[-1], classes)
+        overlay = _painted(read_picture(file), classes, model, len(names), opacity)
+        _write(out / f"{file.stem}_overlay.jpg", overlay[..., ::-1])
+        say(f"{file}: {_shares(classes, names)}")
+    return written
+
+
+def _files(pictures: Iterable[str | Path]) -> list[Path]:
+    from mmattn.export.pictures import SUFFIXES
+
+    files: list[Path] = []
+    for path in map(Path, pictures):
+        if path.is_dir():
+            inside = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)})")
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise DataError(f"{path}: no such picture or folder")
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        other = by_stem.setdefault(file.stem, file)
+        if other != file:
+            raise DataError(
+                f"{other} and {file} would both be written as {file.stem}.png: predict them into "
+                "two folders"
+            )
+    return list(by_stem.values())
+
+
+def _pipeline(cfg: Config) -> Callable[[dict], dict]:
+    """The config's test pipeline without what loads masks."""
+    from mmengine.dataset import Compose
+
+    from .scope import enter_scope
+
+    loader = cfg.get("test_dataloader") or cfg.get("val_dataloader")
+    steps = innermost_dataset(loader["dataset"]).get("pipeline") if loader else None
+    if not steps:
+        raise ConfigError(f"{cfg.filename} has no test pipeline, which prepares the pictures")
+    enter_scope(cfg)
+    kept = [s for s in deepcopy(steps) if str(s["type"]).rpartition(".")[2] not in _LOADERS]
+    with typed_lookup(cfg.filename):
+        return Compose(kept)
+
+
+def _predict(model: nn.Module, pipeline: Callable[[dict], dict], file: Path) -> np.ndarray:
+    """The class of each pixel of the picture as it is stored, (H, W) uint8."""
+    import numpy as np
+    import torch
+
+    try:
+        prepared = pipeline({"img_path": str(file)})
+    except Exception as error:
+        raise DataError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+    batch = {key: [value] for key, value in prepared.items()}
+    with torch.no_grad():
+        (sample,) = model.test_step(batch)
+    return sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+
+
+def _names(model: nn.Module) -> list[str]:
+    """Of the data that the model was trained on, else numbers."""
+    known = list((model.dataset_meta or {}).get("classes") or ())
+    return known or [f"class {index}" for index in range(max(2, model.out_channels))]
+
+
+def _painted(
+    picture: np.ndarray, classes: np.ndarray, model: nn.Module, count: int, opacity: float
+) -> np.ndarray:
+    from mmattn.visualization.overlays import blend, complete_palette
+
+    palette = complete_palette((model.dataset_meta or {}).get("palette") or (), count)
+    return blend(picture, classes, palette, opacity=opacity)
+
+
+def _shares(classes: np.ndarray, names: list[str]) -> str:
+    import numpy as np
+
+    counts = np.bincount(classes.reshape(-1), minlength=len(names))
+    order = [index for index in np.argsort(-counts, kind="stable").tolist() if counts[index]]
+    return ", ".join(f"{names[i]} {counts[i] / classes.size:.1%}" for i in order[:5])
+
+
+def _write(path: Path, pixels: Any) -> None:
+    import cv2
+    import numpy as np
+
+    done, encoded = cv2.imencode(path.suffix, np.ascontiguousarray(pixels))
+    if not done:
+        raise DataError(f"{path}: OpenCV could not encode a picture of shape {pixels.shape}")
+    path.write_bytes(encoded.tobytes())

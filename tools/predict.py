@@ -1,0 +1,65 @@
+#!/usr/bin/env python
+"""Segment pictures with a trained model: class maps, and the classes painted over the pictures.
+
+Example:
+    python tools/predict.py work_dirs/run/config.py work_dirs/run/best.pth new_pictures --out found
+
+For each picture the folder gets NAME.png, an 8-bit index mask, and NAME_overlay.jpg; classes.json
+lists the classes by index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="config: a path, or mmattn::, mmseg:: and a name")
+    parser.add_argument("checkpoint", help="weights of that config's model")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="pictures or folders")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    parser.add_argument(
+        "--opacity", type=float, default=0.5, help="of the colours, 0 to 1 (default: 0.5)"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+        help="override settings of the config",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; bad input ends with its error's exit code and one message."""
+    args = parse_args(argv)
+    from mmattn.engine import load_config, parse_cfg_options, segment_pictures
+    from mmattn.errors import MMAttnError
+
+    try:
+        cfg = load_config(args.config, parse_cfg_options(args.cfg_options))
+        written = segment_pictures(
+            cfg,
+            args.checkpoint,
+            args.pictures,
+            args.out,
+            device=args.device,
+            opacity=args.opacity,
+            say=print,
+        )
+    except MMAttnError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{len(written)} class maps in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
