@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from .._backends import Compiled
 from .._library import Function, Operator, differentiate
 from .._pictures import dense, exact
 from . import reference
@@ -31,6 +32,7 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
     return x, *(gate.to(device, exact(dtype)) for gate in gates), True
 
 
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _ARGUMENTS = (
     "Tensor x, Tensor? channel, Tensor? row, Tensor? column, Tensor? spatial, bool residual"
 )
@@ -46,7 +48,7 @@ operator = Operator(
             fake=_fake_backward,
         ),
     },
-    backends=(),
+    backends=(Compiled("cpp", dtypes=FLOATS),),
     example=_example,
 )
 

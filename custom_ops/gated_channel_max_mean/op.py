@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 
+from .._backends import Compiled
 from .._library import Function, Operator, differentiate
 from .._pictures import dense
 from . import reference
@@ -31,6 +32,8 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
     return x, gate.to(device, torch.promote_types(dtype, torch.float32))
 
 
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
 operator = Operator(
     "gated_channel_max_mean",
     __package__,
@@ -42,7 +45,7 @@ operator = Operator(
             fake=_fake_backward,
         ),
     },
-    backends=(),
+    backends=(Compiled("cpp", dtypes=FLOATS),),
     example=_example,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from .._backends import Compiled
 from .._library import Function, Operator
 from .._pictures import exact
 
@@ -25,6 +26,8 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
     return (torch.randn(2, 20, 19, 23, generator=generator).to(device, dtype),)
 
 
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
 operator = Operator(
     "strip_means",
     __package__,
@@ -36,7 +39,7 @@ operator = Operator(
             fake=_fake_backward,
         ),
     },
-    backends=(),
+    backends=(Compiled("cpp", dtypes=FLOATS),),
     example=_example,
 )
 

@@ -1,0 +1,188 @@
+"""What the operators of attention blocks promise together: no copies, little kept, one graph."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.profiler import profile
+
+from mmattn.ops import (
+    apply_gates,
+    gated_channel_max_mean,
+    global_mean_max,
+    strip_means,
+    use_backend,
+)
+from mmattn.ops._library import OPERATORS
+
+SIZE = (2, 20, 9, 13)
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+CALLS: dict[str, Callable[..., Tensor]] = {
+    "global_mean_max": lambda x, channel, *_: torch.stack(global_mean_max(x)),
+    "strip_means": lambda x, channel, *_: torch.cat(strip_means(x), -1),
+    "gated_channel_max_mean": lambda x, channel, *_: gated_channel_max_mean(x, channel),
+    "apply_gates": lambda x, channel, row, column, spatial: apply_gates(
+        x, channel=channel, row=row, column=column, spatial=spatial, residual=True
+    ),
+}
+
+
+def inputs(layout: str = "contiguous", dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """A picture and its four gates, as leaves."""
+    n, c, height, width = SIZE
+    shapes = (SIZE, (n, c), (n, c, height), (n, c, width), (n, 1, height, width))
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
+    tensors[0] = tensors[0].contiguous(memory_format=LAYOUTS[layout])
+    return [t.requires_grad_() for t in tensors]
+
+
+def need(op: str, backend: str = "cpp") -> None:
+    """Skip where the backend is not built."""
+    if reason := OPERATORS[op].why_not(backend, "cpu", torch.float32):
+        pytest.skip(reason)
+
+
+class Block(nn.Module):
+    """All four operators in one small attention block."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, maximum = global_mean_max(x)
+        channel = (mean + maximum).sigmoid()
+        spatial = gated_channel_max_mean(x, channel).sum(1, keepdim=True).sigmoid()
+        row, column = strip_means(x)
+        return apply_gates(
+            x, channel=channel, row=row.sigmoid(), column=column.sigmoid(), spatial=spatial,
+            residual=True,
+        )  # fmt: skip
+
+
+def copies(op: str, tensors: list[Tensor]) -> list[str]:
+    """Torch's copies of whole pictures in both passes."""
+    x = tensors[0]
+    result = CALLS[op](*tensors)
+    grad = torch.ones_like(result)
+    with profile(record_shapes=True) as events:
+        found = torch.autograd.grad(CALLS[op](*tensors), x, grad)
+    assert found[0].shape == SIZE
+    names = ("aten::contiguous", "aten::clone", "aten::copy_", "aten::_to_copy")
+    return [
+        event.name
+        for event in events.events()
+        if event.name in names and list(SIZE) in event.input_shapes
+    ]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("op", CALLS)
+def test_neither_layout_is_copied(op: str, layout: str) -> None:
+    need(op)
+    x, *gates = inputs(layout)
+    with use_backend("cpp"):
+        assert not copies(op, [x, *gates])
+        other = x.detach().transpose(2, 3).contiguous().transpose(2, 3).requires_grad_()
+        assert copies(op, [other, *gates])  # so that copies would be seen
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("backend", ["reference", "cpp"])
+@pytest.mark.parametrize("op", CALLS)
+def test_results_and_gradients_keep_the_layout(op: str, backend: str, layout: str) -> None:
+    need(op, backend)
+    x, *gates = inputs(layout)
+    with use_backend(backend):
+        result = CALLS[op](x, *gates)
+        if op == "apply_gates":
+            assert result.stride() == x.stride()
+        result.sum().backward()
+    assert x.grad.stride() == x.stride()
+
+
+@pytest.mark.parametrize("op", CALLS)
+def test_little_is_kept_for_the_backward_pass(op: str) -> None:
+    """x where it is needed, the gates and indices: never a product of the size of x."""
+    need(op)
+    tensors = inputs()
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with use_backend("cpp"), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        CALLS[op](*tensors)
+    n, c, height, width = SIZE
+    picture, channels, pixels = 4 * n * c * height * width, n * c, n * height * width
+    strips = n * c * (height + width)
+    assert (
+        sum(kept.values())
+        <= {
+            "global_mean_max": 8 * channels,
+            "strip_means": 0,
+            "gated_channel_max_mean": picture + 4 * channels + 4 * pixels,
+            "apply_gates": picture + 4 * (channels + strips + pixels),
+        }[op]
+    )
+
+
+@pytest.mark.parametrize("op", CALLS)
+def test_second_derivatives(op: str) -> None:
+    tensors = inputs(dtype=torch.float64)
+    small = [t.detach()[:, :3, :2, :4] if t.dim() == 4 else t.detach()[:, :3] for t in tensors]
+    small[2], small[3] = small[2][..., :2], small[3][..., :4]
+    leaves = [t.clone().requires_grad_() for t in small]
+    used = leaves if op == "apply_gates" else leaves[: 2 if op.startswith("gated") else 1]
+    rest = leaves[len(used) :]
+    assert torch.autograd.gradgradcheck(lambda *given: CALLS[op](*given, *rest), used)
+
+
+def test_reference_is_left_to_the_compiler() -> None:
+    """Where plain torch runs (a GPU), the compiler sees reductions and products to fuse."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def remember(graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable:
+        graphs.append(graph)
+        return graph.forward
+
+    x = inputs()[0]
+    with use_backend("reference"):
+        torch.compile(Block(), backend=remember, fullgraph=True)(x)
+    assert len(graphs) == 1
+    assert not [n for n in graphs[0].graph.nodes if "mmattn" in str(n.target)]
+    torch.compiler.reset()
+
+
+def test_exports_with_any_height_and_width() -> None:
+    """Standard operators alone, and no size is frozen into the graph."""
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    x, auto = inputs()[0].detach(), torch.export.Dim.AUTO
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own
+        program = torch.onnx.export(
+            Block().eval(), (x,), dynamo=True, verbose=False,
+            dynamic_shapes=({0: auto, 2: auto, 3: auto},),
+        )  # fmt: skip
+    file = io.BytesIO()
+    program.save(file)
+    session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    for n, height, width in ((2, 9, 13), (1, 1, 5), (3, 17, 4)):
+        x = torch.randn(n, SIZE[1], height, width)
+        found = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+        torch.testing.assert_close(torch.from_numpy(found), Block()(x), rtol=1e-4, atol=1e-5)
+
+
+def test_autocast_leaves_statistics_and_gates_in_float32() -> None:
+    x, channel, *_ = (t.detach() for t in inputs())
+    half = x.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert {t.dtype for t in (*global_mean_max(half), *strip_means(half))} == {torch.float32}
+        assert gated_channel_max_mean(half, channel).dtype == torch.float32
+        found = apply_gates(half, channel=channel)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, apply_gates(half, channel=channel))
