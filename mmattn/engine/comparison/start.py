@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 
 from mmattn.engine.scope import enter_scope, typed_lookup
 from mmattn.errors import CheckpointError, ConfigError
-from mmattn.io import atomic_write
+from mmattn.io import atomic_write, read_checkpoint
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -54,7 +54,7 @@ class SameStart(Hook):
     def before_train(self, runner: Runner) -> None:
         if runner.iter > 0:  # resumed
             return
-        wanted = torch.load(self.path, map_location="cpu", weights_only=True)["state_dict"]
+        wanted = read_checkpoint(self.path)["state_dict"]
         present = runner.model.state_dict()
         for key, value in wanted.items():
             if key not in present:
