@@ -10,7 +10,12 @@ from mmattn.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-HOOKS = ("mmattn.ProgressHook", "mmattn.ResultTableHook", "mmattn.CurvesHook")
+HOOKS = (
+    "mmattn.ProgressHook",
+    "mmattn.ResultTableHook",
+    "mmattn.EvaluationPicturesHook",
+    "mmattn.CurvesHook",
+)
 # Upstream's part -> ours that takes the same options and does more.
 METRICS = {
     ("mmseg", "IoUMetric"): "mmattn.ClasswiseIoUMetric",

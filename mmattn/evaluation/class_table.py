@@ -21,6 +21,7 @@ class ClassTable:
         mean: The values over all classes, as the metric itself reports them.
         absent: Names of the classes that no ground truth contains.
         digits: Decimals to show.
+        note: A remark for below the table.
     """
 
     title: str
@@ -29,6 +30,7 @@ class ClassTable:
     mean: Sequence[float]
     absent: frozenset[str] = frozenset()
     digits: int = 2
+    note: str = ""
 
     def to_text(self) -> str:
         """The table in plain characters, fit for a log file and for a terminal."""
@@ -50,7 +52,8 @@ class ClassTable:
         # Never wrapped: a log is read with a pager, and copied into documents.
         Console(file=text, width=10_000, color_system=None, force_terminal=False).print(table)
         lines = (line.rstrip() for line in text.getvalue().splitlines())
-        return f"{self.title}, per class\n" + "\n".join(line for line in lines if line)
+        table_text = "\n".join(line for line in lines if line)
+        return f"{self.title}, per class\n{table_text}" + (f"\n{self.note}" if self.note else "")
 
     def records(self) -> Iterator[tuple[str, str, float]]:
         """``(class, column, value)`` of every cell, the mean last under the name ``mean``."""

@@ -25,7 +25,8 @@ def hooks(cfg: Config) -> list[str]:
 
 
 def test_every_run_gets_progress_tables_curves_and_safe_checkpoints() -> None:
-    ours = ["mmattn.ProgressHook", "mmattn.ResultTableHook", "mmattn.CurvesHook"]
+    added = ("ProgressHook", "ResultTableHook", "EvaluationPicturesHook", "CurvesHook")
+    ours = [f"mmattn.{name}" for name in added]
     bare = config()
     add_services(bare)
     assert hooks(bare) == ours
