@@ -38,6 +38,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--argmax", action="store_true", help="return classes (N, H, W) instead of logits"
     )
+    parser.add_argument(
+        "--no-fuse",
+        action="store_true",
+        help="export the model as it was trained, not its inference form (norms folded, …)",
+    )
     parser.add_argument("--opset", type=int, default=18, help="ONNX opset (default: 18)")
     parser.add_argument(
         "--images", nargs="+", metavar="PATH", help="pictures or folders for the check"
@@ -88,6 +93,7 @@ def export(args: argparse.Namespace) -> None:
 
     from mmattn.engine import build_model, load_config, parse_cfg_options
     from mmattn.export import check_parity, export_onnx, read_pictures, validation_pictures
+    from mmattn.layers.fuse import fuse
 
     cfg = load_config(args.config, parse_cfg_options(args.cfg_options))
     if args.images:
@@ -100,7 +106,7 @@ def export(args: argparse.Namespace) -> None:
 
     print(f"exporting {type(model).__name__} at {shape[0]} x {shape[1]} …", flush=True)
     metadata = export_onnx(
-        model,
+        model if args.no_fuse else fuse(model),
         out,
         shape=shape,
         dynamic=args.dynamic,

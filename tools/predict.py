@@ -28,6 +28,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--opacity", type=float, default=0.5, help="of the colours, 0 to 1 (default: 0.5)"
     )
     parser.add_argument(
+        "--no-fuse",
+        action="store_true",
+        help="run the model as it was trained, not its inference form (norms folded, …)",
+    )
+    parser.add_argument(
         "--cfg-options",
         nargs="+",
         action="extend",
@@ -52,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
             args.out,
             device=args.device,
             opacity=args.opacity,
+            fuse=not args.no_fuse,
             say=print,
         )
     except MMAttnError as error:

@@ -62,6 +62,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="average over augmented copies: the config's tta_model and tta_pipeline, else a flip",
     )
+    parser.add_argument(
+        "--no-fuse",
+        action="store_true",
+        help="test the model as it was trained, not its inference form (norms folded, …)",
+    )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
@@ -83,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
             show_dir=args.show_dir,
             wait_time=args.wait_time,
             tta=args.tta,
+            fuse=not args.no_fuse,
             cfg_options=mmattn.engine.parse_cfg_options(args.cfg_options),
             launcher=args.launcher,
         )

@@ -32,6 +32,7 @@ def segment_pictures(
     *,
     device: str | torch.device | None = None,
     opacity: float = 0.5,
+    fuse: bool = True,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Predict pictures and write, for each, what was found.
@@ -44,6 +45,7 @@ def segment_pictures(
             and for ``classes.json``, the names by index. It is made if it is not there.
         device: Where the model runs; a GPU if there is one.
         opacity: Of the classes' colours, 0 to 1.
+        fuse: Run the model's inference form where it has one (``mmattn.layers.fuse``).
         say: Told about each picture: its file and the classes by their share.
 
     Returns:
@@ -57,12 +59,15 @@ def segment_pictures(
     import torch
 
     from mmattn.export.pictures import read_picture
+    from mmattn.layers.fuse import fuse as inference_form
 
     files = _files(pictures)
     pipeline = _pipeline(cfg)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     model = build_model(cfg, checkpoint, device)
+    if fuse:
+        model = inference_form(model)
     names = _names(model)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ def test(
     show_dir: str | None = None,
     wait_time: float = 2.0,
     tta: bool = False,
+    fuse: bool = True,
     cfg_options: dict | None = None,
     launcher: str = "none",
 ) -> dict[str, float]:
@@ -36,6 +37,7 @@ def test(
         show_dir: Where pictures of the predictions go.
         wait_time: Seconds per window.
         tta: Average over augmented copies of each picture.
+        fuse: Test the model's inference form where it has one (``mmattn.layers.fuse``).
         cfg_options: Dotted keys and values that override the config.
         launcher: What started the processes: none, pytorch, slurm or mpi.
 
@@ -62,4 +64,8 @@ def test(
             from mmengine.registry import METRICS
 
             runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
+        if fuse:
+            from .fuse_hook import FuseHook
+
+            runner.register_hook(FuseHook())
         return runner.test()

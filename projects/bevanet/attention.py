@@ -1,6 +1,6 @@
 """BEVANet's large-kernel attention (ICIP 2025, arXiv:2508.07300), and the form its DLKPPM has.
 
-    A(z) = z + P2(gate(GELU(P1 z))),   gate(u) = u * 1x1(a(u))      P1, P2: 1x1
+    x <- x + g A(BN(x)),   A(z) = z + P2(gate(GELU(P1 z))),   gate(u) = u * 1x1(a(u))
 
 SDLSKA, sparsely decomposed large separable kernel attention: strips side by side,
 
@@ -11,19 +11,28 @@ LSKA (Lau et al., arXiv:2309.01439), one strip after the other, sees the whole s
 
     a = DWnx1(DW1xn(DW5x1(DW1x5(u)))), the last two with dilation r
 
-All convolutions have biases. A adds its own input, which is already normalised.
+P1 and P2 are 1x1, all convolutions have biases, and g scales channels. A adds its own input, which
+is normalised already. With BN(x) = b x + c, all of it is
+
+    x <- (1 + g b) x + P2'(gate(GELU(P1' x)))
+
+in inference: P1' = P1 BN, and P2' = g P2 + g c.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.errors import did_you_mean
 from mmattn.layers.depthwise import DepthwiseConv2d
+from mmattn.layers.folding import Affine, affine_of, fold_after, fold_before
+from mmattn.layers.fuse import fuse_children
 
+from .blocks import build_norm
 from .kernel_selection import CKS
 
 
@@ -103,22 +112,53 @@ class LSKA(nn.Module):
         return u * self.mix(self.vertical(self.horizontal(small)))
 
 
-class SpatialAttention(nn.Module):
-    """``A`` above: a gate between two 1x1 convolutions, and the shortcut around them.
+class LargeKernelAttention(nn.Module):
+    """The first line above: attention with its norm, its scale and both shortcuts.
 
     Args:
         channels: Channels C.
         gate: The gate, ``SDLSKA`` or ``LSKA``.
+        layer_scale: Initial value of g.
+        norm_cfg: Config of the norm.
 
     Shape:
         (N, C, H, W), the same out
     """
 
-    def __init__(self, channels: int, gate: nn.Module):
+    def __init__(
+        self,
+        channels: int,
+        gate: nn.Module,
+        *,
+        layer_scale: float = 0.01,
+        norm_cfg: dict | None = None,
+    ):
         super().__init__()
+        self.norm = build_norm(norm_cfg, channels)
         self.project_in = nn.Conv2d(channels, channels, 1)
         self.gate = gate
         self.project_out = nn.Conv2d(channels, channels, 1)
+        self.scale = nn.Parameter(torch.full((channels,), float(layer_scale)))
 
-    def forward(self, z: Tensor) -> Tensor:
-        return z + self.project_out(self.gate(F.gelu(self.project_in(z))))
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.norm(x)
+        attended = self.project_out(self.gate(F.gelu(self.project_in(z))))
+        return x + self.scale[:, None, None] * (z + attended)
+
+    def fused(self) -> nn.Module:
+        norm, scale = affine_of(self.norm), self.scale.detach().double()
+        form = FusedLargeKernelAttention()
+        form.project_in = fold_before(norm, self.project_in)
+        form.gate = self.gate
+        form.project_out = fold_after(self.project_out, Affine(scale, scale * norm.shift))
+        shortcut = (1 + scale * norm.scale)[:, None, None]
+        form.register_buffer("shortcut", shortcut.to(self.scale.dtype))
+        return fuse_children(form)
+
+
+class FusedLargeKernelAttention(nn.Module):
+    """The inference form of ``LargeKernelAttention``, which makes it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        attended = self.project_out(self.gate(F.gelu(self.project_in(x))))
+        return torch.addcmul(attended, x, self.shortcut)

@@ -22,10 +22,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn.layers.folding import affine_of
+from mmattn.layers.fuse import fuse_children
 from mmattn.registry import MODELS
 
 from .block import EVABlock
@@ -181,6 +184,17 @@ class BEVANet(BEVANetStages):
             self.detail5(detail), resize(semantic, detail), self.boundary5(detail)
         )  # (N, 4c, H/8, W/8)
         return auxiliary, main, detail
+
+    def fused(self) -> nn.Module:
+        # Two norms of the fusion stand behind sums of convolutions; the bilinear resize between is
+        # linear and keeps constants.
+        for source, reader in (
+            (self.detail5, self.fusion.detail),
+            (self.context, self.fusion.semantic),
+        ):
+            source.absorb(affine_of(reader.norm))
+            reader.norm = nn.Identity()
+        return fuse_children(self).to(memory_format=torch.channels_last)
 
 
 def attend(

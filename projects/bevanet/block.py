@@ -15,32 +15,60 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.layers.depthwise import DepthwiseConv2d
+from mmattn.layers.folding import Affine, affine_of, fold_after, fold_before
 from mmattn.registry import MODELS
 
-from .attention import SDLSKA, SpatialAttention
+from .attention import SDLSKA, LargeKernelAttention
 from .blocks import build_norm
 
 
 class ConvFFN(nn.Module):
-    """``M`` above.
+    """The second line above: the network with its norm, its scale and its shortcut.
 
     Args:
         channels: Channels C.
         expansion: Hidden channels over C.
+        layer_scale: Initial value of g2.
+        norm_cfg: Config of the norm.
 
     Shape:
         (N, C, H, W), the same out
     """
 
-    def __init__(self, channels: int, *, expansion: int = 4):
+    def __init__(
+        self,
+        channels: int,
+        *,
+        expansion: int = 4,
+        layer_scale: float = 0.01,
+        norm_cfg: dict | None = None,
+    ):
         super().__init__()
         hidden = channels * expansion
+        self.norm = build_norm(norm_cfg, channels)
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.depthwise = DepthwiseConv2d(hidden, 3)
         self.reduce = nn.Conv2d(hidden, channels, 1)
+        self.scale = nn.Parameter(torch.full((channels,), float(layer_scale)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.reduce(F.gelu(self.depthwise(self.expand(x))))
+        y = self.reduce(F.gelu(self.depthwise(self.expand(self.norm(x)))))
+        return x + self.scale[:, None, None] * y
+
+    def fused(self) -> nn.Module:
+        scale = self.scale.detach().double()
+        form = FusedConvFFN()
+        form.expand = fold_before(affine_of(self.norm), self.expand)
+        form.depthwise = self.depthwise
+        form.reduce = fold_after(self.reduce, Affine(scale, torch.zeros_like(scale)))
+        return form
+
+
+class FusedConvFFN(nn.Module):
+    """The inference form of ``ConvFFN``, which makes it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.reduce(F.gelu(self.depthwise(self.expand(x))))
 
 
 @MODELS.register_module()
@@ -71,19 +99,15 @@ class EVABlock(nn.Module):
     ):
         super().__init__()
         self.layer_scale = layer_scale
-        self.norm1 = build_norm(norm_cfg, in_channels)
         gate = SDLSKA(in_channels, kernel_size, norm_cfg=norm_cfg)
-        self.attention = SpatialAttention(in_channels, gate)
-        self.scale1 = nn.Parameter(torch.empty(in_channels))
-        self.norm2 = build_norm(norm_cfg, in_channels)
-        self.mlp = ConvFFN(in_channels, expansion=expansion)
-        self.scale2 = nn.Parameter(torch.empty(in_channels))
+        self.attention = LargeKernelAttention(in_channels, gate, norm_cfg=norm_cfg)
+        self.mlp = ConvFFN(in_channels, expansion=expansion, norm_cfg=norm_cfg)
         self.init_weights()
 
     def init_weights(self) -> None:
         """The initial state; mmengine finds it under this name when it initialises a network."""
-        nn.init.constant_(self.scale1, self.layer_scale)
-        nn.init.constant_(self.scale2, self.layer_scale)
+        nn.init.constant_(self.attention.scale, self.layer_scale)
+        nn.init.constant_(self.mlp.scale, self.layer_scale)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
@@ -93,5 +117,4 @@ class EVABlock(nn.Module):
                 module.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.scale1[:, None, None] * self.attention(self.norm1(x))
-        return x + self.scale2[:, None, None] * self.mlp(self.norm2(x))
+        return self.mlp(self.attention(x))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.layers.batch_norm import LenientBatchNorm2d
+from mmattn.layers.folding import Affine, affine_of, fold_after
 
 
 def build_norm(norm_cfg: dict | None, channels: int) -> nn.Module:
@@ -73,6 +75,9 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x))
 
+    def fused(self) -> nn.Conv2d:
+        return fold_after(self.conv, affine_of(self.norm))
+
 
 class NormReLUConv(nn.Module):
     """Batch norm, ReLU, then a convolution without bias, as all of DLKPPM, BGAF and the heads do.
@@ -109,7 +114,7 @@ class NormReLUConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.relu(self.norm(x)))
+        return self.conv(F.relu(self.norm(x), inplace=True))
 
 
 class BasicBlock(nn.Module):
@@ -145,8 +150,8 @@ class BasicBlock(nn.Module):
         self.last_relu = last_relu
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv2(F.relu(self.conv1(x))) + self.shortcut(x)
-        return F.relu(y) if self.last_relu else y
+        y = self.conv2(F.relu(self.conv1(x), inplace=True)) + self.shortcut(x)
+        return F.relu(y, inplace=True) if self.last_relu else y
 
 
 class Bottleneck(nn.Module):
@@ -172,7 +177,15 @@ class Bottleneck(nn.Module):
             self.shortcut = ConvNorm(in_channels, out_channels, 1, norm_cfg=norm_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv3(F.relu(self.conv2(F.relu(self.conv1(x))))) + self.shortcut(x)
+        y = F.relu(self.conv1(x), inplace=True)
+        y = F.relu(self.conv2(y), inplace=True)
+        return self.conv3(y) + self.shortcut(x)
+
+    def absorb(self, affine: Affine) -> None:
+        """Compute ``affine`` of the output in place of the output, for inference; once."""
+        without_shift = Affine(affine.scale, torch.zeros_like(affine.shift))
+        self.conv3 = fold_after(self.conv3.fused(), affine)
+        self.shortcut = fold_after(self.shortcut.fused(), without_shift)
 
 
 def basic_stage(

@@ -2,7 +2,7 @@
 
 Every "BRC" below is batch norm, ReLU, convolution. With up() bilinear to the input's size:
 
-    y0 = BRC(x)                     y3 = P3(L + y2),  L = y0 + g A(BN(y0)), A with LSKA 35
+    y0 = BRC(x)                     y3 = P3(L + y2),  L = attention(y0) with LSKA 35
     y1 = P1(up(BRC(pool5 x)) + y0)  y4 = P4(up(BRC(mean over 2x2 x)) + y3)
     y2 = P2(up(BRC(pool9 x)) + y1)  y5 = P5(up(BRC(mean x)) + y4)
     y  = BRC(concat(y0 ... y5)) + BRC(x)
@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .attention import LSKA, SpatialAttention
-from .blocks import NormReLUConv, build_norm
+from mmattn.layers.folding import Affine, fold_after
+
+from .attention import LSKA, LargeKernelAttention
+from .blocks import NormReLUConv
 
 
 class DLKPPM(nn.Module):
@@ -53,9 +55,12 @@ class DLKPPM(nn.Module):
         self.identity = brc(in_channels, branch_channels, 1)
         self.pool5 = brc(in_channels, branch_channels, 1)
         self.pool9 = brc(in_channels, branch_channels, 1)
-        self.norm = build_norm(norm_cfg, branch_channels)
-        self.attention = SpatialAttention(branch_channels, LSKA(branch_channels, kernel_size))
-        self.scale = nn.Parameter(torch.full((branch_channels,), float(layer_scale)))
+        self.attention = LargeKernelAttention(
+            branch_channels,
+            LSKA(branch_channels, kernel_size),
+            layer_scale=layer_scale,
+            norm_cfg=norm_cfg,
+        )
         self.mean2 = brc(in_channels, branch_channels, 1)
         self.mean1 = brc(in_channels, branch_channels, 1)
         dilations = (2, 2, 1, 1, 1)
@@ -71,7 +76,7 @@ class DLKPPM(nn.Module):
         branches = (
             up(self.pool5(F.avg_pool2d(x, 5, 2, 2))),
             up(self.pool9(F.avg_pool2d(x, 9, 4, 4))),
-            first + self.scale[:, None, None] * self.attention(self.norm(first)),
+            self.attention(first),
             up(self.mean2(F.adaptive_avg_pool2d(x, 2))),
             self.mean1(x.mean((2, 3), keepdim=True)),  # one value: the sum spreads it
         )
@@ -79,3 +84,9 @@ class DLKPPM(nn.Module):
         for branch, process in zip(branches, self.process, strict=True):
             maps.append(process(branch + maps[-1]))
         return self.compress(torch.cat(maps, 1)) + self.shortcut(x)
+
+    def absorb(self, affine: Affine) -> None:
+        """Compute ``affine`` of the output in place of the output, for inference; once."""
+        without_shift = Affine(affine.scale, torch.zeros_like(affine.shift))
+        self.compress.conv = fold_after(self.compress.conv, affine)
+        self.shortcut.conv = fold_after(self.shortcut.conv, without_shift)

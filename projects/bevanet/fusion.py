@@ -13,8 +13,12 @@ where BRC is batch norm, ReLU, 3x3 convolution.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mmattn.layers.folding import Affine, affine_of, fold_after
+from mmattn.layers.fuse import fuse_children
 
 from .blocks import ConvNorm, NormReLUConv
 
@@ -56,7 +60,7 @@ class SemanticGuide(nn.Module):
         semantic = self.compress(semantic)
         ours, theirs = self.embed_detail(detail), resize(self.embed_semantic(semantic), detail)
         share = (ours * theirs).sum(1, keepdim=True).sigmoid()  # (N, 1, H, W)
-        return (1 - share) * detail + share * resize(semantic, detail)
+        return torch.lerp(detail, resize(semantic, detail), share)
 
 
 class BGAF(nn.Module):
@@ -78,7 +82,13 @@ class BGAF(nn.Module):
         self.out = NormReLUConv(channels, channels, 3, norm_cfg=norm_cfg)
 
     def forward(self, detail: Tensor, semantic: Tensor, boundary: Tensor) -> Tensor:
-        edge = boundary.sigmoid()
         detail, semantic = self.detail(detail), self.semantic(semantic)
-        # e p + (1 - e) i + p + i
-        return self.out((1 + edge) * detail + (2 - edge) * semantic)
+        return self.out(torch.lerp(semantic, detail, boundary.sigmoid()) + detail + semantic)
+
+    def fused(self) -> nn.Module:
+        # p' and i' come with weights 1 + e and 2 - e, whose sum is 3.
+        scale, shift = affine_of(self.out.norm)
+        for branch in (self.detail, self.semantic):
+            branch.conv = fold_after(branch.conv, Affine(scale, shift / 3))
+        self.out.norm = nn.Identity()
+        return fuse_children(self)

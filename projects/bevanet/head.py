@@ -17,6 +17,8 @@ from mmseg.models.losses import accuracy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn.layers.folding import affine_of, fold_after
+from mmattn.layers.fuse import fuse_children
 from mmattn.registry import MODELS
 
 from .blocks import NormReLUConv, build_norm
@@ -37,7 +39,12 @@ class PreActivated(nn.Module):
         self.norm = build_norm(norm_cfg, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)))
+        return F.relu(self.norm(self.conv(x)), inplace=True)
+
+    def fused(self) -> nn.Module:
+        self.conv.conv = fold_after(self.conv.conv, affine_of(self.norm))
+        self.norm = nn.Identity()
+        return self
 
 
 @MODELS.register_module()
@@ -129,6 +136,13 @@ class BEVAHead(BaseDecodeHead):
             logits,
             self.boundary_seg(self.boundary(boundary)),
         )
+
+    def fused(self) -> nn.Module:
+        for name in ("auxiliary", "auxiliary_seg", "boundary", "boundary_seg"):
+            if hasattr(self, name):
+                delattr(self, name)
+        self.training_heads = False
+        return fuse_children(self).to(memory_format=torch.channels_last)
 
     def loss_by_feat(
         self, seg_logits: tuple[Tensor, Tensor, Tensor], batch_data_samples: list

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.layers.depthwise import DepthwiseConv2d
+from mmattn.layers.folding import Affine, affine_of, fold_after
 
 from .blocks import build_norm
 
@@ -40,6 +41,12 @@ class GateLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(self.depthwise(self.pointwise(x))))
+
+    def fused(self) -> nn.Sequential:
+        centre = self.depthwise.weight.detach().double()[:, 0, 1, 1]
+        depthwise = Affine(centre, self.depthwise.bias.detach().double())
+        conv = fold_after(fold_after(self.pointwise, depthwise), affine_of(self.norm))
+        return nn.Sequential(conv, nn.ReLU())
 
 
 class CKS(nn.Module):

@@ -1,0 +1,84 @@
+"""Exact folds of constant affine maps into convolutions, for inference.
+
+In eval mode a batch norm is x -> a x + b per channel, and
+
+    a (W x + c) + b = (a W) x + (a c + b)                  after a convolution
+    W (a x + b) + c = (W a) x + (W b + c)                  before one, if nothing is padded
+
+Folded numbers are computed in float64 and rounded once.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Affine(NamedTuple):
+    """x -> scale x + shift, per channel; both (C,) float64."""
+
+    scale: Tensor
+    shift: Tensor
+
+
+def affine_of(norm: nn.Module) -> Affine:
+    """What a batch norm does in eval mode.
+
+    Raises:
+        ValueError: It has no running statistics, so that it does something else for every batch.
+    """
+    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_var is None:
+        raise ValueError(f"only a batch norm with running statistics is affine, got {norm}")
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.affine:
+        scale = norm.weight.detach().double() * scale
+    shift = -norm.running_mean.double() * scale
+    if norm.affine:
+        shift = shift + norm.bias.detach().double()
+    return Affine(scale, shift)
+
+
+def fold_after(conv: nn.Conv2d, affine: Affine) -> nn.Conv2d:
+    """``conv`` and then ``affine`` as one convolution, with a bias.
+
+    Args:
+        conv: Any convolution; it stays as it is.
+        affine: Of its output channels.
+    """
+    weight = conv.weight.detach().double() * affine.scale[:, None, None, None]
+    return _with(conv, weight, affine.scale * _bias(conv) + affine.shift)
+
+
+def fold_before(affine: Affine, conv: nn.Conv2d) -> nn.Conv2d:
+    """``affine`` and then ``conv`` as one convolution, with a bias.
+
+    Args:
+        affine: Of the input channels.
+        conv: A 1x1 convolution without padding or groups; it stays as it is.
+
+    Raises:
+        ValueError: ``conv`` is another one: padded zeros do not pass ``affine``.
+    """
+    if conv.kernel_size != (1, 1) or conv.groups != 1 or any(conv.padding):
+        raise ValueError(f"an affine map folds only into a 1x1 convolution after it, got {conv}")
+    weight = conv.weight.detach().double()
+    shift = (weight * affine.shift[None, :, None, None]).sum((1, 2, 3))
+    return _with(conv, weight * affine.scale[None, :, None, None], shift + _bias(conv))
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    if conv.bias is None:
+        return conv.weight.new_zeros(conv.out_channels, dtype=torch.float64)
+    return conv.bias.detach().double()
+
+
+def _with(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """A copy of ``conv`` with these weights, which are not trained."""
+    folded = copy.deepcopy(conv)
+    dtype = conv.weight.dtype
+    folded.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+    folded.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+    return folded
