@@ -239,7 +239,7 @@ def machine(device: str) -> dict[str, str]:
         "python": platform.python_version(),
         "commit": git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--short") else ""),
         "date": time.strftime("%Y-%m-%d"),
-        "command": " ".join(["python", "benchmarks/ops.py", *sys.argv[1:]]),
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
     }
     if device == "cuda":
         facts["gpu"] = torch.cuda.get_device_name()
