@@ -1,7 +1,4 @@
-"""CamVid, 11 classes, pictures of 480 x 360 pixels (the SegNet tutorial's): crops as large as that.
-
-Crop sizes are height, width, so 360 x 480 here. Layout: see ``mmattn.CamVidDataset``.
-"""
+"""CamVid, 11 classes: crops of 360 x 480, whole pictures of the SegNet tutorial's size."""
 
 _base_ = "./camvid_360x360.py"
 
