@@ -88,25 +88,14 @@ inline uint32_t lanes_equal(Vec<A> v, A value) {
 #endif
 }
 
-// sum_i x[i] a[i] b[i], where a and b may be left out.
-template <bool kWithA, bool kWithB, typename A>
-inline A sum_products(const A* x, const A* a, const A* b, int64_t count) {
+template <typename A>
+inline A sum_products(const A* x, const A* y, int64_t count) {
   constexpr int L = kLanes<A>;
   Vec<A> lanes{};
   int64_t i = 0;
-  for (; i + L <= count; i += L) {
-    Vec<A> v = load<A>(x + i);
-    if constexpr (kWithA) v *= load<A>(a + i);
-    if constexpr (kWithB) v *= load<A>(b + i);
-    lanes += v;
-  }
+  for (; i + L <= count; i += L) lanes += load<A>(x + i) * load<A>(y + i);
   A total = fold<A>(lanes, Plus());
-  for (; i < count; ++i) {
-    A v = x[i];
-    if constexpr (kWithA) v *= a[i];
-    if constexpr (kWithB) v *= b[i];
-    total += v;
-  }
+  for (; i < count; ++i) total += x[i] * y[i];
   return total;
 }
 

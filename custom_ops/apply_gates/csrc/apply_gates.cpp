@@ -23,9 +23,22 @@ namespace {
 constexpr const char* kOp = "apply_gates";
 constexpr int64_t kMostParts = 8;
 constexpr int64_t kPart = 16;  // rows, at least, for which sums of all columns are worth a buffer
+constexpr int64_t kTogether = 4;  // rows whose pixels take turns, while gates of a column are in L1
+
+// Where something is, if it is there.
+template <typename A>
+const A* at(const A* gate, int64_t place) {
+  return gate != nullptr ? gate + place : nullptr;
+}
+
+template <typename A>
+A* at(A* gate, int64_t place) {
+  return gate != nullptr ? gate + place : nullptr;
+}
 
 template <bool kWithA, bool kWithB, typename S, typename A>
-void scale_line(const S* x, A residual, A scale, const A* a, const A* b, int64_t count, S* y) {
+void scale_line(
+    const S* x, A residual, A scale, const A* a, const A* b, int64_t count, S* __restrict y) {
   for (int64_t i = 0; i < count; ++i) {
     A gate = scale;
     if constexpr (kWithA) gate *= a[i];
@@ -51,44 +64,66 @@ struct Line {
     scale_line<false, false>(x, residual, scale, a, b, count, y);
   }
 
-  Line from(int64_t begin, int64_t size) const {
-    return {residual, scale, a ? a + begin : a, b ? b + begin : b, size};
-  }
-
-  // The gradient of x goes to grad_x, those of a and b are added to theirs, that of scale is
-  // returned; null pointers and false are not wanted.
+  // The gradient of x goes to grad_x, unless that is null. Where `of_gates`, those of a and b (if
+  // there are any) are added to grad_a and grad_b, and that of scale is returned.
   template <typename S>
-  A differentiate(const S* grad, const S* x, S* grad_x, A* grad_a, A* grad_b, bool of_scale) const {
-    A product[kChunk];
+  A differentiate(const S* grad, const S* x, S* grad_x, A* grad_a, A* grad_b, bool of_gates) const {
+    constexpr bool kWiden = !std::is_same<S, A>::value;
+    if (!of_gates) {
+      if (grad_x != nullptr) apply(grad, grad_x);
+      return A(0);
+    }
+    A wide_grad[kChunk], wide_x[kChunk], result[kChunk];
     A total(0);
     for (int64_t begin = 0; begin < count; begin += kChunk) {
-      const Line line = from(begin, std::min(kChunk, count - begin));
-      if (grad_x != nullptr) line.apply(grad + begin, grad_x + begin);
-      if (grad_a == nullptr && grad_b == nullptr && !of_scale) continue;
-      for (int64_t i = 0; i < line.count; ++i) {
-        product[i] = A(widen(grad[begin + i])) * A(widen(x[begin + i]));
+      const int64_t size = std::min(kChunk, count - begin);
+      const Line line{residual, scale, at(a, begin), at(b, begin), size};
+      const A *g = widened(grad + begin, size, wide_grad), *v = widened(x + begin, size, wide_x);
+      A* to = result;
+      if constexpr (!kWiden) to = grad_x != nullptr ? grad_x + begin : result;
+      total += line.differentiate_chunk(g, v, to, at(grad_a, begin), at(grad_b, begin));
+      if constexpr (kWiden) {
+        if (grad_x != nullptr) narrow_block(result, int(size), grad_x + begin);
       }
-      if (grad_a != nullptr) line.add(product, line.b, grad_a + begin);
-      if (grad_b != nullptr) line.add(product, line.a, grad_b + begin);
-      if (of_scale) total += line.sum(product);
     }
     return total;
   }
 
  private:
-  void add(const A* product, const A* other, A* to) const {
-    if (other == nullptr) {
-      for (int64_t i = 0; i < count; ++i) to[i] += product[i] * scale;
-    } else {
-      for (int64_t i = 0; i < count; ++i) to[i] += product[i] * scale * other[i];
+  A differentiate_chunk(const A* grad, const A* x, A* grad_x, A* grad_a, A* grad_b) const {
+    if (a != nullptr && b != nullptr) {
+      return differentiate_chunk<true, true>(grad, x, grad_x, grad_a, grad_b);
     }
+    if (a != nullptr) return differentiate_chunk<true, false>(grad, x, grad_x, grad_a, grad_b);
+    if (b != nullptr) return differentiate_chunk<false, true>(grad, x, grad_x, grad_a, grad_b);
+    return differentiate_chunk<false, false>(grad, x, grad_x, grad_a, grad_b);
   }
 
-  A sum(const A* product) const {
-    if (a != nullptr && b != nullptr) return sum_products<true, true, A>(product, a, b, count);
-    if (a != nullptr) return sum_products<true, false, A>(product, a, b, count);
-    return b != nullptr ? sum_products<false, true, A>(product, a, b, count)
-                        : sum_products<false, false, A>(product, a, b, count);
+  template <bool kWithA, bool kWithB>
+  A differentiate_chunk(const A* grad, const A* x, A* grad_x, A* grad_a, A* grad_b) const {
+    constexpr int L = kLanes<A>;
+    Vec<A> sums{};
+    int64_t i = 0;
+    for (; i + L <= count; i += L) {
+      const Vec<A> g = load<A>(grad + i), product = g * load<A>(x + i);
+      Vec<A> with_a{}, with_b{}, gate{};
+      with_a = kWithA ? load<A>(a + i) : with_a + A(1);
+      with_b = kWithB ? load<A>(b + i) : with_b + A(1);
+      gate = with_a * with_b;
+      store<A>(grad_x + i, g * (gate * scale + residual));
+      if constexpr (kWithA) store<A>(grad_a + i, load<A>(grad_a + i) + product * with_b * scale);
+      if constexpr (kWithB) store<A>(grad_b + i, load<A>(grad_b + i) + product * with_a * scale);
+      sums += product * gate;
+    }
+    A total = fold<A>(sums, Plus());
+    for (; i < count; ++i) {
+      const A product = grad[i] * x[i], with_a = kWithA ? a[i] : A(1), with_b = kWithB ? b[i] : A(1);
+      grad_x[i] = grad[i] * (with_a * with_b * scale + residual);
+      if constexpr (kWithA) grad_a[i] += product * with_b * scale;
+      if constexpr (kWithB) grad_b[i] += product * with_a * scale;
+      total += product * with_a * with_b;
+    }
+    return total;
   }
 };
 
@@ -101,16 +136,6 @@ struct Gates {
 template <typename A>
 A value(const A* gate, int64_t at) {
   return gate != nullptr ? gate[at] : A(1);
-}
-
-template <typename A>
-const A* at(const A* gate, int64_t place) {
-  return gate != nullptr ? gate + place : nullptr;
-}
-
-template <typename A>
-A* at(A* gate, int64_t place) {
-  return gate != nullptr ? gate + place : nullptr;
 }
 
 // to[i] = sum over parts of from[part][i], for `size` numbers of each of n pictures.
@@ -144,7 +169,8 @@ class Contiguous {
 
   void backward(const S* grad, const S* x, S* grad_x, const Gates<A*>& grads) const {
     const int64_t c = shape_.c, pixels = shape_.pixels();
-    const bool of_scale = grads.channel != nullptr || grads.row != nullptr;
+    const bool of_gates = grads.channel != nullptr || grads.row != nullptr ||
+        grads.column != nullptr || grads.spatial != nullptr;
     // Channels share the gradient of a spatial gate.
     const int64_t parts = grads.spatial != nullptr ? std::min(c, kMostParts) : c;
     std::vector<A> spatial(grads.spatial != nullptr ? shape_.n * parts * pixels : 0);
@@ -159,7 +185,7 @@ class Contiguous {
           const int64_t place = (plane * lines_ + h) * length_;
           const A found = line(plane, h).differentiate(
               grad + place, x + place, at(grad_x, place), of_column, at(of_spatial, h * length_),
-              of_scale);
+              of_gates);
           of_channel += found * value(gates_.row, plane * shape_.h + h);
           if (grads.row != nullptr) {
             grads.row[plane * shape_.h + h] = found * value(gates_.channel, plane);
@@ -196,49 +222,36 @@ class ChannelsLast {
   }
 
   void forward(const S* x, S* y) const {
-    const int64_t c = shape_.c, w = shape_.w;
-    parallel(shape_.n * shape_.h, w * c, [&](int64_t row) {
-      std::vector<A> buffer(c);
-      const A* of_row = fill_row(row, buffer.data());
-      for (int64_t i = row * w; i < (row + 1) * w; ++i) {
-        line(row, i % w, of_row).apply(x + i * c, y + i * c);
+    const int64_t c = shape_.c, w = shape_.w, rows = shape_.n * shape_.h;
+    const int64_t together = columns_.empty() ? 1 : kTogether;
+    parallel(ceil_div(rows, together), together * w * c, [&](int64_t task) {
+      const int64_t first = task * together, count = std::min(together, rows - first);
+      std::vector<A> buffer(count * c);
+      const A* of_row[kTogether];
+      for (int64_t i = 0; i < count; ++i) of_row[i] = fill_row(first + i, buffer.data() + i * c);
+      for (int64_t pixel = 0; pixel < w; ++pixel) {
+        for (int64_t i = 0; i < count; ++i) {
+          const int64_t place = ((first + i) * w + pixel) * c;
+          line(first + i, pixel, of_row[i]).apply(x + place, y + place);
+        }
       }
     });
   }
 
   void backward(const S* grad, const S* x, S* grad_x, const Gates<A*>& grads) const {
     const int64_t n = shape_.n, c = shape_.c, h = shape_.h, w = shape_.w;
-    const bool of_rows = grads.channel != nullptr || grads.row != nullptr;
     // Rows share the gradients of columns and channels.
     const int64_t least = grads.column != nullptr ? kPart : 1;
     const int64_t height = std::max(least, ceil_div(h, kMostParts)), parts = ceil_div(h, height);
     std::vector<A> channel(grads.channel != nullptr ? n * parts * c : 0);
     std::vector<A> column(grads.column != nullptr ? n * parts * w * c : 0);
     parallel(n * parts, height * w * c, [&](int64_t task) {
-      const int64_t image = task / parts, first = task % parts * height;
-      std::vector<A> buffer(c), of_row(of_rows ? c : 0);
-      for (int64_t y = first; y < std::min(h, first + height); ++y) {
-        const int64_t row = image * h + y;
-        const A* gates_of_row = fill_row(row, buffer.data());
-        std::fill(of_row.begin(), of_row.end(), A(0));
-        for (int64_t pixel = 0; pixel < w; ++pixel) {
-          const int64_t place = (row * w + pixel) * c;
-          const A found = line(row, pixel, gates_of_row).differentiate(
-              grad + place, x + place, at(grad_x, place), of_rows ? of_row.data() : nullptr,
-              grads.column != nullptr ? column.data() + (task * w + pixel) * c : nullptr,
-              grads.spatial != nullptr);
-          if (grads.spatial != nullptr) grads.spatial[row * w + pixel] = found;
-        }
-        if (!of_rows) continue;
-        for (int64_t i = 0; i < c; ++i) {
-          const int64_t plane = image * c + i;
-          if (grads.row != nullptr) {
-            grads.row[plane * h + y] = of_row[i] * value(gates_.channel, plane);
-          }
-          if (grads.channel != nullptr) {
-            channel[task * c + i] += of_row[i] * value(gates_.row, plane * h + y);
-          }
-        }
+      const int64_t image = task / parts, first = image * h + task % parts * height;
+      const int64_t end = std::min(first + height, (image + 1) * h);
+      A* of_channels = grads.channel != nullptr ? channel.data() + task * c : nullptr;
+      A* of_columns = grads.column != nullptr ? column.data() + task * w * c : nullptr;
+      for (int64_t row = first; row < end; ++row) {
+        backward_row(row, grad, x, grad_x, grads, of_channels, of_columns);
       }
     });
     if (grads.channel != nullptr) add_parts(channel, n, parts, c, grads.channel);
@@ -250,6 +263,27 @@ class ChannelsLast {
   }
 
  private:
+  // Gradients of channels and columns are added to the sums of the part that the row is in.
+  void backward_row(
+      int64_t row, const S* grad, const S* x, S* grad_x, const Gates<A*>& grads, A* of_channels,
+      A* of_columns) const {
+    const int64_t c = shape_.c, h = shape_.h, w = shape_.w, n = row / h;
+    const bool of_line = of_channels != nullptr || grads.row != nullptr;
+    std::vector<A> buffer(c), sums(of_line ? c : 0, A(0));
+    const A* gates = fill_row(row, buffer.data());
+    for (int64_t pixel = row * w; pixel < (row + 1) * w; ++pixel) {
+      const A found = line(row, pixel % w, gates).differentiate(
+          grad + pixel * c, x + pixel * c, at(grad_x, pixel * c), of_line ? sums.data() : nullptr,
+          at(of_columns, pixel % w * c), of_columns != nullptr || of_line || grads.spatial != nullptr);
+      if (grads.spatial != nullptr) grads.spatial[pixel] = found;
+    }
+    for (int64_t i = 0; of_line && i < c; ++i) {
+      const int64_t plane = n * c + i, place = plane * h + row % h;
+      if (grads.row != nullptr) grads.row[place] = sums[i] * value(gates_.channel, plane);
+      if (of_channels != nullptr) of_channels[i] += sums[i] * value(gates_.row, place);
+    }
+  }
+
   // Channel and row gates of one row of pixels, or null.
   const A* fill_row(int64_t row, A* buffer) const {
     const int64_t c = shape_.c, h = shape_.h, n = row / h;

@@ -14,8 +14,9 @@ namespace gated_channel_max_mean {
 namespace {
 
 constexpr const char* kOp = "gated_channel_max_mean";
-constexpr int64_t kPart = 256;   // pixels of a channels-last picture
-constexpr int64_t kAtOnce = 512; // pixels of a contiguous one
+constexpr int64_t kPart = 256;    // pixels of a channels-last picture
+constexpr int64_t kAtOnce = 512;  // pixels of a contiguous one
+constexpr int64_t kTogether = 4;  // channels, in the backward pass
 
 // Maximum, mean and index of each pixel of one picture.
 template <typename A>
@@ -136,31 +137,35 @@ struct Backward {
   const A* of_maximum(int64_t n) const { return grad + n * 2 * shape.pixels(); }
   const A* of_mean(int64_t n) const { return of_maximum(n) + shape.pixels(); }
 
-  // Gradients of one channel of a contiguous picture.
-  void plane(int64_t plane) const {
-    const int64_t pixels = shape.pixels(), n = plane / shape.c;
-    const int32_t channel = int32_t(plane % shape.c);
-    const A share = A(1) / A(shape.c), scale = gate[plane];
-    A of_product[kChunk], scratch[kChunk];
-    double total = 0;
-    for (int64_t begin = 0; begin < pixels; begin += kChunk) {
-      const int64_t count = std::min(kChunk, pixels - begin);
-      const A *mean = of_mean(n) + begin, *maximum = of_maximum(n) + begin;
-      const int32_t* first = index + n * pixels + begin;
-      for (int64_t i = 0; i < count; ++i) {
-        const A whole = maximum[i];  // read always, so that the loop needs no branch
-        of_product[i] = mean[i] * share + (first[i] == channel ? whole : A(0));
-      }
-      if (grad_gate != nullptr) {
-        const A* line = widened(x + plane * pixels + begin, count, scratch);
-        total += sum_products<true, false, A>(line, of_product, nullptr, count);
-      }
-      if (grad_x != nullptr) {
-        S* to = grad_x + plane * pixels + begin;
-        for (int64_t i = 0; i < count; ++i) narrow(of_product[i] * scale, to[i]);
-      }
+  // Gradients of some channels of a contiguous picture, which take turns, while what they share is
+  // in L1.
+  void planes(int64_t n, int64_t begin, int64_t end) const {
+    double totals[kTogether] = {};
+    for (int64_t pixel = 0; pixel < shape.pixels(); pixel += kChunk) {
+      const int64_t count = std::min(kChunk, shape.pixels() - pixel);
+      for (int64_t c = begin; c < end; ++c) totals[c - begin] += chunk(n, c, pixel, count);
     }
-    if (grad_gate != nullptr) grad_gate[plane] = A(total);
+    if (grad_gate == nullptr) return;
+    for (int64_t c = begin; c < end; ++c) grad_gate[n * shape.c + c] = A(totals[c - begin]);
+  }
+
+  // Gradient of x at some pixels of one channel; returns their part of the gate's.
+  A chunk(int64_t n, int64_t c, int64_t pixel, int64_t count) const {
+    const A *mean = of_mean(n) + pixel, *maximum = of_maximum(n) + pixel;
+    const int32_t *first = index + n * shape.pixels() + pixel, channel = int32_t(c);
+    const A share = A(1) / A(shape.c), scale = gate[n * shape.c + c];
+    const int64_t place = (n * shape.c + c) * shape.pixels() + pixel;
+    A of_product[kChunk], wide_x[kChunk];
+    for (int64_t i = 0; i < count; ++i) {
+      const A whole = maximum[i];  // read always, so that the loop needs no branch
+      of_product[i] = mean[i] * share + (first[i] == channel ? whole : A(0));
+    }
+    if (grad_x != nullptr) {
+      S* __restrict to = grad_x + place;
+      for (int64_t i = 0; i < count; ++i) narrow(of_product[i] * scale, to[i]);
+    }
+    if (grad_gate == nullptr) return A(0);
+    return sum_products<A>(widened(x + place, count, wide_x), of_product, count);
   }
 
   // Gradients of one part of a channels-last picture; those of the gate are added to `sums`.
@@ -173,11 +178,12 @@ struct Backward {
       const int64_t first = index[n * pixels + pixel];
       const S* from = x + (n * pixels + pixel) * c;
       if (grad_gate != nullptr) {
-        for (int64_t i = 0; i < c; ++i) sums[i] += A(widen(from[i])) * mean;
-        sums[first] += A(widen(from[first])) * maximum;
+        A* __restrict to = sums;
+        for (int64_t i = 0; i < c; ++i) to[i] += A(widen(from[i])) * mean;
+        to[first] += A(widen(from[first])) * maximum;
       }
       if (grad_x != nullptr) {
-        S* to = grad_x + (n * pixels + pixel) * c;
+        S* __restrict to = grad_x + (n * pixels + pixel) * c;
         for (int64_t i = 0; i < c; ++i) narrow(scale[i] * mean, to[i]);
         narrow(scale[first] * (mean + maximum), to[first]);
       }
@@ -187,7 +193,11 @@ struct Backward {
   void run() const {
     const int64_t c = shape.c, pixels = shape.pixels(), parts = ceil_div(pixels, kPart);
     if (!shape.channels_last) {
-      return parallel(shape.n * c, pixels, [&](int64_t i) { plane(i); });
+      const int64_t groups = ceil_div(c, kTogether);
+      return parallel(shape.n * groups, kTogether * pixels, [&](int64_t i) {
+        const int64_t begin = i % groups * kTogether;
+        planes(i / groups, begin, std::min(c, begin + kTogether));
+      });
     }
     std::vector<A> sums(grad_gate != nullptr ? shape.n * parts * c : 0);
     parallel(shape.n * parts, kPart * c, [&](int64_t task) {

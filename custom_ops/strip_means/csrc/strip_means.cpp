@@ -13,7 +13,8 @@ namespace strip_means {
 namespace {
 
 constexpr const char* kOp = "strip_means";
-constexpr int64_t kPart = 16;  // rows, at least
+constexpr int64_t kPart = 16;     // rows, at least
+constexpr int64_t kTogether = 4;  // rows whose pixels take turns, while sums of a column are in L1
 
 // Adds a line to the sums of its columns and returns its own sum.
 template <typename A>
@@ -53,6 +54,16 @@ void reduce_planes(const S* x, const Shape& shape, A* rows, A* columns) {
   });
 }
 
+// Adds the channels of a pixel to the sums of its row and of its column.
+template <typename S, typename A>
+void add_line(const S* line, int64_t count, A* __restrict row, A* __restrict column) {
+  for (int64_t i = 0; i < count; ++i) {
+    const A value = widen(line[i]);
+    row[i] += value;
+    column[i] += value;
+  }
+}
+
 template <typename S, typename A>
 void reduce_channels_last(const S* x, const Shape& shape, A* rows, A* columns) {
   const int64_t c = shape.c, w = shape.w;
@@ -60,22 +71,22 @@ void reduce_channels_last(const S* x, const Shape& shape, A* rows, A* columns) {
   std::vector<A> sums(shape.n * parts * w * c);
   parallel(shape.n * parts, height * w * c, [&](int64_t task) {
     const int64_t n = task / parts, first = task % parts * height;
+    const int64_t end = std::min(shape.h, first + height);
     A* of_columns = sums.data() + task * w * c;
-    std::vector<A> of_row(c);
-    for (int64_t h = first; h < std::min(shape.h, first + height); ++h) {
-      const S* from = x + (n * shape.h + h) * w * c;
-      std::fill(of_row.begin(), of_row.end(), A(0));
-      A* row = of_row.data();
+    for (int64_t h = first; h < end; h += kTogether) {
+      const int64_t count = std::min(kTogether, end - h);
+      std::vector<A> of_rows(count * c, A(0));
       for (int64_t pixel = 0; pixel < w; ++pixel) {
-        const S* line = from + pixel * c;
-        A* column = of_columns + pixel * c;
-        for (int64_t i = 0; i < c; ++i) {
-          const A value = widen(line[i]);
-          row[i] += value;
-          column[i] += value;
+        for (int64_t row = 0; row < count; ++row) {
+          const S* line = x + (((n * shape.h) + h + row) * w + pixel) * c;
+          add_line(line, c, of_rows.data() + row * c, of_columns + pixel * c);
         }
       }
-      for (int64_t i = 0; i < c; ++i) rows[(n * c + i) * shape.h + h] = row[i] / A(w);
+      for (int64_t row = 0; row < count; ++row) {
+        for (int64_t i = 0; i < c; ++i) {
+          rows[(n * c + i) * shape.h + h + row] = of_rows[row * c + i] / A(w);
+        }
+      }
     }
   });
   parallel(shape.n * w, parts * c, [&](int64_t task) {
