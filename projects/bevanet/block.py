@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.folding import Affine, affine_of, fold_after, fold_before
-from mmattn.registry import MODELS
 
 from .attention import SDLSKA, LargeKernelAttention
 from .blocks import build_norm
@@ -71,7 +70,6 @@ class FusedConvFFN(nn.Module):
         return x + self.reduce(F.gelu(self.depthwise(self.expand(x))))
 
 
-@MODELS.register_module()
 class EVABlock(nn.Module):
     """Large-kernel attention and a convolutional feed-forward network: (N, C, H, W) to the same.
 
