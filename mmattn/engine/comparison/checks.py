@@ -73,7 +73,7 @@ def check_variant(cfg: Config, train_batch: Batch, val_batch: Batch) -> nn.Modul
 
     Raises:
         MMAttnError: The model can't be built.
-        ConfigError: Its loss or a gradient is not finite, or a block gets none.
+        ConfigError: Its loss or a gradient is not finite, or no block gets one.
     """
     model = build_model(cfg)
     loss = training_loss(model, train_batch)
@@ -81,14 +81,11 @@ def check_variant(cfg: Config, train_batch: Batch, val_batch: Batch) -> nn.Modul
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and not parameter.grad.isfinite().all():
             raise ConfigError(f"the gradient of {name} is not finite on the first pictures.")
-    for part in ("backbone", "neck"):
-        plugins = getattr(getattr(model, part, None), "plugins", None)
-        for name, parameter in plugins.named_parameters() if plugins is not None else ():
-            if parameter.requires_grad and parameter.grad is None:
-                raise ConfigError(
-                    f"no gradient reaches {part}.plugins.{name}: nothing that the model learns "
-                    "from comes by the place of the block."
-                )
+    blocks = [p for name, p in model.named_parameters() if ".plugins." in f".{name}"]
+    if blocks and all(parameter.grad is None for parameter in blocks):
+        raise ConfigError(
+            "no gradient reaches the block: nothing that the model learns from comes by its place."
+        )
     model.zero_grad(set_to_none=True)
     model.eval()
     with torch.no_grad():

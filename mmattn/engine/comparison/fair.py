@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
-_SAVES = 5
+#: Checkpoints of a run, and iterations that are not worth one.
+_SAVES, _CHEAP = 5, 20
 
 
 def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Config, list[str]]:
@@ -51,7 +52,7 @@ def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Confi
         "checkpoint": {
             "type": "CheckpointHook",
             "by_epoch": False,
-            "interval": math.ceil(iterations / _SAVES),
+            "interval": max(_CHEAP, math.ceil(iterations / _SAVES)),
             "max_keep_ckpts": 1,
         },
         "logger": {

@@ -13,13 +13,18 @@ from .names import BASE
 if TYPE_CHECKING:
     from .report import Row
 
-_BASE, _OTHER = "#c2410c", "#2563eb"
+_BASE = "#1f2937"
+# Dark enough for text, and apart in hue.
+_COLOURS = (
+    *("#2563eb", "#c2410c", "#15803d", "#7c3aed", "#be185d", "#0e7490", "#a16207", "#4d7c0f"),
+    *("#6b21a8", "#9f1239"),
+)
 
 
 def plot(path: Path, rows: Sequence[Row], metric: str) -> None:
     """Draw the rows that have values.
 
-    Vertical bars are the standard deviation over seeds, small dots the seeds; horizontal bars reach
+    Vertical bars are the standard deviation over seeds, dashes on them the seeds; pale lines reach
     from the lowest to the median latency. The band is the base's standard deviation.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -29,28 +34,32 @@ def plot(path: Path, rows: Sequence[Row], metric: str) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     rows = [row for row in rows if row.values]
+    others = [row.label for row in rows if row.label != BASE]
+    colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(others)}
+    colours[BASE] = _BASE
     for row in rows:
         low, middle = (1e3 * seconds for seconds in row.latency)
-        colour = _BASE if row.label == BASE else _OTHER
+        colour = colours[row.label]
         if row.label == BASE:
             axes.axhline(row.mean, color=colour, linewidth=0.8, linestyle="--", alpha=0.6)
             if row.spread:
                 band = (row.mean - row.spread, row.mean + row.spread)
                 axes.axhspan(*band, color=colour, alpha=0.08, linewidth=0)
+        axes.plot([low, middle], [row.mean] * 2, color=colour, linewidth=1, alpha=0.3)
+        axes.plot(low, row.mean, "|", color=colour, markersize=7, alpha=0.5)
         axes.errorbar(
             middle,
             row.mean,
             yerr=row.spread or None,
-            xerr=[[middle - low], [0]],
             fmt="o",
             color=colour,
             markersize=6,
             linewidth=1.2,
             capsize=3,
         )
-        axes.plot([middle] * len(row.values), list(row.values.values()), ".", color=colour, ms=3.5)
-    _label(axes, rows)
-    axes.set_xlabel("latency of one picture, ms (bar: lowest to median)")
+        axes.plot([middle] * len(row.values), list(row.values.values()), "_", color=colour, ms=5)
+    _label(axes, rows, colours)
+    axes.set_xlabel("latency of one picture, ms (line: lowest to median)")
     axes.set_ylabel(f"{metric} (bar: standard deviation over seeds)")
     axes.margins(x=0.12, y=0.12)
     axes.grid(alpha=0.3)
@@ -60,7 +69,7 @@ def plot(path: Path, rows: Sequence[Row], metric: str) -> None:
         figure.savefig(file, format="png")
 
 
-def _label(axes, rows: Sequence[Row]) -> None:
+def _label(axes, rows: Sequence[Row], colours: dict[str, str]) -> None:
     """Names beside the points, pushed apart where two would overlap."""
     axes.margins(x=0.12, y=0.12)
     axes.figure.draw_without_rendering()
@@ -81,5 +90,7 @@ def _label(axes, rows: Sequence[Row]) -> None:
             xytext=(7, (place - y) * points),
             textcoords="offset points",
             fontsize="small",
-            color=_BASE if row.label == BASE else "#1f2937",
+            color=colours[row.label],
+            weight="bold",
+            bbox={"boxstyle": "square,pad=0.1", "color": "white", "alpha": 0.75, "linewidth": 0},
         )

@@ -97,7 +97,7 @@ def write_report(this: Comparison, out: Path, say: Callable[[str], None]) -> Pat
 
 def _read(this: Comparison) -> dict[tuple[str, int], dict[str, Any]]:
     """The results that are there, by variant and seed."""
-    found = {}
+    found = {}  # variant by variant, as rows are wanted
     for insert in this.inserts:
         for seed in range(this.seeds):
             file = this.run_dir(insert, seed) / RESULT
@@ -219,6 +219,7 @@ def _table(lines: Sequence[Sequence[str]]) -> list[str]:
 def _conclusions(rows: Sequence[Row], metric: str) -> list[str]:
     """What may be said, in sentences."""
     said = []
+    base = next((row for row in rows if row.label == BASE), None)
     compared = [row for row in rows if row.against is not None]
     for row in compared:
         against = row.against
@@ -227,7 +228,7 @@ def _conclusions(rows: Sequence[Row], metric: str) -> list[str]:
         numbers += _interval(against.bootstrap)
         if against.student:
             numbers += f", t {_interval(against.student)}"
-        said.append(f"- {row.label}: {against.verdict} ({numbers}).")
+        said.append(f"- {row.label}: {against.verdict} ({numbers}).{_slower(row, base)}")
     said += [
         f"- {row.label}, seed {seed}: no result, {reason}."
         for row in rows
@@ -239,6 +240,17 @@ def _conclusions(rows: Sequence[Row], metric: str) -> list[str]:
             f"{0.05 * len(compared):.2g} of them would leave zero out."
         )
     return said
+
+
+def _slower(row: Row, base: Row | None) -> str:
+    """A sentence about the latency of a variant."""
+    if base is None or base.cost is None or row.cost is None:
+        return ""
+    middle, interval = statistics.median_difference(row.cost["latency"], base.cost["latency"])
+    shown = f"{1e3 * middle:+.2f} ms [{1e3 * interval[0]:+.2f}, {1e3 * interval[1]:+.2f}]"
+    if interval[0] <= 0 <= interval[1]:
+        return f" Its latency differs within noise ({shown})."
+    return f" Its latency is {'higher' if middle > 0 else 'lower'} ({shown})."
 
 
 def _write_csv(path: Path, results: dict) -> None:
@@ -364,7 +376,8 @@ def _method(this: Comparison, rows: Sequence[Row], costs: dict[str, Any]) -> lis
             f"- FLOPs of one forward pass at {picture}, 2 per multiply-add, products and "
             "convolutions only: means and gates are not counted. Latency: the same pass in eval "
             "mode, without decoding, variants in turn, "
-            f"{len(next(iter(costs['costs'].values()))['latency'])} rounds in one process.",
+            f"{len(next(iter(costs['costs'].values()))['latency'])} rounds in one process; the "
+            "difference is the median over the rounds, with the bootstrap interval of that.",
             f"- Step: forward and backward on a batch of {costs['batch_size']}, median. Peak: the "
             "most that torch's allocator had handed out during one forward pass or one step, above "
             "what was there before (weights). Saved: what the forward pass keeps for the backward "

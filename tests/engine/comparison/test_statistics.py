@@ -74,7 +74,7 @@ def test_the_bootstrap_is_the_plain_loop() -> None:
 
 
 def test_equal_networks_have_no_difference_whatever_is_drawn() -> None:
-    """Pairs: the same pictures are drawn for both, so that hard ones don't count as a difference."""
+    """The same pictures are drawn for both, so that hard ones don't count as a difference."""
     both = np.stack([areas(s) for s in range(3)])
     assert bootstrap_areas(both, both, "mIoU") == (0.0, 0.0)
 
