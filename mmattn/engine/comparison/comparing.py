@@ -30,6 +30,7 @@ from mmattn.errors import ConfigError
 
 from .budget import parse_budget
 from .checks import build_datasets, check_variant, collated, naming
+from .facts import commit, data_facts
 from .fair import set_data_root, shared_config
 from .names import BASE, Insert, parse_inserts
 from .places import Place, parse_places, with_block
@@ -207,8 +208,6 @@ def _save(this: Comparison) -> None:
 
 def _check(this: Comparison, say: Callable[[str], None]) -> None:
     """Check data and all variants, and settle the number of iterations."""
-    from .facts import data_facts
-
     say(f"Checking {this.config} and its data")
     with quiet(this.work_dir / CONSOLE):
         enter_scope(this.cfg)
@@ -346,6 +345,7 @@ def _costs(this: Comparison, say: Callable[[str], None]) -> None:
         file,
         {
             "of": prints,
+            "commit": commit(),
             "batch_size": size,
             "picture": shape,
             "costs": {label: cost.to_dict() for label, cost in costs.items()},

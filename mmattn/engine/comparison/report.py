@@ -298,7 +298,7 @@ def _as_json(this: Comparison, metric: str, rows, results, costs, about) -> dict
             }
             for row in rows
         ],
-        "measured_on": {key: costs.get(key) for key in ("picture", "batch_size")},
+        "measured_on": {key: costs.get(key) for key in ("picture", "batch_size", "commit")},
         "commits": sorted({result["commit"] for result in results.values()}),
         "machine": about,
         "remarks": this.remarks,
@@ -317,7 +317,7 @@ def _markdown(this: Comparison, metric: str, rows, results, costs, about, with_p
     lines += ["", f"## {metric} of each seed", "", *_table(_seed_table(this, rows))]
     lines += ["", "## How it was measured", "", *_method(this, rows, costs)]
     lines += ["", "## To repeat it", "", "```bash", *this.commands, "```", ""]
-    lines += _facts(this, results, about)
+    lines += _facts(this, results, costs, about)
     return "\n".join(lines) + "\n"
 
 
@@ -386,11 +386,12 @@ def _method(this: Comparison, rows: Sequence[Row], costs: dict[str, Any]) -> lis
     return lines + [f"- {remark}" for remark in this.remarks]
 
 
-def _facts(this: Comparison, results: dict, about: dict[str, str]) -> list[str]:
+def _facts(this: Comparison, results: dict, costs: dict, about: dict) -> list[str]:
     commits = sorted({result["commit"] for result in results.values()})
     data = this.data
     lines = [
         f"- commit of the runs: {', '.join(commits)}",
+        f"- commit of times and memory: {costs.get('commit', 'not measured')}",
         f"- threads of the runs: {', '.join(sorted({r['threads'] for r in results.values()}))}",
         f"- budget: {this.budget}, {this.iterations} iterations",
         f"- data: {data['class']} in {data['root'] or '(paths in the config)'}, "

@@ -76,7 +76,7 @@ def test_the_page_has_what_a_reader_needs(finished: dict) -> None:
     assert re.search(
         r"- SE: (within noise|perhaps|higher|lower).*bootstrap over seeds and pic", text
     )
-    for fact in ("python tools/compare.py …", "commit of the runs", "threads of the runs: 1",
+    for fact in ("python tools/compare.py …", "commit of the runs", "commit of times and memory: ", "threads of the runs: 1",
                  "budget: 2it, 2 iterations", "8 training and 4 validation pictures", "- torch: ",
                  "processor"):  # fmt: skip
         assert fact in text, fact
