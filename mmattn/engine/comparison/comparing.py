@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmattn.engine.config import load_config
+from mmattn.engine.config_keys import READ_KEYS
 from mmattn.engine.preflight_checks import preflight
 from mmattn.engine.scope import enter_scope
 from mmattn.errors import ConfigError
@@ -163,8 +164,9 @@ def compare(
 
 def _remember(this: Comparison, command: str, report_only: bool) -> None:
     """Compare the settings with those of the folder, and keep what was found out before."""
+    from mmengine.config import Config
+
     file, base = this.work_dir / "comparison.json", this.work_dir / "base.py"
-    text = this.cfg.pretty_text
     settings = {"at": [str(place) for place in this.places], "budget": this.budget}
     if file.is_file():
         before = json.loads(file.read_text(encoding="utf-8"))
@@ -173,8 +175,9 @@ def _remember(this: Comparison, command: str, report_only: bool) -> None:
             for key, value in settings.items()
             if before[key] != value
         ]
-        if base.read_text(encoding="utf-8") != text:
-            differing.append(f"the config differs: {_changes(base.read_text('utf-8'), text)}")
+        changes = _changes(Config.fromfile(base), this.cfg)
+        if changes:
+            differing.append(f"the config differs: {changes}")
         if differing:
             raise ConfigError(
                 f"{this.work_dir} holds a comparison with other settings: {'; '.join(differing)}. "
@@ -187,7 +190,7 @@ def _remember(this: Comparison, command: str, report_only: bool) -> None:
     if command:
         this.commands = [*(one for one in this.commands if one != command), command]
     this.work_dir.mkdir(parents=True, exist_ok=True)
-    base.write_text(text, encoding="utf-8")
+    this.cfg.dump(base)
     _save(this)
 
 
@@ -359,9 +362,13 @@ def picture_shape(model: Any, batch: Any) -> list[int]:
     return list(inputs.shape if hasattr(inputs, "shape") else inputs[0].shape)
 
 
-def _changes(before: str, now: str) -> str:
-    """The first lines that differ between two configs."""
-    lines = difflib.unified_diff(before.splitlines(), now.splitlines(), lineterm="", n=0)
+def _changes(before: Config, now: Config) -> str:
+    """The first lines that differ between what is read of two configs."""
+    texts = [
+        json.dumps({k: one[k] for k in sorted(READ_KEYS & set(one))}, indent=0, default=repr)
+        for one in (before.to_dict(), now.to_dict())
+    ]
+    lines = difflib.unified_diff(*(text.splitlines() for text in texts), lineterm="", n=0)
     changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     return ", ".join(" ".join(line.split()) for line in changed[:4]) + (
         ", …" if len(changed) > 4 else ""
