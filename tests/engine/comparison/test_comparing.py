@@ -78,8 +78,8 @@ def test_the_page_has_what_a_reader_needs(finished: dict) -> None:
     )
     for fact in ("python tools/compare.py …", "commit of the runs", "threads of the runs: 1",
                  "commit of times and memory: ",
-                 "budget: 2it, 2 iterations", "8 training and 4 validation pictures", "- torch: ",
-                 "processor"):  # fmt: skip
+                 "budget: 2it, 2 iterations",
+                 "8 training and 4 validation pictures", "- torch: ", "processor"):  # fmt: skip
         assert fact in text, fact
     assert (finished["work"] / "accuracy_latency.png").read_bytes().startswith(b"\x89PNG")
     with (finished["work"] / "runs.csv").open(newline="") as file:
