@@ -365,7 +365,9 @@ def picture_shape(model: Any, batch: Any) -> list[int]:
 def _changes(before: Config, now: Config) -> str:
     """The first lines that differ between what is read of two configs."""
     texts = [
-        json.dumps({k: one[k] for k in sorted(READ_KEYS & set(one))}, indent=0, default=repr)
+        json.dumps(
+            {key: one[key] for key in READ_KEYS & set(one)}, indent=0, sort_keys=True, default=repr
+        )
         for one in (before.to_dict(), now.to_dict())
     ]
     lines = difflib.unified_diff(*(text.splitlines() for text in texts), lineterm="", n=0)
