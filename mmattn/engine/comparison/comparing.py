@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmattn.engine.config import load_config
-from mmattn.engine.config_keys import READ_KEYS
 from mmattn.engine.preflight_checks import preflight
 from mmattn.engine.scope import enter_scope
 from mmattn.errors import ConfigError
@@ -41,6 +40,7 @@ from .running import (
     check_settings,
     fingerprint,
     quiet,
+    read_settings,
     run_variant,
     time_steps,
     write_json,
@@ -364,13 +364,8 @@ def picture_shape(model: Any, batch: Any) -> list[int]:
 
 def _changes(before: Config, now: Config) -> str:
     """The first lines that differ between what is read of two configs."""
-    texts = [
-        json.dumps(
-            {key: one[key] for key in READ_KEYS & set(one)}, indent=0, sort_keys=True, default=repr
-        )
-        for one in (before.to_dict(), now.to_dict())
-    ]
-    lines = difflib.unified_diff(*(text.splitlines() for text in texts), lineterm="", n=0)
+    texts = [read_settings(one).splitlines() for one in (before, now)]
+    lines = difflib.unified_diff(*texts, lineterm="", n=0)
     changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     return ", ".join(" ".join(line.split()) for line in changed[:4]) + (
         ", …" if len(changed) > 4 else ""

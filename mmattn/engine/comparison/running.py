@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mmengine.hooks import Hook
 
+from mmattn.engine.config_keys import READ_KEYS
 from mmattn.engine.launch import build_runner
 from mmattn.engine.scope import typed_lookup
 from mmattn.errors import ConfigError, NumericsError
@@ -103,8 +104,14 @@ def time_steps(cfg: Config, seed: int, work_dir: Path, start: Path, seconds: flo
 
 def fingerprint(cfg: Config) -> str:
     """Of all that settles the result of a run but its seed."""
-    text = json.dumps(cfg.to_dict(), sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(read_settings(cfg).encode()).hexdigest()[:16]
+
+
+def read_settings(cfg: Config) -> str:
+    """What is read of ``cfg``, one setting a line; variables of its files are not."""
+    content = cfg.to_dict()
+    chosen = {key: content[key] for key in READ_KEYS & set(content)}
+    return json.dumps(chosen, indent=0, sort_keys=True, default=repr)
 
 
 def check_settings(work_dir: Path, settings: Mapping[str, Any]) -> None:
