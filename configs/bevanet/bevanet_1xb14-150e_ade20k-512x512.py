@@ -22,7 +22,8 @@ optim_wrapper = dict(
     optimizer=dict(type="SGD", lr=0.0015, momentum=0.9, weight_decay=0.0005),
 )
 param_scheduler = [
-    dict(type="PolyLR", eta_min=0.0, power=0.9, begin=0, end=max_iters, by_epoch=False),
+    # mmengine is at eta_min one step before the end: lr (1 - i / max_iters)^0.9 at iteration i.
+    dict(type="PolyLR", eta_min=0.0, power=0.9, begin=0, end=max_iters + 1, by_epoch=False),
 ]
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters // 15)
 val_cfg = dict(type="ValLoop")

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.folding import Affine, affine_of, fold_after, fold_before
+from mmattn.registry import MODELS
 
 from .attention import SDLSKA, LargeKernelAttention
 from .blocks import build_norm
@@ -70,6 +71,7 @@ class FusedConvFFN(nn.Module):
         return x + self.reduce(F.gelu(self.depthwise(self.expand(x))))
 
 
+@MODELS.register_module()
 class EVABlock(nn.Module):
     """Large-kernel attention and a convolutional feed-forward network: (N, C, H, W) to the same.
 
@@ -96,6 +98,10 @@ class EVABlock(nn.Module):
         norm_cfg: dict | None = None,
     ):
         super().__init__()
+        if in_channels < 1 or expansion < 1:
+            raise ValueError(
+                f"in_channels and expansion must be at least 1, got {in_channels} and {expansion}"
+            )
         self.layer_scale = layer_scale
         gate = SDLSKA(in_channels, kernel_size, norm_cfg=norm_cfg)
         self.attention = LargeKernelAttention(in_channels, gate, norm_cfg=norm_cfg)
