@@ -30,7 +30,7 @@ from mmattn.errors import ConfigError
 
 from .budget import parse_budget
 from .checks import build_datasets, check_variant, collated, naming
-from .facts import commit, data_facts
+from .facts import commit, data_facts, machine
 from .fair import set_data_root, shared_config
 from .names import BASE, Insert, parse_inserts
 from .places import Place, parse_places, with_block
@@ -349,6 +349,7 @@ def _costs(this: Comparison, say: Callable[[str], None]) -> None:
         {
             "of": prints,
             "commit": commit(),
+            "machine": machine(),
             "batch_size": size,
             "picture": shape,
             "costs": {label: cost.to_dict() for label, cost in costs.items()},

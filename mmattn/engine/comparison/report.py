@@ -81,7 +81,7 @@ def write_report(this: Comparison, out: Path, say: Callable[[str], None]) -> Pat
     if with_plot:
         plot(out / "accuracy_latency.png", rows, metric)
     _write_csv(out / "runs.csv", results)
-    about = machine()
+    about = costs.get("machine") or machine()
     write_json(out / "report.json", _as_json(this, metric, rows, results, costs, about))
     text = _markdown(this, metric, rows, results, costs, about, with_plot)
     with atomic_write(out / "report.md", "w") as file:
