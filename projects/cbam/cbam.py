@@ -145,7 +145,8 @@ class _ChannelGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = torch.cat(global_mean_max(x))  # (2 N, C)
-        of_mean, of_max = run_in_float32(self.mlp, pooled).chunk(2)
+        # Not chunk(2): an exported file would keep the batch that it was traced with.
+        of_mean, of_max = run_in_float32(self.mlp, pooled).unflatten(0, (2, x.shape[0]))
         return (of_mean + of_max).sigmoid()
 
 
