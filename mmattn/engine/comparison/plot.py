@@ -24,8 +24,9 @@ _COLOURS = (
 def plot(path: Path, rows: Sequence[Row], metric: str) -> None:
     """Draw the rows that have values.
 
-    Vertical bars are the standard deviation over seeds, dashes on them the seeds; pale lines reach
-    from the lowest to the median latency. The band is the base's standard deviation.
+    Across: the base's median latency, plus the median difference of the variant to the base in the
+    same round, with its bootstrap interval. Up: the mean over seeds with its standard deviation;
+    dashes are the seeds, the band is the base's standard deviation.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -37,29 +38,31 @@ def plot(path: Path, rows: Sequence[Row], metric: str) -> None:
     others = [row.label for row in rows if row.label != BASE]
     colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(others)}
     colours[BASE] = _BASE
+    base = next(row for row in rows if row.label == BASE)
+    places = {}
     for row in rows:
-        low, middle = (1e3 * seconds for seconds in row.latency)
+        middle, (low, high) = row.slower(base)
+        x = places[row.label] = 1e3 * (base.latency[1] + middle)
         colour = colours[row.label]
         if row.label == BASE:
             axes.axhline(row.mean, color=colour, linewidth=0.8, linestyle="--", alpha=0.6)
             if row.spread:
                 band = (row.mean - row.spread, row.mean + row.spread)
                 axes.axhspan(*band, color=colour, alpha=0.08, linewidth=0)
-        axes.plot([low, middle], [row.mean] * 2, color=colour, linewidth=1, alpha=0.3)
-        axes.plot(low, row.mean, "|", color=colour, markersize=7, alpha=0.5)
         axes.errorbar(
-            middle,
+            x,
             row.mean,
             yerr=row.spread or None,
+            xerr=None if row is base else [[1e3 * (middle - low)], [1e3 * (high - middle)]],
             fmt="o",
             color=colour,
             markersize=6,
             linewidth=1.2,
             capsize=3,
         )
-        axes.plot([middle] * len(row.values), list(row.values.values()), "_", color=colour, ms=5)
-    _label(axes, rows, colours)
-    axes.set_xlabel("latency of one picture, ms (line: lowest to median)")
+        axes.plot([x] * len(row.values), list(row.values.values()), "_", color=colour, ms=5)
+    _label(axes, rows, places, colours)
+    axes.set_xlabel("latency of one picture, ms (bar: 95 % interval of the difference to none)")
     axes.set_ylabel(f"{metric} (bar: standard deviation over seeds)")
     axes.margins(x=0.12, y=0.12)
     axes.grid(alpha=0.3)
@@ -69,14 +72,14 @@ def plot(path: Path, rows: Sequence[Row], metric: str) -> None:
         figure.savefig(file, format="png")
 
 
-def _label(axes, rows: Sequence[Row], colours: dict[str, str]) -> None:
+def _label(axes, rows: Sequence[Row], places: dict[str, float], colours: dict[str, str]) -> None:
     """Names beside the points, pushed apart where two would overlap."""
     axes.margins(x=0.12, y=0.12)
     axes.figure.draw_without_rendering()
     to_pixels = axes.transData.transform
     taken: list[tuple[float, float]] = []
     for row in sorted(rows, key=lambda row: row.mean):
-        x, y = to_pixels((1e3 * row.latency[1], row.mean))
+        x, y = to_pixels((places[row.label], row.mean))
         place = y + 6
         while any(
             abs(x - other_x) < 90 and abs(place - other_y) < 15 for other_x, other_y in taken
@@ -86,7 +89,7 @@ def _label(axes, rows: Sequence[Row], colours: dict[str, str]) -> None:
         points = 72 / axes.figure.dpi
         axes.annotate(
             row.label,
-            (1e3 * row.latency[1], row.mean),
+            (places[row.label], row.mean),
             xytext=(7, (place - y) * points),
             textcoords="offset points",
             fontsize="small",

@@ -58,6 +58,10 @@ class Row:
         """Lowest and median seconds of a forward pass."""
         return min(self.cost["latency"]), median(self.cost["latency"])
 
+    def slower(self, base: Row) -> tuple[float, statistics.Interval]:
+        """By how many seconds than ``base``, and the interval of that."""
+        return statistics.median_difference(self.cost["latency"], base.cost["latency"])
+
 
 def write_report(this: Comparison, out: Path, say: Callable[[str], None]) -> Path:
     """Write ``report.md``, ``runs.csv``, ``report.json`` and ``accuracy_latency.png``.
@@ -246,7 +250,7 @@ def _slower(row: Row, base: Row | None) -> str:
     """A sentence about the latency of a variant."""
     if base is None or base.cost is None or row.cost is None:
         return ""
-    middle, interval = statistics.median_difference(row.cost["latency"], base.cost["latency"])
+    middle, interval = row.slower(base)
     shown = f"{1e3 * middle:+.2f} ms [{1e3 * interval[0]:+.2f}, {1e3 * interval[1]:+.2f}]"
     if interval[0] <= 0 <= interval[1]:
         return f" Its latency differs within noise ({shown})."
