@@ -113,7 +113,7 @@ def leaving_no_trace(network: nn.Module) -> Iterator[None]:
     """Eval mode inside; afterwards modes, buffers and random state are what they were."""
     modes = [(module, module.training) for module in network.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    devices = {t.device for t in network.parameters() if t.device.type not in ("cpu", "meta")}
+    devices = {t.device for t in network.parameters() if t.device.type == "cuda"}
     for module, _ in modes:
         module.training = False  # not eval(): networks that freeze stages do more there
     try:

@@ -190,3 +190,26 @@ def test_preflight_looks_inside_too() -> None:
         enter_scope(cfg)
         with pytest.raises(ConfigError, match=place):
             check_types(cfg, (), "c.py")
+
+
+def test_a_runner_gets_the_same_and_writes_it_down(tmp_path, monkeypatch, repo) -> None:
+    from mmattn.data import write_shapes_dataset
+    from mmattn.engine import load_config
+    from mmattn.engine.launch import build_runner
+
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    monkeypatch.setenv("SHAPES_ROOT", str(tmp_path / "shapes"))
+    write_shapes_dataset(tmp_path / "shapes", num_train=1, num_val=1, size=(64, 64), seed=0)
+    cfg = load_config(repo / "tests" / "tools" / "configs" / "tiny_fcn.py")
+    for key in ("mean", "std", "bgr_to_rgb"):
+        cfg.model.data_preprocessor.pop(key)
+    cfg.model.backbone = copy.deepcopy(WRAPPED)
+    cfg.model.decode_head.in_channels = 512
+    cfg.work_dir, cfg.launcher = str(tmp_path / "run"), "none"
+    runner = build_runner(cfg, ("test",))
+    assert runner.model.data_preprocessor.mean.flatten().tolist() == pytest.approx(MEAN)
+    (written,) = (tmp_path / "run").glob("*/vis_data/config.py")
+    assert Config.fromfile(written).model.data_preprocessor.mean == MEAN
+    cfg.model.decode_head.in_channels = 64
+    with pytest.raises(ConfigError, match=r"in_channels=64 with in_index=3"):
+        build_runner(cfg, ("test",))

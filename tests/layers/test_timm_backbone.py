@@ -186,8 +186,7 @@ def published(tmp_path: Path):
     return make
 
 
-@pytest.mark.parametrize("ending", ["safetensors", "pth"])
-@pytest.mark.parametrize("how", ["pretrained", "init_cfg"])
+@pytest.mark.parametrize(("ending", "how"), [("safetensors", "pretrained"), ("pth", "init_cfg")])
 def test_a_published_file_loads_under_names_of_its_own(published, ending: str, how: str) -> None:
     full, path = published("resnet10t", ending)
     init = {"init_cfg": {"type": "Pretrained", "checkpoint": path}}

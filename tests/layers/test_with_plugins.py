@@ -186,7 +186,11 @@ NETWORKS = {
         [4, 8, 16, 32],
     ),
     # Its stem folds pixels into channels.
-    "csp": ({"type": "mmdet.CSPDarknet", "widen_factor": 0.125}, "stage1", [16]),
+    "csp": (
+        {"type": "mmdet.CSPDarknet", "widen_factor": 0.125, "deepen_factor": 0.1},
+        "stage1",
+        [16],
+    ),
     # Its in_channels is what the last layer was built with.
     "mobilenet": ({"type": "mmdet.MobileNetV2", "widen_factor": 0.25}, "layer2", [8]),
 }
