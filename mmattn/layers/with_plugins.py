@@ -69,12 +69,16 @@ def WithPlugins(
             not exist or cannot work with the channels at its place.
     """
     if isinstance(inner, nn.Module):
+        if pretrained is not None:
+            raise ConfigError("WithPlugins: pretrained is for an inner config, not a module.")
         network = inner
     elif isinstance(inner, Mapping):
         network = MODELS.build({**inner, "pretrained": pretrained} if pretrained else inner)
     else:
         raise ConfigError(f"WithPlugins: inner must be a config with a `type`, got {inner!r}.")
     entries = [_Entry.read(entry, index) for index, entry in enumerate(_listed(plugins))]
+    if not entries:
+        return network
     names = {entry.index: entry.matches(network) for entry in entries}
     watched = dict.fromkeys(["", *(name for found in names.values() for name in found)])
     seen = dry_run(network, list(watched), input_shapes=input_shapes)

@@ -471,6 +471,12 @@ def test_mmsegs_pretrained_reaches_the_inner_network() -> None:
     assert network.init_cfg == {"type": "Pretrained", "checkpoint": "w.pth"}
 
 
+def test_without_blocks_it_is_the_network_alone() -> None:
+    assert build(RESNET).state_dict().keys() == plain(RESNET).state_dict().keys()
+    with pytest.raises(ConfigError, match="for an inner config"):
+        build(plain(RESNET), scale(stages=(0,)), pretrained="w.pth")
+
+
 def test_types_resolve_in_the_configs_scope() -> None:
     from mmdet.registry import MODELS as MMDET
     from mmengine.registry import DefaultScope
