@@ -32,10 +32,12 @@ CALLS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def inputs(layout: str = "contiguous", dtype: torch.dtype = torch.float32) -> list[Tensor]:
+def inputs(
+    layout: str = "contiguous", dtype: torch.dtype = torch.float32, size: tuple = SIZE
+) -> list[Tensor]:
     """A picture and its four gates, as leaves."""
-    n, c, height, width = SIZE
-    shapes = (SIZE, (n, c), (n, c, height), (n, c, width), (n, 1, height, width))
+    n, c, height, width = size
+    shapes = (size, (n, c), (n, c, height), (n, c, width), (n, 1, height, width))
     generator = torch.Generator().manual_seed(0)
     tensors = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
     tensors[0] = tensors[0].contiguous(memory_format=LAYOUTS[layout])
@@ -89,18 +91,43 @@ def test_neither_layout_is_copied(op: str, layout: str) -> None:
         assert copies(op, [other, *gates])  # so that copies would be seen
 
 
+@pytest.mark.parametrize("size", [SIZE, (2, 1, 9, 13), (2, 5, 1, 1)], ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("backend", ["reference", "cpp"])
+def test_gated_picture_keeps_its_strides(backend: str, layout: str, size: tuple) -> None:
+    """Those of sides of one, too: convolutions guess the layout from them."""
+    need("apply_gates", backend)
+    x, channel, *_ = inputs(layout, size=size)
+    with use_backend(backend):
+        assert apply_gates(x, channel=channel).stride() == x.stride()
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("backend", ["reference", "cpp"])
 @pytest.mark.parametrize("op", CALLS)
-def test_results_and_gradients_keep_the_layout(op: str, backend: str, layout: str) -> None:
+def test_gradients_have_the_layout_of_the_picture(op: str, backend: str, layout: str) -> None:
     need(op, backend)
     x, *gates = inputs(layout)
     with use_backend(backend):
-        result = CALLS[op](x, *gates)
-        if op == "apply_gates":
-            assert result.stride() == x.stride()
-        result.sum().backward()
-    assert x.grad.stride() == x.stride()
+        grad = torch.autograd.grad(CALLS[op](x, *gates).sum(), x)[0]
+    assert grad.stride() == x.stride()
+
+
+@pytest.mark.parametrize("size", [(2, 20, 9, 13), (1, 33, 70, 30), (3, 7, 33, 40)], ids=str)
+@pytest.mark.parametrize("op", CALLS)
+def test_layouts_agree(op: str, size: tuple) -> None:
+    """Results and gradients; the larger pictures are handled in several parts."""
+    need(op)
+    found = []
+    for layout in LAYOUTS:
+        tensors = inputs(layout, torch.float64, size)
+        with use_backend("cpp"):
+            result = CALLS[op](*tensors)
+            generator = torch.Generator().manual_seed(1)
+            weight = torch.randn(result.shape, generator=generator, dtype=torch.float64)
+            grads = torch.autograd.grad(result, tensors, weight, allow_unused=True)
+        found.append([result, *(g for g in grads if g is not None)])
+    torch.testing.assert_close(found[0], found[1])
 
 
 @pytest.mark.parametrize("op", CALLS)
