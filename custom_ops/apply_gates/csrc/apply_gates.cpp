@@ -22,7 +22,7 @@ namespace {
 
 constexpr const char* kOp = "apply_gates";
 constexpr int64_t kMostParts = 8;
-constexpr int64_t kPart = 16;  // rows, at least, for which sums of all columns are worth a buffer
+constexpr int64_t kPart = 16;     // rows, at least, for which sums of all columns deserve a buffer
 constexpr int64_t kTogether = 4;  // rows whose pixels take turns, while gates of a column are in L1
 
 // Where something is, if it is there.
@@ -106,10 +106,10 @@ struct Line {
     int64_t i = 0;
     for (; i + L <= count; i += L) {
       const Vec<A> g = load<A>(grad + i), product = g * load<A>(x + i);
-      Vec<A> with_a{}, with_b{}, gate{};
-      with_a = kWithA ? load<A>(a + i) : with_a + A(1);
-      with_b = kWithB ? load<A>(b + i) : with_b + A(1);
-      gate = with_a * with_b;
+      const Vec<A> ones = Vec<A>{} + A(1);
+      const Vec<A> with_a = kWithA ? load<A>(a + i) : ones;
+      const Vec<A> with_b = kWithB ? load<A>(b + i) : ones;
+      const Vec<A> gate = with_a * with_b;
       store<A>(grad_x + i, g * (gate * scale + residual));
       if constexpr (kWithA) store<A>(grad_a + i, load<A>(grad_a + i) + product * with_b * scale);
       if constexpr (kWithB) store<A>(grad_b + i, load<A>(grad_b + i) + product * with_a * scale);
@@ -117,7 +117,8 @@ struct Line {
     }
     A total = fold<A>(sums, Plus());
     for (; i < count; ++i) {
-      const A product = grad[i] * x[i], with_a = kWithA ? a[i] : A(1), with_b = kWithB ? b[i] : A(1);
+      const A product = grad[i] * x[i];
+      const A with_a = kWithA ? a[i] : A(1), with_b = kWithB ? b[i] : A(1);
       grad_x[i] = grad[i] * (with_a * with_b * scale + residual);
       if constexpr (kWithA) grad_a[i] += product * with_b * scale;
       if constexpr (kWithB) grad_b[i] += product * with_a * scale;
@@ -177,7 +178,8 @@ class Contiguous {
     parallel(shape_.n * parts, c / parts * pixels, [&](int64_t task) {
       const int64_t n = task / parts, part = task % parts;
       A* of_spatial = grads.spatial != nullptr ? spatial.data() + task * pixels : nullptr;
-      for (int64_t plane = n * c + c * part / parts; plane < n * c + c * (part + 1) / parts; ++plane) {
+      const int64_t first = n * c + c * part / parts, end = n * c + c * (part + 1) / parts;
+      for (int64_t plane = first; plane < end; ++plane) {
         A* of_column = at(grads.column, plane * shape_.w);
         if (of_column != nullptr) std::fill(of_column, of_column + shape_.w, A(0));
         A of_channel(0);
@@ -269,12 +271,13 @@ class ChannelsLast {
       A* of_columns) const {
     const int64_t c = shape_.c, h = shape_.h, w = shape_.w, n = row / h;
     const bool of_line = of_channels != nullptr || grads.row != nullptr;
+    const bool of_gates = of_line || of_columns != nullptr || grads.spatial != nullptr;
     std::vector<A> buffer(c), sums(of_line ? c : 0, A(0));
     const A* gates = fill_row(row, buffer.data());
     for (int64_t pixel = row * w; pixel < (row + 1) * w; ++pixel) {
       const A found = line(row, pixel % w, gates).differentiate(
           grad + pixel * c, x + pixel * c, at(grad_x, pixel * c), of_line ? sums.data() : nullptr,
-          at(of_columns, pixel % w * c), of_columns != nullptr || of_line || grads.spatial != nullptr);
+          at(of_columns, pixel % w * c), of_gates);
       if (grads.spatial != nullptr) grads.spatial[pixel] = found;
     }
     for (int64_t i = 0; of_line && i < c; ++i) {

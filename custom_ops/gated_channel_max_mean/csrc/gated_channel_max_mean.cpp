@@ -1,9 +1,9 @@
 // mmattn_cpp::gated_channel_max_mean and its backward.
 //
 // Of a contiguous picture some neighbouring pixels are taken at once, channel after channel; of a
-// channels-last one pixel after pixel. The backward pass sums the gate's gradient plane by plane, or
-// over parts of some pixels, which are added in order: parts depend on the size alone, so results do
-// not change with the number of threads.
+// channels-last one pixel after pixel. The backward pass sums the gate's gradient plane by plane,
+// or over parts of some pixels, which are added in order: parts depend on the size alone, so
+// results do not change with the number of threads.
 #include <tuple>
 
 #include "lines.h"
@@ -104,7 +104,8 @@ std::tuple<Tensor, Tensor> forward(const Tensor& input, const Tensor& gate_in) {
     const A* gates = static_cast<const A*>(gate.const_data_ptr());
     auto result = [&](int64_t n) {
       A* to = static_cast<A*>(out.mutable_data_ptr()) + n * 2 * pixels;
-      return Result<A>{to, to + pixels, static_cast<int32_t*>(index.mutable_data_ptr()) + n * pixels};
+      int32_t* first = static_cast<int32_t*>(index.mutable_data_ptr()) + n * pixels;
+      return Result<A>{to, to + pixels, first};
     };
     if (shape.channels_last) {
       return parallel(shape.n * pixels, shape.c, [&](int64_t i) {
@@ -206,8 +207,9 @@ struct Backward {
     });
     if (grad_gate == nullptr) return;
     parallel(shape.n * c, parts, [&](int64_t i) {
+      const A* of_image = sums.data() + i / c * parts * c;
       double total = 0;
-      for (int64_t part = 0; part < parts; ++part) total += sums[(i / c * parts + part) * c + i % c];
+      for (int64_t part = 0; part < parts; ++part) total += of_image[part * c + i % c];
       grad_gate[i] = A(total);
     });
   }

@@ -112,7 +112,8 @@ std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& input) {
 
 // Every pixel gets its share of the mean's gradient, the first maximum also that of the maximum.
 template <typename S, typename A = Compute<S>>
-void spread(const Shape& shape, const A* of_mean, const A* of_maximum, const int64_t* index, S* grad) {
+void spread(
+    const Shape& shape, const A* of_mean, const A* of_maximum, const int64_t* index, S* grad) {
   const int64_t c = shape.c, pixels = shape.pixels();
   const A share = A(1) / A(pixels);
   if (shape.channels_last) {
@@ -149,9 +150,10 @@ Tensor backward(
   Tensor grad = empty(size, type, channels_last, index);
   if (grad.numel() == 0) return grad;
   const int64_t* indices = static_cast<const int64_t*>(index.const_data_ptr());
+  const int64_t pixels = size[2] * size[3];
   for (int64_t i = 0; i < index.numel(); ++i) {
     STD_TORCH_CHECK(
-        indices[i] >= 0 && indices[i] < size[2] * size[3], kOp, ": index is outside of the picture");
+        indices[i] >= 0 && indices[i] < pixels, kOp, ": index is outside of the picture");
   }
   dispatch(kOp, type, [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
