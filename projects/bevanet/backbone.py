@@ -67,9 +67,9 @@ class BEVANetStages(BaseModule):
         inside = {"expansion": expansion, "norm_cfg": norm_cfg}
         self.stem = nn.Sequential(
             ConvNorm(3, c, 3, stride=2, bias=True, **norm),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             ConvNorm(c, c, 3, stride=2, bias=True, **norm),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         self.layer1 = basic_stage(c, c, num_blocks[0], **norm)
         self.layer2 = basic_stage(c, 2 * c, num_blocks[1], stride=2, **norm)
@@ -103,7 +103,7 @@ class BEVANetStages(BaseModule):
         x = self.layer2(self.layer1(self.stem(x)))  # (N, 2c, H/8, W/8)
         semantic = self.semantic3(x)  # (N, 4c, H/16, W/16)
         # The authors' ReLU works in place, so their auxiliary head sees its result, too.
-        auxiliary = F.relu(self.guide3(self.detail3(x), semantic))
+        auxiliary = F.relu(self.guide3(self.detail3(x), semantic), inplace=True)
         semantic = self.semantic4(semantic)  # (N, 8c, H/32, W/32)
         return auxiliary, self.guide4(self.detail4(auxiliary), semantic), semantic
 

@@ -70,7 +70,7 @@ class BEVANetClassifier(BEVANetStages):
         self.detail_end = nn.Sequential(
             Bottleneck(2 * c, 4 * c, norm_cfg=norm_cfg),
             ConvNorm(4 * c, 8 * c, 3, stride=2, norm_cfg=norm_cfg),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             ConvNorm(8 * c, 16 * c, 3, stride=2, norm_cfg=norm_cfg),
         )
         self.hidden = ConvNorm(16 * c, hidden_channels, 1, norm_cfg=norm_cfg)

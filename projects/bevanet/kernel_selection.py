@@ -46,7 +46,7 @@ class GateLayer(nn.Module):
         centre = self.depthwise.weight.detach().double()[:, 0, 1, 1]
         depthwise = Affine(centre, self.depthwise.bias.detach().double())
         conv = fold_after(fold_after(self.pointwise, depthwise), affine_of(self.norm))
-        return nn.Sequential(conv, nn.ReLU())
+        return nn.Sequential(conv, nn.ReLU(inplace=True))
 
 
 class CKS(nn.Module):
