@@ -60,7 +60,8 @@ class SemanticGuide(nn.Module):
         semantic = self.compress(semantic)
         ours, theirs = self.embed_detail(detail), resize(self.embed_semantic(semantic), detail)
         share = (ours * theirs).sum(1, keepdim=True).sigmoid()  # (N, 1, H, W)
-        return torch.lerp(detail, resize(semantic, detail), share)
+        # Not torch.lerp: under autocast the detail map, out of a layer norm, is float32.
+        return detail + share * (resize(semantic, detail) - detail)
 
 
 class BGAF(nn.Module):

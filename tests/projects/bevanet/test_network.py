@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -11,6 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 from torch.nn import functional as F
 
+from mmattn.layers.fuse import fuse
 from mmattn.projects.bevanet import BEVANet, BEVANetClassifier, MixedCrossEntropy
 from mmattn.projects.bevanet.blocks import build_norm
 from mmattn.projects.bevanet.context import DLKPPM
@@ -63,6 +65,26 @@ def test_one_picture_trains(build_narrow, size: tuple[int, int]) -> None:
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
     train_step(model, 1, size)
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["as trained", "fused"])
+def test_half_precision_is_near(golden_narrow, picture, fused: bool) -> None:
+    """Mixed and pure; layer norms answer in float32 under autocast, convolutions do not."""
+    model, x = fuse(golden_narrow) if fused else golden_narrow, picture(1, 3, 136, 200)
+    with torch.no_grad():
+        expected = golden_narrow(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = model(x)
+        pure = copy.deepcopy(model).bfloat16()(x.bfloat16())
+    for got in (mixed, pure):
+        assert got.dtype == torch.bfloat16
+        assert (got.float() - expected).abs().mean() < 0.03 * expected.abs().mean()
+
+
+def test_trains_under_autocast(build_narrow) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = train_step(build_narrow(), 2, (64, 96))
+    assert all(value.isfinite().all() for value in losses.values())
 
 
 def test_a_single_value_keeps_the_running_statistics() -> None:
