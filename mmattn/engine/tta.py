@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmattn.errors import ConfigError
 
-from .options import is_segmentation
+from .options import is_segmentation, scope_and_name
 from .own_data import LOAD_MASK
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ _DETECTION_TTA = {
     "type": "DetTTAModel",
     "tta_cfg": {"nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 100},
 }
+_LABELS_ALONE = ("mmattn", "EncoderDecoder")
 _META = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 _FLIPS = [{"type": "RandomFlip", "prob": 0.0}, {"type": "RandomFlip", "prob": 1.0}]
 
@@ -38,6 +39,9 @@ def use_tta(cfg: Config) -> None:
     model = cfg.get("tta_model") or deepcopy(default_model)
     for _, dataset in leaf_datasets(cfg.test_dataloader["dataset"], "test_dataloader.dataset"):
         dataset["pipeline"] = cfg.get("tta_pipeline") or default_pipeline(dataset["pipeline"])
+    if scope_and_name(cfg.model.get("type"), cfg.get("default_scope")) == _LABELS_ALONE:
+        # The copies are averaged by their logits.
+        cfg.model.test_cfg = {**(cfg.model.get("test_cfg") or {}), "keep_logits": True}
     cfg.model = {**model, "module": cfg.model}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .segmentor import EncoderDecoder as EncoderDecoder
 from .timm_backbone import TimmBackbone as TimmBackbone
 from .with_plugins import WithPlugins as WithPlugins
 
-__all__ = ["TimmBackbone", "WithPlugins"]
+__all__ = ["EncoderDecoder", "TimmBackbone", "WithPlugins"]
