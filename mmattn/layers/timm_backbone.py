@@ -114,8 +114,12 @@ class TimmBackbone(BaseModule):
         try:
             return self._maps(x)
         except (AssertionError, RuntimeError) as error:
-            size = tuple(x.shape[-2:])
-            if size == self.input_size or isinstance(error, torch.OutOfMemoryError):
+            size, weight = tuple(x.shape[-2:]), next(self.parameters())
+            # Not every error is about the size: dtype, device and channels have messages of their own.
+            alike = (x.dtype, x.device) == (weight.dtype, weight.device)
+            memory = isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error)
+            fits = alike and x.shape[1] == self._build_arguments["in_channels"]
+            if size == self.input_size or not fits or memory:
                 raise
             raise ValueError(
                 f"timm's {self.model_name} is made for pictures of {self.input_size} and cannot "

@@ -377,8 +377,12 @@ def _init_weights(network: nn.Module) -> None:
     Several networks initialise all their linear layers and norms, and so those of blocks, and never
     call ``init_weights`` of their parts. Weights that a checkpoint brought for the blocks stay.
     """
-    network.plugins.initialised = False
     own = getattr(type(network), "init_weights", None)
+    if getattr(network, "is_init", False) and network.plugins.initialised:
+        if own is not None:
+            own(network)  # which says that once is enough
+        return
+    network.plugins.initialised = False
     if own is not None:
         own(network)
     if not network.plugins.initialised:

@@ -44,6 +44,7 @@ def kernel_size(weight: Tensor, key: str) -> int:
 
 
 def _kernels_per_stage(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Of the four stages; 0 for one without the block."""
     found = defaultdict(set)
     for key, weight in state_dict.items():
         if match := _IN_RESNET.fullmatch(key):
@@ -54,13 +55,16 @@ def _kernels_per_stage(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
                 f"the blocks of layer{stage} have kernels of sizes {sorted(kernels)}, but a plugin "
                 "is the same in all blocks of a stage"
             )
-    return tuple(found[stage].pop() for stage in sorted(found))
+    return tuple(next(iter(found[stage]), 0) for stage in range(1, 5))
 
 
 def plugins_text(kernels: Sequence[int], position: str) -> str:
-    """``plugins`` of a ResNet with these kernel sizes, one for each stage, as in a config."""
+    """``plugins`` of a ResNet with these kernel sizes, one for each stage, as in a config.
+
+    A stage of size 0 gets none.
+    """
     entries = []
-    for size in dict.fromkeys(kernels):
+    for size in dict.fromkeys(filter(None, kernels)):
         stages = tuple(kernel == size for kernel in kernels)
         entries.append(
             f"dict(cfg=dict(type='mmattn.ECA', kernel_size={size}), stages={stages}, "

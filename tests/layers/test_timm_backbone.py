@@ -279,3 +279,13 @@ def test_a_file_that_lacks_weights_is_reported(published, tmp_path: Path) -> Non
 def test_mistakes_are_named(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TimmBackbone(**{"model_name": "resnet10t", **arguments})
+
+
+def test_only_the_size_is_blamed_on_the_size() -> None:
+    backbone = TimmBackbone("resnet18")
+    with pytest.raises(RuntimeError) as failure:
+        backbone(torch.zeros(1, 1, 64, 96))
+    assert "img_size" not in str(failure.value)
+    with pytest.raises(RuntimeError) as failure:
+        backbone(torch.zeros(1, 3, 64, 96, dtype=torch.float64))
+    assert "img_size" not in str(failure.value)

@@ -582,3 +582,19 @@ def test_a_network_that_made_up_input_does_not_fit_can_be_told() -> None:
     assert network.plugins["conv_scale"].weight.shape[0] == 4
     with pytest.raises(ConfigError, match="must be a list of"):
         build({"type": Pair}, scale(at="conv"), input_shapes=[(2, 8)])
+
+
+def test_initialising_again_leaves_trained_blocks_alone() -> None:
+    """mmengine warns and does nothing the second time; so do we."""
+    network = MODELS.build(
+        {
+            "type": "mmattn.WithPlugins",
+            "inner": {"type": "mmdet.ResNet", "depth": 18, "base_channels": 8},
+            "plugins": [{"cfg": {"type": "mmattn.CBAM"}, "stages": (3,)}],
+        }
+    )
+    network.init_weights()
+    (block,) = network.plugins.values()
+    torch.nn.init.constant_(block.ChannelGate.mlp[1].bias, 3.0)
+    network.init_weights()
+    assert (block.ChannelGate.mlp[1].bias == 3.0).all()

@@ -37,6 +37,7 @@ from .places import Place, parse_places, with_block
 from .progress import Progress
 from .running import (
     CONSOLE,
+    SETTINGS,
     check_settings,
     fingerprint,
     quiet,
@@ -163,11 +164,15 @@ def compare(
 
 
 def _remember(this: Comparison, command: str, report_only: bool) -> None:
-    """Compare the settings with those of the folder, and keep what was found out before."""
+    """Compare the settings with those of the folder, and keep what was found out before.
+
+    Other settings are refused once something was trained; a mistake or a dry run binds nobody.
+    """
     from mmengine.config import Config
 
     file, base = this.work_dir / "comparison.json", this.work_dir / "base.py"
     settings = {"at": [str(place) for place in this.places], "budget": this.budget}
+    trained = any(this.work_dir.glob(f"runs/*/*/{SETTINGS}"))
     if file.is_file():
         before = json.loads(file.read_text(encoding="utf-8"))
         differing = [
@@ -178,13 +183,14 @@ def _remember(this: Comparison, command: str, report_only: bool) -> None:
         changes = _changes(Config.fromfile(base), this.cfg)
         if changes:
             differing.append(f"the config differs: {changes}")
-        if differing:
+        if differing and trained:
             raise ConfigError(
                 f"{this.work_dir} holds a comparison with other settings: {'; '.join(differing)}. "
                 "Its runs can't be compared with new ones: choose another --work-dir, or delete it."
             )
-        for key in ("iterations", "timing", "remarks", "data", "commands"):
-            setattr(this, key, before[key])
+        if not differing:
+            for key in ("iterations", "timing", "remarks", "data", "commands"):
+                setattr(this, key, before[key])
     elif report_only:
         raise ConfigError(f"--report-only: {this.work_dir} holds no comparison yet.")
     if command:
@@ -307,7 +313,7 @@ def choose_metric(this: Comparison, metrics: dict[str, float]) -> str:
     """``--metric``, else what the config saves the best of, else mIoU, else the first.
 
     Raises:
-        ConfigError: The metric that was asked for is none of the results.
+        ConfigError: The metric that was asked for is none of the results, or there are none.
     """
     from mmattn.errors import did_you_mean
 
@@ -318,6 +324,8 @@ def choose_metric(this: Comparison, metrics: dict[str, float]) -> str:
                 f"{did_you_mean(this.metric, metrics)}"
             )
         return this.metric
+    if not metrics:
+        raise ConfigError(f"{this.config}: its evaluator gave no metric.")
     hooks = this.cfg.get("default_hooks") or {}
     best = (hooks.get("checkpoint") or {}).get("save_best")
     return next((name for name in (best, "mIoU") if name in metrics), next(iter(metrics)))
@@ -332,7 +340,9 @@ def _costs(this: Comparison, say: Callable[[str], None]) -> None:
     from .measuring import measure
 
     file = this.work_dir / "costs.json"
+    # What runs below the same config decides as well.
     prints = {label: fingerprint(cfg) for label, cfg in this.configs.items()}
+    prints["operators"] = machine()["mmattn's operators"]
     if file.is_file() and json.loads(file.read_text(encoding="utf-8"))["of"] == prints:
         return
     say("Measuring time and memory of all variants in turn")

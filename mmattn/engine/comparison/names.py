@@ -77,7 +77,14 @@ def resolve(word: str) -> Insert:
     if found["variant"]:
         block |= _variant(kind, found["variant"], word)
     if found["arguments"] is not None:
-        block |= _arguments(found["arguments"], word)
+        arguments = _arguments(found["arguments"], word)
+        twice = sorted(set(block) & set(arguments))
+        if twice:
+            raise ConfigError(
+                f"--insert {word!r}: {', '.join(twice)} is settled by the name already; "
+                "write one of the two."
+            )
+        block |= arguments
     return Insert(word, block)
 
 

@@ -36,7 +36,7 @@ class Row:
         values: The metric, by seed.
         against: Compared with the base; None for the base, or where no seed is common.
         cost: Of ``costs.json``; None if nothing was measured.
-        failures: Seeds whose loss was not finite, with the reason.
+        failures: Seeds without a result, with the reason.
     """
 
     label: str
@@ -128,7 +128,9 @@ def _rows(this: Comparison, results: dict) -> tuple[str, list[Row]]:
         values[insert.label], areas[insert.label] = {}, {}
         for seed in range(this.seeds):
             result = results.get((insert.label, seed), {})
-            if "metrics" not in result:
+            if "metrics" in result and metric not in result["metrics"]:
+                result["failure"] = f"its evaluation gave no {metric}"
+            if "failure" in result or not result:
                 continue
             values[insert.label][seed] = result["metrics"][metric]
             if result["areas"] and metric in AREA_METRICS:

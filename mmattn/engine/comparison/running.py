@@ -50,7 +50,8 @@ def run_variant(
         progress: Called with (iterations done, iterations in all).
 
     Returns:
-        The content of ``result.json``: ``metrics``, or ``failure`` if the loss was not finite.
+        The content of ``result.json``: ``metrics``, or ``failure`` if the loss was not finite or
+        the evaluation gave nothing.
 
     Raises:
         ConfigError: The folder holds a run with other settings.
@@ -78,6 +79,9 @@ def run_variant(
         except NumericsError as error:
             result["failure"] = str(error)
         else:
+            if not metrics:
+                result["failure"] = "its evaluation gave no metric, as where nothing was detected"
+        if "failure" not in result:
             result["metrics"] = {key: float(value) for key, value in metrics.items()}
             result["areas"] = _write_areas(runner, work_dir)
         _release(runner)

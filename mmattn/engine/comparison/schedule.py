@@ -78,7 +78,8 @@ def rescaled(schedulers: Any, iterations: int, original: int, epoch: float) -> A
         if key in made:
             made[key] = _scaled(made[key], factor, least=1)
     if "end" in made:
-        made["end"] = max(made["end"], made.get("begin", 0) + 1)
+        # Over fewer than two steps mmengine's schedulers stay at the rate that they start with.
+        made["end"] = max(made["end"], made.get("begin", 0) + 2)
     if str(made["type"]).startswith("Exponential"):
         # A decay by gamma in every unit of time.
         made["gamma"] = made["gamma"] ** (1 / factor)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,6 +170,24 @@ def test_a_mistake_stops_before_anything_is_trained(
     with pytest.raises(MMAttnError, match=message):
         compare(**fcn(**changes))
     assert not (tmp_path / "work" / "runs").exists()
+
+
+def test_a_mistake_or_a_dry_run_binds_nobody(fcn: Callable[..., dict]) -> None:
+    """Nothing was trained, so there is nothing that other settings could not be compared with."""
+    with pytest.raises(ConfigError, match=r"layr3"):
+        compare(**fcn(at=["backbone.layr3"], dry_run=True))
+    compare(**fcn(at=["backbone.layer2"], dry_run=True))
+    compare(**fcn(budget="3it", dry_run=True))
+
+
+def test_without_any_metric_there_is_an_error_that_says_so() -> None:
+    """A detector that finds nothing gives none."""
+    from mmattn.engine.comparison.comparing import choose_metric
+
+    this = SimpleNamespace(metric=None, config="a.py", cfg={})
+    with pytest.raises(ConfigError, match="gave no metric"):
+        choose_metric(this, {})
+    assert choose_metric(this, {"first": 1.0}) == "first"
 
 
 @pytest.mark.slow

@@ -58,6 +58,7 @@ def test_labels_become_file_names() -> None:
         ("mmdet.NoSuchThing", r"'mmdet.NoSuchThing': there is no block"),
         ("E", r"the beginning of .*ECA.* and .*ELA.*: write more"),
         ("WithPlugins", r"there is no block of that name"),
+        ("ELA-T(version='B')", r"version is settled by the name already"),
         ("ELA-X", r"has no variant 'X'.* It has ELA-T, ELA-B, ELA-S, ELA-L"),
         ("SE-T", r"SE has no variant 'T'. It has no named variants"),
         ("SE(4)", r"arguments are written as Python literals with their names"),

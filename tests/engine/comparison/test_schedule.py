@@ -77,9 +77,24 @@ def test_exponential_decay_reaches_the_same_rate() -> None:
 
 def test_nothing_is_rounded_away() -> None:
     given = {"type": "LinearLR", "begin": 0, "end": 500, "by_epoch": False}
-    assert rescaled(given, 10, 80_000, 1.0)["end"] == 1
+    assert rescaled(given, 10, 80_000, 1.0)["end"] == 2
     late = {"type": "PolyLR", "begin": 500, "end": 600, "by_epoch": False}
-    assert rescaled(late, 10, 80_000, 1.0)["end"] == 1
+    assert rescaled(late, 10, 80_000, 1.0)["end"] == 2
+
+
+def test_a_warm_up_ends_in_however_short_a_run() -> None:
+    """COCO's 1x in 200 iterations: its warm-up would be one of them, and never be left."""
+    whole = [
+        {"type": "LinearLR", "start_factor": 0.001, "begin": 0, "end": 500, "by_epoch": False},
+        {
+            "type": "MultiStepLR", "begin": 0, "end": 90_000, "milestones": [60_000, 80_000],
+            "gamma": 0.1, "by_epoch": False,
+        },
+    ]  # fmt: skip
+    short = rates(rescaled(whole, 200, 90_000, 7500), 200)
+    assert short[0] == pytest.approx(0.001)
+    assert short[1:130] == pytest.approx([1.0] * 129)
+    assert short[150] == pytest.approx(0.1)
 
 
 def test_schedules_of_several_optimisers() -> None:
