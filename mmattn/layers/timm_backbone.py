@@ -115,7 +115,7 @@ class TimmBackbone(BaseModule):
             return self._maps(x)
         except (AssertionError, RuntimeError) as error:
             size, weight = tuple(x.shape[-2:]), next(self.parameters())
-            # Not every error is about the size: dtype, device and channels have messages of their own.
+            # Other errors than of the size have messages of their own.
             alike = (x.dtype, x.device) == (weight.dtype, weight.device)
             memory = isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error)
             fits = alike and x.shape[1] == self._build_arguments["in_channels"]
