@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from .checkpoint_hook import CheckpointHook
+from .compile_hook import CompileHook
 from .curves_hook import CurvesHook
+from .early_stopping_hook import EarlyStoppingHook
 from .evaluation_pictures_hook import EvaluationPicturesHook
 from .progress_hook import ProgressHook
 from .result_table_hook import ResultTableHook
 from .step_seed_hook import StepSeedHook
+from .val_loss_hook import ValLossHook
 
 __all__ = [
     "CheckpointHook",
+    "CompileHook",
     "CurvesHook",
+    "EarlyStoppingHook",
     "EvaluationPicturesHook",
     "ProgressHook",
     "ResultTableHook",
     "StepSeedHook",
+    "ValLossHook",
 ]

@@ -1,5 +1,6 @@
 """Data set classes; importing this registers them in scope ``mmattn``."""
 
+from mmattn.data.class_balanced_crop import ClassBalancedCrop
 from mmattn.data.edge_map import GenerateEdgeMap
 
 from .camvid import CamVidDataset
@@ -9,6 +10,7 @@ from .shapes import ShapesDataset
 
 __all__ = [
     "CamVidDataset",
+    "ClassBalancedCrop",
     "FolderSegDataset",
     "GenerateEdgeMap",
     "LoadFolderMask",

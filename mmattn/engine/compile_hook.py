@@ -1,0 +1,89 @@
+"""``torch.compile`` of the parts of a model that are functions of tensors.
+
+mmengine's ``compile=`` compiles ``train_step``: data samples, matching and the optimiser with the
+network. Most of that is Python that a compiler cannot take in; it falls apart into many small
+graphs, or fails. Backbone, neck and dense heads map tensors to tensors, so they compile whole, and
+are where the time goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from mmattn.errors import ConfigError, did_you_mean
+from mmattn.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+_PARTS = ("backbone", "neck", "decode_head", "bbox_head")
+
+
+@HOOKS.register_module()
+class CompileHook(Hook):
+    """Compiles the ``forward`` of some parts of the model while it trains.
+
+    Weights and their names stay what they are. Validation runs uncompiled, since its pictures may
+    have many sizes, each of which would be compiled; ``validation=True`` includes it.
+
+    Args:
+        parts: Dotted names of submodules; by default those of ``backbone``, ``neck``,
+            ``decode_head`` and ``bbox_head`` that the model has.
+        validation: Compile for validation and testing as well.
+        options: For ``torch.compile``: ``backend``, ``mode``, ``dynamic``, ``fullgraph``, …
+
+    Raises:
+        ConfigError: A part that the model does not have.
+    """
+
+    def __init__(
+        self, parts: Sequence[str] | None = None, *, validation: bool = False, **options: Any
+    ) -> None:
+        self.parts = parts
+        self.validation = validation
+        self.options = options
+
+    def before_train(self, runner: Runner) -> None:
+        self._compile(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        if self.validation:
+            self._compile(runner)
+
+    def _compile(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        names = dict(model.named_modules())
+        parts = self.parts or [name for name in _PARTS if name in names]
+        for part in parts:
+            if part not in names:
+                raise ConfigError(
+                    f"CompileHook: the model has no part {part!r}.{did_you_mean(part, names)}"
+                )
+            if not isinstance(names[part].forward, _CompiledForward):
+                names[part].forward = _CompiledForward(
+                    names[part], self.validation, torch.compile(names[part].forward, **self.options)
+                )
+        runner.logger.info(
+            f"torch.compile: {', '.join(parts)}. The first steps take long: they compile."
+        )
+
+
+class _CompiledForward:
+    """Stands in for ``module.forward``, which heads call by that name, past ``__call__``."""
+
+    def __init__(self, module: nn.Module, always: bool, compiled: Callable) -> None:
+        self.plain = module.forward
+        # Not as an attribute of a module: it would become its own submodule.
+        self.is_training = lambda: module.training
+        self.always = always
+        self.compiled = compiled
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        chosen = self.compiled if self.always or self.is_training() else self.plain
+        return chosen(*args, **kwargs)

@@ -1,0 +1,125 @@
+"""The validation loss is the loss of the validation pictures, and the training never notices."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import MODELS
+
+from mmattn.engine.val_loss_hook import ValLossHook, as_in_training, with_early_annotations
+from mmattn.errors import ConfigError
+
+DROPOUT = {"model.decode_head.dropout_ratio": 0.5}
+VAL_LOSS = {"type": "mmattn.ValLossHook"}
+
+
+class Metrics(Hook):
+    """Keeps what every validation reports, and the weights that it was done with."""
+
+    priority = "VERY_LOW"
+
+    def __init__(self) -> None:
+        self.found: list[dict] = []
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        self.found.append(dict(metrics))
+
+
+def trained(built) -> list[dict]:
+    heard = Metrics()
+    built.register_hook(heard)
+    built.train()
+    return heard.found
+
+
+def test_it_is_the_mean_loss_of_the_pictures(runner) -> None:
+    built = runner([VAL_LOSS], **DROPOUT)
+    *_, last = trained(built)
+    model = built.model.eval()
+    losses = []
+    for sample in built.val_dataloader.dataset:
+        # 64 x 64 pixels each, so that nothing has to be resized here.
+        data = model.data_preprocessor({"inputs": [sample["inputs"]], "data_samples": []})
+        with torch.no_grad():
+            logits = model.decode_head.forward(model.extract_feat(data["inputs"]))
+        label = sample["data_samples"].gt_sem_seg.data.long()
+        label = torch.nn.functional.interpolate(label[None].float(), (64, 64), mode="nearest")
+        logits = torch.nn.functional.interpolate(logits, (64, 64), mode="bilinear")
+        losses.append(torch.nn.functional.cross_entropy(logits, label[0].long(), reduction="none"))
+    expected = torch.stack(losses).mean().item()
+    assert last["val_loss"] == pytest.approx(expected, rel=0.02), "masks are resized by OpenCV"
+    assert last["val_decode.loss_ce"] == last["val_loss"]
+
+
+def test_the_training_takes_the_same_course(runner, tmp_path) -> None:
+    """Dropout draws the same masks, buffers and modes are left as they were."""
+    norm = {"type": "BN", "_delete_": True}
+    bn = {"model.backbone.norm_cfg": norm, "model.decode_head.norm_cfg": norm}
+    states = []
+    for name, hooks in (("with", [VAL_LOSS]), ("without", [])):
+        built = runner(hooks, tmp_path / name, **DROPOUT, **bn)
+        found = trained(built)
+        states.append(built.model.state_dict())
+        assert ("val_loss" in found[0]) == (name == "with")
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+
+
+def test_it_goes_where_metrics_go(runner, tmp_path) -> None:
+    first, last = trained(runner([VAL_LOSS], save_best="val_loss"))
+    assert last["val_loss"] < first["val_loss"] - 1e-3
+    (best,) = (tmp_path / "run").glob("best_val_loss_iter_*.pth")
+    assert best.name == "best_val_loss_iter_4.pth"
+    scalars = next((tmp_path / "run").glob("*/vis_data/scalars.json")).read_text()
+    assert scalars.count('"val_loss"') == 2
+
+
+def test_averaged_weights_are_judged_where_they_are_validated(runner) -> None:
+    """With EMA of no momentum at all the average stays the first weights; so does their loss."""
+    ema = {"type": "EMAHook", "momentum": 1e-12}
+    first, last = trained(runner([VAL_LOSS, ema]))
+    assert first["val_loss"] == pytest.approx(last["val_loss"], abs=1e-5)
+
+
+def test_annotations_move_in_front_of_the_resizing() -> None:
+    def step(name: str) -> dict:
+        return {"type": name}
+
+    names = ["LoadImageFromFile", "Resize", "LoadAnnotations", "mmattn.LoadFolderMask", "Pack"]
+    found = with_early_annotations([step(name) for name in names], "here")
+    assert [one["type"] for one in found] == [names[i] for i in (0, 2, 3, 1, 4)]
+    with pytest.raises(ConfigError, match=r"here\.pipeline loads no annotations"):
+        with_early_annotations([step("LoadImageFromFile"), step("Resize")], "here")
+    with pytest.raises(ConfigError, match="loads no picture"):
+        with_early_annotations([step("LoadAnnotations")], "here")
+
+
+def test_what_a_loss_lacks_is_named(runner) -> None:
+    """PIDNet's losses want edges, which a validation pipeline does not make."""
+    built = runner([])
+    batch = next(iter(built.val_dataloader))
+    head = {"type": "mmseg.PIDHead", "in_channels": 64, "channels": 16, "num_classes": 10}
+    losses = [{"type": "mmseg.CrossEntropyLoss"}] * 4
+    built.model.decode_head = MODELS.build({**head, "loss_decode": losses})
+    built.model.extract_feat = lambda inputs: [inputs.new_zeros(1, n, 8, 8) for n in (32, 64, 32)]
+    with as_in_training(built.model), pytest.raises(ConfigError, match=r"'gt_edge_map'.*pipeline="):
+        ValLossHook._losses(built.model, batch)
+
+
+def test_modes_and_buffers_come_back_after_an_error(runner) -> None:
+    model = runner([]).model.eval()
+    model.backbone.train()
+    model.register_buffer("memory", torch.zeros(3))
+    modes = [module.training for module in model.modules()]
+
+    def fail() -> None:
+        with as_in_training(model):
+            assert model.decode_head.training
+            model.memory += 1
+            raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert [module.training for module in model.modules()] == modes
+    assert not model.memory.any()
