@@ -1,9 +1,9 @@
-"""BEVANet-S from scratch on CamVid in crops of 180 x 240: small enough for a CPU.
+"""BEVANet-S from scratch on CamVid in crops of 176 x 240: small enough for a CPU.
 
 Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It has no row at this size.
 Losses and augmentation are the authors', at half the size; the test sees whole pictures.
 
-    python tools/train.py configs/bevanet/bevanet-s_1xb8-1k_camvid-180x240.py
+    python tools/train.py configs/bevanet/bevanet-s_1xb8-1k_camvid-176x240.py
 """
 
 _base_ = [
@@ -13,7 +13,7 @@ _base_ = [
 ]
 
 max_iters = 1000  # 22 epochs of 367 pictures
-crop_size = (180, 240)
+crop_size = (176, 240)
 model = dict(
     data_preprocessor=dict(size=crop_size),
     backbone=dict(channels=32, num_blocks=(2, 2, 3)),
