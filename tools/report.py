@@ -2,8 +2,8 @@
 """Write down a segmentation run: table, curves and pictures, small enough to be committed.
 
 Example:
-    python tools/report.py configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-176x240.py \\
-        work_dirs/ccnet_mobilenetv2_1xb8-1k_camvid-176x240/iter_1000.pth \\
+    python tools/report.py configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py \\
+        work_dirs/ccnet_mobilenetv2_1xb8-1k_camvid-180x240/iter_1000.pth \\
         --onnx work_dirs/ccnet_camvid/ccnet_camvid.onnx --out docs/results/ccnet_camvid \\
         --maps-only
 

@@ -128,7 +128,7 @@ def test_a_folder_takes_the_place_of_the_config_s_data(
 def test_weights_for_the_old_classes_are_left_out_and_told(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = "mmattn::ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-176x240.py"
+    config = "mmattn::ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py"
     with caplog.at_level(logging.WARNING, logger="mmattn"):
         cfg = load_config(config, {"data": str(folder)})
     assert list(values(cfg.model.to_dict(), "class_weight")) == [None, None]
