@@ -9,8 +9,10 @@ process's CPUs. Weights are random: no time depends on them.
         mmseg::pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py \\
         mmseg::ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024.py \\
         --size 720 960 --forms eager channels_last fused onnxruntime
+    python benchmarks/segmentation.py --show benchmarks/results/segmentation-cpu-*.json
 
 A network without an inference form of its own (mmattn.layers.fuse) has no form "fused".
+"fused_bf16" is that form under autocast: other numbers, so it need only agree to 10 %.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,8 +31,10 @@ from pathlib import Path
 # Threads that wait for work should sleep: spinning ones would disturb the contender that follows.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-FORMS = ("eager", "channels_last", "fused", "compiled", "onnxruntime")
+FORMS = ("eager", "channels_last", "fused", "fused_bf16", "compiled", "onnxruntime")
 TOLERANCE = 1e-3  # of the largest logit
+LOW_TOLERANCE = 0.1  # with eight bits of mantissa
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -37,7 +42,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("configs", nargs="+", help="configs of mmseg EncoderDecoders")
+    parser.add_argument("configs", nargs="*", help="configs of mmseg EncoderDecoders")
     parser.add_argument("--size", type=int, nargs=2, default=(720, 960), metavar=("H", "W"))
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["eager", "fused"])
@@ -46,12 +51,19 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=30.0, help="for all of them together")
     parser.add_argument("--output", type=Path, help="a .json file for the figures")
-    return parser.parse_args(argv)
+    parser.add_argument("--show", nargs="+", type=Path, metavar="JSON", help="print them again")
+    args = parser.parse_args(argv)
+    if bool(args.configs) == bool(args.show):
+        parser.error("give configs to time, or --show files that were written before")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
     """Build, check, time, print."""
     args = parse_args(argv)
+    if args.show:
+        print("\n\n".join(text_of(json.loads(path.read_text())) for path in args.show))
+        return 0
     import torch
 
     torch.set_num_threads(args.threads)
@@ -65,12 +77,24 @@ def main(argv: list[str] | None = None) -> int:
             runs[name, form] = run
         compare({key: run for key, run in runs.items() if key[0] == name}, args.dtype)
     rows = take_turns(runs, args.seconds, args.device)
-    size = f"{args.batch} x 3 x {args.size[0]} x {args.size[1]}"
-    print(f"{size}, {args.dtype}, {args.device}, {args.threads} threads, {machine(args.device)}")
-    print(as_table(rows))
+    figures = {
+        "input": f"{args.batch} x 3 x {args.size[0]} x {args.size[1]}",
+        "dtype": args.dtype,
+        "threads": args.threads,
+        **facts(args.device),
+        "command": "python " + " ".join(["benchmarks/segmentation.py", *(argv or sys.argv[1:])]),
+        "rows": rows,
+    }
+    print(text_of(figures))
     if args.output:
-        args.output.write_text(json.dumps({"input": size, "rows": rows}, indent=2) + "\n")
+        args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def text_of(figures: dict) -> str:
+    """The facts in one line, and the table."""
+    said = "; ".join(f"{key} {value}" for key, value in figures.items() if key != "rows")
+    return f"{said}\n\n{as_table(figures['rows'])}"
 
 
 def forms_of(config: str, args: argparse.Namespace, pictures) -> dict[str, Callable]:
@@ -88,7 +112,7 @@ def forms_of(config: str, args: argparse.Namespace, pictures) -> dict[str, Calla
     form = fuse(model)
     dtype = getattr(torch, args.dtype)
 
-    def torch_run(network, *, channels_last: bool, compiled: bool = False) -> Callable:
+    def torch_run(network, *, channels_last=True, compiled=False, low=False) -> Callable:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         network = ExportableSegmentor(network).eval().to(args.device, dtype)
         network = network.to(memory_format=layout)
@@ -96,19 +120,20 @@ def forms_of(config: str, args: argparse.Namespace, pictures) -> dict[str, Calla
         call = torch.compile(network) if compiled else network
 
         def run() -> torch.Tensor:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(args.device, torch.bfloat16, enabled=low):
                 return call(x)
 
         return run
 
     makers: dict[str, Callable[[], Callable]] = {
         "eager": lambda: torch_run(copy.deepcopy(model), channels_last=False),
-        "channels_last": lambda: torch_run(copy.deepcopy(model), channels_last=True),
-        "fused": lambda: torch_run(form, channels_last=True),
-        "compiled": lambda: torch_run(copy.deepcopy(form), channels_last=True, compiled=True),
+        "channels_last": lambda: torch_run(copy.deepcopy(model)),
+        "fused": lambda: torch_run(form),
+        "fused_bf16": lambda: torch_run(copy.deepcopy(form), low=True),
+        "compiled": lambda: torch_run(copy.deepcopy(form), compiled=True),
         "onnxruntime": lambda: onnx_run(form, args, pictures),
     }
-    wanted = [f for f in args.forms if f != "fused" or form is not model]
+    wanted = [f for f in args.forms if "fused" not in f or form is not model]
     return {name: makers[name]() for name in wanted}
 
 
@@ -128,13 +153,13 @@ def onnx_run(model, args: argparse.Namespace, pictures) -> Callable:
 
 def compare(runs: dict, dtype: str) -> None:
     """The forms of one network agree with the first of them; also the warm-up."""
-    tolerance = TOLERANCE if dtype == "float32" else 0.1
     expected = None
     for (name, form), run in runs.items():
         got = run().double().cpu()
         expected = got if expected is None else expected
         error = ((got - expected).abs().max() / expected.abs().max()).item()
-        if not error <= tolerance:
+        exact = dtype == "float32" and form != "fused_bf16"
+        if not error <= (TOLERANCE if exact else LOW_TOLERANCE):
             raise SystemExit(f"{name}: {form} differs by {error:.1e} of the largest logit")
 
 
@@ -181,12 +206,19 @@ def as_table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def machine(device: str) -> str:
-    """What ran it, and how busy it was."""
+def facts(device: str) -> dict[str, str]:
+    """What ran it, when, and how busy the machine was."""
     import torch
 
-    name = torch.cuda.get_device_name() if device == "cuda" else processor()
-    return f"{name}, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}"
+    git = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
+        "torch": torch.__version__,
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "commit": commit or "unknown",
+        "date": time.strftime("%Y-%m-%d"),
+    }
 
 
 def processor() -> str:

@@ -63,6 +63,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="average over augmented copies: the config's tta_model and tta_pipeline, else a flip",
     )
     parser.add_argument(
+        "--amp",
+        action="store_true",
+        help="mixed precision (float16 on a GPU, bfloat16 on a CPU)",
+    )
+    parser.add_argument(
         "--no-fuse",
         action="store_true",
         help="test the model as it was trained, not its inference form (norms folded, …)",
@@ -88,6 +93,7 @@ def main(argv: list[str] | None = None) -> int:
             show_dir=args.show_dir,
             wait_time=args.wait_time,
             tta=args.tta,
+            amp=args.amp,
             fuse=not args.no_fuse,
             cfg_options=mmattn.engine.parse_cfg_options(args.cfg_options),
             launcher=args.launcher,

@@ -22,6 +22,7 @@ def test(
     show_dir: str | None = None,
     wait_time: float = 2.0,
     tta: bool = False,
+    amp: bool = False,
     fuse: bool = True,
     cfg_options: dict | None = None,
     launcher: str = "none",
@@ -37,6 +38,7 @@ def test(
         show_dir: Where pictures of the predictions go.
         wait_time: Seconds per window.
         tta: Average over augmented copies of each picture.
+        amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
         fuse: Test the model's inference form where it has one (``mmattn.layers.fuse``).
         cfg_options: Dotted keys and values that override the config.
         launcher: What started the processes: none, pytorch, slurm or mpi.
@@ -57,6 +59,8 @@ def test(
         show_predictions(cfg, show=show, show_dir=show_dir, wait_time=wait_time)
     if tta:
         use_tta(cfg)
+    if amp:
+        cfg.test_cfg = {"type": "TestLoop", **(cfg.get("test_cfg") or {}), "fp16": True}
     dump = set_output(cfg, out) if out else None
     runner = build_runner(cfg, splits=("test",))
     with typed_lookup(cfg.filename):

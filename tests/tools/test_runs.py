@@ -160,6 +160,20 @@ def test_mixed_precision_trains_and_can_tell_itself_from_full_precision(
     assert 0 < different < 0.05
 
 
+def test_testing_in_mixed_precision_is_near_full_precision_but_not_it(
+    trained: dict, run, tmp_path: Path
+) -> None:
+    checkpoint = trained["work_dir"] / "iter_8.pth"
+    logits = []
+    for words in ((), ("--amp",)):
+        out = tmp_path / f"{len(words)}.pkl"
+        run("test", FCN, checkpoint, "--work-dir", tmp_path, "--out", out, *words)
+        results = pickle.loads(out.read_bytes())
+        logits.append(torch.stack([result["seg_logits"]["data"] for result in results]).float())
+    difference = (logits[1] - logits[0]).abs().max() / logits[0].abs().max()
+    assert 0 < difference < 0.05
+
+
 def test_detection_trains_resumes_and_tests(run, tmp_path: Path) -> None:
     run("train", RETINANET, "--work-dir", tmp_path, "--auto-scale-lr",
         options=("train_cfg.max_epochs=1",))  # fmt: skip
