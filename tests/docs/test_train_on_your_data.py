@@ -34,6 +34,11 @@ BLOCKS = read_code_blocks(GUIDE)
 CONFIG = "configs/folder/ccnet_r18-d8_1xb4-2k_folder-256x256.py"
 RUN = Path("work_dirs/mine")
 
+LOADERS = [
+    f"{split}_dataloader.{key}"
+    for split in ("train", "val", "test")
+    for key in ("num_workers=0", "persistent_workers=False")
+]
 SHORT = ["train_cfg.max_iters=2", "train_cfg.val_interval=1", "model.backbone.init_cfg=None"]
 NARROW = [
     "model.backbone.base_channels=8",
@@ -46,9 +51,8 @@ NARROW = [
     "train_cfg.max_iters=4",
     "train_cfg.val_interval=2",
     "default_hooks.logger.interval=1",
-    *(f"{split}_dataloader.{key}" for split in ("train", "val", "test")
-      for key in ("num_workers=0", "persistent_workers=False")),
-]  # fmt: skip
+    *LOADERS,
+]
 
 
 def commands(heading: str = "") -> list[list[str]]:
@@ -179,8 +183,15 @@ def test_the_other_checks(place: Path) -> None:
     out = run(cells)
     assert "mask_rule binary: as set" in out and "foreground" in out
     assert "val drawn from images" in out
-    for command in commands("Any other network"):
+    for command in commands("Any other network")[1:]:
         assert "10 classes, from data/my_pictures/classes.json" in run(command)
+
+
+def test_the_fast_network_trains(place: Path) -> None:
+    command = commands("Any other network")[0]
+    narrow = ["model.backbone.channels=8", "model.decode_head.in_channels=32", *SHORT]
+    run(command, *narrow, "train_dataloader.batch_size=2", *LOADERS)
+    assert list((place / "work_dirs/fast").glob("best_mIoU_iter_*.pth"))
 
 
 @pytest.mark.parametrize("file", ["my_dice.py", "my_large.py"])
