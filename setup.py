@@ -44,6 +44,7 @@ INSTALL_REQUIRES = [
     "pycocotools",
 ]
 EXPORT_REQUIRES = ["onnx", "onnxscript", "onnxslim", "onnxruntime"]
+OPENVINO_REQUIRES = [*EXPORT_REQUIRES, "openvino>=2026.4"]  # it is converted from an ONNX file
 
 
 def version() -> str:
@@ -105,6 +106,6 @@ setup(
     distclass=MmattnDistribution,
     cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel},
     install_requires=INSTALL_REQUIRES,
-    extras_require={"export": EXPORT_REQUIRES},
+    extras_require={"export": EXPORT_REQUIRES, "openvino": OPENVINO_REQUIRES},
     zip_safe=False,
 )

@@ -5,10 +5,12 @@ Examples:
     python tools/export.py CONFIG CHECKPOINT --format onnx --out model.onnx --dynamic
     python tools/export.py CONFIG CHECKPOINT --out model.onnx --shape 512 1024
     python tools/export.py CONFIG CHECKPOINT --out model.onnx --images street.jpg more_pictures/
+    python tools/export.py CONFIG CHECKPOINT --format openvino --out model.xml --dynamic
 
 The file takes float32 RGB pictures in 0..255, (N, 3, H, W); normalisation is inside the graph. The
 check runs torch and onnxruntime on real pictures (--images, else the config's validation set),
-writes parity.json beside the file and ends with exit code 7 above the limits.
+writes parity.json beside the file and ends with exit code 7 above the limits. --format openvino
+writes model.xml and model.bin from a model.onnx beside them and checks both in their runtimes.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("config", help="config: a path, or mmattn::, mmseg:: and a name")
     parser.add_argument("checkpoint", help="weights of that config's model")
-    parser.add_argument("--format", default="onnx", help="file format (default: onnx)")
+    parser.add_argument("--format", default="onnx", help="onnx (default) or openvino")
     parser.add_argument("--out", type=Path, help="file to write (default: beside the checkpoint)")
     parser.add_argument(
         "--shape",
@@ -51,6 +53,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--num-images", type=int, default=4, help="how many pictures are checked (default: 4)"
     )
     parser.add_argument(
+        "--check-size",
+        type=int,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("H", "W"),
+        help="check at this size too, with --dynamic; may be given several times",
+    )
+    parser.add_argument(
         "--tolerance",
         type=float,
         default=1e-4,
@@ -74,7 +85,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="override settings of the config",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.check_size and not args.dynamic:
+        parser.error("--check-size needs --dynamic: a file of one size takes no other")
+    return args
 
 
 def default_shape(cfg) -> tuple[int, int]:
@@ -85,11 +99,28 @@ def default_shape(cfg) -> tuple[int, int]:
     return tuple(size) if size else (512, 512)
 
 
+def file_to_write(args: argparse.Namespace, suffix: str) -> Path:
+    """``--out``, or the checkpoint's name with the format's ending.
+
+    Raises:
+        ExportError: ``--out`` is called as if it were of another format.
+    """
+    from mmattn.errors import ExportError
+
+    out = args.out or Path(args.checkpoint).with_suffix(suffix)
+    if (out.suffix == ".xml") != (suffix == ".xml"):
+        raise ExportError(f"--out {out}: a file of --format {args.format} is called *{suffix}")
+    return out
+
+
 def export(args: argparse.Namespace) -> None:
     """Export, check, report."""
     from mmattn.export import find_format
 
-    suffix = find_format(args.format).suffix  # refuse before anything heavy is imported
+    # Refuse before anything heavy is imported.
+    format = find_format(args.format)
+    out = file_to_write(args, format.suffix)
+    onnx_file = out.with_suffix(".onnx") if format.name == "openvino" else out
 
     from mmattn.engine import build_model, load_config, parse_cfg_options
     from mmattn.export import check_parity, export_onnx, read_pictures, validation_pictures
@@ -102,12 +133,11 @@ def export(args: argparse.Namespace) -> None:
         pictures = validation_pictures(cfg, limit=args.num_images)
     model = build_model(cfg, args.checkpoint)
     shape = tuple(args.shape) if args.shape else default_shape(cfg)
-    out = args.out or Path(args.checkpoint).with_suffix(suffix)
 
     print(f"exporting {type(model).__name__} at {shape[0]} x {shape[1]} …", flush=True)
     metadata = export_onnx(
         model if args.no_fuse else fuse(model),
-        out,
+        onnx_file,
         shape=shape,
         dynamic=args.dynamic,
         output="classes" if args.argmax else "logits",
@@ -115,17 +145,34 @@ def export(args: argparse.Namespace) -> None:
         config=Path(args.config).name,
         checkpoint=Path(args.checkpoint).name,
     )
-    print(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB, opset {metadata.opset})", flush=True)
+    print(f"wrote {onnx_file} ({mib(onnx_file)}, opset {metadata.opset})", flush=True)
+    converted = []
+    if format.name == "openvino":
+        from mmattn.export import convert_to_openvino
+
+        convert_to_openvino(onnx_file, out)
+        weights = out.with_suffix(".bin")
+        print(f"wrote {out} ({mib(out)}) and {weights} ({mib(weights)})", flush=True)
+        converted.append(out)
     parity = args.parity or out.with_name("parity.json")
     report = check_parity(
         model,
-        out,
+        onnx_file,
         pictures,
         tolerance=args.tolerance,
         min_agreement=args.min_agreement,
         json_path=parity,
+        converted=converted,
+        sizes=args.check_size,
     )
-    print(f"torch against {report.runtime}:\n{report.table()}\nwrote {parity}")
+    for one in report.files:
+        print(f"torch against {one.runtime}:\n{one.table()}")
+    print(f"wrote {parity}")
+
+
+def mib(path: Path) -> str:
+    """A file's size in words."""
+    return f"{path.stat().st_size / 2**20:.1f} MiB"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,8 +1,9 @@
 """Export: a trained model becomes a file that other runtimes execute, checked against torch.
 
-``export_onnx`` writes the file, ``check_parity`` proves on real pictures that it computes what
-the model computes, ``OnnxSegmentor`` runs it. Names are imported at first use: onnx, onnxscript
-and onnxruntime are heavy.
+``export_onnx`` writes the file and ``convert_to_openvino`` one of OpenVINO's from it,
+``check_parity`` proves on real pictures that they compute what the model computes,
+``OnnxSegmentor`` and ``OpenVINOSegmentor`` run them. Names are imported at first use: onnx,
+onnxscript, onnxruntime and openvino are heavy.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ _HOME = {
     "ExportMetadata": "metadata",
     "ExportableSegmentor": "segmentor",
     "export_onnx": "onnx_file",
+    "convert_to_openvino": "openvino_file",
+    "ExportedSegmentor": "runtime",
     "OnnxSegmentor": "runtime",
+    "OpenVINOSegmentor": "runtime",
+    "load_segmentor": "runtime",
     "ParityReport": "parity",
     "ParityRow": "parity",
     "check_parity": "parity",

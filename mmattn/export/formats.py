@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
 from mmattn.errors import ExportError, did_you_mean
@@ -15,28 +16,46 @@ class ExportFormat:
         name: What ``--format`` is given.
         suffix: The file name's ending.
         reads: Who runs such a file.
+        modules: What writing and checking it imports.
+        extra: The extra of mmattn that installs them.
         instead: Why mmattn does not write it and what to do; empty for a format that it writes.
     """
 
     name: str
     suffix: str
     reads: str
+    modules: tuple[str, ...] = ()
+    extra: str = ""
     instead: str = ""
 
     @property
     def available(self) -> bool:
         return not self.instead
 
+    @property
+    def missing(self) -> list[str]:
+        """Those of ``modules`` that are not installed; none of them is imported."""
+        return [name for name in self.modules if importlib.util.find_spec(name) is None]
+
+
+ONNX_MODULES = ("onnx", "onnxscript", "onnxslim", "onnxruntime")
 
 FORMATS: dict[str, ExportFormat] = {
     row.name: row
     for row in (
-        ExportFormat("onnx", ".onnx", "onnxruntime, OpenVINO, TensorRT, ncnn's converter, …"),
+        ExportFormat(
+            "onnx",
+            ".onnx",
+            "onnxruntime, OpenVINO, TensorRT, ncnn's converter, …",
+            modules=ONNX_MODULES,
+            extra="export",
+        ),
         ExportFormat(
             "openvino",
             ".xml",
             "OpenVINO",
-            instead="OpenVINO reads ONNX as it is: export --format onnx, then `ovc FILE.onnx`",
+            modules=(*ONNX_MODULES, "openvino"),  # it is converted from an ONNX file
+            extra="openvino",
         ),
         ExportFormat(
             "tensorrt",
@@ -59,8 +78,8 @@ def find_format(name: str) -> ExportFormat:
     """The row called ``name``.
 
     Raises:
-        ExportError: There is no such format, or mmattn does not write it; the message says what
-            to do.
+        ExportError: There is no such format, mmattn does not write it, or what it needs is not
+            installed; the message says what to do.
     """
     row = FORMATS.get(name.lower())
     if row is None:
@@ -69,4 +88,8 @@ def find_format(name: str) -> ExportFormat:
         raise ExportError(f"unknown export format {name!r}; mmattn writes: {known}.{hint}")
     if not row.available:
         raise ExportError(f"format {row.name!r} is not written: {row.instead}")
+    if row.missing:
+        raise ExportError(
+            f"format {row.name!r} needs {', '.join(row.missing)}: pip install 'mmattn[{row.extra}]'"
+        )
     return row

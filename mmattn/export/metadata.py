@@ -12,6 +12,8 @@ from mmattn.errors import ExportError
 class ExportMetadata:
     """Facts written into the ONNX file's ``metadata_props``, one key per field, values as JSON.
 
+    OpenVINO's conversion carries them over, as ``rt_info`` under ``framework``.
+
     The input of every file is the same whatever the network was trained on: float32 RGB pictures in
     0..255, (N, 3, H, W). Channel order, mean and standard deviation are applied inside the graph,
     because a forgotten normalisation is the error that no runtime reports; they are recorded for

@@ -24,7 +24,8 @@ from torch import nn
 from mmattn.errors import ExportError
 from mmattn.io import atomic_write
 
-from .runtime import OnnxSegmentor
+from .metadata import ExportMetadata
+from .runtime import ExportedSegmentor, load_segmentor
 from .segmentor import class_map, torch_logits
 
 TOLERANCE = 1e-4
@@ -64,7 +65,13 @@ class ParityRow:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """All sizes, the limits, and whether the file keeps them."""
+    """All sizes, the limits, and whether the file keeps them.
+
+    Attributes:
+        file: What was run.
+        runtime: Who ran it.
+        converted: The reports of files made from this one, at the same sizes and limits.
+    """
 
     file: str
     runtime: str
@@ -73,17 +80,23 @@ class ParityReport:
     dynamic: bool
     notes: list[str] = field(default_factory=list)
     rows: list[ParityRow] = field(default_factory=list)
+    converted: list[ParityReport] = field(default_factory=list)
+
+    @property
+    def files(self) -> list[ParityReport]:
+        """This report and those of the files made from this one."""
+        return [self, *self.converted]
 
     @property
     def passed(self) -> bool:
-        return bool(self.rows) and not self.failures
+        return bool(self.rows) and not any(report.failures for report in self.files)
 
     @property
     def failures(self) -> list[ParityRow]:
         return [row for row in self.rows if not row.passes(self.tolerance, self.min_agreement)]
 
     def table(self) -> str:
-        """The report as text, one line per size."""
+        """The report on this one file as text, one line per size."""
         head = ("size", "input", "pictures", "max |diff|", "relative", "same class", "")
         lines = [head]
         for row in self.rows:
@@ -107,12 +120,16 @@ class ParityReport:
 
     def to_json(self) -> str:
         """The report as JSON; a number that is not finite becomes null."""
+        return json.dumps(self._as_dict(), indent=2, allow_nan=False) + "\n"
+
+    def _as_dict(self) -> dict:
         data = {**asdict(self), "passed": self.passed}
         for row in data["rows"]:
             for key, value in row.items():
                 if isinstance(value, float) and not math.isfinite(value):
                     row[key] = None
-        return json.dumps(data, indent=2, allow_nan=False) + "\n"
+        data["converted"] = [report._as_dict() for report in self.converted]
+        return data
 
 
 def check_parity(
@@ -123,6 +140,8 @@ def check_parity(
     tolerance: float = TOLERANCE,
     min_agreement: float = MIN_AGREEMENT,
     json_path: str | Path | None = None,
+    converted: Sequence[str | Path] = (),
+    sizes: Sequence[tuple[int, int]] = (),
 ) -> ParityReport:
     """Run ``model`` and the file exported from it on ``pictures`` and compare.
 
@@ -137,42 +156,74 @@ def check_parity(
         tolerance: Largest difference of logits allowed, relative to the largest logit.
         min_agreement: Smallest share of pixels with the same class allowed.
         json_path: Where the report is written, also when the check fails.
+        converted: Files made from that file, such as OpenVINO's; they have to pass the same.
+        sizes: (height, width) to try besides those above.
 
     Returns:
         The report of a file that passes.
 
     Raises:
-        ExportError: A size is beyond the limits; the message holds the table.
+        ExportError: A size is beyond the limits, with the table in the message; or one of
+            ``sizes`` is none that the file takes.
     """
     if not len(pictures):
         raise ExportError("the parity check needs at least one picture")
-    segmentor = OnnxSegmentor(path)
-    meta = segmentor.metadata
+    segmentors = [load_segmentor(file) for file in (path, *converted)]
+    meta = segmentors[0].metadata
+    _require_sizes(sizes, meta)
     notes = []
     if not meta.dynamic:
         notes.append("The file has one size, so only that was checked; --dynamic frees the sizes.")
     if meta.test_mode == "slide":
         notes.append("The config tests by sliding windows; the file computes one whole picture.")
-    report = ParityReport(
-        file=str(path),
-        runtime=f"onnxruntime {_version()}",
-        tolerance=tolerance,
-        min_agreement=min_agreement,
-        dynamic=meta.dynamic,
-        notes=notes,
-        rows=[
-            _compare(model, segmentor, pictures, name, batch, size)
-            for name, batch, size in sizes_to_try(
-                (meta.shape[0], meta.shape[1]), dynamic=meta.dynamic, divisor=meta.size_divisor
-            )
-        ],
+    tried = sizes_to_try(
+        (meta.shape[0], meta.shape[1]), dynamic=meta.dynamic, divisor=meta.size_divisor
     )
+    tried += [("asked for", 1, (height, width)) for height, width in sizes]
+    by_size = [
+        _compare(model, segmentors, pictures, name, batch, size) for name, batch, size in tried
+    ]
+    report, *others = (
+        ParityReport(
+            file=str(segmentor.path),
+            runtime=segmentor.runtime,
+            tolerance=tolerance,
+            min_agreement=min_agreement,
+            dynamic=meta.dynamic,
+            notes=notes,
+            rows=list(rows),
+        )
+        for segmentor, rows in zip(segmentors, zip(*by_size, strict=True), strict=True)
+    )
+    report.converted.extend(others)
     if json_path is not None:
         with atomic_write(json_path) as file:
             file.write(report.to_json().encode())
     if not report.passed:
-        raise ExportError(f"{path} does not compute what the model computes:\n{report.table()}")
+        raise ExportError(
+            "\n".join(
+                f"{one.file} does not compute what the model computes, says {one.runtime}:\n"
+                f"{one.table()}"
+                for one in report.files
+                if one.failures
+            )
+        )
     return report
+
+
+def _require_sizes(sizes: Sequence[tuple[int, int]], meta: ExportMetadata) -> None:
+    divisor = meta.size_divisor
+    for height, width in sizes:
+        if not meta.dynamic:
+            raise ExportError(
+                f"size {height} x {width} cannot be checked: the file has one size, "
+                f"{meta.shape[0]} x {meta.shape[1]}; export it with --dynamic"
+            )
+        if min(height, width) < 1 or height % divisor or width % divisor:
+            raise ExportError(
+                f"size {height} x {width} cannot be checked: this network takes multiples of "
+                f"{divisor}"
+            )
 
 
 def sizes_to_try(
@@ -202,12 +253,13 @@ def sizes_to_try(
 
 def _compare(
     model: nn.Module,
-    segmentor: OnnxSegmentor,
+    segmentors: Sequence[ExportedSegmentor],
     pictures: Sequence[np.ndarray],
     name: str,
     batch: int,
     size: tuple[int, int],
-) -> ParityRow:
+) -> list[ParityRow]:
+    """Torch, run once, against each of ``segmentors`` at one size."""
     device = next(model.parameters()).device
     resized = [cv2.resize(picture, size[::-1]) for picture in pictures]
     # A last batch that is too short is filled with the first pictures.
@@ -215,37 +267,49 @@ def _compare(
         np.stack([resized[(start + i) % len(resized)] for i in range(batch)])
         for start in range(0, len(resized), batch)
     ]
-    difference, largest, same, pixels = 0.0, 0.0, 0, 0
+    tallies = [_Tally() for _ in segmentors]
     for inputs in batches:
         logits = torch_logits(model, torch.from_numpy(inputs).permute(0, 3, 1, 2).to(device))
+        for segmentor, tally in zip(segmentors, tallies, strict=True):
+            tally.add(segmentor, segmentor(inputs), logits)
+    return [
+        ParityRow(
+            name=name,
+            batch=batch,
+            height=size[0],
+            width=size[1],
+            pictures=len(pictures),
+            max_difference=tally.difference,
+            max_logit=tally.largest,
+            relative=(
+                None if tally.difference is None else tally.difference / max(tally.largest, 1e-12)
+            ),
+            agreement=tally.same / tally.pixels,
+        )
+        for tally in tallies
+    ]
+
+
+@dataclass
+class _Tally:
+    """What one file adds up to over the batches of one size."""
+
+    difference: float | None = None
+    largest: float = 0.0
+    same: int = 0
+    pixels: int = 0
+
+    def add(self, segmentor: ExportedSegmentor, output: np.ndarray, logits: torch.Tensor) -> None:
         expected = class_map(logits, segmentor.metadata.threshold).cpu().numpy()
         logits = logits.cpu().numpy()
-        output = segmentor(inputs)
         if segmentor.metadata.output == "logits":
             if output.shape != logits.shape:
                 raise ExportError(
                     f"{segmentor.path} returns {output.shape}, the model {logits.shape}"
                 )
             # np.maximum keeps a NaN, max() may lose it.
-            difference = float(np.maximum(difference, np.abs(output - logits).max()))
-        largest = float(np.maximum(largest, np.abs(logits).max()))
-        same += int((segmentor.decide(output) == expected).sum())
-        pixels += expected.size
-    has_logits = segmentor.metadata.output == "logits"
-    return ParityRow(
-        name=name,
-        batch=batch,
-        height=size[0],
-        width=size[1],
-        pictures=len(pictures),
-        max_difference=difference if has_logits else None,
-        max_logit=largest,
-        relative=difference / max(largest, 1e-12) if has_logits else None,
-        agreement=same / pixels,
-    )
-
-
-def _version() -> str:
-    import onnxruntime
-
-    return onnxruntime.__version__
+            difference = np.abs(output - logits).max()
+            self.difference = float(np.maximum(self.difference or 0.0, difference))
+        self.largest = float(np.maximum(self.largest, np.abs(logits).max()))
+        self.same += int((segmentor.decide(output) == expected).sum())
+        self.pixels += expected.size

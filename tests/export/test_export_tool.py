@@ -7,10 +7,12 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from mmattn.errors import ExportError
+from mmattn.export import load_segmentor
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +56,52 @@ def test_violated_tolerance_ends_with_code_7(
 
 @pytest.mark.parametrize(
     ("format", "hint"),
-    [("onx", "Did you mean 'onnx'?"), ("tensorrt", "trtexec"), ("openvino", "ovc")],
+    [("onx", "Did you mean 'onnx'?"), ("tensorrt", "trtexec"), ("openvin", "'openvino'")],
 )
 def test_other_formats_are_refused_with_the_way_out(main, format, hint, capsys) -> None:
     assert main(["no_config.py", "no_weights.pth", "--format", format]) == 7
     assert hint in capsys.readouterr().err
+
+
+def test_openvino_without_its_extra_is_refused_before_anything(main, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)  # as if it were not installed
+    assert main(["no_config.py", "no_weights.pth", "--format", "openvino"]) == 7
+    assert "pip install 'mmattn[openvino]'" in capsys.readouterr().err
+
+
+def test_openvino_with_classes(main, small_config, checkpoint, tmp_path, capsys) -> None:
+    pytest.importorskip("openvino", reason="needs the extra mmattn[openvino]")
+    out = tmp_path / "model.xml"
+    argv = [str(small_config), str(checkpoint), "--format", "openvino", "--out", str(out)]
+    assert main([*argv, "--argmax", "--num-images", "1"]) == 0
+    assert "torch against OpenVINO" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model.bin",
+        "model.onnx",
+        "model.xml",
+        "parity.json",
+    ]
+    parity = json.loads((tmp_path / "parity.json").read_text())
+    assert parity["passed"] and parity["converted"][0]["rows"][0]["agreement"] >= 0.999
+    segmentor = load_segmentor(out)
+    classes = segmentor(np.zeros((1, 64, 96, 3), np.uint8))
+    assert classes.shape == (1, 64, 96) and classes.dtype == np.int64
+    with pytest.raises(ExportError, match="picture of 64 x 90"):
+        segmentor(np.zeros((1, 64, 90, 3), np.uint8))
+
+
+@pytest.mark.parametrize(("format", "name"), [("openvino", "m.onnx"), ("onnx", "m.xml")])
+def test_a_name_of_another_format_is_refused(main, format, name, capsys) -> None:
+    if format == "openvino":
+        pytest.importorskip("openvino", reason="needs the extra mmattn[openvino]")
+    assert main(["no_config.py", "no_weights.pth", "--format", format, "--out", name]) == 7
+    assert f"--out {name}" in capsys.readouterr().err
+
+
+def test_other_sizes_need_a_file_that_takes_them(main, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["no_config.py", "no_weights.pth", "--check-size", "64", "64"])
+    assert "--dynamic" in capsys.readouterr().err
 
 
 def test_missing_pictures_are_named(main, small_config, checkpoint, capsys) -> None:
