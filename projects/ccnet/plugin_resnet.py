@@ -30,7 +30,7 @@ class StagePluginResNet(ResNet):
         """A stage; ``plugins`` are those meant for it."""
         between = [plugin["cfg"] for plugin in plugins or () if plugin["position"] == _POSITION]
         within = [plugin for plugin in plugins or () if plugin["position"] != _POSITION]
-        # Blocks without bottleneck refuse even an empty list.
+        # None, not an empty list: blocks that know no plugins compare with None.
         kwargs["plugins"] = within or None
         return _PluginResLayer(between, **kwargs) if between else super().make_res_layer(**kwargs)
 
