@@ -1,0 +1,90 @@
+"""``tools/test.py --tta`` labels alike with mmseg's segmentor and with ours, in both modes."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmattn.data import write_shapes_dataset
+from mmattn.engine import build_model, load_config
+
+WHOLE = ["model.test_cfg.mode=whole"]
+SLIDE = [
+    "model.test_cfg.mode=slide",
+    "model.test_cfg.crop_size=(48,40)",
+    "model.test_cfg.stride=(33,27)",
+]
+# Scales 0.75, 1 and 1.25, each also mirrored; the class maps have the size of the files.
+RECIPE, A_FLIP = [], ["tta_pipeline=None", "tta_model=None"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, repo: Path) -> Path:
+    """A folder with two test pictures, and weights whose labels are of many classes."""
+    root = tmp_path_factory.mktemp("tta")
+    write_shapes_dataset(root, num_train=1, num_val=2, size=(64, 96), seed=0)
+    torch.manual_seed(0)
+    model = build_model(load_config(repo / "tests/tools/configs/tiny_fcn.py"))
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    torch.save({"state_dict": model.state_dict()}, root / "weights.pth")
+    return root
+
+
+@pytest.fixture
+def label_maps(place: Path, repo: Path, tmp_path: Path, monkeypatch) -> Callable[..., np.ndarray]:
+    """Run the tool in this process, and read the maps that it writes."""
+    monkeypatch.setenv("SHAPES_ROOT", str(place))
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # loggers whose output is closed
+    # Half of a run this short would be spent on formatting its config.
+    monkeypatch.setattr(Config, "pretty_text", property(lambda cfg: repr(cfg.to_dict())))
+    spec = importlib.util.spec_from_file_location("tool", repo / "tools/test.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    runs = iter(range(100))
+
+    def call(kind: str, options: list[str], *flags: str) -> np.ndarray:
+        folder = tmp_path / str(next(runs))
+        words = [repo / "tests/tools/configs/tiny_fcn.py", place / "weights.pth", *flags]
+        words += ["--work-dir", folder, "--out", folder / "labels", "--cfg-options"]
+        # Two runs within a second would share mmengine's logs.
+        words += [
+            f"model.type={kind}.EncoderDecoder",
+            f"experiment_name={tmp_path.name}-{folder.name}",
+            *options,
+        ]
+        assert tool.main([str(word) for word in words]) == 0
+        maps = [cv2.imread(str(file), -1) for file in sorted(folder.glob("labels/*.png"))]
+        assert len(maps) == 2
+        return np.stack(maps)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[*WHOLE, *RECIPE], [*SLIDE, *RECIPE], [*WHOLE, *A_FLIP]],
+    ids=["whole, scales and flips", "slide, scales and flips", "whole, a flip"],
+)
+def test_labels_equal_those_of_mmseg(options: list[str], label_maps) -> None:
+    ours, theirs = (label_maps(kind, options, "--tta") for kind in ("mmattn", "mmseg"))
+    assert np.array_equal(ours, theirs)
+    assert ours.shape == (2, 64, 96)
+    assert len(np.unique(ours)) >= 3
+    alone = label_maps("mmattn", options)
+    assert (ours != alone).any(), "the augmentation changes nothing"
+
+
+def test_blended_windows_are_averaged_too(label_maps) -> None:
+    blended = [*SLIDE, "model.test_cfg.blend=cosine"]
+    cosine, uniform = (label_maps("mmattn", one, "--tta") for one in (blended, SLIDE))
+    assert (cosine != uniform).any()
+    assert (cosine == uniform).mean() > 0.5
