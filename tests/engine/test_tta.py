@@ -71,8 +71,11 @@ def label_maps(place: Path, repo: Path, tmp_path: Path, monkeypatch) -> Callable
 
 @pytest.mark.parametrize(
     "options",
-    [[*WHOLE, *RECIPE], [*SLIDE, *RECIPE], [*WHOLE, *A_FLIP]],
-    ids=["whole, scales and flips", "slide, scales and flips", "whole, a flip"],
+    [
+        pytest.param([*WHOLE, *RECIPE], id="whole, scales and flips"),
+        pytest.param([*SLIDE, *RECIPE], id="slide, scales and flips"),
+        pytest.param([*WHOLE, *A_FLIP], id="whole, a flip", marks=pytest.mark.slow),
+    ],
 )
 def test_labels_equal_those_of_mmseg(options: list[str], label_maps) -> None:
     ours, theirs = (label_maps(kind, options, "--tta") for kind in ("mmattn", "mmseg"))
