@@ -20,12 +20,12 @@ from mmattn.export import (
 )
 
 
-@pytest.fixture(scope="module")
-def openvino():
+@pytest.fixture(scope="session")
+def openvino():  # of the widest scope, so that it skips before anything is exported
     return pytest.importorskip("openvino", reason="needs the extra mmattn[openvino]")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def graph(openvino, dynamic_file, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("openvino") / "model.xml"
     convert_to_openvino(dynamic_file, path)
