@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Put finished (or running) trainings side by side: curves of a metric, a table, all values.
 
-Runs of one config are taken together, whatever their seed. What else the runs do not share is
-listed, so that nobody compares different schedules unawares.
+Runs of one config are taken together, whatever their seed. What runs of several do not share beside
+the model is listed, so that nobody compares different schedules unawares.
 
 Example:
     python tools/compare_runs.py work_dirs/bevanet-s_seed304 work_dirs/pidnet-s_seed304 \\
@@ -43,15 +43,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         runs = [comparison.read_run(folder) for folder in args.runs]
         metric = comparison.choose_metric(runs, args.metric)
+        table = comparison.markdown_table(runs, metric)
     except MMAttnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
-    table = comparison.markdown_table(runs, metric)
-    differing = comparison.other_differences(runs)
+    differing = comparison.differences(runs, but=("model",))
     remark = (
-        "All settings but the network and the seed are equal."
+        "All settings but the model and the seed are equal."
         if not differing
-        else "Besides network and seed, these settings differ: " + ", ".join(differing) + "."
+        else "Besides model and seed, these settings differ: " + ", ".join(differing) + "."
     )
     print(table, remark, sep="\n\n")
     if args.out:

@@ -28,15 +28,16 @@ def colour_map(classes: np.ndarray, palette: Palette) -> np.ndarray:
     """Paint a class map.
 
     Args:
-        classes: (H, W) class indices; 255, "ignored", is black.
+        classes: (H, W) class indices; what has no colour, as 255 for "ignored", is black.
         palette: RGB per class.
 
     Returns:
         (H, W, 3) uint8 RGB
     """
-    table = np.full((256, 3), _IGNORED_COLOUR, np.uint8)
+    highest = max(IGNORED, len(palette) - 1, int(classes.max(initial=0)))
+    table = np.full((highest + 1, 3), _IGNORED_COLOUR, np.uint8)
     table[: len(palette)] = np.asarray(palette, np.uint8)
-    return table[classes.astype(np.uint8)]
+    return table[classes]
 
 
 def blend(

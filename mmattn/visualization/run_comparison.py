@@ -1,7 +1,9 @@
 """Several trainings side by side: curves of one metric, a table, and what else differed.
 
 A curve over a curve says nothing if the schedules differ. So the settings that two runs do not
-share are looked up in their dumped configs and listed, but for the network and the seed.
+share are looked up in their dumped configs and listed, but for the network and the seed. Runs are
+taken together if their config has one name; that it also has one content, but for the seed, is
+checked.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from mmattn.io import atomic_write
 
 from .curves import Curve, read_scalars
 
-# Settings that are the comparison's subject, or say where a run lies.
-_EXPECTED = ("model", "randomness", "work_dir", "load_from", "resume", "visualizer", "log_level")
+# Settings that do not bear on the result: the seed, which is shown, and where a run lies.
+_ELSEWHERE = ("randomness", "work_dir", "resume", "visualizer", "log_level", "experiment_name")
+_LESS_IS_BETTER = ("loss", "ECE")
 # Dark enough on white, and apart in hue.
 _COLOURS = ("#2563eb", "#c2410c", "#15803d", "#7c3aed", "#be185d", "#0e7490", "#a16207", "#1f2937")
 
@@ -74,12 +77,23 @@ def _minutes(scalars: Path) -> float:
 
 
 def by_network(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs of one config together, in order of seed."""
+    """Runs of one config together, in order of seed.
+
+    Raises:
+        ConfigError: Runs of one name differ in more than the seed.
+    """
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.network, []).append(run)
-    for group in groups.values():
-        group.sort(key=lambda run: (run.seed is None, run.seed))
+    for network, group in groups.items():
+        group.sort(key=lambda run: (run.seed is None, run.seed or 0))
+        differing = differences(group)
+        if differing:
+            raise ConfigError(
+                f"{' and '.join(str(run.folder) for run in group)} are runs of configs called "
+                f"{network} that differ in {', '.join(differing)}, so they are no seeds of one "
+                "experiment. Give one of them, or rename the config in one of the folders."
+            )
     return groups
 
 
@@ -103,16 +117,28 @@ def choose_metric(runs: Sequence[Run], name: str | None) -> str:
     return name
 
 
-def other_differences(runs: Sequence[Run]) -> list[str]:
-    """Dotted settings, besides network and seed, that are not equal in all runs."""
-    flat = [dict(_flat(run.settings)) for run in runs]
+def differences(runs: Sequence[Run], but: Sequence[str] = ()) -> list[str]:
+    """Dotted settings that are not equal in all runs, except the seed and where a run lies.
+
+    Variables of a config, which nothing reads but the config itself, are no settings.
+
+    Args:
+        runs: At least one.
+        but: Further top-level settings to leave out.
+    """
+    from mmattn.engine.config_keys import READ_KEYS
+
+    compared = READ_KEYS.difference(_ELSEWHERE, but)
+    flat = [
+        dict(_flat({key: run.settings[key] for key in run.settings if key in compared}))
+        for run in runs
+    ]
     keys = {key: None for settings in flat for key in settings}
     missing = object()
     return [
         key
         for key in keys
-        if key.split(".")[0] not in _EXPECTED
-        and any(settings.get(key, missing) != flat[0].get(key, missing) for settings in flat)
+        if any(settings.get(key, missing) != flat[0].get(key, missing) for settings in flat)
     ]
 
 
@@ -132,7 +158,8 @@ def markdown_table(runs: Sequence[Run], metric: str) -> str:
     ]
     for network, group in by_network(runs).items():
         last = [run.metrics[metric][-1][1] for run in group]
-        step, best = max(
+        better = min if any(word in metric for word in _LESS_IS_BETTER) else max
+        step, best = better(
             (point for run in group for point in run.metrics[metric]), key=lambda point: point[1]
         )
         spread = f" ± {stdev(last):.2f}" if len(last) > 1 else ""

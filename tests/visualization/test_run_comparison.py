@@ -14,7 +14,7 @@ from mmattn.visualization import run_comparison as comparison
 def make_run(tmp_path):
     """Writes what a training leaves in its work dir."""
 
-    def make(folder, network, seed, values, steps=4, metric="mIoU"):
+    def make(folder, network, seed, values, steps=4, metric="mIoU", **more):
         folder = tmp_path / folder
         vis_data = folder / "20260101_000000" / "vis_data"
         vis_data.mkdir(parents=True)
@@ -22,6 +22,7 @@ def make_run(tmp_path):
             f"model = dict(type={network!r})\nrandomness = dict(seed={seed})\n"
             f"train_cfg = dict(max_iters={steps})\nwork_dir = {str(folder)!r}\n"
         )
+        text += "".join(f"{key} = {value!r}\n" for key, value in more.items())
         (folder / f"{network}.py").write_text(text)
         (vis_data / "config.py").write_text(text)
         records = [{"lr": 0.1, "loss": 2.0, "step": 1}]
@@ -46,9 +47,22 @@ def test_seeds_of_one_config_are_one_row(make_run):
 
 def test_a_setting_that_differs_is_named_and_the_subject_is_not(make_run):
     same = [comparison.read_run(make_run(f"s{i}", "AB"[i], i, [1.0])) for i in range(2)]
-    assert comparison.other_differences(same) == []
-    other = comparison.read_run(make_run("o", "B", 0, [1.0], steps=9))
-    assert comparison.other_differences([*same, other]) == ["train_cfg.max_iters"]
+    assert comparison.differences(same, but=("model",)) == []
+    other = comparison.read_run(make_run("o", "C", 0, [1.0], steps=9, load_from="w.pth"))
+    found = comparison.differences([*same, other], but=("model",))
+    assert found == ["train_cfg.max_iters", "load_from"]
+
+
+def test_runs_of_one_name_that_are_not_alike_are_no_seeds_of_it(make_run):
+    scratch = comparison.read_run(make_run("a", "A", 0, [30.0]))
+    tuned = comparison.read_run(make_run("b", "A", 1, [70.0], load_from="pretrained.pth"))
+    with pytest.raises(ConfigError, match="differ in load_from"):
+        comparison.markdown_table([scratch, tuned], "mIoU")
+
+
+def test_the_best_loss_is_the_smallest(make_run):
+    run = comparison.read_run(make_run("a", "A", 0, [2.0, 0.5, 0.9], metric="val_loss"))
+    assert "| 0.50 | 4 |" in comparison.markdown_table([run], "val_loss")
 
 
 def test_all_values_are_written_and_a_picture_is_drawn(make_run, tmp_path):
