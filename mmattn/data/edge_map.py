@@ -20,7 +20,7 @@ from mmattn.errors import ConfigError, DataError, did_you_mean
 from mmattn.registry import TRANSFORMS
 
 _METHODS = ("canny", "labels")
-# Labels differ by whole numbers, whose gradients exceed both: every step is an edge.
+# Labels differ by whole numbers, whose gradients exceed both: no step is too weak to be an edge.
 _LOW, _HIGH = 0.1, 0.2
 
 

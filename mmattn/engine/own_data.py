@@ -136,7 +136,7 @@ def fill_class_counts(cfg: Config) -> None:
         made = {key: fill(inner) for key, inner in value.items()}
         if made.get("num_classes") == AUTO:
             made["num_classes"] = count
-        if AUTO in (made.get("class_weight") or ()):
+        if _is_open(made.get("class_weight")):
             first, _, last = made["class_weight"]
             made["class_weight"] = [first] * count + [last]
         return made
@@ -217,9 +217,14 @@ def _with_open_counts(value: Any, old: int | None, place: str) -> Any:
     return made
 
 
+def _is_open(class_weight: Any) -> bool:
+    """Whether it awaits the number of classes; mmseg also takes the name of a file."""
+    return isinstance(class_weight, (list, tuple)) and AUTO in class_weight
+
+
 def _has_auto(value: Any) -> bool:
     if isinstance(value, Mapping):
-        own = value.get("num_classes") == AUTO or AUTO in (value.get("class_weight") or ())
+        own = value.get("num_classes") == AUTO or _is_open(value.get("class_weight"))
         return own or any(map(_has_auto, value.values()))
     return isinstance(value, (list, tuple)) and any(map(_has_auto, value))
 

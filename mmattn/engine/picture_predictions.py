@@ -41,8 +41,9 @@ def segment_pictures(
         cfg: Of a semantic segmentation model; its test pipeline prepares the pictures.
         checkpoint: The model's weights.
         pictures: Files and folders.
-        out: Folder for ``STEM.png``, the index of each pixel's class, for ``STEM_overlay.jpg``,
-            and for ``classes.json``, the names by index. It is made if it is not there.
+        out: Folder for ``STEM.png``, the index of each pixel's class (16 bits for more than 256
+            classes), for ``STEM_overlay.jpg``, and for ``classes.json``, the names by index. It is
+            made if it is not there.
         device: Where the model runs; a GPU if there is one.
         opacity: Of the classes' colours, 0 to 1.
         fuse: Run the model's inference form where it has one (``mmattn.layers.fuse``).
@@ -53,7 +54,8 @@ def segment_pictures(
 
     Raises:
         ConfigError: The config has no test pipeline.
-        DataError: A picture is missing or cannot be read, or two would have one name.
+        DataError: A picture is missing or cannot be read, two would have one name, or a result
+            would take the place of a picture.
         CheckpointError: The weights do not belong to the model.
     """
     import torch
@@ -61,7 +63,8 @@ def segment_pictures(
     from mmattn.export.pictures import read_picture
     from mmattn.layers.fuse import fuse as inference_form
 
-    files = _files(pictures)
+    files, out = _files(pictures), Path(out)
+    _protect(files, out)
     pipeline = _pipeline(cfg)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -69,16 +72,16 @@ def segment_pictures(
     if fuse:
         model = inference_form(model)
     names = _names(model)
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "classes.json").write_text(json.dumps(names, ensure_ascii=False) + "\n", "utf-8")
     written = []
     for file in files:
-        classes = _predict(model, pipeline, file)
-        written.append(out / f"{file.stem}.png")
-        _write(written[-1], classes)
+        classes = _predict(model, pipeline, file, len(names))
         overlay = _painted(read_picture(file), classes, model, len(names), opacity)
-        _write(out / f"{file.stem}_overlay.jpg", overlay[..., ::-1])
+        class_map, painting = _results(file, out)
+        _write(class_map, classes)
+        _write(painting, overlay[..., ::-1])
+        written.append(class_map)
         say(f"{file}: {_shares(classes, names)}")
     return written
 
@@ -108,6 +111,24 @@ def _files(pictures: Iterable[str | Path]) -> list[Path]:
     return list(by_stem.values())
 
 
+def _results(file: Path, out: Path) -> tuple[Path, Path]:
+    """Where the class map and the overlay of a picture go."""
+    return out / f"{file.stem}.png", out / f"{file.stem}_overlay.jpg"
+
+
+def _protect(files: list[Path], out: Path) -> None:
+    """No result may take the place of a picture, or of another picture's result."""
+    taken = {file.resolve() for file in files}
+    for file in files:
+        for result in _results(file, out):
+            if result.resolve() in taken:
+                raise DataError(
+                    f"{out}: the result of {file} would be written over {result}. Give another "
+                    "folder as out."
+                )
+            taken.add(result.resolve())
+
+
 def _pipeline(cfg: Config) -> Callable[[dict], dict]:
     """The config's test pipeline without what loads masks."""
     from mmengine.dataset import Compose
@@ -124,8 +145,10 @@ def _pipeline(cfg: Config) -> Callable[[dict], dict]:
         return Compose(kept)
 
 
-def _predict(model: nn.Module, pipeline: Callable[[dict], dict], file: Path) -> np.ndarray:
-    """The class of each pixel of the picture as it is stored, (H, W) uint8."""
+def _predict(
+    model: nn.Module, pipeline: Callable[[dict], dict], file: Path, num_classes: int
+) -> np.ndarray:
+    """The class of each pixel of the picture as it is stored, (H, W) uint8 or uint16."""
     import numpy as np
     import torch
 
@@ -136,7 +159,8 @@ def _predict(model: nn.Module, pipeline: Callable[[dict], dict], file: Path) -> 
     batch = {key: [value] for key, value in prepared.items()}
     with torch.no_grad():
         (sample,) = model.test_step(batch)
-    return sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+    kind = np.uint8 if num_classes <= 256 else np.uint16
+    return sample.pred_sem_seg.data[0].cpu().numpy().astype(kind)
 
 
 def _names(model: nn.Module) -> list[str]:

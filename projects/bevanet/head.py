@@ -68,7 +68,11 @@ class BEVAHead(BaseDecodeHead):
         ignore_index: The label of pixels that take no part.
         norm_cfg: Config of the batch norms, as in ``BEVANet``.
         dropout_ratio: Before the main classifier; none by default.
-        **kwargs: Others of mmseg's ``BaseDecodeHead``.
+        out_channels: As ``num_classes``; mmseg's one channel for two classes has no such losses.
+
+    Raises:
+        ValueError: ``loss_decode`` are not four, come with ``class_weight``, or ``out_channels``
+            is not ``num_classes``.
 
     Shape:
         - inputs: (N, 2c, h, w), (N, 4c, h, w), (N, 2c, h, w)
@@ -90,9 +94,14 @@ class BEVAHead(BaseDecodeHead):
         norm_cfg: dict | None = None,
         dropout_ratio: float = 0.0,
         align_corners: bool = True,
+        out_channels: int | None = None,
         init_cfg: dict | list[dict] | None = None,
-        **kwargs,
     ):
+        if out_channels not in (None, num_classes):
+            raise ValueError(
+                f"out_channels must be num_classes ({num_classes}), got {out_channels}: the losses "
+                "are over classes"
+            )
         if loss_decode is None:
             loss_decode = default_losses(class_weight)
         elif class_weight is not None:
@@ -106,13 +115,14 @@ class BEVAHead(BaseDecodeHead):
             in_channels,
             channels,
             num_classes=num_classes,
+            # Not None: mmseg would advise one channel for two classes.
+            out_channels=num_classes,
             loss_decode=list(loss_decode),
             ignore_index=ignore_index,
             norm_cfg=norm_cfg,
             dropout_ratio=dropout_ratio,
             align_corners=align_corners,
             init_cfg=init_cfg,
-            **kwargs,
         )
         self.boundary_threshold = boundary_threshold
         self.main = PreActivated(in_channels, channels, norm_cfg=norm_cfg)

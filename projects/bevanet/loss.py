@@ -135,12 +135,13 @@ class HardPixelCrossEntropy(_WeightedPixels):
         if logits.dtype not in (torch.float32, torch.float64):
             logits = logits.float()
         probability = logits.softmax(1).gather(1, own)[:, 0][labelled]  # (P,)
-        hard = probability < self.threshold
+        # Not "<": a probability that is not a number has to reach the loss, or nobody sees it.
+        hard = ~(probability >= self.threshold)
         count = len(probability)
         if count == 0 or hard.sum() > self.min_kept:
             return hard  # the probability of that rank is below the threshold
         rank = min(self.min_kept, count - 1)
-        return probability < probability.kthvalue(rank + 1).values.clamp_min(self.threshold)
+        return ~(probability >= probability.kthvalue(rank + 1).values.clamp_min(self.threshold))
 
 
 def _refuse(weight: Tensor | None) -> None:

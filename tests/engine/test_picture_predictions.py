@@ -83,6 +83,36 @@ def test_what_cannot_be_predicted_is_named(network: tuple, tmp_path: Path) -> No
             segment_pictures(*network, pictures, tmp_path / "out")
 
 
+def test_no_result_takes_the_place_of_a_picture(network: tuple, tmp_path: Path) -> None:
+    alone = picture(tmp_path / "a.png", 20, 20)
+    before = alone.read_bytes()
+    with pytest.raises(DataError, match=r"a\.png would be written over .*a\.png"):
+        segment_pictures(*network, [alone], tmp_path)
+    assert alone.read_bytes() == before
+    assert not (tmp_path / "classes.json").exists()
+    # "b_overlay" is the name of what is painted for "b".
+    pair = [picture(tmp_path / f"in/{name}.jpg", 20, 20) for name in ("b", "b_overlay")]
+    with pytest.raises(DataError, match=r"b_overlay\.jpg\. Give another folder"):
+        segment_pictures(*network, pair, tmp_path / "in")
+
+
+def test_more_than_256_classes_are_written_in_16_bits(network: tuple, tmp_path: Path) -> None:
+    cfg = network[0].copy()
+    cfg.model = {**cfg.model, "decode_head": {**cfg.model["decode_head"], "num_classes": 300}}
+    model = build_model(cfg)
+    with torch.no_grad():
+        model.decode_head.conv_seg.bias[290] = 1e6
+    meta = {"dataset_meta": {"classes": [f"c{i}" for i in range(300)], "palette": []}}
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, tmp_path / "wide.pth")
+    said: list[str] = []
+    (written,) = segment_pictures(
+        cfg, tmp_path / "wide.pth", [picture(tmp_path / "a.png", 20, 20)], tmp_path / "out",
+        say=said.append,
+    )  # fmt: skip
+    assert (cv2.imread(str(written), cv2.IMREAD_UNCHANGED) == 290).all()
+    assert "c290 100.0%" in said[0]
+
+
 def test_a_config_without_pipeline_is_refused(network: tuple, tmp_path: Path) -> None:
     cfg = Config({"model": network[0].model, "default_scope": "mmseg"})
     with pytest.raises(ConfigError, match="has no test pipeline"):

@@ -106,6 +106,15 @@ def test_half_precision_logits_are_summed_in_float32(dtype: torch.dtype) -> None
         )
 
 
+@pytest.mark.parametrize("min_kept", [1, 1000])
+def test_logits_that_are_no_numbers_are_not_hidden(min_kept: int) -> None:
+    logits = torch.zeros(1, 3, 4, 4)
+    logits[:, 0] = 9.0  # certain
+    logits[..., 0] = float("nan")
+    loss = HardPixelCrossEntropy(min_kept=min_kept)
+    assert loss(logits, torch.zeros(1, 4, 4, dtype=torch.long)).isnan()
+
+
 def test_boundary_loss_balances_edges_and_the_rest() -> None:
     """Three of four pixels are no edge: an edge weighs 3/4, another pixel 1/4."""
     p = torch.tensor([0.9, 0.3, 0.2, 0.6])
@@ -207,6 +216,17 @@ def test_wrong_losses_are_named() -> None:
         AllPixelCrossEntropy(class_weight=[1.0, 2.0])(torch.zeros(1, 4, 1, 1), row(0))
     with pytest.raises(ValueError, match="min_kept must be at least 1"):
         HardPixelCrossEntropy(min_kept=0)
+
+
+@pytest.mark.parametrize("option", ["in_index", "act_cfg", "conv_cfg", "sampler"])
+def test_options_that_would_do_nothing_are_refused(option: str) -> None:
+    with pytest.raises(TypeError, match=option):
+        head(**{option: None})
+
+
+def test_one_channel_for_two_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"out_channels must be num_classes \(4\), got 1"):
+        head(out_channels=1)
 
 
 def test_class_weights_follow_the_device_and_stay_out_of_the_state() -> None:
