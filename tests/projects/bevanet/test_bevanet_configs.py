@@ -129,7 +129,7 @@ def test_header_tells_paper_and_command(path: Path) -> None:
 def test_metafile_lists_every_config() -> None:
     metafile = yaml.safe_load((FOLDER / "metafile.yml").read_text(encoding="utf-8"))
     listed = {model["Name"]: model["Config"] for model in metafile["Models"]}
-    assert listed == {name: f"configs/bevanet/{name}.py" for name in NAMES}
+    assert listed == {path.stem: f"configs/bevanet/{path.name}" for path in FOLDER.glob("*.py")}
 
 
 def test_learning_rate_follows_the_polynomial() -> None:
