@@ -94,7 +94,8 @@ class LogitMaps:
         size: Height and width of the picture at the network's input.
         align_corners: Of ``F.interpolate``.
         blend: ``"uniform"`` or ``"cosine"``; a single window needs neither.
-        dtype: Of the sum over windows.
+        dtype: Of the logits. Uniform windows are also added up in it, as in mmseg; cosine ones in
+            float32 at least, since weights at a corner underflow in half precision (to 0 / 0).
     """
 
     def __init__(
@@ -116,10 +117,11 @@ class LogitMaps:
         if len(self.parts) == 1:
             return
         device = self.parts[0][1].device
-        self._total = torch.zeros(size, device=device, dtype=dtype)
+        summed = torch.promote_types(dtype, torch.float32) if blend == "cosine" else dtype
+        self._total = torch.zeros(size, device=device, dtype=summed)
         for window, _ in self.parts:
             if blend == "cosine" and window.size not in self._weights:
-                self._weights[window.size] = hann_weights(window.size, device, dtype)
+                self._weights[window.size] = hann_weights(window.size, device, summed)
             window.of(self._total).add_(self._weights.get(window.size, 1))
 
     def some(self, classes: slice) -> Tensor:
@@ -133,7 +135,7 @@ class LogitMaps:
             if self._weights:
                 piece = piece * self._weights[window.size]
             window.of(total).add_(piece)
-        return total.div_(self._total)
+        return total.div_(self._total).to(self.dtype)
 
     def stacked(self) -> Tensor:
         """All classes at once, (K, H, W)."""

@@ -169,3 +169,16 @@ def test_blended_windows_of_one_mind_change_nothing() -> None:
     parts = [(window, window.of(logits)) for window in windows]
     maps = LogitMaps(parts, (64, 64), align_corners=False, blend="cosine")
     torch.testing.assert_close(maps.stacked(), logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_do_not_vanish_at_corners(dtype: torch.dtype) -> None:
+    """Windows of 512: a corner's weight is 9e-11, and half precision has nothing below 6e-8."""
+    windows = sliding_windows((600, 600), (512, 512), (341, 341))
+    logits = torch.tensor([1.0, 2.0], dtype=dtype)[:, None, None].expand(2, 4, 4)
+    parts = [(window, logits) for window in windows]
+    maps = LogitMaps(parts, (600, 600), align_corners=False, blend="cosine", dtype=dtype)
+    found = maps.stacked()
+    assert found.dtype == dtype
+    assert (found == logits[:, :1, :1]).all()
+    assert (labels(maps) == 1).all()
