@@ -19,6 +19,7 @@ _DETECTION_TTA = {
     "tta_cfg": {"nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 100},
 }
 _LABELS_ALONE = ("mmattn", "EncoderDecoder")
+_KEEPS_ALL_COPIES = ("mmseg", "SegTTAModel")
 _META = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 _FLIPS = [{"type": "RandomFlip", "prob": 0.0}, {"type": "RandomFlip", "prob": 1.0}]
 
@@ -32,7 +33,7 @@ def use_tta(cfg: Config) -> None:
     from mmattn.data.checks import leaf_datasets
 
     default_model, default_pipeline = (
-        ({"type": "SegTTAModel"}, _flipped_segmentation)
+        ({"type": "mmattn.SegTTAModel"}, _flipped_segmentation)
         if is_segmentation(cfg)
         else (_DETECTION_TTA, _flipped_detection)
     )
@@ -42,6 +43,8 @@ def use_tta(cfg: Config) -> None:
     if scope_and_name(cfg.model.get("type"), cfg.get("default_scope")) == _LABELS_ALONE:
         # The copies are averaged by their logits.
         cfg.model.test_cfg = {**(cfg.model.get("test_cfg") or {}), "keep_logits": True}
+    if scope_and_name(model.get("type"), cfg.get("default_scope")) == _KEEPS_ALL_COPIES:
+        model = {**model, "type": "mmattn.SegTTAModel"}  # equal labels in less memory
     cfg.model = {**model, "module": cfg.model}
 
 

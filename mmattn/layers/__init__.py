@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .segmentor import EncoderDecoder as EncoderDecoder
 from .timm_backbone import TimmBackbone as TimmBackbone
+from .tta_segmentor import SegTTAModel as SegTTAModel
 from .with_plugins import WithPlugins as WithPlugins
 
-__all__ = ["EncoderDecoder", "TimmBackbone", "WithPlugins"]
+__all__ = ["EncoderDecoder", "SegTTAModel", "TimmBackbone", "WithPlugins"]

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmseg.models import SegTTAModel
+from mmseg.registry import MODELS
 
 from mmattn.data import write_shapes_dataset
 from mmattn.engine import build_model, load_config
+from mmattn.engine.tta import use_tta
 
 WHOLE = ["model.test_cfg.mode=whole"]
 SLIDE = [
@@ -23,7 +26,12 @@ SLIDE = [
     "model.test_cfg.stride=(33,27)",
 ]
 # Scales 0.75, 1 and 1.25, each also mirrored; the class maps have the size of the files.
-RECIPE, A_FLIP = [], ["tta_pipeline=None", "tta_model=None"]
+RECIPE, A_FLIP = [], ["tta_pipeline=None"]
+
+
+@MODELS.register_module()
+class UpstreamTTAModel(SegTTAModel):
+    """mmseg's own: by its name the tool would take ours."""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +86,8 @@ def label_maps(place: Path, repo: Path, tmp_path: Path, monkeypatch) -> Callable
     ],
 )
 def test_labels_equal_those_of_mmseg(options: list[str], label_maps) -> None:
-    ours, theirs = (label_maps(kind, options, "--tta") for kind in ("mmattn", "mmseg"))
+    ours = label_maps("mmattn", options, "--tta")
+    theirs = label_maps("mmseg", [*options, "tta_model.type=UpstreamTTAModel"], "--tta")
     assert np.array_equal(ours, theirs)
     assert ours.shape == (2, 64, 96)
     assert len(np.unique(ours)) >= 3
@@ -91,3 +100,13 @@ def test_blended_windows_are_averaged_too(label_maps) -> None:
     cosine, uniform = (label_maps("mmattn", one, "--tta") for one in (blended, SLIDE))
     assert (cosine != uniform).any()
     assert (cosine == uniform).mean() > 0.5
+
+
+@pytest.mark.parametrize("named", ["SegTTAModel", "mmseg.SegTTAModel", None])
+def test_copies_are_merged_one_by_one(named: str | None, place: Path, repo: Path, monkeypatch):
+    monkeypatch.setenv("SHAPES_ROOT", str(place))
+    cfg = load_config(repo / "tests/tools/configs/tiny_fcn.py")
+    cfg.tta_model = named and {"type": named}
+    use_tta(cfg)
+    assert cfg.model.type == "mmattn.SegTTAModel"
+    assert cfg.model.module.type == "EncoderDecoder"
