@@ -105,6 +105,17 @@ def test_a_given_suffix_decides(tmp_path: Path) -> None:
         assert names(tmp_path, "all", seg_map_suffix=suffix)[0][1] == f"masks/a{suffix}"
 
 
+def test_a_mask_is_of_one_picture(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.png", "images/a_photo.png", "images/a_rgb.png", "masks/a.png")
+    said = refusal(tmp_path, "all")
+    assert f"3 pictures have the one mask {tmp_path}/masks/a.png" in said
+    assert all(f"{tmp_path}/images/{name}.png" in said for name in ("a", "a_photo", "a_rgb"))
+    assert "a mask of its very name" in said
+    touch(tmp_path, "masks/a_rgb.png", "masks/a_photo_mask.png")
+    found = names(tmp_path, "all")
+    assert [Path(mask).name for _, mask in found] == ["a.png", "a_photo_mask.png", "a_rgb.png"]
+
+
 def test_pictures_of_two_endings(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/a.png", "masks/a.png")
     assert "a.jpg and a.png: two pictures of one name" in refusal(tmp_path, "all")

@@ -111,7 +111,8 @@ class FolderLayout:
             split: ``train``, ``val``, ``test``, or ``all`` for everything there is.
 
         Raises:
-            DataError: no such split, no picture, a picture without mask, or two for one.
+            DataError: no such split, no picture, a picture without mask, two masks for one, or one
+                mask for several.
         """
         if split == "all":
             return [pair for name in self.folders for pair in self._read(name).values()]
@@ -181,6 +182,7 @@ class FolderLayout:
                 raise self._several(os.path.join(top, name), below, found, (stem, bare))
             else:
                 pairs[stem] = Pair(os.path.join(top, name), os.path.join(below, found[0]))
+        _check_each_has_its_own(pairs.values())
         return pairs, lonely
 
     def _several(
@@ -329,6 +331,19 @@ def _no_layout(root: str, img_dir: str | None, ann_dir: str | None) -> str:
         "masks of the same names into masks/, each with train/ and val/ inside if you want to say "
         "which is which, or name your folders with img_dir= and ann_dir="
     )
+
+
+def _check_each_has_its_own(pairs: Iterable[Pair]) -> None:
+    """Refuse a mask that several pictures would have, as a.jpg and a_rgb.jpg have a.png."""
+    pictures: dict[str, list[str]] = {}
+    for pair in pairs:
+        pictures.setdefault(pair.mask, []).append(pair.picture)
+    for mask, users in pictures.items():
+        if len(users) > 1:
+            raise DataError(
+                f"{len(users)} pictures have the one mask {mask}: {', '.join(users[:_SHOWN])}. "
+                "Give each a mask of its very name, or move the others out of the folder"
+            )
 
 
 def _by_stem(names: Sequence[str], suffix: str | None, folder: str) -> dict[str, str]:
