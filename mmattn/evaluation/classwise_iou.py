@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
@@ -69,7 +70,7 @@ class ClasswiseIoUMetric(IoUMetric):
         bootstrap: Resamples for 95 % intervals over pictures (1000 is usual); 0 leaves them out.
         worst: How many of the pictures with the lowest mean IoU are drawn.
         output_dir: Where predictions are written, as label maps of 8 bits, or of 16 for more than
-            256 classes.
+            256 classes. They have their pictures' names.
         format_only: Only write predictions; there is no ground truth.
         collect_device, collect_dir, prefix: As of every metric of mmengine.
 
@@ -140,6 +141,7 @@ class ClasswiseIoUMetric(IoUMetric):
         self.bootstrap = bootstrap
         self.worst = worst
         self._worst = WorstPictures(0)
+        self._written: dict[str, str] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch.
@@ -150,7 +152,8 @@ class ClasswiseIoUMetric(IoUMetric):
                 ``data`` of shape (1, H, W).
 
         Raises:
-            DataError: Prediction and ground truth have different sizes.
+            DataError: Prediction and ground truth have different sizes, or the label map of another
+                picture has the same name.
         """
         if not self.results:
             # One more than is wanted: the last picture of a process may be a repeated one, which
@@ -212,8 +215,28 @@ class ClasswiseIoUMetric(IoUMetric):
             classes = classes + 1  # as the files of the data set count
         kind = np.uint8 if len(self.dataset_meta["classes"]) <= 256 else np.uint16
         file = Path(self.output_dir, Path(sample["img_path"]).stem + ".png")
+        self._claim(str(file), str(sample["img_path"]))
         if not cv2.imwrite(str(file), classes.astype(kind)):
             raise OSError(f"{file} cannot be written")
+
+    def _claim(self, file: str, picture: str) -> None:
+        other = self._written.setdefault(file, picture)
+        if other != picture:
+            raise DataError(
+                f"{picture} and {other} would have the one label map {file}. Rename one of them, "
+                "test their folders one by one, or write all results into a file that ends in .pkl"
+            )
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Reduce the counts of all processes.
+
+        Raises:
+            DataError: Two processes wrote label maps of the same name.
+        """
+        for written in all_gather_object(self._written):
+            for file, picture in written.items():
+                self._claim(file, picture)
+        return super().evaluate(size)
 
     def compute_metrics(self, results: list[PictureCounts]) -> dict[str, float]:
         """Reduce the counts of all pictures.

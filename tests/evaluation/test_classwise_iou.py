@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 from mmseg.evaluation import IoUMetric
 
 from mmattn.errors import ConfigError, DataError
-from mmattn.evaluation import ClasswiseIoUMetric
+from mmattn.evaluation import ClasswiseIoUMetric, classwise_iou
 from mmattn.evaluation.boundary import boundary_areas, clean_maps, outline_hits
 
 CLASSES = ("a", "b", "c", "d")
@@ -287,6 +287,27 @@ def test_predictions_are_written_with_every_class(count: int, tmp_path: Path) ->
     metric.process({}, [{**zero_based, "reduce_zero_label": True}])
     written = cv2.imread(str(tmp_path / "out/b.png"), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(written, guess[0, :, :1] + 1), "as the files of the data set count"
+
+
+def test_label_maps_of_one_name_are_refused(tmp_path: Path, monkeypatch) -> None:
+    def writes(metric: ClasswiseIoUMetric, picture: str) -> None:
+        guess = torch.zeros(1, 2, 2, dtype=torch.int64)
+        metric.process({}, [{"pred_sem_seg": {"data": guess}, "img_path": picture}])
+
+    first, second = (ClasswiseIoUMetric(output_dir=str(tmp_path), format_only=True) for _ in "12")
+    first.dataset_meta = second.dataset_meta = {"classes": CLASSES}
+    writes(first, "x/im.jpg")
+    writes(first, "x/im.jpg")  # as a sampler that fills a batch up may repeat it
+    refusal = rf"y/im\.jpg and x/im\.jpg.*{tmp_path}/im\.png"
+    with pytest.raises(DataError, match=refusal):
+        writes(first, "y/im.jpg")
+    writes(second, "y/im.jpg")
+    first.evaluate(1)
+    monkeypatch.setattr(  # as in a process that runs beside another
+        classwise_iou, "all_gather_object", lambda mine: [mine, second._written]
+    )
+    with pytest.raises(DataError, match=refusal):
+        first.evaluate(1)
 
 
 def test_binary_networks_predict_floating_point_masks() -> None:
