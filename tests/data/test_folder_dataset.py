@@ -146,6 +146,9 @@ TWO: dict[str, tuple[Callable, Any, dict, str]] = {
     "black and white, names": (lambda m: Image.fromarray(m * 255), ["a", "b"], {}, "binary"),
     "one bit": (lambda m: Image.fromarray(m.astype(bool)), None, {}, "index"),
     "16 bits": (lambda m: Image.fromarray(m.astype(np.uint16) * 65535), None, {}, "binary"),
+    "16 bits, white is 255": (
+        lambda m: Image.fromarray(m.astype(np.uint16) * 255), ["a", "b"], {}, "binary",
+    ),
     "RGB": (lambda m: Image.fromarray(np.dstack([m * 255] * 3)), None, {}, "binary"),
     "stated": (lambda m: Image.fromarray(m * 255), {"0": "a", "255": "b"}, {}, "index"),
     "white first": (
@@ -373,8 +376,12 @@ WRONG: dict[str, tuple[Callable, Any, dict, list[str]]] = {
         ["holds 130", "mask_rule=binary"],
     ),
     "0 and 1 divided at 128": (
-        lambda m: Image.fromarray(np.minimum(m, 1)), None, {"mask_rule": "binary"},
-        ["is 'background': there is nothing to learn", "mask_rule"],
+        lambda m: Image.fromarray(np.minimum(m, 1)), ["a", "b"], {"mask_rule": "binary"},
+        ["hold 0, 1: mask_rule=binary starts", "at 128", "mask_rule=index"],
+    ),
+    "0 and 255 in 16 bits divided at 32768": (
+        lambda m: Image.fromarray(np.minimum(m, 1).astype(np.uint16) * 255), None,
+        {"mask_rule": "binary"}, ["hold 0, 255: ", "at 32768", "mask_rule=auto"],
     ),
     "one value only": (lambda m: Image.fromarray(m * 0), None, {}, ["hold 0 only"]),
     "all ignored": (
@@ -394,7 +401,8 @@ WRONG: dict[str, tuple[Callable, Any, dict, list[str]]] = {
         Image.fromarray, ["a", "b"], {"mask_rule": "alpha"}, ["has no alpha channel"],
     ),
     "binary rule with three names": (
-        Image.fromarray, NAMES, {"mask_rule": "binary"}, ["tells two classes apart"],
+        lambda m: Image.fromarray(m * 100), NAMES, {"mask_rule": "binary"},
+        ["tells two classes apart"],
     ),
     "zero is reduced and stated": (
         Image.fromarray, {"0": "a", "1": "b", "2": "c"}, {"reduce_zero_label": True},

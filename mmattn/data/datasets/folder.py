@@ -23,6 +23,7 @@ from mmattn.data.folder import (
     FolderClasses,
     FolderLayout,
     MaskReader,
+    check_halves,
     choose_rule,
     classes_from_masks,
     find_layout,
@@ -121,7 +122,9 @@ class FolderSegDataset(BaseSegDataset):
             split, folders = "all", _given_folders(data_root, data_prefix)
             layout = FolderLayout(data_root, {"all": folders}, **options)
         self._pairs = layout.pairs(split)
-        classes, rule, why = _meaning(data_root, layout, classes_file, mask_rule, reduce_zero_label)
+        classes, rule, why, white = _meaning(
+            data_root, layout, classes_file, mask_rule, reduce_zero_label
+        )
         palette = complete_palette(classes.palette or (), len(classes.names))
         classes = replace(classes, palette=palette)
         metainfo = dict(metainfo or {})
@@ -130,7 +133,7 @@ class FolderSegDataset(BaseSegDataset):
         self.mask_reader = MaskReader(
             rule,
             classes,
-            strict=mask_rule == "auto",
+            white=white,
             others=others,
             reduce_zero_label=reduce_zero_label,
         )
@@ -238,20 +241,23 @@ def _meaning(
     classes_file: str | None,
     mask_rule: str,
     reduce_zero_label: bool,
-) -> tuple[FolderClasses, str, str]:
-    """Classes, rule, and the reason for the rule: those of the folder, whatever the split."""
+) -> tuple[FolderClasses, str, str, int | None]:
+    """Classes, rule, its reason, and white: those of the folder, whatever the split."""
     path = os.path.join(root, classes_file or CLASSES_FILE)
     classes = read_classes(path) if classes_file or os.path.exists(path) else None
-    if classes is not None and mask_rule != "auto":
-        return classes, mask_rule, "as set"
+    if classes is not None and mask_rule not in ("auto", "binary"):
+        return classes, mask_rule, "as set", None
     masks = [pair.mask for pair in layout.pairs("all")]
     survey = survey_masks(masks, _LOOKED_AT if classes else None)
-    rule, why = mask_rule, "as set"
+    rule, why, white = mask_rule, "as set", None
     if mask_rule == "auto":
         rule, why = choose_rule(survey, classes, root)
+        white = survey.white if rule == "binary" else None
+    elif mask_rule == "binary":
+        check_halves(survey, root)
     if classes is None:
         classes = classes_from_masks(survey, rule, root, reduce_zero_label=reduce_zero_label)
-    return classes, rule, why
+    return classes, rule, why, white
 
 
 def _notes(

@@ -6,7 +6,7 @@
 from .classes_file import IGNORE, FolderClasses, read_classes
 from .layout import FolderLayout, find_layout
 from .mask_reader import RULES, MaskReader
-from .mask_rule import choose_rule, classes_from_masks
+from .mask_rule import check_halves, choose_rule, classes_from_masks
 from .survey import MaskSurvey, survey_masks
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "FolderLayout",
     "MaskReader",
     "MaskSurvey",
+    "check_halves",
     "choose_rule",
     "classes_from_masks",
     "find_layout",

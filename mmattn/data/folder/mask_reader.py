@@ -10,7 +10,7 @@ from mmattn.errors import ConfigError, DataError, did_you_mean
 
 from .classes_file import IGNORED, FolderClasses
 from .stored_mask import StoredMask, read_mask
-from .survey import distinct, pack
+from .survey import distinct, first_of_upper_half, pack
 
 #: See ``mask_rule.py`` for what they mean.
 RULES = ("auto", "index", "binary", "rgb", "alpha")
@@ -26,7 +26,8 @@ class MaskReader:
     Args:
         rule: ``index``, ``binary``, ``rgb`` or ``alpha``.
         classes: of the folder.
-        strict: for ``binary``, refuse what is neither black nor white.
+        white: for ``binary``, the value of the upper class where masks hold it and 0 alone; others
+            are refused. None divides at half the range.
         others: ``"refuse"`` values and colours that no class has, or ``"ignore"`` their pixels.
         reduce_zero_label: for ``index``, 0 is ignored and every other value one less.
 
@@ -39,13 +40,13 @@ class MaskReader:
         rule: str,
         classes: FolderClasses,
         *,
-        strict: bool = False,
+        white: int | None = None,
         others: str = "refuse",
         reduce_zero_label: bool = False,
     ) -> None:
         check_choice("mask_rule", rule, RULES[1:])
         check_choice("others", others, ("refuse", "ignore"))
-        self.rule, self.classes, self.strict, self.others = rule, classes, strict, others
+        self.rule, self.classes, self.white, self.others = rule, classes, white, others
         self.reduce_zero_label = reduce_zero_label
         if reduce_zero_label and (rule != "index" or not classes.by_position):
             reason = f"mask_rule={rule}" if rule != "index" else f"{classes.source} states them"
@@ -119,16 +120,17 @@ class MaskReader:
         """0 for the lower half of the range, 1 for the upper one."""
         if values.dtype == np.bool_:
             return values.view(np.uint8)
-        top = 255 if values.dtype == np.uint8 else _DEEPEST
-        if self.strict:
-            grey = [value for value in distinct(values) if value not in (0, top)]
-            if grey:
-                raise DataError(
-                    f"the mask {path} holds {', '.join(map(str, grey[:_SHOWN]))}, the others hold "
-                    f"0 and {top} alone. Set mask_rule=binary if {(top + 1) // 2} and more is "
-                    f"{self.classes.names[-1]!r}, or mask_rule=index if the values are classes"
-                )
-        return (values > top // 2).view(np.uint8)
+        half = first_of_upper_half(values.dtype)
+        if self.white is None:
+            return (values >= half).view(np.uint8)
+        grey = [value for value in distinct(values) if value not in (0, self.white)]
+        if grey:
+            raise DataError(
+                f"the mask {path} holds {', '.join(map(str, grey[:_SHOWN]))}, the others hold 0 "
+                f"and {self.white} alone. Set mask_rule=binary if {half} and more is "
+                f"{self.classes.names[-1]!r}, or mask_rule=index if the values are classes"
+            )
+        return (values == self.white).view(np.uint8)
 
     def _from_colours(self, mask: StoredMask) -> np.ndarray:
         packed = pack(mask.rgb())

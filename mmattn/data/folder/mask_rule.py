@@ -3,7 +3,8 @@
 ============  ==================================================================================
 ``index``     one channel (or three equal ones): the value is looked up among the classes'
               values; 255, and 65535 in 16-bit masks, means "not labelled" unless a class has it
-``binary``    one channel: the lower half of the range is class 0, the upper half class 1
+``binary``    one channel: the lower half of the range is class 0, the upper half class 1;
+              where ``auto`` chose it, 0 and the one other value, 255 in 16-bit masks as well
 ``rgb``       colours: each is looked up among the classes' colours
 ``alpha``     the alpha channel: below 128 is class 0, the rest class 1
 ``auto``      the first of these that is certain; what is not certain is refused
@@ -65,21 +66,33 @@ def choose_rule(survey: MaskSurvey, classes: FolderClasses | None, root: str) ->
     if classes is not None and not classes.by_position:
         return "index", f"{classes.source} states the values"
     count = None if classes is None else len(classes.names)
-    if _is_black_and_white(survey):
+    if survey.white is not None:
         if count not in (None, 2):
-            black, white = sorted(survey.values)
+            white = survey.white
             raise DataError(
-                f"the masks hold {black} and {white} only, such as {survey.values[white]}, but "
+                f"the masks hold 0 and {white} only, such as {survey.values[white]}, but "
                 f"{classes.source} names {count} classes ({', '.join(classes.names[:5])}). A black "
                 f'and white mask needs two names, such as ["background", "{classes.names[0]}"]; if '
                 f'{white} is not labelled, set mask_rule=index; else write {{"{white}": ...}}'
             )
-        return "binary", f"the masks hold {' and '.join(map(str, sorted(survey.values)))} only"
+        return "binary", f"the masks hold 0 and {survey.white} only"
     return "index", "the masks have one channel"
 
 
-def _is_black_and_white(survey: MaskSurvey) -> bool:
-    return set(survey.values) in ({0, 255}, {0, 65535})
+def check_halves(survey: MaskSurvey, root: str) -> None:
+    """Refuse ``mask_rule=binary`` where the upper half of the range is empty.
+
+    Raises:
+        DataError: no mask holds a value there.
+    """
+    if survey.values and not survey.upper_half:
+        held = ", ".join(map(str, sorted(survey.values)[:_SHOWN]))
+        half = 32768 if survey.deep else 128
+        raise DataError(
+            f"the masks of {root} hold {held}: mask_rule=binary starts the second class at {half}, "
+            "so all is the first one. Set mask_rule=auto, or mask_rule=index if these values are "
+            "the classes"
+        )
 
 
 def _values_or_colours(survey: MaskSurvey, classes: FolderClasses) -> tuple[str, str]:

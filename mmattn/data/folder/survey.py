@@ -31,6 +31,7 @@ class MaskSurvey:
         see_through: the first mask that is not opaque everywhere.
         lossy: the first JPEG.
         deep: whether a mask has more than 8 bits.
+        upper_half: whether one of these masks has a value in the upper half of its range.
         palettes: whether a mask has a palette.
     """
 
@@ -42,6 +43,7 @@ class MaskSurvey:
     see_through: str | None = None
     lossy: str | None = None
     deep: bool = False
+    upper_half: bool = False
     palettes: bool = False
 
     @property
@@ -49,6 +51,11 @@ class MaskSurvey:
         """The values but 255 (and 65535 in 16-bit masks), which mean "not labelled"."""
         ignored = {255, 65535} if self.deep else {255}
         return sorted(set(self.values) - ignored)
+
+    @property
+    def white(self) -> int | None:
+        """255 or 65535 where masks hold it and 0 alone, whatever their depth; else None."""
+        return max(self.values) if set(self.values) in ({0, 255}, {0, 65535}) else None
 
     def add(self, mask: StoredMask) -> None:
         """Take one more mask into account."""
@@ -61,6 +68,7 @@ class MaskSurvey:
             values = mask.grey()
             self.deep |= values.dtype not in (np.uint8, np.bool_)
             for value in distinct(values):
+                self.upper_half |= value >= first_of_upper_half(values.dtype)
                 self.values.setdefault(value, mask.path)
                 shade = min(max(value, 0), 255)
                 self.palettes |= mask.palette is not None
@@ -104,6 +112,11 @@ def distinct(values: np.ndarray) -> list[int]:
         counts = np.bincount(values.reshape(-1).view(np.uint8), minlength=256)
         return np.flatnonzero(counts).tolist()
     return np.unique(values).tolist()
+
+
+def first_of_upper_half(dtype: np.dtype) -> int:
+    """1 for masks of one bit, 128 for those of 8 bits, 32768 for deeper ones."""
+    return 1 if dtype == np.bool_ else 128 if dtype == np.uint8 else 32768
 
 
 def pack(colours: np.ndarray) -> np.ndarray:
