@@ -26,6 +26,8 @@ from mmattn.registry import MODELS
 from .logit_maps import BLENDS, LogitMaps, Window, best_class, scaled, sliding_windows
 
 _MODES = ("whole", "slide")
+# The axes of (n, H, W) that mmcv's RandomFlip turned round; mmseg undoes the first two alone.
+_FLIPPED = {"horizontal": (2,), "vertical": (1,), "diagonal": (1, 2)}
 _KEYS = ("mode", "crop_size", "stride", "blend", "keep_logits")
 
 
@@ -126,7 +128,7 @@ class EncoderDecoder(_EncoderDecoder):
         height, width = maps.shape[1:]
         maps = maps[:, top : height - bottom, left : width - right]
         if meta.get("flip"):
-            maps = maps.flip(2 if meta["flip_direction"] == "horizontal" else 1)
+            maps = maps.flip(_FLIPPED[meta["flip_direction"]])
         return scaled(maps, meta["ori_shape"], self.align_corners)
 
 

@@ -131,6 +131,16 @@ def test_kept_logits_equal_upstream_too() -> None:
         assert torch.equal(mine.pred_sem_seg.data, other.pred_sem_seg.data)
 
 
+def test_a_diagonal_flip_is_undone() -> None:
+    """mmseg refuses it, with an assertion."""
+    model = segmentor("mmattn", {"mode": "whole"})
+    inputs = pictures(64, 96)
+    straight = labels(model, inputs, (64, 96))[0]
+    flipped = labels(model, inputs, (64, 96), flip=True, flip_direction="diagonal")[0]
+    assert torch.equal(flipped, straight.flip(1, 2))
+    assert not torch.equal(straight.flip(1), straight.flip(1, 2))
+
+
 def test_heads_that_answer_in_their_own_way() -> None:
     """DANet's head overrides predict; its maps come at full size."""
     danet = {key: FCN[key] for key in ("in_channels", "in_index", "channels", "num_classes")}
