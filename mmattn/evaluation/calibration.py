@@ -34,10 +34,13 @@ def calibration_counts(
         int64 (3, M): pixels, right pixels, and confidences in units of 2**-24.
 
     Raises:
-        ValueError: ``predicted`` is not what ``logits`` say, so they belong to something else.
+        ValueError: ``predicted`` is not what ``logits`` say, so they belong to something else. With
+            C = 1: no threshold, which is not known here, parts the probabilities so.
     """
     channels, height, width = logits.shape
     counts = np.zeros((3, bins), np.int64)
+    if channels == 1:
+        _check_threshold(logits[0], predicted == 1)
     step = max(1, _PIECE // (channels * width))
     for top in range(0, height, step):
         rows = slice(top, top + step)
@@ -59,6 +62,13 @@ def calibration_counts(
             sums = torch.bincount(place, weights, minlength=bins)
             counts[line] += sums.cpu().numpy().astype(np.int64)
     return counts
+
+
+def _check_threshold(probability: Tensor, foreground: Tensor) -> None:
+    """Refuse pixels of class 0 that are as likely class 1 as one that is predicted so."""
+    above, below = probability[foreground], probability[~foreground]
+    if len(above) and len(below) and above.min() <= below.max():
+        raise ValueError("predicted differs from the probabilities above any threshold")
 
 
 def expected_calibration_error(counts: np.ndarray) -> float:

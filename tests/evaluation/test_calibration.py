@@ -61,5 +61,14 @@ def test_logits_of_something_else_are_refused() -> None:
         calibration_counts(logits, (logits.argmax(0) + 1) % 3, logits.argmax(0), 3, 10)
 
 
+def test_one_channel_has_a_threshold_that_parts_the_classes() -> None:
+    probability, label = torch.tensor([[[0.2, 0.4, 0.7]]]), torch.tensor([[0, 0, 1]])
+    for accepted in ([0, 1, 1], [0, 0, 1], [0, 0, 0], [1, 1, 1]):
+        calibration_counts(probability, torch.tensor([accepted]), label, 2, 10)
+    for refused in ([1, 0, 1], [0, 1, 0], [1, 1, 0]):
+        with pytest.raises(ValueError, match="differs"):
+            calibration_counts(probability, torch.tensor([refused]), label, 2, 10)
+
+
 def test_no_pixel_is_no_error_known() -> None:
     assert math.isnan(expected_calibration_error(np.zeros((3, 5), np.int64)))
