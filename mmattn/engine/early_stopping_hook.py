@@ -1,26 +1,37 @@
-"""Stop a training that no longer improves, also one that was resumed."""
+"""Stop a training that no longer improves, also one that was resumed.
+
+A checkpoint cannot carry the count: that of step N is written before the validation of step N,
+which a run resumed from it does not repeat. So the scores go into a file of their own, and the
+count is what they come to.
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import EarlyStoppingHook as _EarlyStoppingHook
 
 from mmattn.errors import ConfigError, did_you_mean
+from mmattn.io import atomic_write
 from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
-_KEY = "early_stopping/{}"
+_FILE = "early_stopping.json"
 
 
 @HOOKS.register_module()
 class EarlyStoppingHook(_EarlyStoppingHook):
     """mmengine's ``EarlyStoppingHook`` whose best score and patience survive a resume.
 
-    Upstream's starts to count anew then, and has forgotten the best score. Here both are written
-    into every checkpoint.
+    Upstream's starts to count anew then, and has forgotten the best score. Here the score of each
+    validation is kept in ``early_stopping.json`` of the run's folder, and a resumed run judges
+    those up to its step once more: it stops where a run that was never interrupted does, at once if
+    that is where it is. Only a validation that was itself cut off is missing.
 
     Args:
         monitor: Name of a metric, such as ``mIoU`` or ``val_loss``.
@@ -34,12 +45,21 @@ class EarlyStoppingHook(_EarlyStoppingHook):
 
     def __init__(self, monitor: str, *, strict: bool = True, **kwargs: Any) -> None:
         super().__init__(monitor, strict=strict, **kwargs)
+        # Of each validation of the training, by the steps before it.
+        self._scores: dict[int, float] | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Go on where the resumed run was."""
-        state = runner.message_hub.runtime_info.get(_KEY.format(self.monitor))
-        if state:
-            self.best_score, self.wait_count = state["best_score"], state["wait_count"]
+        """Go on where the resumed run was; what came after its step is forgotten."""
+        found = [_read(runner).get(self.monitor, {}) if is_main_process() else {}]
+        broadcast_object_list(found)
+        scores = {int(step): score for step, score in found[0].items()}
+        self._scores = {step: scores[step] for step in sorted(scores) if step <= runner.iter}
+        stop, message = False, ""
+        for score in self._scores.values():
+            stop, message = self._check_stop_condition(score)
+        if stop:
+            runner.train_loop.stop_training = True
+            runner.logger.info(message)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Compare with the best, and remember for a resume."""
@@ -49,5 +69,16 @@ class EarlyStoppingHook(_EarlyStoppingHook):
                 f"EarlyStoppingHook: monitor={self.monitor!r} is no metric of this run.{hint}"
             )
         super().after_val_epoch(runner, metrics)
-        state = {"best_score": float(self.best_score), "wait_count": self.wait_count}
-        runner.message_hub.update_info(_KEY.format(self.monitor), state)
+        if self._scores is not None and self.monitor in metrics:
+            self._scores[runner.iter] = float(metrics[self.monitor])
+            if is_main_process():
+                # Hooks for other metrics keep theirs in the same file.
+                content = {**_read(runner), self.monitor: self._scores}
+                with atomic_write(Path(runner.work_dir, _FILE), "w") as file:
+                    json.dump(content, file, indent=1)
+
+
+def _read(runner: Runner) -> dict[str, dict[str, float]]:
+    """Metric -> step -> score."""
+    path = Path(runner.work_dir, _FILE)
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}

@@ -23,6 +23,9 @@ def iterations(folder: Path) -> list[int]:
 
 
 def test_it_stops_after_as_many_validations_as_its_patience(runner, tmp_path: Path) -> None:
+    # An earlier run in the same folder has nothing to say.
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/early_stopping.json").write_text('{"mIoU": {"1": 99.0, "2": 98.0, "3": 97.0}}')
     built = runner([STOP], **LONG)
     built.train()
     # Upstream compares with a best score of -infinity at first, which nothing fails.
@@ -30,15 +33,30 @@ def test_it_stops_after_as_many_validations_as_its_patience(runner, tmp_path: Pa
     assert iterations(tmp_path / "run") == [2]
 
 
-def test_a_resumed_run_has_not_forgotten(runner, tmp_path: Path) -> None:
-    runner([STOP], tmp_path / "a", **{**LONG, "train_cfg.max_iters": 2}).train()
-    # The checkpoint of step 2 was written before the validation of step 2: it knows of one.
-    built = runner([STOP], tmp_path / "a", **LONG)
-    built._resume, built._load_from = True, str(tmp_path / "a/iter_2.pth")
+def resumed(runner, folder: Path, step: int, **options):
+    built = runner([STOP], folder, **{**LONG, **options})
+    built._resume, built._load_from = True, str(folder / f"iter_{step}.pth")
     built.train()
-    assert built.iter == 4, "the validations 1, 3 and 4, one of them the first"
-    (hook,) = (one for one in built.hooks if type(one).__name__ == "EarlyStoppingHook")
-    assert hook.wait_count == 2
+    return built
+
+
+def test_a_resumed_run_stops_where_one_that_was_not_interrupted_does(
+    runner, tmp_path: Path
+) -> None:
+    """The checkpoint of step 2 is older than the validation of step 2, which is not repeated."""
+    runner([STOP], tmp_path / "a", **{**LONG, "train_cfg.max_iters": 2}).train()
+    assert resumed(runner, tmp_path / "a", 2).iter == 3
+    # From the same checkpoint again: what happened after it has not happened.
+    assert resumed(runner, tmp_path / "a", 2).iter == 3
+
+
+def test_a_run_that_had_stopped_stays_stopped(runner, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    saved = {"train_cfg.val_interval": 2}
+    runner([{**STOP, "patience": 1}], folder, **{**LONG, **saved}).train()
+    assert iterations(folder) == [2, 4]
+    assert resumed(runner, folder, 4, **saved).iter == 6, "more patience goes on"
+    assert resumed(runner, folder, 6, **saved).iter == 6
 
 
 def test_a_metric_that_does_not_exist_is_refused(runner) -> None:
