@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import cv2
@@ -95,6 +96,7 @@ def test_labels_equal_those_of_mmseg(options: list[str], label_maps) -> None:
     assert (ours != alone).any(), "the augmentation changes nothing"
 
 
+@pytest.mark.slow
 def test_blended_windows_are_averaged_too(label_maps) -> None:
     blended = [*SLIDE, "model.test_cfg.blend=cosine"]
     cosine, uniform = (label_maps("mmattn", one, "--tta") for one in (blended, SLIDE))
@@ -102,11 +104,12 @@ def test_blended_windows_are_averaged_too(label_maps) -> None:
     assert (cosine == uniform).mean() > 0.5
 
 
-@pytest.mark.parametrize("named", ["SegTTAModel", "mmseg.SegTTAModel", None])
-def test_copies_are_merged_one_by_one(named: str | None, place: Path, repo: Path, monkeypatch):
+def test_copies_are_merged_one_by_one(place: Path, repo: Path, monkeypatch) -> None:
     monkeypatch.setenv("SHAPES_ROOT", str(place))
-    cfg = load_config(repo / "tests/tools/configs/tiny_fcn.py")
-    cfg.tta_model = named and {"type": named}
-    use_tta(cfg)
-    assert cfg.model.type == "mmattn.SegTTAModel"
-    assert cfg.model.module.type == "EncoderDecoder"
+    plain = load_config(repo / "tests/tools/configs/tiny_fcn.py")
+    for model in ({"type": "SegTTAModel"}, {"type": "mmseg.SegTTAModel"}, None):
+        cfg = deepcopy(plain)
+        cfg.tta_model = model
+        use_tta(cfg)
+        assert cfg.model.type == "mmattn.SegTTAModel"
+        assert cfg.model.module.type == "EncoderDecoder"
