@@ -22,13 +22,17 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner.amp import autocast
 from torch import nn
 
-from mmattn.errors import ConfigError
+from mmattn.errors import ConfigError, MMAttnError
 from mmattn.registry import HOOKS
+
+from .options import scope_and_name
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
     from torch.utils.data import DataLoader
 
+# Steps of a training pipeline that make what losses compare with, beside the annotations.
+_TARGETS = ("GenerateEdge", "GenerateEdgeMap")
 # Steps that read the picture, which annotations have to follow at once.
 _READERS = ("LoadImageFromFile", "LoadImageFromNDArray", "LoadMultiChannelImageFromFiles")
 
@@ -43,10 +47,12 @@ class ValLossHook(Hook):
 
     Args:
         pipeline: How to read a picture with its annotations; by default the validation pipeline,
-            with the steps that load annotations moved to right behind the picture's.
+            with the steps that load annotations moved to right behind the picture's, and those of
+            the training pipeline that make edge maps.
 
     Raises:
-        ConfigError: The pipeline loads no annotations, or the model needs some that are not there.
+        ConfigError: Before the training: the pipeline loads no annotations, or the loss of the
+            first picture cannot be computed, for want of some others for example.
     """
 
     # Before RuntimeInfoHook, which hands the metrics to the loggers.
@@ -56,15 +62,34 @@ class ValLossHook(Hook):
         self.pipeline = pipeline
         self._loader: DataLoader | None = None
 
+    def before_train(self, runner: Runner) -> None:
+        """Try it on one picture, not only after the first interval between validations."""
+        if runner.val_loop is None:
+            return
+        self._loader = self._build_loader(runner)
+        model = _unwrapped(runner)
+        try:
+            with as_in_training(model), autocast(enabled=runner.val_loop.fp16):
+                batch = self._loader.collate_fn([self._loader.dataset[0]])
+                _losses(model, batch)
+        except MMAttnError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"ValLossHook: a validation picture's loss fails: {type(error).__name__}: {error}. "
+                "If the loss needs what the pipeline does not load, give pipeline= with the step "
+                "that makes it."
+            ) from error
+
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Compute the losses and add them to ``metrics``, in place."""
         if metrics is None:
             return
-        if self._loader is None:
+        if self._loader is None:  # a validation by itself
             self._loader = self._build_loader(runner)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = _unwrapped(runner)
         with as_in_training(model), autocast(enabled=runner.val_loop.fp16):
-            losses = [self._losses(model, batch) for batch in self._loader]
+            losses = [_losses(model, batch) for batch in self._loader]
         metrics.update(_mean(losses, len(self._loader.dataset)))
 
     def _build_loader(self, runner: Runner) -> DataLoader:
@@ -74,23 +99,32 @@ class ValLossHook(Hook):
         cfg["batch_size"] = 1
         cfg.pop("batch_sampler", None)
         cfg["sampler"] = {"type": "DefaultSampler", "shuffle": False}
+        train = (runner.cfg.get("train_dataloader") or {}).get("dataset") or {}
+        # Data sets that are mixed are read alike.
+        training = next((leaf.get("pipeline") for _, leaf in leaf_datasets(train, "")), None) or ()
         for where, leaf in leaf_datasets(cfg["dataset"], "val_dataloader.dataset"):
-            leaf["pipeline"] = self.pipeline or with_early_annotations(leaf["pipeline"], where)
+            leaf["pipeline"] = self.pipeline or with_targets(
+                with_early_annotations(leaf["pipeline"], where), training
+            )
         return runner.build_dataloader(cfg, seed=runner.seed)
 
-    @staticmethod
-    def _losses(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, float]:
-        try:
-            data = model.data_preprocessor(batch, True)
-            _, parts = model.parse_losses(model(**data, mode="loss"))
-        except AttributeError as error:
-            if not str(error.name).startswith("gt_"):
-                raise
-            raise ConfigError(
-                f"ValLossHook: the loss needs what the pipeline does not load: {error}. Give "
-                "pipeline= with the step that makes it (mmseg.GenerateEdge for edge maps, say)."
-            ) from error
-        return {f"val_{name}": float(value) for name, value in parts.items() if "loss" in name}
+
+def _unwrapped(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _losses(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, float]:
+    data = model.data_preprocessor(batch, True)
+    _, parts = model.parse_losses(model(**data, mode="loss"))
+    return {f"val_{name}": float(value) for name, value in parts.items() if "loss" in name}
+
+
+def _names(pipeline: Sequence[Mapping]) -> list[str]:
+    return [scope_and_name(step["type"], None)[1] for step in pipeline]
+
+
+def _loads_annotations(name: str) -> bool:
+    return name.startswith("Load") and name not in _READERS
 
 
 def with_early_annotations(pipeline: Sequence[Mapping], where: str) -> list[Mapping]:
@@ -99,11 +133,9 @@ def with_early_annotations(pipeline: Sequence[Mapping], where: str) -> list[Mapp
     Raises:
         ConfigError: It loads none, or no picture.
     """
-    names = [str(step["type"]).rpartition(".")[2] for step in pipeline]
+    names = _names(pipeline)
     annotations = [
-        step
-        for step, name in zip(pipeline, names, strict=True)
-        if name.startswith("Load") and name not in _READERS
+        step for step, name in zip(pipeline, names, strict=True) if _loads_annotations(name)
     ]
     readers = [index for index, name in enumerate(names) if name in _READERS]
     if not readers or not annotations:
@@ -116,6 +148,26 @@ def with_early_annotations(pipeline: Sequence[Mapping], where: str) -> list[Mapp
     others = [step for step in pipeline[first + 1 :] if step not in annotations]
     before = [step for step in pipeline[: first + 1] if step not in annotations]
     return [*before, *annotations, *others]
+
+
+def with_targets(pipeline: Sequence[Mapping], training: Sequence[Mapping]) -> list[Mapping]:
+    """``pipeline`` with the steps of ``training`` that make edge maps, unless it makes its own.
+
+    Those that directly follow the annotations there, before any scaling, do so here; the others
+    come last, right before the packing.
+    """
+    made, names = list(pipeline), _names(training)
+    if not set(_TARGETS).isdisjoint(_names(pipeline)):
+        return made
+    for index, name in enumerate(names):
+        if name not in _TARGETS:
+            continue
+        place = len(made) - 1
+        if all(one.startswith("Load") or one in _TARGETS for one in names[:index]):
+            before = [_loads_annotations(one) or one in _TARGETS for one in _names(made)]
+            place = len(before) - before[::-1].index(True)
+        made.insert(place, training[index])
+    return made
 
 
 @contextmanager

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from mmengine.hooks import Hook
-from mmengine.registry import MODELS
 
-from mmattn.engine.val_loss_hook import ValLossHook, as_in_training, with_early_annotations
+from mmattn.engine.val_loss_hook import as_in_training, with_early_annotations, with_targets
 from mmattn.errors import ConfigError
 
 DROPOUT = {"model.decode_head.dropout_ratio": 0.5}
@@ -95,16 +94,50 @@ def test_annotations_move_in_front_of_the_resizing() -> None:
         with_early_annotations([step("LoadAnnotations")], "here")
 
 
-def test_what_a_loss_lacks_is_named(runner) -> None:
-    """PIDNet's losses want edges, which a validation pipeline does not make."""
-    built = runner([])
-    batch = next(iter(built.val_dataloader))
-    head = {"type": "mmseg.PIDHead", "in_channels": 64, "channels": 16, "num_classes": 10}
-    losses = [{"type": "mmseg.CrossEntropyLoss"}] * 4
-    built.model.decode_head = MODELS.build({**head, "loss_decode": losses})
-    built.model.extract_feat = lambda inputs: [inputs.new_zeros(1, n, 8, 8) for n in (32, 64, 32)]
-    with as_in_training(built.model), pytest.raises(ConfigError, match=r"'gt_edge_map'.*pipeline="):
-        ValLossHook._losses(built.model, batch)
+def bevanet(*, edges: int) -> dict:
+    """BEVANet, with a training pipeline that makes edge maps as its step number ``edges``."""
+    steps = [{"type": name} for name in ("LoadImageFromFile", "LoadAnnotations")]
+    steps += [{"type": "Resize", "scale": (64, 64)}, {"type": "PackSegInputs"}]
+    steps.insert(edges, {"type": "mmattn.GenerateEdgeMap", "border": 0})
+    head = {"type": "mmattn.BEVAHead", "in_channels": 32, "channels": 8, "num_classes": 10}
+    return {
+        "model.backbone": {"type": "mmattn.BEVANet", "channels": 8, "_delete_": True},
+        "model.decode_head": {**head, "_delete_": True},
+        "train_dataloader.dataset.pipeline": steps,
+        "train_cfg.max_iters": 1,
+    }
+
+
+def test_edge_maps_are_made_as_for_the_training(runner) -> None:
+    (metrics,) = trained(runner([VAL_LOSS], **bevanet(edges=2)))
+    parts = [value for name, value in metrics.items() if name.startswith("val_decode.loss")]
+    assert metrics["val_loss"] == pytest.approx(sum(parts), rel=1e-4)
+    assert len(parts) == 4
+
+
+def test_the_steps_that_make_edge_maps_keep_their_place() -> None:
+    def steps(*names: str) -> list[dict]:
+        return [{"type": name} for name in names]
+
+    own = steps("LoadImageFromFile", "LoadAnnotations", "Resize", "PackSegInputs")
+    early = steps("LoadImageFromFile", "LoadAnnotations", "mmattn.GenerateEdgeMap", "RandomCrop")
+    late = steps("LoadImageFromFile", "LoadAnnotations", "RandomCrop", "mmseg.GenerateEdge", "Pack")
+    assert with_targets(own, early) == [*own[:2], early[2], *own[2:]]
+    assert with_targets(own, late) == [*own[:3], late[3], own[3]]
+    assert with_targets(early, late) == early
+    assert with_targets(own, own) == own
+
+
+def test_a_loss_that_lacks_something_stops_the_run_before_it_begins(runner) -> None:
+    pipeline = [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations"},
+        {"type": "PackSegInputs"},
+    ]
+    built = runner([{**VAL_LOSS, "pipeline": pipeline}], **bevanet(edges=2))
+    with pytest.raises(ConfigError, match=r"needs gt_edge_map.*give pipeline="):
+        built.train()
+    assert built.iter == 0
 
 
 def test_modes_and_buffers_come_back_after_an_error(runner) -> None:
