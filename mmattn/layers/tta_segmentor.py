@@ -5,6 +5,10 @@
 mmseg's ``SegTTAModel`` predicts all copies before it merges them, and each brings the logits of all
 classes at the size of the file: twelve for six scales and a flip. Here each is added up as soon as
 it is there, in the same order, so the labels are equal and memory does not depend on their number.
+
+A head with one channel hands over probabilities already: p = sum of them / number of copies, and a
+pixel is foreground where that is above the head's threshold. mmseg's takes their sigmoid once more,
+which is at least 1/2: with a threshold below that, such as its default of 0.3, all is foreground.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class SegTTAModel(_SegTTAModel):
-    """Drop-in for ``mmseg.SegTTAModel``: the same labels.
+    """Drop-in for ``mmseg.SegTTAModel``: the same labels for several channels, right ones for one.
 
     Args:
         module: The segmentor; it has to hand over ``seg_logits`` (``mmattn.EncoderDecoder`` does
@@ -65,7 +69,8 @@ class SegTTAModel(_SegTTAModel):
         return samples
 
     def _probabilities(self, logits: Tensor) -> Tensor:
-        return logits.softmax(dim=0) if self.module.out_channels > 1 else logits.sigmoid()
+        # ``postprocess_result`` has taken the sigmoid of a single channel.
+        return logits.softmax(dim=0) if self.module.out_channels > 1 else logits
 
 
 def _copies(data: Any) -> list:

@@ -65,12 +65,11 @@ def predicted(model: nn.Module, data: dict) -> list[SegDataSample]:
     return model.test_step(data)
 
 
-@pytest.mark.parametrize("head", [{}, {"num_classes": 2, "out_channels": 1, "threshold": 0.6}])
-def test_labels_equal_upstream(head: dict) -> None:
+def test_labels_equal_upstream() -> None:
     ours, theirs = (
-        predicted(merging(kind, **head), augmented(6, pictures=2)) for kind in ("mmattn", "mmseg")
+        predicted(merging(kind), augmented(6, pictures=2)) for kind in ("mmattn", "mmseg")
     )
-    alone = predicted(merging("mmattn", **head), augmented(1, pictures=2))
+    alone = predicted(merging("mmattn"), augmented(1, pictures=2))
     for mine, other, single in zip(ours, theirs, alone, strict=True):
         assert torch.equal(mine.pred_sem_seg.data, other.pred_sem_seg.data)
         assert mine.pred_sem_seg.data.dtype == other.pred_sem_seg.data.dtype
@@ -79,6 +78,22 @@ def test_labels_equal_upstream(head: dict) -> None:
         assert torch.equal(mine.gt_sem_seg.data, other.gt_sem_seg.data)
         assert mine.img_path == other.img_path
         assert torch.equal(mine.seg_logits.data, other.seg_logits.data)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.6])
+def test_probabilities_of_one_channel_are_averaged(threshold: float) -> None:
+    model = merging("mmattn", num_classes=2, out_channels=1, threshold=threshold)
+    (merged,) = predicted(model, augmented(6))
+    data = augmented(6)
+    copies = [
+        predicted(model.module, {key: value[index] for key, value in data.items()})[0]
+        for index in range(6)
+    ]
+    expected = sum(copy.seg_logits.data for copy in copies) / 6 > threshold
+    assert torch.equal(merged.pred_sem_seg.data, expected.float())
+    assert len(expected.unique()) == 2
+    (alone,) = predicted(model, augmented(1))
+    assert torch.equal(alone.pred_sem_seg.data, copies[0].pred_sem_seg.data)
 
 
 def test_a_batch_as_lists(monkeypatch) -> None:
