@@ -45,6 +45,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="export the model as it was trained, not its inference form (norms folded, …)",
     )
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="go on with a checkpoint that leaves weights of the model random",
+    )
     parser.add_argument("--opset", type=int, default=18, help="ONNX opset (default: 18)")
     parser.add_argument(
         "--images", nargs="+", metavar="PATH", help="pictures or folders for the check"
@@ -131,7 +136,7 @@ def export(args: argparse.Namespace) -> None:
         pictures = read_pictures(args.images, limit=args.num_images)
     else:
         pictures = validation_pictures(cfg, limit=args.num_images)
-    model = build_model(cfg, args.checkpoint)
+    model = build_model(cfg, args.checkpoint, allow_partial=args.allow_partial)
     shape = tuple(args.shape) if args.shape else default_shape(cfg)
 
     print(f"exporting {type(model).__name__} at {shape[0]} x {shape[1]} …", flush=True)

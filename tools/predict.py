@@ -33,6 +33,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="run the model as it was trained, not its inference form (norms folded, …)",
     )
     parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="go on with a checkpoint that leaves weights of the model random",
+    )
+    parser.add_argument(
         "--cfg-options",
         nargs="+",
         action="extend",
@@ -58,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
             device=args.device,
             opacity=args.opacity,
             fuse=not args.no_fuse,
+            allow_partial=args.allow_partial,
             say=print,
         )
     except MMAttnError as error:

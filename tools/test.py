@@ -72,6 +72,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="test the model as it was trained, not its inference form (norms folded, …)",
     )
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="go on with a checkpoint that leaves weights of the model random",
+    )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
@@ -95,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
             tta=args.tta,
             amp=args.amp,
             fuse=not args.no_fuse,
+            allow_partial=args.allow_partial,
             cfg_options=mmattn.engine.parse_cfg_options(args.cfg_options),
             launcher=args.launcher,
         )

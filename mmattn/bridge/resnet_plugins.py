@@ -204,6 +204,11 @@ def _checking_entries(original: Callable) -> Callable:
                         hint = " Patterns of names are for mmattn.WithPlugins."
                     raise ConfigError(f"{where} takes no {key!r}.{hint}")
             stages = plugin.get("stages")
+            if stages is not None and any(one not in (0, 1) for one in stages):
+                raise ConfigError(
+                    f"{where}.stages={tuple(stages)} must say True or False for each of the "
+                    f"network's {self.num_stages} stages; indices are for mmattn.WithPlugins."
+                )
             if stages is not None and len(stages) != self.num_stages:
                 raise ConfigError(
                     f"{where}.stages={tuple(stages)} has {len(stages)} entries, but the network "

@@ -25,6 +25,8 @@ def build_model(
     cfg: Config,
     checkpoint: str | Path | None = None,
     device: str | torch.device = "cpu",
+    *,
+    allow_partial: bool = False,
 ) -> nn.Module:
     """Build ``cfg.model`` and load ``checkpoint`` into it.
 
@@ -35,6 +37,7 @@ def build_model(
         cfg: A whole config; it is not changed.
         checkpoint: Weights of this model, read as data only.
         device: Where the model ends up. SyncBN becomes BN, since this is one process.
+        allow_partial: Take a checkpoint that leaves some weights of what predicts random.
 
     Returns:
         The model in eval mode; its ``dataset_meta`` (class names, palette) is the checkpoint's,
@@ -42,7 +45,8 @@ def build_model(
 
     Raises:
         ConfigError: The config has no ``model``, or a type in it is not registered.
-        CheckpointError: The weights cannot be read safely or match nothing.
+        CheckpointError: The weights cannot be read safely, or some are missing or of another
+            shape.
     """
     if "model" not in cfg:
         raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
@@ -63,9 +67,13 @@ def build_model(
             model.init_weights()
     else:
         from mmattn.io import load_state_dict, read_checkpoint
+        from mmattn.io.load import refuse_partial
 
         data = read_checkpoint(checkpoint)
-        load_state_dict(model, data.get("state_dict", data), source=str(checkpoint))
+        source = str(checkpoint)
+        report = load_state_dict(model, data.get("state_dict", data), source=source)
+        if not allow_partial:
+            refuse_partial(report, source)
         meta = _checkpoint_meta(data)
     model = revert_sync_batchnorm(model)
     model.cfg = cfg

@@ -33,6 +33,7 @@ def segment_pictures(
     device: str | torch.device | None = None,
     opacity: float = 0.5,
     fuse: bool = True,
+    allow_partial: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Predict pictures and write, for each, what was found.
@@ -47,6 +48,7 @@ def segment_pictures(
         device: Where the model runs; a GPU if there is one.
         opacity: Of the classes' colours, 0 to 1.
         fuse: Run the model's inference form where it has one (``mmattn.layers.fuse``).
+        allow_partial: Take a checkpoint that leaves some weights of what predicts random.
         say: Told about each picture: its file and the classes by their share.
 
     Returns:
@@ -68,7 +70,7 @@ def segment_pictures(
     pipeline = _pipeline(cfg)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = build_model(cfg, checkpoint, device)
+    model = build_model(cfg, checkpoint, device, allow_partial=allow_partial)
     if fuse:
         model = inference_form(model)
     names = _names(model)

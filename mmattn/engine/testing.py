@@ -24,6 +24,7 @@ def test(
     tta: bool = False,
     amp: bool = False,
     fuse: bool = True,
+    allow_partial: bool = False,
     cfg_options: dict | None = None,
     launcher: str = "none",
 ) -> dict[str, float]:
@@ -40,6 +41,7 @@ def test(
         tta: Average over augmented copies of each picture.
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
         fuse: Test the model's inference form where it has one (``mmattn.layers.fuse``).
+        allow_partial: Take a checkpoint that leaves some weights of what predicts random.
         cfg_options: Dotted keys and values that override the config.
         launcher: What started the processes: none, pytorch, slurm or mpi.
 
@@ -72,4 +74,8 @@ def test(
             from .fuse_hook import FuseHook
 
             runner.register_hook(FuseHook())
+        if not allow_partial:
+            from .whole_weights_hook import WholeWeightsHook
+
+            runner.register_hook(WholeWeightsHook())
         return runner.test()

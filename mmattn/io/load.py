@@ -45,6 +45,15 @@ class LoadReport:
         return tuple(key for key in self.missing if key not in fresh)
 
     @property
+    def untrained(self) -> tuple[str, ...]:
+        """Weights that keep their initial values though a prediction needs them.
+
+        An ``auxiliary_head`` is not among them: it serves training alone.
+        """
+        kept = (*self.missing, *self.mismatched)
+        return tuple(key for key in kept if not key.startswith("auxiliary_head."))
+
+    @property
     def complete(self) -> bool:
         """Whether both sides have the same weights."""
         return not (self.missing or self.unexpected or self.mismatched)
@@ -88,6 +97,24 @@ def load_state_dict(
     level = logging.INFO if report.complete else logging.WARNING
     _logger.log(level, "%s%s", f"{source}: " if source else "", report)
     return report
+
+
+def refuse_partial(report: LoadReport, source: str) -> None:
+    """Refuse weights that leave a part of what predicts at its initial values.
+
+    Args:
+        report: Of the loading.
+        source: Where the weights come from.
+
+    Raises:
+        CheckpointError: Some are missing or of another shape.
+    """
+    if report.untrained:
+        raise CheckpointError(
+            f"{source}: {len(report.untrained)} of the model's {report.total} weights would stay "
+            f"random, so this is not a checkpoint of that config: {report}. Give the config of the "
+            "training (it lies beside the checkpoint); --allow-partial goes on all the same."
+        )
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

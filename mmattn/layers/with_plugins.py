@@ -298,7 +298,12 @@ class _Entry:
                 f"{self}.stages={tuple(stages)!r}: indices must be 0 to {count - 1}, since "
                 f"{network_returns}."
             )
-        return sorted(set(stages))
+        if len(set(stages)) < len(stages):
+            raise ConfigError(
+                f"{self}.stages={tuple(stages)!r} names a map twice: integers are indices of maps. "
+                "To choose each map by yes or no, write True and False."
+            )
+        return sorted(stages)
 
     def _layout(
         self, shapes: Sequence[Any], grids: Sequence, picture: Grid | None, what: str

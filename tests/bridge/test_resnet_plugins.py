@@ -188,6 +188,7 @@ def test_subclasses_get_their_real_channels(kind: str, arguments: dict) -> None:
         (18, [entry("after_con2")], r"no position 'after_con2'\. Did you mean 'after_conv2'"),
         (50, [entry("after_cnv3")], r"Bottleneck has no position.*Did you mean 'after_conv3'"),
         (18, [entry("after_conv1", stages=(True, False))], r"2 entries, but the network has 4"),
+        (18, [entry("after_conv1", stages=(0, 1, 2, 3))], "True or False for each.*indices are"),
         (18, [entry("after_conv1") | {"stage": (1,)}], "takes no 'stage'. Did you mean 'stages'"),
         (18, [entry("after_conv1") | {"at": "x"}], "mmattn.WithPlugins"),
         (18, [{"cfg": {"type": Scale}}], "must be a dict with cfg and position"),

@@ -10,6 +10,7 @@ from torch import nn
 
 from mmattn.engine import build_model, load_config
 from mmattn.errors import CheckpointError, ConfigError
+from mmattn.io import LoadReport
 
 TINY = {
     "model.pretrained": "open-mmlab://resnet50_v1c",  # as upstream has it; must not be fetched
@@ -56,6 +57,25 @@ def test_weights_of_another_model_are_refused(fcn, tmp_path: Path) -> None:
     torch.save({"state_dict": {"other.weight": torch.zeros(1)}}, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=r"w\.pth"):
         build_model(fcn, tmp_path / "w.pth")
+
+
+def test_weights_for_a_part_of_the_model_are_refused_unless_allowed(fcn, tmp_path: Path) -> None:
+    state = build_model(fcn).state_dict()
+    headless = {k: v for k, v in state.items() if not k.startswith("decode_head.conv_seg.")}
+    torch.save({"state_dict": headless}, tmp_path / "headless.pth")
+    with pytest.raises(CheckpointError, match=r"headless\.pth: 2 of .* missing: decode_head"):
+        build_model(fcn, tmp_path / "headless.pth")
+    build_model(fcn, tmp_path / "headless.pth", allow_partial=True)
+    other = {**state, "decode_head.conv_seg.bias": torch.zeros(77)}
+    torch.save({"state_dict": other}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other shape: decode_head\.conv_seg\.bias \(77,\)"):
+        build_model(fcn, tmp_path / "other.pth")
+
+
+def test_a_head_that_only_training_needs_may_be_missing() -> None:
+    report = LoadReport(1, 3, missing=("auxiliary_head.conv.weight",))
+    assert report.untrained == ()
+    assert LoadReport(1, 3, missing=("decode_head.conv.weight",)).untrained
 
 
 @pytest.mark.parametrize(

@@ -524,6 +524,7 @@ MISTAKES = [
     (RESNET, scale(stages=(True, False)), r"has 2 booleans, but ResNet returns 4 maps: .*64, 2, 3"),
     (RESNET, scale(stages=(0, 4)), "indices must be 0 to 3"),
     (RESNET, scale(stages=(-1,)), "indices must be 0 to 3"),
+    (RESNET, scale(stages=(0, 0, 1, 1)), "names a map twice.*write True and False"),
     (RESNET, scale(stages="all"), "booleans or indices"),
     (RESNET, scale(stages=2), "booleans or indices"),
     (RESNET, scale(), "neither of `stages`"),

@@ -138,6 +138,19 @@ def test_testing_a_checkpoint_gives_the_metrics_of_its_validation(
     assert len(list(painted.rglob("*.png"))) == 4
 
 
+def test_testing_weights_of_another_network_is_refused(
+    trained, run, repo, tmp_path, capsys
+) -> None:
+    weights = torch.load(trained["work_dir"] / "iter_8.pth", weights_only=True)["state_dict"]
+    del weights["decode_head.conv_seg.weight"]
+    torch.save({"state_dict": weights}, tmp_path / "part.pth")
+    with pytest.raises(AssertionError):
+        run("test", FCN, tmp_path / "part.pth", "--work-dir", tmp_path)
+    said = capsys.readouterr().err
+    assert "part.pth: 1 of the model's" in said and "missing: decode_head.conv_seg.weight" in said
+    run("test", FCN, tmp_path / "part.pth", "--work-dir", tmp_path, "--allow-partial")
+
+
 @pytest.mark.parametrize("recipe", ["the config's own", "a flip"])
 def test_segmentation_with_test_time_augmentation(
     recipe: str, trained: dict, run, tmp_path: Path
