@@ -3,8 +3,8 @@
 A model's loss needs what training needs: annotations in the coordinates of the resized picture, and
 every output that the losses look at. So each validation picture is read once more, through the
 validation pipeline with its annotations loaded before the picture is resized, and the model is run
-as in training, except that nothing is random and nothing is remembered: no dropout, stored
-statistics in normalisation, fixed random numbers, and buffers put back afterwards.
+as in training, except that chance is fixed and nothing is remembered: no layers of dropout, stored
+statistics in normalisation, the same random numbers each time, and buffers put back afterwards.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ _READERS = ("LoadImageFromFile", "LoadImageFromNDArray", "LoadMultiChannelImageF
 class ValLossHook(Hook):
     """Adds ``val_loss``, and its parts as ``val_<part>``, to the metrics of each validation.
 
-    They are the means over the pictures, each taken by itself; the number of processes changes
-    nothing. They go wherever metrics go: log, ``scalars.json``, ``save_best='val_loss'``, early
-    stopping.
+    They are the means over the pictures, each taken by itself. They go wherever metrics go: log,
+    ``scalars.json``, ``save_best='val_loss'``, early stopping.
 
     Args:
         pipeline: How to read a picture with its annotations; by default the validation pipeline,
@@ -172,11 +171,12 @@ def with_targets(pipeline: Sequence[Mapping], training: Sequence[Mapping]) -> li
 
 @contextmanager
 def as_in_training(model: nn.Module) -> Iterator[None]:
-    """Let ``model`` answer as in training, but without chance, memory and gradients.
+    """Let ``model`` answer as in training, but with fixed chance, without memory and gradients.
 
-    Many heads return what their losses need in training mode only. Within it, normalisation and
-    dropout are in evaluation mode, augmentation of batches is off, and random numbers, of samplers
-    for instance, are always the same ones. Buffers are put back at the end.
+    Many heads return what their losses need in training mode only. Within it, the layers that
+    normalise, drop or attend (``nn.MultiheadAttention``, for its dropout) are in evaluation mode,
+    and augmentation of batches is off. What else draws random numbers, such as samplers or a
+    ``functional.dropout``, still does so, always the same ones. Buffers are put back at the end.
     """
     from mmattn.data.datasets.seeded import seeded_generators
 
@@ -191,7 +191,8 @@ def as_in_training(model: nn.Module) -> Iterator[None]:
                 module.eval()
         if augments is not None:
             preprocessor.batch_augments = None
-        with seeded_generators(0), torch.no_grad():
+        device = next((p.device for p in model.parameters()), None)
+        with seeded_generators(0, device=device), torch.no_grad():
             yield
     finally:
         if augments is not None:
@@ -203,8 +204,8 @@ def as_in_training(model: nn.Module) -> Iterator[None]:
 
 
 def _is_random_or_remembers(module: nn.Module) -> bool:
-    norms = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
-    return isinstance(module, norms) or "Drop" in type(module).__name__
+    kinds = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.MultiheadAttention)
+    return isinstance(module, kinds) or "Drop" in type(module).__name__
 
 
 def _mean(losses: list[dict[str, float]], pictures: int) -> dict[str, float]:

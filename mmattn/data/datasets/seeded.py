@@ -46,19 +46,28 @@ class NumberedIndex(int):
 
 
 @contextmanager
-def seeded_generators(*key: int) -> Iterator[None]:
-    """The global generators follow from ``key`` inside, and are what they were afterwards."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+def seeded_generators(*key: int, device: torch.device | None = None) -> Iterator[None]:
+    """The global generators follow from ``key`` inside, and are what they were afterwards.
+
+    Args:
+        key: Any numbers.
+        device: Whose generator is seeded beside those of the CPU, if it is a CUDA device.
+    """
+    states = random.getstate(), np.random.get_state()
     words = np.random.SeedSequence(key).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))
-    torch.random.default_generator.manual_seed(int(words[2]))
+    gpus = [device] if device is not None and device.type == "cuda" else []
     try:
-        yield
+        with torch.random.fork_rng(gpus):
+            torch.random.default_generator.manual_seed(int(words[2]))
+            for gpu in gpus:
+                with torch.cuda.device(gpu):
+                    torch.cuda.manual_seed(int(words[2]))
+            yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
 
 
 @DATASETS.register_module()

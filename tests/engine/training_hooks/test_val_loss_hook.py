@@ -156,3 +156,36 @@ def test_modes_and_buffers_come_back_after_an_error(runner) -> None:
         fail()
     assert [module.training for module in model.modules()] == modes
     assert not model.memory.any()
+
+
+class Chance(torch.nn.Module):
+    """Dropout of three kinds."""
+
+    data_preprocessor = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(8, 2, dropout=0.5)
+        self.layer = torch.nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.attention(x, x, x)[0] + self.layer(x)
+
+    def dropped(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.dropout(x, 0.5, self.training)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_layers_do_not_drop_and_functions_drop_the_same(device: str) -> None:
+    model, x = Chance().to(device), torch.randn(5, 3, 8, device=device)
+    expected = model.eval()(x)
+    model.train()
+    functions = []
+    drawn = []
+    for _ in range(2):
+        with as_in_training(model):
+            torch.testing.assert_close(model(x), expected)
+            functions.append(model.dropped(x))
+        drawn.append(torch.rand(1, device=device))
+    assert torch.equal(*functions) and not torch.equal(functions[0], x)
+    assert not torch.equal(*drawn), "the run's own random numbers go on"
