@@ -86,14 +86,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     import mmattn.engine
-    from mmattn.engine.comparison import compare
+    from mmattn.engine.comparison import budget
     from mmattn.errors import MMAttnError
 
     words = sys.argv[1:] if argv is None else argv
     threads = os.environ.get("OMP_NUM_THREADS")
     setting = f"OMP_NUM_THREADS={threads} " if threads else ""
     try:
-        compare(
+        # What needs no torch comes before its import, which takes seconds.
+        mmattn.engine.find_config(args.config)
+        budget.parse_budget(args.budget)
+        mmattn.engine.comparison.compare(
             args.config,
             args.insert,
             args.at,
@@ -112,6 +115,9 @@ def main(argv: list[str] | None = None) -> int:
     except MMAttnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -81,6 +81,13 @@ def main(argv: list[str] | None = None) -> int:
     except MMAttnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        folder = args.work_dir or "the run's folder"
+        print(
+            f"\nInterrupted; --resume goes on from the newest checkpoint in {folder}.",
+            file=sys.stderr,
+        )
+        return 130
     return 0
 
 

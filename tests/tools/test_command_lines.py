@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from mmengine.registry import TRANSFORMS
 
 HEAVY = ("torch", "mmengine", "mmcv", "mmdet", "mmseg", "numpy", "rich", "matplotlib")
 
@@ -114,6 +116,67 @@ def test_wrong_input_ends_in_one_line_and_its_exit_code(
     errors = capsys.readouterr().err.strip().splitlines()
     assert said in errors[-1]
     assert "Traceback" not in "\n".join(errors)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--config", "gone.py", "--budget", "5it"], "There is no config gone.py"),
+        (["--config", "mmseg::fcn/gone.py", "--budget", "5it"], "There is no config mmseg::fcn"),
+        (["--config", "{tiny}", "--budget", "5x"], "--budget '5x'"),
+    ],
+)
+def test_compare_refuses_a_wrong_command_line_before_torch_is_imported(
+    words: list[str], said: str, repo: Path
+) -> None:
+    words = [word.format(tiny=repo / "tests/tools/configs/tiny_fcn.py") for word in words]
+    words = ["compare.py", *words, "--insert", "SE", "--at", "neck"]
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = {words}\n"
+        "try:\n"
+        "    runpy.run_path('tools/compare.py', run_name='__main__')\n"
+        "finally:\n"
+        f"    print('LOADED', *(m for m in {HEAVY} if m in sys.modules))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=repo, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert ended.stdout.strip() == "LOADED"
+
+
+@TRANSFORMS.register_module()
+class PressCtrlC:
+    """A step of a pipeline at which somebody does; it takes the place of another."""
+
+    def __init__(self, scale: tuple[int, int]):
+        pass
+
+    def __call__(self, results: dict) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("train", ["{tiny}"], "--resume goes on from the newest checkpoint in {folder}."),
+        (
+            "compare",
+            ["--config", "{tiny}", "--insert", "SE", "--at", "backbone", "--budget", "2it"],
+            "the same command goes on from here.",
+        ),
+    ],
+)
+def test_an_interrupt_ends_in_one_line(
+    name: str, words: list[str], said: str, repo: Path, tmp_path: Path, capfd
+) -> None:
+    tiny, folder = str(repo / "tests/tools/configs/tiny_fcn.py"), str(tmp_path)
+    words = [word.format(tiny=tiny) for word in words] + ["--work-dir", folder]
+    words += ["--cfg-options", "train_dataloader.dataset.pipeline.2.type=PressCtrlC"]
+    assert tool(repo, name).main(words) == 130
+    errors = capfd.readouterr().err
+    assert errors.strip().splitlines()[-1] == f"Interrupted; {said.format(folder=folder)}"
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("script", ["dist_train", "dist_test", "slurm_train", "slurm_test"])
