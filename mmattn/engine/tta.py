@@ -28,10 +28,19 @@ def use_tta(cfg: Config) -> None:
     """Test with augmentation as ``tta_model`` and ``tta_pipeline`` say, else with a flip.
 
     Raises:
-        ConfigError: The test pipeline has no loading and packing step to put a flip between.
+        ConfigError: The test pipeline has no loading and packing step to put a flip between, or the
+            calibration error is asked for: averaged labels have no logits.
     """
     from mmattn.data.checks import leaf_datasets
 
+    evaluators = cfg.get("test_evaluator") or []
+    for one in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+        if one.get("calibration"):
+            raise ConfigError(
+                f"--tta: test_evaluator.calibration={one['calibration']} compares labels with "
+                "their logits, and the average over copies has none. Set calibration=0, or test "
+                "without --tta."
+            )
     default_model, default_pipeline = (
         ({"type": "mmattn.SegTTAModel"}, _flipped_segmentation)
         if is_segmentation(cfg)

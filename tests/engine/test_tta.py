@@ -19,6 +19,7 @@ from mmseg.registry import MODELS
 from mmattn.data import write_shapes_dataset
 from mmattn.engine import build_model, load_config
 from mmattn.engine.tta import use_tta
+from mmattn.errors import ConfigError
 
 WHOLE = ["model.test_cfg.mode=whole"]
 SLIDE = [
@@ -102,6 +103,14 @@ def test_blended_windows_are_averaged_too(label_maps) -> None:
     cosine, uniform = (label_maps("mmattn", one, "--tta") for one in (blended, SLIDE))
     assert (cosine != uniform).any()
     assert (cosine == uniform).mean() > 0.5
+
+
+def test_a_calibration_error_is_refused(place: Path, repo: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SHAPES_ROOT", str(place))
+    cfg = load_config(repo / "tests/tools/configs/tiny_fcn.py")
+    cfg.test_evaluator = [{"type": "mmattn.ClasswiseIoUMetric", "calibration": 15}]
+    with pytest.raises(ConfigError, match=r"test_evaluator\.calibration=15"):
+        use_tta(cfg)
 
 
 def test_copies_are_merged_one_by_one(place: Path, repo: Path, monkeypatch) -> None:
