@@ -113,6 +113,18 @@ def test_changed_weights_are_noticed(small_model, dynamic_file, pictures, tmp_pa
     assert json.loads(json_path.read_text())["passed"] is False
 
 
+def test_more_sizes_on_request(small_model, dynamic_file, pictures, tmp_path) -> None:
+    report = check_parity(small_model, dynamic_file, pictures[:1], sizes=[(33, 70), (64, 64)])
+    assert [(row.height, row.width) for row in report.rows[5:]] == [(33, 70), (64, 64)]
+    for key, value, hint in (("dynamic", "false", "--dynamic"), ("size_divisor", "8", "of 8")):
+        model = onnx.load(dynamic_file)
+        next(prop for prop in model.metadata_props if prop.key == key).value = value
+        path = tmp_path / "stricter.onnx"
+        onnx.save(model, path)
+        with pytest.raises(ExportError, match=f"size 64 x 68 cannot be checked.*{hint}"):
+            check_parity(small_model, path, pictures[:1], sizes=[(64, 68)])
+
+
 def test_nan_fails_and_stays_readable(small_model, dynamic_file, pictures, tmp_path) -> None:
     model = onnx.load(dynamic_file)
     bias = next(t for t in model.graph.initializer if list(t.dims) == [10])
