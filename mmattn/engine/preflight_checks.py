@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .class_counts import check_class_counts
 from .config_keys import check_keys
 from .config_types import check_types
+from .mask_metrics import check_mask_metrics
 from .scope import enter_scope
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ def preflight(
 ) -> list[DatasetReport]:
     """Check a config and its data; nothing is built but data sets without their pipelines.
 
-    In order: top-level keys, type names, then for each split its data set (files, pictures, masks,
-    annotations, class names) and the heads' numbers of classes, and the metric's annotation file.
+    In order: top-level keys, type names, metrics of masks that the model does not predict, then for
+    each split its data set (files, pictures, masks, annotations, class names) and the heads'
+    numbers of classes, and the metric's annotation file.
 
     Args:
         cfg: the merged config; it is not changed.
@@ -41,7 +43,7 @@ def preflight(
         What was found, one report for each data set.
 
     Raises:
-        ConfigError: a key, type or number of classes that cannot be meant.
+        ConfigError: a key, type, metric or number of classes that cannot be meant.
         DataError: data that is missing, unreadable or contradicts itself.
     """
     from mmattn.data.checks import check_dataset, lazy_dataset, leaf_datasets
@@ -49,6 +51,9 @@ def preflight(
     check_keys(cfg, cfg.filename)
     enter_scope(cfg)
     check_types(cfg, splits, cfg.filename)
+    for split in splits:
+        key = f"{split}_evaluator"
+        check_mask_metrics(cfg.get("model") or {}, cfg.get(key), key, cfg.filename)
     chosen = {split: _dataset(cfg, split) for split in splits}
     # Class counts need no file: they are told first, for every split.
     for split, dataset in chosen.items():

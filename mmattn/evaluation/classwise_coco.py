@@ -12,6 +12,7 @@ from mmdet.evaluation import CocoMetric
 from mmengine.fileio import load
 from mmengine.logging import print_log
 
+from mmattn.errors import ConfigError
 from mmattn.registry import METRICS
 
 from .class_table import ClassTable
@@ -48,6 +49,9 @@ class ClasswiseCocoMetric(CocoMetric):
 
         Returns:
             ``bbox_mAP``, ``bbox_mAP_50``, … as fractions, -1 where there is no such object.
+
+        Raises:
+            ConfigError: Masks are to be evaluated, and there are none.
         """
         self.class_tables = ()
         items = tuple(self.metric_items or _PRECISIONS)
@@ -71,7 +75,10 @@ class ClasswiseCocoMetric(CocoMetric):
         tables = []
         for kind in self.metrics:
             if kind not in found:
-                raise KeyError(f"{kind} is not in results")
+                raise ConfigError(
+                    f"metric={self.metrics} asks for {kind!r}, but the model predicts none: set "
+                    f"metric={list(found)} in val_evaluator and test_evaluator."
+                )
             precision = self._precision(kind, found[kind])
             overall = self._overall(precision)
             table = self._table(kind, precision, overall)

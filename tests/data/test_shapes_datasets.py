@@ -52,6 +52,17 @@ def test_instance(repo: Path, shapes_root: Path, split: str, count: int):
         assert np.allclose(box, found, atol=2.0)
 
 
+def test_detection_is_the_boxes_of_the_instances(repo: Path, shapes_root: Path):
+    for split in ("train", "val"):
+        boxes = shipped(repo, "detection", shapes_root, split, "mmdet")[0]["data_samples"]
+        assert len(boxes.gt_instances) >= 1
+        assert "masks" not in boxes.gt_instances
+    folder = repo / "configs/_base_/datasets"
+    cfg, instance = (Config.fromfile(folder / f"shapes_{n}.py") for n in ("detection", "instance"))
+    for split in ("val", "test"):
+        assert cfg[f"{split}_evaluator"] == instance[f"{split}_evaluator"] | {"metric": "bbox"}
+
+
 @pytest.mark.parametrize(("split", "count"), [("train", 8), ("val", 4)])
 def test_panoptic(repo: Path, shapes_root: Path, split: str, count: int):
     dataset = shipped(repo, "panoptic", shapes_root, split, "mmdet")

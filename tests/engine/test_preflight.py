@@ -16,6 +16,7 @@ from mmattn.engine import find_config, preflight
 from mmattn.engine.class_counts import check_class_counts
 from mmattn.engine.config_keys import check_keys
 from mmattn.engine.config_types import check_types
+from mmattn.engine.mask_metrics import check_mask_metrics
 from mmattn.engine.scope import enter_scope
 from mmattn.errors import ConfigError, DataError
 
@@ -174,6 +175,23 @@ def test_settings_that_nothing_uses_are_a_warning(cfg: Config, caplog: pytest.Lo
     assert "nothing uses train_pipeline" in caplog.text
 
 
+def test_a_pipeline_is_not_used_because_its_steps_occur_in_another(cfg: Config):
+    """Each step is one of the pipeline that is used, which has another step between them."""
+    used = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(9, 9))]
+    cfg.train_dataloader = dict(dataset=dict(pipeline=[used[0], dict(type="Pad"), used[1]]))
+    cfg.train_pipeline = used
+    assert check_keys(cfg) == ["train_pipeline"]
+    cfg.train_dataloader.dataset.pipeline = [*used, dict(type="PackSegInputs")]
+    assert check_keys(cfg) == []
+
+
+def test_what_a_base_leaves_unused_is_not_the_user_s(tmp_path: Path):
+    (tmp_path / "base.py").write_text("model = dict(type='X')\nnorm_cfg = dict(type='BN')\n")
+    mine = tmp_path / "mine.py"
+    mine.write_text("_base_ = ['base.py']\nhead = dict(type='Y')\n")
+    assert check_keys(Config.fromfile(mine), str(mine)) == ["head"]
+
+
 # --- types ---------------------------------------------------------------------------------------
 
 
@@ -275,6 +293,45 @@ def test_things_and_stuff_are_counted_apart(counts: dict, told: str | None):
             check_class_counts(model, datasets)
 
 
+# --- masks ---------------------------------------------------------------------------------------
+
+
+TWO_STAGES = dict(
+    type="FasterRCNN",
+    roi_head=dict(
+        type="StandardRoIHead",
+        bbox_head=dict(type="Shared2FCBBoxHead", num_classes=6),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "model", [TWO_STAGES, dict(type="FCOS", bbox_head=dict(type="FCOSHead", num_classes=6))]
+)
+def test_masks_are_not_asked_of_a_model_of_boxes(detection: Config, model: dict):
+    detection.model = model
+    text = refusal(detection)
+    assert "val_evaluator.metric=['bbox', 'segm']" in text and "no mask_head" in text
+    assert "Set val_evaluator.metric=bbox" in text
+    detection.val_evaluator.metric = "bbox"
+    preflight(detection)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        dict(type="RTMDet", bbox_head=dict(type="RTMDetInsHead", num_classes=6)),
+        dict(
+            type="YOLACT", bbox_head=dict(type="YOLACTHead"), mask_head=dict(type="YOLACTProtonet")
+        ),
+        TWO_STAGES | dict(type="MyDetector"),  # it may do anything
+    ],
+)
+def test_masks_may_be_asked_of_all_others(model: dict):
+    enter_scope(Config(dict(default_scope="mmdet")))
+    check_mask_metrics(model, dict(type="CocoMetric", metric=["bbox", "segm"]), "val_evaluator")
+
+
 # --- data ----------------------------------------------------------------------------------------
 
 
@@ -317,6 +374,7 @@ def check_upstream(name: str) -> None:
                 kind = registry.get(leaf.type)
             found.append((where, kind.__name__, kind._load_metainfo(leaf.get("metainfo"))))
         check_class_counts(cfg.model, found)
+        check_mask_metrics(cfg.model, cfg.get(f"{split}_evaluator"), split)
 
 
 @pytest.mark.parametrize("name", SAMPLE)

@@ -13,6 +13,7 @@ from mmdet.evaluation import CocoMetric
 from mmengine.fileio import dump
 from pycocotools import mask as rle
 
+from mmattn.errors import ConfigError
 from mmattn.evaluation import ClasswiseCocoMetric
 
 # Ids out of order and with gaps, and a class that never occurs.
@@ -123,3 +124,12 @@ def test_a_model_that_detects_nothing_scores_zero(tmp_path: Path) -> None:
         }
     metrics = evaluated(ClasswiseCocoMetric(ann_file=file, metric="bbox"), samples)
     assert metrics["coco/bbox_mAP"] == 0.0
+
+
+def test_masks_of_a_model_without_any_are_refused_with_what_to_ask_for(tmp_path: Path) -> None:
+    file, samples = random_data(tmp_path, 2)
+    for sample in samples:
+        del sample["pred_instances"]["masks"]
+    metric = ClasswiseCocoMetric(ann_file=file, metric=["bbox", "segm"])
+    with pytest.raises(ConfigError, match=r"'segm', but .* set metric=\['bbox'\] in val_evaluator"):
+        evaluated(metric, samples)

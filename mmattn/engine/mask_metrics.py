@@ -1,0 +1,72 @@
+"""A COCO metric that asks for masks, of a detector that predicts boxes alone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from mmattn.errors import ConfigError
+
+_METRICS = ("CocoMetric", "ClasswiseCocoMetric", "LVISMetric")
+#: Parts of upstream's package predict masks by a part whose key says so, but for RTMDet-Ins' head.
+_UPSTREAM = "mmdet.models."
+_OTHERWISE = ("RTMDetInsHead", "RTMDetInsSepBNHead")
+
+
+def check_mask_metrics(
+    model: Mapping[str, Any], evaluator: Any, place: str, filename: str | None = None
+) -> None:
+    """Refuse a metric of masks where the model is known to have none; in doubt it passes.
+
+    The config's scope must have been entered (``enter_scope``).
+
+    Args:
+        model: the config's ``model``.
+        evaluator: a metric's config, or a list of them.
+        place: the evaluator's key, such as ``val_evaluator``.
+        filename: of the config, for the message.
+
+    Raises:
+        ConfigError: with the option that sets it right.
+    """
+    metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    for index, metric in enumerate(metrics):
+        if not isinstance(metric, Mapping) or not _asks_for_masks(metric):
+            continue
+        key = next((key for key in ("roi_head", "bbox_head") if model.get(key)), None)
+        if key is None or not _boxes_alone(model, model[key]):
+            continue
+        where = f"{place}.{index}" if metrics is evaluator else place
+        raise ConfigError(
+            f"{filename or 'The config'}: {where}.metric={metric['metric']!r} asks for masks "
+            f"(segm), but the model has no mask_head and predicts boxes alone ({model['type']}, "
+            f"{key} {model[key]['type']}). Set {where}.metric=bbox, in the config or with "
+            "--cfg-options, or take a model with masks, such as Mask R-CNN."
+        )
+
+
+def _asks_for_masks(metric: Mapping[str, Any]) -> bool:
+    asked = metric.get("metric")
+    kinds = [asked] if isinstance(asked, str) else asked or ()
+    return "segm" in kinds and str(metric.get("type")).rpartition(".")[2] in _METRICS
+
+
+def _boxes_alone(model: Mapping[str, Any], head: Any) -> bool:
+    """Whether a detector and its head are upstream's own, and neither has a part for masks."""
+    if not isinstance(head, Mapping):
+        return False
+    kinds = [_found(model.get("type")), _found(head.get("type"))]
+    if any(kind is None or not kind.__module__.startswith(_UPSTREAM) for kind in kinds):
+        return False
+    parts = [key for part in (model, head) for key, value in part.items() if value is not None]
+    return kinds[1].__name__ not in _OTHERWISE and not any("mask" in part for part in parts)
+
+
+def _found(kind: Any) -> type | None:
+    from mmengine.registry import MODELS
+
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    return kind if inspect.isclass(kind) else None
