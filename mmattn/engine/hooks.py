@@ -9,6 +9,7 @@ from .early_stopping_hook import EarlyStoppingHook
 from .evaluation_pictures_hook import EvaluationPicturesHook
 from .progress_hook import ProgressHook
 from .result_table_hook import ResultTableHook
+from .same_buffers_hook import SameBuffersHook
 from .step_seed_hook import StepSeedHook
 from .val_loss_hook import ValLossHook
 
@@ -20,6 +21,7 @@ __all__ = [
     "EvaluationPicturesHook",
     "ProgressHook",
     "ResultTableHook",
+    "SameBuffersHook",
     "StepSeedHook",
     "ValLossHook",
 ]

@@ -15,6 +15,7 @@ HOOKS = (
     "mmattn.ResultTableHook",
     "mmattn.EvaluationPicturesHook",
     "mmattn.CurvesHook",
+    "mmattn.SameBuffersHook",
 )
 # Upstream's part -> ours that takes the same options and does more.
 METRICS = {
@@ -100,7 +101,8 @@ def add_services(cfg: Config) -> None:
     """Add what every run gets, without a change to any config file.
 
     Progress, result tables and curves; metrics that keep the values of each class; checkpoints
-    that survive a kill. A hook that the config has switched off (``None``) stays off.
+    that survive a kill; one network in all processes of a validation. A hook that the config has
+    switched off (``None``) stays off.
     """
     # Set and then read: a config stores a copy of what it is given.
     cfg.default_hooks = cfg.get("default_hooks") or {}

@@ -1,8 +1,9 @@
-"""A hook for tests: every process writes its own losses and final weights."""
+"""A hook for tests: every process writes its own losses, validated and final weights."""
 
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -22,12 +23,19 @@ class RankRecorder(Hook):
         self.losses.append(float(outputs["loss"]))
         self.pictures.append([Path(s.img_path).name for s in data_batch["data_samples"]])
 
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        self.validated = deepcopy(_model(runner).state_dict())
+
     def after_train(self, runner) -> None:
-        model = getattr(runner.model, "module", runner.model)
         content = {
             "losses": self.losses,
             "pictures": self.pictures,
-            "weights": model.state_dict(),
+            "weights": _model(runner).state_dict(),
+            "validated": self.validated,
             "wrapper": type(runner.model).__name__,
         }
         torch.save(content, Path(os.environ["RANK_RECORDS"]) / f"rank{get_rank()}.pth")
+
+
+def _model(runner) -> torch.nn.Module:
+    return getattr(runner.model, "module", runner.model)

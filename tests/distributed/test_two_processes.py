@@ -35,6 +35,10 @@ def records(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
         "custom_imports = dict(imports=['rank_recorder'])\n"
         "custom_hooks = [dict(type='RankRecorder')]\n"
         "train_cfg = dict(max_iters=6, val_interval=6)\n"
+        # Has statistics of each process's own pictures; the losses of the rest stay what they are.
+        "model = dict(auxiliary_head=dict(_delete_=True, type='FCNHead', in_channels=32,\n"
+        "    in_index=2, channels=4, num_convs=1, num_classes=10, norm_cfg=dict(type='BN'),\n"
+        "    loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.0)))\n"
     )
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     with pytest.MonkeyPatch.context() as patch:
@@ -58,6 +62,8 @@ def records(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
         for file in sorted(folder.glob("rank*.pth")):
             # A folder's name ends in a number that pytest adds.
             found[f"{folder.name[:3]}/{file.stem}"] = torch.load(file, weights_only=True)
+        checkpoint = torch.load(folder / "iter_6.pth", weights_only=True)
+        found[f"{folder.name[:3]}/checkpoint"] = checkpoint["state_dict"]
         with next(folder.glob("*/results.csv")).open(newline="") as lines:
             found[f"{folder.name[:3]}/values"] = {
                 (row["class"], row["metric"]): float(row["value"]) for row in csv.DictReader(lines)
@@ -84,9 +90,20 @@ def test_losses_and_weights_equal_those_of_one_process_to_rounding(records: dict
     mean = [sum(pair) / 2 for pair in ranks]
     assert mean == pytest.approx(records["one/rank0"]["losses"], rel=1e-5)
     for name, value in records["one/rank0"]["weights"].items():
+        if "running" in name:  # of half the pictures each
+            continue
         torch.testing.assert_close(
             records["two/rank0"]["weights"][name], value, rtol=1e-3, atol=1e-5
         )
+
+
+def test_every_process_validates_the_network_of_the_checkpoint(records: dict) -> None:
+    """Also the running statistics of plain batch norms, which each process has its own of."""
+    saved = records["two/checkpoint"]
+    assert any("running_var" in name for name in saved)
+    for rank in ("two/rank0", "two/rank1"):
+        for name, value in saved.items():
+            assert torch.equal(records[rank]["validated"][name], value), (rank, name)
 
 
 def test_an_odd_number_of_validation_pictures_is_counted_once_each(records: dict) -> None:

@@ -25,8 +25,8 @@ def hooks(cfg: Config) -> list[str]:
 
 
 def test_every_run_gets_progress_tables_curves_and_safe_checkpoints() -> None:
-    added = ("ProgressHook", "ResultTableHook", "EvaluationPicturesHook", "CurvesHook")
-    ours = [f"mmattn.{name}" for name in added]
+    added = ("Progress", "ResultTable", "EvaluationPictures", "Curves", "SameBuffers")
+    ours = [f"mmattn.{name}Hook" for name in added]
     bare = config()
     add_services(bare)
     assert hooks(bare) == ours
