@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmattn.engine import build_model, load_config
+from mmattn.data.shapes import write_shapes_dataset
+from mmattn.engine import build_model, load_config, preflight
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/plugins.md"
 BLOCKS = [block for block in read_code_blocks(GUIDE) if block.language == "python"]
@@ -27,6 +28,7 @@ EXPECTED = {
     "Inside a network, by name": {"CBAM": 8},
     "On a neck": {"CBAM": 3},
     "timm": {"CBAM": 3},
+    "A whole detector on generated pictures": {"CBAM": 8},
     "Kernels of ECA for each stage": {"ECA": 16},
 }
 
@@ -72,6 +74,14 @@ def test_config_builds_and_runs_with_its_blocks(block: CodeBlock, tmp_path: Path
     assert counts == EXPECTED[block.heading]
     assert all(y.isfinite().all() for y in run_once(model))
     assert reached == {id(module) for module in attention(model)}, "a block is never called"
+
+
+def test_the_whole_detector_needs_nothing_but_the_shapes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_shapes_dataset("data/shapes", num_train=2, num_val=1, size=(64, 96))
+    cfg = load(snippet("A whole detector on generated pictures"), tmp_path)
+    assert [report.unit for report in preflight(cfg)] == ["instances", "instances"]
+    assert {"model", "train_cfg", "optim_wrapper", "val_evaluator"} <= cfg.keys()
 
 
 def test_kernels_of_eca_are_those_of_the_list(tmp_path: Path) -> None:
