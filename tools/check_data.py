@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Check a config and its data without training; the same checks run before every training.
+"""Check a config, its data and its model without training, as a training does before step 1.
 
 Example:
     python tools/check_data.py mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py --full
@@ -42,20 +42,21 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the checks and print a table for each data set."""
+    """Run the checks, print a table for each data set, and build the model if there is one."""
     args = parse_args()
-    from mmattn.engine import load_config, parse_cfg_options, preflight
+    from mmattn.engine import build_model, load_config, parse_cfg_options, preflight
     from mmattn.errors import MMAttnError
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         cfg = load_config(args.config, parse_cfg_options(args.cfg_options))
-        reports = preflight(cfg, splits=args.splits, full=args.full)
+        for report in preflight(cfg, splits=args.splits, full=args.full):
+            print(report.table())
+        if cfg.get("model"):
+            build_model(cfg)
     except MMAttnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
-    for report in reports:
-        print(report.table())
     return 0
 
 
