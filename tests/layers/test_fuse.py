@@ -118,3 +118,48 @@ def test_what_carries_a_hook_keeps_its_place() -> None:
     assert [type(m) for m in form] == [Pair, nn.Conv2d, nn.BatchNorm2d]
     x = torch.randn(2, 3, 5, 5)
     torch.testing.assert_close(form(x), net(x))
+
+
+class PairInPlace(Pair):
+    """The same, which changes itself."""
+
+    def fused(self) -> nn.Module:
+        self.conv, self.norm = super().fused(), nn.Identity()
+        return self
+
+
+@pytest.mark.parametrize("kind", [Pair, PairInPlace])
+def test_a_module_with_two_names_has_one_form(kind) -> None:
+    torch.manual_seed(0)
+    twice = nn.Sequential(kind(), nn.ReLU())
+    net = nn.ModuleDict({"a": twice, "b": twice, "c": nn.Sequential(twice[0])})
+    twice(torch.randn(4, 3, 5, 5))
+    form, x = fuse(net), torch.randn(2, 3, 5, 5)
+    assert form["a"] is form["b"] and form["a"][0] is form["c"][0]
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in form.modules())
+    torch.testing.assert_close(form["a"](x), net.eval()["a"](x))
+
+
+@pytest.mark.parametrize("name", ["spectral_norm", "weight_norm"])
+def test_what_is_parametrised_keeps_its_place(name: str) -> None:
+    net = network().eval()
+    getattr(nn.utils.parametrizations, name)(net[0].conv)
+    form, x = fuse(net), torch.randn(2, 3, 5, 5)
+    assert [type(m) for m in form] == [Pair, nn.Conv2d, nn.BatchNorm2d]
+    torch.testing.assert_close(form(x), net.eval()(x))
+
+
+def test_norms_of_the_batch_keep_their_place() -> None:
+    net = network().eval()
+    net[0].norm = nn.BatchNorm2d(3, track_running_stats=False)
+    form, x = fuse(net), torch.randn(2, 3, 5, 5)
+    assert [type(m) for m in form] == [Pair, nn.Conv2d, nn.BatchNorm2d]
+    torch.testing.assert_close(form(x), net.eval()(x))
+
+
+def test_a_flag_of_that_name_is_no_inference_form() -> None:
+    net = network().eval()
+    net[2].fused = False
+    assert [type(m) for m in fuse(net)] == [nn.Conv2d, nn.Conv2d, nn.BatchNorm2d]
+    alone = nn.Sequential(net[2])
+    assert fuse(alone) is alone
