@@ -60,8 +60,9 @@ def _what_exists(names: Sequence[str], pattern: Sequence[str]) -> str:
     if not below:
         return f" {holder} exists, but has nothing inside."
     listed = ", ".join(list(below)[:_LISTED]) + (", …" if len(below) > _LISTED else "")
-    hint = did_you_mean(pattern[depth], below)
-    for part in below:
-        better = ".".join((*pattern[:depth], part, *pattern[depth + 1 :]))
-        hint = hint.replace(repr(part), repr(better))
+    better = {part: (*pattern[:depth], part, *pattern[depth + 1 :]) for part in below}
+    fitting = [p for p in below if any(_matches(parts, better[p]) for parts in split)]
+    hint = did_you_mean(pattern[depth], fitting)
+    for part in fitting:
+        hint = hint.replace(repr(part), repr(".".join(better[part])))
     return f"{hint} {holder} has {listed}."

@@ -518,6 +518,7 @@ CCA = {"type": "mmattn.CrissCrossAttention"}
 MISTAKES = [
     (RESNET, scale(at="layer3.*.conv4"), r"Did you mean 'layer3.\*.conv2'.*has conv1, bn1, conv2"),
     (RESNET, scale(at="layr3"), "Did you mean 'layer3'"),
+    (RESNET, scale(at="layer5.*.nothing"), r"matches no submodule of ResNet\. It has conv1"),
     (RESNET, scale(at="layer3.conv2"), r"'layer3' has 0, 1"),
     (RESNET, scale(at="layer3.0.conv2.x"), "'layer3.0.conv2' exists, but has nothing inside"),
     (RESNET, scale(at=[]), "at must be a pattern"),
