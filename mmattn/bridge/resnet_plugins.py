@@ -82,13 +82,15 @@ def _take_plugins_last(block: type[nn.Module]) -> None:
 def _attach(block: nn.Module, plugins: Sequence[Mapping[str, Any]]) -> None:
     """Build ``plugins`` for a block whose convolutions are there, with upstream's attributes."""
     channels = _channels(block)
-    positions = [_position(block, plugin, channels) for plugin in plugins]
+    numbered = [(p.get("index", number), p) for number, p in enumerate(plugins)]
+    positions = [_position(block, plugin, channels, index) for index, plugin in numbered]
     _refuse_foreign_forward(block)
     block.plugins = plugins
     block.with_plugins = True
     for position, width in channels.items():
-        here = [p["cfg"] for p, at in zip(plugins, positions, strict=True) if at == position]
-        names = block.make_block_plugins(width, here) if here else []
+        chosen = [one for one, at in zip(numbered, positions, strict=True) if at == position]
+        here = [plugin["cfg"] for _, plugin in chosen]
+        names = block.make_block_plugins(width, here, [index for index, _ in chosen])
         setattr(block, f"{position}_plugins", here)
         setattr(block, f"{position}_plugin_names", names)
 
@@ -105,7 +107,9 @@ def _channels(block: nn.Module) -> dict[str, int]:
     }
 
 
-def _position(block: nn.Module, plugin: Mapping[str, Any], known: Mapping[str, int]) -> str:
+def _position(
+    block: nn.Module, plugin: Mapping[str, Any], known: Mapping[str, int], index: int
+) -> str:
     name = type(block).__name__
     position = plugin.get("position")
     if position in known:
@@ -113,12 +117,12 @@ def _position(block: nn.Module, plugin: Mapping[str, Any], known: Mapping[str, i
     choices = " or ".join(map(repr, known))
     if position == "after_conv3":
         raise ConfigError(
-            f"plugins: position 'after_conv3' does not exist in {name}, the block of ResNet-18 and "
-            f"-34, which has two convolutions; use {choices}."
+            f"plugins[{index}]: position 'after_conv3' does not exist in {name}, the block of "
+            f"ResNet-18 and -34, which has two convolutions; use {choices}."
         )
     raise ConfigError(
-        f"plugins: {name} has no position {position!r}.{did_you_mean(str(position), known)} "
-        f"It has {choices}."
+        f"plugins[{index}]: {name} has no position {position!r}."
+        f"{did_you_mean(str(position), known)} It has {choices}."
     )
 
 
@@ -132,9 +136,12 @@ def _refuse_foreign_forward(block: nn.Module) -> None:
 
 
 def _make_block_plugins(
-    self: nn.Module, in_channels: int, plugins: Sequence[Mapping[str, Any]]
+    self: nn.Module,
+    in_channels: int,
+    plugins: Sequence[Mapping[str, Any]],
+    indices: Sequence[int] | None = None,
 ) -> list[str]:
-    """Upstream's method of this name, with typed errors.
+    """Upstream's method of this name, with typed errors, which tell the ``indices`` of plugins.
 
     Raises:
         ConfigError: No such plugin, one that cannot work with the channels, or a name used twice.
@@ -142,12 +149,12 @@ def _make_block_plugins(
     from mmattn.layers.blocks import build_block
 
     names = []
-    for cfg in plugins:
-        place = f"plugins of {type(self).__name__}"
+    for index, cfg in zip(indices or range(len(plugins)), plugins, strict=True):
+        place = f"plugins[{index}] in {type(self).__name__}"
         name, layer = build_block(cfg, in_channels, place=place)
         if hasattr(self, name):
             raise ConfigError(
-                f"{place}: two of them are called {name!r}. Give one a postfix: "
+                f"{place} is called {name!r}, as another part there is. Give it a postfix: "
                 f"cfg=dict(type={cfg['type']!r}, postfix='2')."
             )
         self.add_module(name, layer)
@@ -195,14 +202,14 @@ def _checking_entries(original: Callable) -> Callable:
             raise ConfigError(f"plugins must be a list of dicts, got {plugins!r}.")
         for index, plugin in enumerate(plugins):
             where = f"plugins[{index}]"
-            if not isinstance(plugin, Mapping) or not {"cfg", "position"} <= plugin.keys():
-                raise ConfigError(f"{where} must be a dict with cfg and position, got {plugin!r}.")
-            for key in plugin:
+            for key in plugin if isinstance(plugin, Mapping) else ():
                 if key not in _ENTRY_KEYS:
                     hint = did_you_mean(key, _ENTRY_KEYS)
                     if key == "at":
                         hint = " Patterns of names are for mmattn.WithPlugins."
                     raise ConfigError(f"{where} takes no {key!r}.{hint}")
+            if not isinstance(plugin, Mapping) or not {"cfg", "position"} <= plugin.keys():
+                raise ConfigError(f"{where} must be a dict with cfg and position, got {plugin!r}.")
             stages = plugin.get("stages")
             if stages is not None and any(one not in (0, 1) for one in stages):
                 raise ConfigError(
@@ -214,6 +221,8 @@ def _checking_entries(original: Callable) -> Callable:
                     f"{where}.stages={tuple(stages)} has {len(stages)} entries, but the network "
                     f"has {self.num_stages} stages: give a boolean for each."
                 )
-        return original(self, plugins, stage_idx)
+        # Upstream's method chooses those of the stage; errors about them shall name the entry.
+        numbered = [{**plugin, "index": index} for index, plugin in enumerate(plugins)]
+        return original(self, numbered, stage_idx)
 
     return make_stage_plugins

@@ -48,13 +48,17 @@ _UNKNOWN_ARGUMENT = re.compile(
 def typed_lookup(filename: str | None = None) -> Iterator[None]:
     """Turn mmengine's "is not in the registry" into a ConfigError that offers the nearest names.
 
-    A key that a part does not take becomes one as well.
+    A key that a part does not take becomes one as well, and every ConfigError names the config.
 
     The names of all scopes are searched, since a forgotten prefix (``CCHead`` for
     ``mmattn.CCHead``) is as common a mistake as a misspelt name.
     """
     try:
         yield
+    except ConfigError as error:
+        if not filename or filename in str(error):
+            raise
+        raise ConfigError(f"{filename}: {error}") from error
     except TypeError as error:
         unknown = _UNKNOWN_ARGUMENT.search(str(error))
         known = _arguments(unknown["cls"]) if unknown else set()

@@ -185,15 +185,28 @@ def test_subclasses_get_their_real_channels(kind: str, arguments: dict) -> None:
     ("depth", "plugins", "message"),
     [
         (18, [entry("after_conv3")], "BasicBlock.*two convolutions; use 'after_conv1' or"),
-        (18, [entry("after_con2")], r"no position 'after_con2'\. Did you mean 'after_conv2'"),
+        (
+            18,
+            [entry("after_con2")],
+            r"\[0\]: .* no position 'after_con2'\. Did you mean 'after_conv2'",
+        ),
         (50, [entry("after_cnv3")], r"Bottleneck has no position.*Did you mean 'after_conv3'"),
         (18, [entry("after_conv1", stages=(True, False))], r"2 entries, but the network has 4"),
         (18, [entry("after_conv1", stages=(0, 1, 2, 3))], "True or False for each.*indices are"),
         (18, [entry("after_conv1") | {"stage": (1,)}], "takes no 'stage'. Did you mean 'stages'"),
         (18, [entry("after_conv1") | {"at": "x"}], "mmattn.WithPlugins"),
         (18, [{"cfg": {"type": Scale}}], "must be a dict with cfg and position"),
+        (18, [{"cfg": {"type": Scale}, "possition": "x"}], "Did you mean 'position'"),
         (18, {"cfg": 1}, "must be a list of dicts"),
-        (18, 2 * [entry("after_conv1")], r"two of them are called 'scale'.*postfix"),
+        (
+            18,
+            [
+                entry("after_conv1", stages=(False, False, False, True)),
+                {"cfg": {"type": "mmattn.ELA", "version": "X"}, "position": "after_conv2"},
+            ],
+            r"plugins\[1\] in BasicBlock: ELA\(version='X'\) cannot be built",
+        ),
+        (18, 2 * [entry("after_conv1")], r"plugins\[1\] in BasicBlock is called 'scale'.*postfix"),
         (
             18,
             [{"cfg": {"type": "mmattn.CrisCrossAttention"}, "position": "after_conv1"}],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,12 @@ def test_a_head_that_only_training_needs_may_be_missing() -> None:
     report = LoadReport(1, 3, missing=("auxiliary_head.conv.weight",))
     assert report.untrained == ()
     assert LoadReport(1, 3, missing=("decode_head.conv.weight",)).untrained
+
+
+def test_an_error_of_a_part_names_the_config(fcn) -> None:
+    fcn.model.backbone.plugins = [{"cfg": {"type": "mmattn.CBMA"}, "position": "after_conv2"}]
+    with pytest.raises(ConfigError, match=rf"^{re.escape(fcn.filename)}: plugins\[0\] in BasicB"):
+        build_model(fcn)
 
 
 @pytest.mark.parametrize(
