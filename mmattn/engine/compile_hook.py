@@ -8,6 +8,7 @@ are where the time goes.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,15 @@ class CompileHook(Hook):
     Args:
         parts: Dotted names of submodules; by default those of ``backbone``, ``neck``,
             ``decode_head`` and ``bbox_head`` that the model has.
-        validation: Compile for validation and testing as well.
+        validation: Compile for validation and testing as well; in a test the inference form, where
+            the model has one, of whose parts those are compiled that it still has.
         options: For ``torch.compile``: ``backend``, ``mode``, ``dynamic``, ``fullgraph``, …
 
     Raises:
         ConfigError: A part that the model does not have.
     """
+
+    priority = "LOWEST"  # after FuseHook, which puts what is tested in the model's place
 
     def __init__(
         self, parts: Sequence[str] | None = None, *, validation: bool = False, **options: Any
@@ -49,22 +53,25 @@ class CompileHook(Hook):
         self.validation = validation
         self.options = options
 
-    def before_train(self, runner: Runner) -> None:
-        self._compile(runner)
-
-    def before_test(self, runner: Runner) -> None:
-        if self.validation:
-            self._compile(runner)
-
-    def _compile(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        names = dict(model.named_modules())
-        parts = self.parts or [name for name in _PARTS if name in names]
-        for part in parts:
+    def before_run(self, runner: Runner) -> None:
+        names = _modules(runner)
+        for part in self.parts or ():
             if part not in names:
                 raise ConfigError(
                     f"CompileHook: the model has no part {part!r}.{did_you_mean(part, names)}"
                 )
+
+    def before_train(self, runner: Runner) -> None:
+        self._compile(runner)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        if self.validation:
+            self._compile(runner)
+
+    def _compile(self, runner: Runner) -> None:
+        names = _modules(runner)
+        parts = [name for name in self.parts or _PARTS if name in names]
+        for part in parts:
             if not isinstance(names[part].forward, _CompiledForward):
                 names[part].forward = _CompiledForward(
                     names[part], self.validation, torch.compile(names[part].forward, **self.options)
@@ -74,8 +81,17 @@ class CompileHook(Hook):
         )
 
 
+def _modules(runner: Runner) -> dict[str, nn.Module]:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return dict(model.named_modules())
+
+
 class _CompiledForward:
-    """Stands in for ``module.forward``, which heads call by that name, past ``__call__``."""
+    """Stands in for ``module.forward``, which heads call by that name, past ``__call__``.
+
+    A deep copy of the module, such as its inference form, has the plain ``forward`` of its own:
+    what is compiled holds on to the module that it was compiled for.
+    """
 
     def __init__(self, module: nn.Module, always: bool, compiled: Callable) -> None:
         self.plain = module.forward
@@ -83,6 +99,9 @@ class _CompiledForward:
         self.is_training = lambda: module.training
         self.always = always
         self.compiled = compiled
+
+    def __deepcopy__(self, memo: dict) -> Callable:
+        return copy.deepcopy(self.plain, memo)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         chosen = self.compiled if self.always or self.is_training() else self.plain

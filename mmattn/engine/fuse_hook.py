@@ -21,7 +21,7 @@ class FuseHook(Hook):
     """
 
     # After hooks that change the weights for the test, such as EMAHook.
-    priority = "LOWEST"
+    priority = "VERY_LOW"
 
     def __init__(self) -> None:
         self._trained = None

@@ -12,6 +12,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
+from mmattn.engine.compile_hook import CompileHook
 from mmattn.engine.fuse_hook import FuseHook
 from mmattn.layers.folding import affine_of, fold_after
 
@@ -107,3 +108,40 @@ def test_averaged_weights_are_those_that_are_folded(tmp_path) -> None:
     ema.before_run = averaged
     assert run.test()["output"] == pytest.approx(2 * 7 - 1, rel=1e-4)
     assert run.model.conv.weight.item() == 3.0
+
+
+class Whole(BaseModel):
+    """A model whose backbone has an inference form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = worn(FusableNet(), 3.0)
+
+    def forward(self, x, mode="tensor"):
+        return self.backbone(x)
+
+    def test_step(self, data):
+        return self(data)
+
+
+@pytest.mark.parametrize(("validation", "compiled"), [(False, 0), (True, 1)])
+def test_after_a_compiled_training_the_form_is_what_runs(
+    validation: bool, compiled: int, tmp_path
+) -> None:
+    """Not the trained network, whose compiled ``forward`` a copy would inherit."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    run = runner(Whole(), tmp_path)
+    compile_hook = CompileHook(validation=validation, backend=backend)
+    compile_hook.before_train(run)
+    run.register_hook(compile_hook)
+    run.register_hook(FuseHook())
+    run.model.train()  # its compiled forward is for training, also while it is copied
+    assert run.test()["output"] == pytest.approx(2 * 3 - 1, rel=1e-4)
+    assert run.model.backbone.norm.num_batches_tracked == 0
+    assert run.model.backbone.ran == []
+    assert len(graphs) == compiled
