@@ -156,9 +156,16 @@ class PluginTester:
             assert sum(p.numel() for p in module.parameters()) == self.parameters(channels)
 
     def test_names_a_wrong_number_of_channels(self) -> None:
+        """A block that needs no channels as well: a wrong config is told at once, and where."""
+        name = self.module.__name__
+        advice = f"{name}.__init__ must raise ValueError naming in_channels for in_channels < 1"
         for channels in (0, -1):
-            with pytest.raises(ValueError, match="in_channels"):
+            try:
                 self.module(channels, **self.arguments)
+            except ValueError as error:
+                assert "in_channels" in str(error), f"{advice}, it says: {error}"
+            else:
+                pytest.fail(f"{advice}; {name}({channels}) is built")
 
     def test_leaves_its_input_alone(self) -> None:
         x = self.sample()

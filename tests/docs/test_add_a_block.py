@@ -15,6 +15,8 @@ import torch
 from code_blocks import CodeBlock, read_code_blocks
 from torch import Tensor, nn
 
+from mmattn.testing import plugin
+
 GUIDE = Path(__file__).resolve().parents[2] / "docs/add_a_block.md"
 BLOCKS = read_code_blocks(GUIDE)
 SNIPPETS = [b for b in BLOCKS if b.heading == "4. Use it anywhere"]
@@ -83,6 +85,36 @@ def test_the_block_passes_its_tests(checkout: Path) -> None:
     (command,) = commands("3. One test class")
     out = run(command, checkout, PYTHONPATH=str(checkout))
     assert " passed" in out
+
+
+class PlaceGate(nn.Module):
+    """A block of positions alone, whose author saw no use for the number of channels."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+
+class SilentGate(PlaceGate):
+    def __init__(self, in_channels: int):
+        if in_channels < 1:
+            raise ValueError("no channels")
+        super().__init__(in_channels)
+
+
+@pytest.mark.parametrize(
+    ("block", "found"), [(PlaceGate, r"PlaceGate\(0\) is built"), (SilentGate, "no channels")]
+)
+def test_a_number_of_channels_below_one_has_to_be_refused_and_named(
+    block: type[nn.Module], found: str
+) -> None:
+    class Tester(plugin.PluginTester):
+        module = block
+
+    said = f"{block.__name__}.__init__ must raise ValueError naming in_channels .*{found}"
+    with pytest.raises((AssertionError, pytest.fail.Exception), match=said):
+        Tester().test_names_a_wrong_number_of_channels()
+    assert "`in_channels`\nbelow 1 is a `ValueError`" in GUIDE.read_text("utf-8")
 
 
 @pytest.mark.slow
