@@ -86,6 +86,10 @@ def convert(args: argparse.Namespace) -> int:
     conversion = convert_checkpoint(checkpoint, args.converter, reverse=args.reverse)
     if conversion is None:
         print("No converter recognises the layout: the names are kept.")
+        if not args.config:
+            print(
+                "Nothing was converted: --list shows the layouts, --config compares with a model."
+            )
         name, weights = None, weights_of(checkpoint)
     else:
         name, weights = conversion.converter, conversion.state_dict
