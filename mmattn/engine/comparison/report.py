@@ -268,9 +268,9 @@ def _write_csv(path: Path, results: dict) -> None:
         )
         for (label, seed), result in results.items():
             metrics = result.get("metrics", {})
-            steps = result.get("step_seconds") or [float("nan")]
+            steps = result.get("step_seconds")
             row = [label, seed, *(metrics.get(name, "") for name in names)]
-            row += [result.get("failure", ""), f"{median(steps):.4f}"]
+            row += [result.get("failure", ""), f"{median(steps):.4f}" if steps else ""]
             writer.writerow([*row, result["commit"], result["torch"], result["threads"]])
 
 
@@ -321,7 +321,7 @@ def _markdown(this: Comparison, metric: str, rows, results, costs, about, with_p
     if with_plot:
         lines += ["", f"![{metric} against latency](accuracy_latency.png)"]
     lines += ["", f"## {metric} of each seed", "", *_table(_seed_table(this, rows))]
-    lines += ["", "## How it was measured", "", *_method(this, rows, costs)]
+    lines += ["", "## How it was measured", "", *_method(this, rows, costs), *_untimed(results)]
     lines += ["", "## To repeat it", "", "```bash", *this.commands, "```", ""]
     lines += _facts(this, results, costs, about)
     return "\n".join(lines) + "\n"
@@ -390,6 +390,17 @@ def _method(this: Comparison, rows: Sequence[Row], costs: dict[str, Any]) -> lis
             "pass.",
         ]
     return lines + [f"- {remark}" for remark in this.remarks]
+
+
+def _untimed(results: dict) -> list[str]:
+    """A note for runs that were stopped after their last step: nothing kept its times."""
+    runs = [f"{name} seed {s}" for (name, s), one in results.items() if not one.get("step_seconds")]
+    if not runs:
+        return []
+    return [
+        f"- No seconds_per_step in runs.csv for {', '.join(runs)}: stopped after the last step and "
+        "evaluated by a later start, which took no step."
+    ]
 
 
 def _facts(this: Comparison, results: dict, costs: dict, about: dict) -> list[str]:

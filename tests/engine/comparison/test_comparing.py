@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,6 +125,21 @@ def test_a_report_alone_trains_nothing(finished: dict, tmp_path: Path) -> None:
     assert not any("Checking" in line for line in said)
     with pytest.raises(ConfigError, match=r"--metric mIou: .* Did you mean 'mIoU'\?"):
         compare(**finished["arguments"], report_only=True, metric="mIou")
+
+
+def test_a_run_that_was_stopped_behind_its_last_step_has_no_time(
+    finished: dict, tmp_path: Path
+) -> None:
+    """The start that evaluates it takes no step: the cell is empty, and the page says why."""
+    work = shutil.copytree(finished["work"], tmp_path / "work")
+    (work / "runs/SE/seed1/result.json").unlink()
+    arguments = finished["arguments"] | {"work_dir": str(work), "say": lambda text: None}
+    text = compare(**arguments).read_text()
+    with (work / "runs.csv").open(newline="") as file:
+        times = [row["seconds_per_step"] for row in csv.DictReader(file)]
+    assert times[3] == "" and all(float(time) > 0 for time in times[:3])
+    assert "- No seconds_per_step in runs.csv for SE seed 1: stopped after" in text
+    assert "No seconds_per_step" not in (finished["work"] / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
