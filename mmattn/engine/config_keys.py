@@ -2,13 +2,15 @@
 
 A config is also a place for plain variables (``crop_size``, ``train_pipeline``, ...), so an
 unknown key is an error only when it is one slip away from a key that is read; an unused block of
-settings is a warning.
+settings is a warning, if the config's own file wrote it: what a base leaves unused is its affair.
 """
 
 from __future__ import annotations
 
+import ast
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmattn.errors import ConfigError
@@ -61,7 +63,8 @@ def check_keys(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]
     if outdated and "train_dataloader" not in cfg and "test_dataloader" not in cfg:
         changes = "; ".join(f"{key} is now {_OUTDATED[key]}" for key in outdated)
         raise ConfigError(f"{where}a config of the time before mmengine: {changes}")
-    unused = _unused_blocks(cfg, unread)
+    own = _own_names(filename)
+    unused = [key for key in _unused_blocks(cfg, unread) if own is None or key in own]
     if unused:
         logger.warning(
             "%snothing uses %s: the settings there have no effect", where, ", ".join(unused)
@@ -96,7 +99,7 @@ def slip_distance(a: str, b: str) -> int:
 
 def _unused_blocks(cfg: Mapping[str, Any], unread: list[str]) -> list[str]:
     """Unread keys with settings (a ``dict`` or a list of them) that nothing read contains."""
-    used: list[Mapping[str, Any]] = []
+    used: list[Any] = []
     for key in READ_KEYS & set(cfg):
         used.extend(_blocks(cfg[key]))
     return [key for key in unread if _is_block(cfg[key]) and not _is_used(cfg[key], used)]
@@ -108,21 +111,36 @@ def _is_block(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value)
 
 
-def _is_used(value: Any, used: list[Mapping[str, Any]]) -> bool:
-    """Whether a block went into another one, whole, spread or in parts."""
+def _is_used(value: Any, used: list[Any]) -> bool:
+    """Whether a block went into another one, whole or spread."""
     if isinstance(value, Mapping):
         return any(
             all(key in block and block[key] == item for key, item in value.items())
             for block in used
+            if isinstance(block, Mapping)
         )
-    return all(_is_used(item, used) for item in value if isinstance(item, (Mapping, list, tuple)))
+    # In one piece: the steps of a pipeline that is not used mostly occur in the one that is.
+    items, count = list(value), len(value)
+    return any(
+        list(block[start : start + count]) == items
+        for block in used
+        if isinstance(block, (list, tuple))
+        for start in range(len(block) - count + 1)
+    )
 
 
-def _blocks(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Every ``dict`` in a value, from the outside in."""
-    if isinstance(value, Mapping):
+def _blocks(value: Any) -> Iterator[Any]:
+    """Every ``dict`` and list in a value, from the outside in."""
+    if isinstance(value, (Mapping, list, tuple)):
         yield value
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for inner in value:
+        for inner in value.values() if isinstance(value, Mapping) else value:
             yield from _blocks(inner)
+
+
+def _own_names(filename: str | None) -> set[str] | None:
+    """What a Python config assigns itself; None where that cannot be told."""
+    if filename is None or not filename.endswith(".py") or not Path(filename).is_file():
+        return None
+    tree = ast.parse(Path(filename).read_text(encoding="utf-8"))
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return {node.id for node in names if isinstance(node.ctx, ast.Store)}
