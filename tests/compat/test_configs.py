@@ -30,9 +30,17 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+# Heavy, and each near to one that stays: Deformable DETR, Mask R-CNN, Faster R-CNN, Mask2Former.
+HEAVY = ("/dino-4scale", "/solov2_r50", "/cascade-rcnn_r50-dconv", "_8xb2-lsj-50e_coco-panoptic")
+
+
+def is_slow(case: Case) -> bool:
+    return case in FURTHER or any(name in case.config for name in HEAVY)
+
+
 @pytest.mark.parametrize(
     "case",
-    [*PROMISED, *(pytest.param(case, marks=pytest.mark.slow) for case in FURTHER)],
+    [pytest.param(c, marks=[pytest.mark.slow] * is_slow(c)) for c in (*PROMISED, *FURTHER)],
     ids=lambda case: f"{case.config[:5]}-{PurePosixPath(case.config).stem}",
 )
 def test_config_builds_trains_and_predicts(case: Case) -> None:

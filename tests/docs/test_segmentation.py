@@ -148,7 +148,7 @@ def test_the_table_of_data_sets_is_true(repo: Path) -> None:
             assert cfg.data_root.rstrip("/") == folder
             named.add(name)
     files = {file.name for file in (repo / "configs/_base_/datasets").glob("*.py")}
-    others = {"shapes_instance.py", "shapes_panoptic.py"}  # of detectors
+    others = {"shapes_detection.py", "shapes_instance.py", "shapes_panoptic.py"}  # of detectors
     assert {name for name in files if "-edges_" not in name} - others == named
 
 
