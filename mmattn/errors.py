@@ -51,6 +51,16 @@ class ExportError(MMAttnError, RuntimeError):
     exit_code = 7
 
 
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether ``error`` is Ctrl-C, or was raised because of it.
+
+    mmengine makes a SyntaxError of one that comes while it formats a config, which takes seconds.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def did_you_mean(word: str, known: Iterable[str], limit: int = 3) -> str:
     """``" Did you mean 'a' or 'b'?"`` for the closest names in ``known``, else ``""``."""
     near = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.6)

@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     import mmattn.engine
     from mmattn.engine.comparison import budget
-    from mmattn.errors import MMAttnError
+    from mmattn.errors import MMAttnError, is_interrupt
 
     words = sys.argv[1:] if argv is None else argv
     threads = os.environ.get("OMP_NUM_THREADS")
@@ -115,7 +115,9 @@ def main(argv: list[str] | None = None) -> int:
     except MMAttnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SyntaxError) as error:
+        if not is_interrupt(error):
+            raise
         print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
         return 130
     return 0

@@ -66,7 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     import mmattn.engine
-    from mmattn.errors import MMAttnError
+    from mmattn.errors import MMAttnError, is_interrupt
 
     try:
         mmattn.engine.train(
@@ -81,7 +81,9 @@ def main(argv: list[str] | None = None) -> int:
     except MMAttnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SyntaxError) as error:
+        if not is_interrupt(error):
+            raise
         folder = args.work_dir or "the run's folder"
         print(
             f"\nInterrupted; --resume goes on from the newest checkpoint in {folder}.",

@@ -179,6 +179,18 @@ def test_an_interrupt_ends_in_one_line(
     assert "Traceback" not in errors
 
 
+def test_so_does_one_that_mmengine_makes_a_syntax_error_of(
+    train: ModuleType, repo: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    def format_code(*args, **kwargs) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", format_code)
+    tiny = str(repo / "tests/tools/configs/tiny_fcn.py")
+    assert train.main([tiny, "--work-dir", str(tmp_path)]) == 130
+    assert "Interrupted" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("script", ["dist_train", "dist_test", "slurm_train", "slurm_test"])
 def test_scripts_pass_everything_on(script: str, repo: Path, tmp_path: Path) -> None:
     """A stand-in for the interpreter and for srun prints the command that would run."""
