@@ -1,4 +1,4 @@
-"""Promise: figures in the README are those that the benchmark wrote, word for word."""
+"""Promise: figures in a README are those that the benchmark wrote, word for word."""
 
 from __future__ import annotations
 
@@ -6,12 +6,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = "benchmarks/results"
+SEGMENTATION = [
+    f"{RESULTS}/segmentation-cpu-{size}.json" for size in ("360x480", "720x960", "1024x2048")
+]
 
 
-def test_the_readmes_table_of_operators_is_the_commands_output() -> None:
-    command = [sys.executable, "benchmarks/ops.py", "--show", "benchmarks/results/ops-cpu.json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("<!-- ops-cpu: begin -->")[1].split("<!-- ops-cpu: end -->")[0]
+@pytest.mark.parametrize(
+    ("readme", "marker", "command"),
+    [
+        ("README.md", "ops-cpu", ["benchmarks/ops.py", "--show", f"{RESULTS}/ops-cpu.json"]),
+        (
+            "projects/bevanet/README.md",
+            "segmentation-cpu",
+            ["benchmarks/segmentation.py", "--show", *SEGMENTATION],
+        ),
+    ],
+    ids=["operators", "segmentation networks"],
+)
+def test_a_readmes_table_is_the_commands_output(readme, marker, command) -> None:
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    shown = text.split(f"<!-- {marker}: begin -->")[1].split(f"<!-- {marker}: end -->")[0]
     assert shown.strip() == done.stdout.strip()
