@@ -102,12 +102,19 @@ def _counts(
         total = n_things + n_stuff
     else:
         total = head.get("num_classes")
-    for key in ("loss_cls", "loss_decode"):
-        weights = (head.get(key) or {}).get("class_weight") if _is_dict(head.get(key)) else None
+    for key, weights in _class_weights(head):
         if isinstance(weights, (list, tuple)) and isinstance(total, int):
             # Query-based heads weigh "no object" too.
-            yield f"{key}.class_weight", len(weights), {total, total + 1}, "weights"
+            yield key, len(weights), {total, total + 1}, "weights"
 
 
-def _is_dict(value: Any) -> bool:
-    return isinstance(value, Mapping)
+def _class_weights(head: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Of the head itself and of its losses, with their keys."""
+    yield "class_weight", head.get("class_weight")
+    for key in ("loss_cls", "loss_decode"):
+        losses = head.get(key)
+        if isinstance(losses, Mapping):
+            yield f"{key}.class_weight", losses.get("class_weight")
+        for index, loss in enumerate(losses if isinstance(losses, (list, tuple)) else ()):
+            if isinstance(loss, Mapping):
+                yield f"{key}[{index}].class_weight", loss.get("class_weight")

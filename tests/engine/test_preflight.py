@@ -260,6 +260,12 @@ def test_every_head_of_a_list_is_looked_at(cfg: Config):
 def test_class_weights_have_one_entry_per_class(cfg: Config):
     cfg.model.decode_head.loss_decode = dict(type="CrossEntropyLoss", class_weight=[1.0] * 11 + [2])
     assert "loss_decode.class_weight=12" in refusal(cfg)
+    plain, wrong = dict(type="CrossEntropyLoss"), dict(type="CrossEntropyLoss", class_weight=[1.0])
+    cfg.model.decode_head.loss_decode = [plain, wrong]
+    assert "loss_decode[1].class_weight=1" in refusal(cfg)
+    cfg.model.decode_head.loss_decode = plain
+    cfg.model.decode_head.class_weight = [1.0] * 5  # as BEVANet's head has them
+    assert "decode_head.class_weight=5" in refusal(cfg)
 
 
 def test_two_stage_heads(detection: Config):
