@@ -21,12 +21,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from ops import machine
 
 # Threads that wait for work should sleep: spinning ones would disturb the contender that follows.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -34,7 +35,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 FORMS = ("eager", "channels_last", "fused", "fused_bf16", "compiled", "onnxruntime")
 TOLERANCE = 1e-3  # of the largest logit
 LOW_TOLERANCE = 0.1  # with eight bits of mantissa
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -81,8 +81,8 @@ def main(argv: list[str] | None = None) -> int:
         "input": f"{args.batch} x 3 x {args.size[0]} x {args.size[1]}",
         "dtype": args.dtype,
         "threads": args.threads,
-        **facts(args.device),
-        "command": "python " + " ".join(["benchmarks/segmentation.py", *(argv or sys.argv[1:])]),
+        "load": f"{os.getloadavg()[0]:.1f}",
+        **machine(args.device),
         "rows": rows,
     }
     print(text_of(figures))
@@ -204,30 +204,6 @@ def as_table(rows: list[dict]) -> str:
         cells += [f"{base[key] / row[key]:.2f}" for key in ("min_ms", "cpu_min_ms")]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def facts(device: str) -> dict[str, str]:
-    """What ran it, when, and how busy the machine was."""
-    import torch
-
-    git = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
-        "torch": torch.__version__,
-        "load": f"{os.getloadavg()[0]:.1f}",
-        "commit": commit or "unknown",
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def processor() -> str:
-    """The CPU's name and its widest vector instructions."""
-    import torch
-
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else 'CPU'} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 if __name__ == "__main__":

@@ -103,13 +103,15 @@ def draw(path: Path, pairs: list, predict, segmentor, count: int, maps_only: boo
 
 def page(args: argparse.Namespace, run: Path, trained, exported, count: int, parity: dict) -> str:
     """The Markdown but for the machine's facts."""
+    from mmattn.visualization.run_comparison import run_minutes
+
     lines = [f"# {Path(args.config).stem}", "", "Written by", "", "```bash"]
     lines += [f"python tools/train.py {args.config}"]
     traced = parity["rows"][0]
     shape = f"--shape {traced['height']} {traced['width']} --dynamic"
     lines += [f"python tools/export.py {args.config} {args.checkpoint} --out {args.onnx} {shape}"]
     lines += ["python " + shlex.join(["tools/report.py", *sys.argv[1:]]), "```", ""]
-    lines += [f"Training took {minutes(run):.0f} minutes, validations included.", ""]
+    lines += [f"Training took {run_minutes(run):.0f} minutes, validations included.", ""]
     lines += [f"## IoU per class, %, on {count} validation pictures", ""]
     lines += ["| class | torch | onnxruntime |", "| --- | --- | --- |"]
     rows = [*zip(trained.classes, trained.ious, exported.ious, strict=True)]
@@ -131,12 +133,6 @@ def page(args: argparse.Namespace, run: Path, trained, exported, count: int, par
         same = f"{100 * row['agreement']:.4f} %"
         lines.append(f"| {size} | {difference:.1e} | {relative:.1e} | {same} |")
     return "\n".join(lines)
-
-
-def minutes(vis_data: Path) -> float:
-    """How long the run took, from its configuration being written to its last scalar."""
-    first = (vis_data / "config.py").stat().st_mtime
-    return ((vis_data / "scalars.json").stat().st_mtime - first) / 60
 
 
 def facts(environment: dict) -> str:

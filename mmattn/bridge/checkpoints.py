@@ -97,17 +97,20 @@ def load_url(
     return read_for_mmengine(target, map_location=map_location)
 
 
+def unwrapped(module) -> Any:
+    """What a wrapper, of a distributed run or for test-time augmentation, wraps."""
+    from mmengine.model import BaseTTAModel, is_model_wrapper
+
+    wrapped = is_model_wrapper(module) or isinstance(module, BaseTTAModel)
+    return module.module if wrapped else module
+
+
 def load_state_dict(module, state_dict, strict=False, logger=None) -> None:
     """Load weights and log matched/total in one line; nothing matching is an error."""
     from mmengine.dist import get_rank
     from mmengine.logging import print_log
-    from mmengine.model import BaseTTAModel, is_model_wrapper
 
     from mmattn.io.load import fill
-
-    def unwrapped(part):
-        wrapped = is_model_wrapper(part) or isinstance(part, BaseTTAModel)
-        return part.module if wrapped else part
 
     report = fill(module, state_dict, strict=strict, unwrap=unwrapped)
     if get_rank() == 0:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mmattn.errors import ConfigError, did_you_mean
 from mmattn.registry import HOOKS
+
+from .model import bare_model
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -82,8 +83,7 @@ class CompileHook(Hook):
 
 
 def _modules(runner: Runner) -> dict[str, nn.Module]:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    return dict(model.named_modules())
+    return dict(bare_model(runner).named_modules())
 
 
 class _CompiledForward:

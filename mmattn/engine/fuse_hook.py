@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmattn.layers.fuse import fuse
+
+from .model import bare_model
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -27,7 +28,7 @@ class FuseHook(Hook):
         self._trained = None
 
     def before_test_epoch(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         form = fuse(model)
         if form is not model:
             self._trained, runner.model = runner.model, form

@@ -18,6 +18,7 @@ from .scope import enter_scope, typed_lookup
 if TYPE_CHECKING:
     import torch
     from mmengine.config import Config
+    from mmengine.runner import Runner
     from torch import nn
 
 
@@ -79,6 +80,13 @@ def build_model(
     model.cfg = cfg
     model.dataset_meta = meta or dataset_meta(cfg)
     return model.to(device).eval()
+
+
+def bare_model(runner: Runner) -> nn.Module:
+    """The runner's model, without the wrapper of a distributed run."""
+    from mmengine.model import is_model_wrapper
+
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 @contextmanager

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.dist import broadcast_object_list, collect_results, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner.amp import autocast
 from torch import nn
 
 from mmattn.errors import ConfigError, MMAttnError
 from mmattn.registry import HOOKS
 
+from .model import bare_model
 from .options import scope_and_name
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ValLossHook(Hook):
         if runner.val_loop is None:
             return
         self._loader = self._build_loader(runner)
-        model = _unwrapped(runner)
+        model = bare_model(runner)
         try:
             with as_in_training(model), autocast(enabled=runner.val_loop.fp16):
                 batch = self._loader.collate_fn([self._loader.dataset[0]])
@@ -86,7 +86,7 @@ class ValLossHook(Hook):
             return
         if self._loader is None:  # a validation by itself
             self._loader = self._build_loader(runner)
-        model = _unwrapped(runner)
+        model = bare_model(runner)
         with as_in_training(model), autocast(enabled=runner.val_loop.fp16):
             losses = [_losses(model, batch) for batch in self._loader]
         metrics.update(_mean(losses, len(self._loader.dataset)))
@@ -106,10 +106,6 @@ class ValLossHook(Hook):
                 with_early_annotations(leaf["pipeline"], where), training
             )
         return runner.build_dataloader(cfg, seed=runner.seed)
-
-
-def _unwrapped(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _losses(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, float]:

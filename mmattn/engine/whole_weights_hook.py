@@ -6,13 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 
+from mmattn.bridge.checkpoints import unwrapped
 from mmattn.io.load import fill, refuse_partial
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
-    from torch import nn
 
 
 class WholeWeightsHook(Hook):
@@ -28,10 +27,5 @@ class WholeWeightsHook(Hook):
         weights = checkpoint.get("state_dict", checkpoint)
         # As mmengine does, right after this.
         weights = {re.sub(r"^module\.", "", key): value for key, value in weights.items()}
-        report = fill(runner.model, weights, unwrap=_unwrapped)
+        report = fill(runner.model, weights, unwrap=unwrapped)
         refuse_partial(report, str(runner._load_from))
-
-
-def _unwrapped(module: nn.Module) -> nn.Module:
-    wrapped = is_model_wrapper(module) or isinstance(module, BaseTTAModel)
-    return module.module if wrapped else module

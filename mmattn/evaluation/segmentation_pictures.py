@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from mmattn.io import atomic_write
+from mmattn.visualization.figures import new_axes, save_png
 from mmattn.visualization.overlays import IGNORED, Palette, blend, complete_palette
 
 from .picture_counts import PictureCounts, decode_map
@@ -49,17 +50,12 @@ def save_confusion(matrix: np.ndarray, classes: Sequence[str], file: Path) -> li
 
 
 def _draw_matrix(counts: np.ndarray, names: Sequence[str], file: Path) -> None:
-    # Not pyplot: it keeps every figure alive and may want a display.
     from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     pixels = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, pixels, out=np.full(counts.shape, np.nan), where=pixels > 0)
     side = min(20.0, 3.0 + 0.42 * len(names))
-    figure = Figure(figsize=(side + 1.0, side), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    axes = new_axes(side + 1.0, side, dpi=100)
     colours = colormaps["Blues"].with_extremes(bad="#e5e7eb")
     image = axes.imshow(100 * share, cmap=colours, vmin=0, vmax=100)
     size = "small" if len(names) <= _MOST_NUMBERS else max(2.0, 240 / len(names))
@@ -74,9 +70,8 @@ def _draw_matrix(counts: np.ndarray, names: Sequence[str], file: Path) -> None:
                 colour = "white" if value > 0.5 else "black"
                 text = f"{100 * value:.0f}"
                 axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=7)
-    figure.colorbar(image, label="% of the labelled pixels", shrink=0.8)
-    with atomic_write(file) as content:
-        figure.savefig(content, format="png")
+    axes.figure.colorbar(image, label="% of the labelled pixels", shrink=0.8)
+    save_png(axes, file)
 
 
 def save_worst_pictures(

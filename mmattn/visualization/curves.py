@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mmattn.io import atomic_write
+from .figures import new_axes, plain_frame, save_png
 
 Curve = list[tuple[float, float]]
 # Facts about the run rather than about the learning.
@@ -77,13 +77,7 @@ def plot_curves(
 
 
 def _draw(path: Path, ylabel: str, xlabel: str, curves: Mapping[str, Sequence]) -> Path:
-    # Not pyplot: it keeps every figure alive and may want a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.0, 4.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    axes = new_axes(7.0, 4.2, dpi=110)
     for name, curve in curves.items():
         steps, values = zip(*curve, strict=True)
         marker = "o" if len(steps) < 30 else None
@@ -97,11 +91,8 @@ def _draw(path: Path, ylabel: str, xlabel: str, curves: Mapping[str, Sequence]) 
         )
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.grid(alpha=0.3)
     if len(curves) <= 15:
         axes.legend(fontsize="small", frameon=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png")
+    plain_frame(axes)
+    save_png(axes, path)
     return path

@@ -19,12 +19,11 @@ from mmattn.errors import ConfigError, did_you_mean
 from mmattn.io import atomic_write
 
 from .curves import Curve, read_scalars
+from .figures import COLOURS, new_axes, plain_frame, save_png
 
 # Settings that do not bear on the result: the seed, which is shown, and where a run lies.
 _ELSEWHERE = ("randomness", "work_dir", "resume", "visualizer", "log_level", "experiment_name")
 _LESS_IS_BETTER = ("loss", "ECE")
-# Dark enough on white, and apart in hue.
-_COLOURS = ("#2563eb", "#c2410c", "#15803d", "#7c3aed", "#be185d", "#0e7490", "#a16207", "#1f2937")
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,20 @@ def read_run(folder: str | Path) -> Run:
         raise ConfigError(f"{folder}: this run has not been validated yet, so it has no metric.")
     cfg = Config.fromfile(str(configs[-1])).to_dict()
     seed = (cfg.get("randomness") or {}).get("seed")
-    return Run(folder, configs[-1].stem, seed, metrics, cfg, sum(map(_minutes, starts)))
+    return Run(
+        folder,
+        configs[-1].stem,
+        seed,
+        metrics,
+        cfg,
+        sum(run_minutes(start.parent) for start in starts),
+    )
 
 
-def _minutes(scalars: Path) -> float:
-    return (scalars.stat().st_mtime - (scalars.parent / "config.py").stat().st_mtime) / 60
+def run_minutes(vis_data: Path) -> float:
+    """Wall time of one start, from its config being written to its last scalar."""
+    first = (vis_data / "config.py").stat().st_mtime
+    return ((vis_data / "scalars.json").stat().st_mtime - first) / 60
 
 
 def by_network(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -185,15 +193,9 @@ def write_csv(path: Path, runs: Sequence[Run]) -> None:
 
 def draw(path: Path, runs: Sequence[Run], metric: str) -> None:
     """Curves: thin ones are runs, a thick one is the mean of a network's seeds."""
-    # Not pyplot: it keeps every figure alive and may want a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.6, 4.6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    axes = new_axes(7.6, 4.6, dpi=120)
     for index, (network, group) in enumerate(by_network(runs).items()):
-        colour = _COLOURS[index % len(_COLOURS)]
+        colour = COLOURS[index % len(COLOURS)]
         curves = [dict(run.metrics[metric]) for run in group]
         steps = sorted(set(curves[0]).intersection(*curves[1:]))
         if len(group) > 1:
@@ -206,9 +208,6 @@ def draw(path: Path, runs: Sequence[Run], metric: str) -> None:
         )
     axes.set_xlabel("step of the validation")
     axes.set_ylabel(metric)
-    axes.grid(alpha=0.3)
     axes.legend(fontsize="small", frameon=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png")
+    plain_frame(axes)
+    save_png(axes, path)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmattn.io import atomic_write
+from mmattn.visualization.figures import COLOURS, new_axes, plain_frame, save_png
 
 from .names import BASE
 
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from .report import Row
 
 _BASE = "#1f2937"
-# Dark enough for text, and apart in hue.
-_COLOURS = (
-    *("#2563eb", "#c2410c", "#15803d", "#7c3aed", "#be185d", "#0e7490", "#a16207", "#4d7c0f"),
-    *("#6b21a8", "#9f1239"),
-)
 
 
 def plot(path: Path, rows: Sequence[Row], metric: str) -> None:
@@ -28,15 +23,10 @@ def plot(path: Path, rows: Sequence[Row], metric: str) -> None:
     same round, with its bootstrap interval. Up: the mean over seeds with its standard deviation;
     dashes are the seeds, the band is the base's standard deviation.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.6, 4.6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    axes = new_axes(7.6, 4.6, dpi=120)
     rows = [row for row in rows if row.values]
     others = [row.label for row in rows if row.label != BASE]
-    colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(others)}
+    colours = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(others)}
     colours[BASE] = _BASE
     base = next(row for row in rows if row.label == BASE)
     places = {}
@@ -66,11 +56,8 @@ def plot(path: Path, rows: Sequence[Row], metric: str) -> None:
     axes.set_xlabel("latency of one picture, ms (bar: 95 % interval of the difference to none)")
     axes.set_ylabel(f"{metric} (bar: standard deviation over seeds)")
     axes.margins(x=0.12, y=0.12)
-    axes.grid(alpha=0.3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png")
+    plain_frame(axes)
+    save_png(axes, path)
 
 
 def _label(axes, rows: Sequence[Row], places: dict[str, float], colours: dict[str, str]) -> None:

@@ -7,24 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from comparison_configs import FCN, RANDOM
 
 from mmattn.data import write_shapes_dataset
-
-CONFIGS = Path(__file__).resolve().parents[2] / "tools" / "configs"
-FCN, RETINANET = str(CONFIGS / "tiny_fcn.py"), str(CONFIGS / "tiny_retinanet.py")
-# Augmentation that draws from numpy and from ``random``, and dropout: what must be held equal.
-RANDOM = {
-    "train_dataloader.dataset.pipeline": [
-        {"type": "LoadImageFromFile"},
-        {"type": "LoadAnnotations"},
-        {"type": "RandomResize", "scale": (96, 64), "ratio_range": (0.8, 1.4), "keep_ratio": True},
-        {"type": "RandomCrop", "crop_size": (48, 48)},
-        {"type": "RandomFlip", "prob": 0.5},
-        {"type": "PhotoMetricDistortion"},
-        {"type": "PackSegInputs"},
-    ],
-    "model.decode_head.dropout_ratio": 0.5,
-}
 
 
 @pytest.fixture(scope="session")

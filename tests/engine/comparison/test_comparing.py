@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import FCN, RANDOM, RETINANET
+from comparison_configs import FCN, RANDOM, RETINANET
 
 from mmattn.engine.comparison import compare
 from mmattn.engine.comparison.running import run_variant

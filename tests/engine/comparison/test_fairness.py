@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FCN, RANDOM
+from comparison_configs import FCN, RANDOM
 from mmengine.config import Config
 from mmengine.runner import Runner
 

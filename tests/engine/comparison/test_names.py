@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import FCN, RETINANET
+from comparison_configs import FCN, RETINANET
 
 from mmattn.engine import load_config
 from mmattn.engine.comparison.budget import Budget, parse_budget

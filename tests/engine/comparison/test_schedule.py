@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import FCN, RETINANET
+from comparison_configs import FCN, RETINANET
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
