@@ -106,10 +106,11 @@ def test_half_precision_logits_are_summed_in_float32(dtype: torch.dtype) -> None
         )
 
 
+@pytest.mark.parametrize("certainty", [0.0, 9.0])  # the other pixels are hard, or are not
 @pytest.mark.parametrize("min_kept", [1, 1000])
-def test_logits_that_are_no_numbers_are_not_hidden(min_kept: int) -> None:
+def test_logits_that_are_no_numbers_are_not_hidden(min_kept: int, certainty: float) -> None:
     logits = torch.zeros(1, 3, 4, 4)
-    logits[:, 0] = 9.0  # certain
+    logits[:, 0] = certainty
     logits[..., 0] = float("nan")
     loss = HardPixelCrossEntropy(min_kept=min_kept)
     assert loss(logits, torch.zeros(1, 4, 4, dtype=torch.long)).isnan()
