@@ -1,6 +1,6 @@
 """Time the counting of pixels against mmseg's, on the frame of ``benchmarks/ops.py``.
 
-Both compute the hit, united, predicted and labelled pixels of every class of one picture, which are
+Both compute the hit, united, predicted and labelled pixels of every class of one image, which are
 equal; ours come from a whole confusion matrix. The maps are int64, as mmseg's pipeline hands them
 over, with 5 % of the pixels ignored and a tenth of the others wrong.
 

@@ -33,7 +33,7 @@ def repo() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of small real data sets, which is not part of the repository."""
+    """The folder of small real datasets, which is not part of the repository."""
     root = Path(os.environ.get("MMATTN_SHARED_DATA", REPO.parent / "shared" / "data"))
     if not root.is_dir():
         pytest.skip(f"real data not found at {root} (set MMATTN_SHARED_DATA)")

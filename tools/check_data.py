@@ -28,8 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="read every picture and mask; without it all files' existence, the headers of 2000 "
-        "pictures and the values of 200 masks",
+        help="read every image and mask; without it all files' existence, the headers of 2000 "
+        "images and the values of 200 masks",
     )
     parser.add_argument(
         "--cfg-options",
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the checks, print a table for each data set, and build the model if there is one."""
+    """Run the checks, print a table for each dataset, and build the model if there is one."""
     args = parse_args()
     from mmattn.engine import build_model, load_config, parse_cfg_options, preflight
     from mmattn.errors import MMAttnError

@@ -25,7 +25,7 @@ HEADER = """\
 Written by `{command}`; do not edit by hand.
 
 Each config below is the file that mmdet or mmseg ships. It is built from its registry, trained for
-one step on two tiny drawn pictures with targets (finite loss, a gradient that is not zero for every
+one step on two tiny drawn images with targets (finite loss, a gradient that is not zero for every
 trainable parameter, finite weights afterwards), and predicts on one (fields, shapes, finite
 values). What is different from a real run is listed in `mmattn/testing/compatibility.py`; nothing
 is downloaded. The last column names the functions of mmcv's compiled extension that were called:

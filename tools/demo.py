@@ -6,7 +6,7 @@ Example:
     python tools/demo.py --quick      # the same steps with next to no training
 
 Every command is printed as it is run and can be typed as it stands. Running the demo again reuses
-the pictures and trains anew.
+the images and trains anew.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="where everything goes (default: work_dirs/demo)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a few pictures and iterations: does it all run?"
+        "--quick", action="store_true", help="a few images and iterations: does it all run?"
     )
     return parser.parse_args(argv)
 
@@ -56,7 +56,7 @@ def tell(out: Path, *, quick: bool) -> Path:
     cfg_options = ["--cfg-options", *options] if options else []
     story = Story(total=7, write=partial(print, flush=True))
 
-    with story.step(f"Draw {num_train} training and {num_val} validation pictures"):
+    with story.step(f"Draw {num_train} training and {num_val} validation images"):
         counts = ("--num-train", num_train, "--num-val", num_val)
         story.run("tools/make_shapes.py", data, *counts, "--size", *SIZE, "--overwrite")
 
@@ -90,7 +90,7 @@ def tell(out: Path, *, quick: bool) -> Path:
         how = ("--format", "onnx", "--out", onnx_file, "--shape", *SIZE, "--dynamic")
         story.run("tools/export.py", CONFIG, checkpoint, *how, *cfg_options)
 
-    with story.step("Run torch and the exported file on all validation pictures"):
+    with story.step("Run torch and the exported file on all validation images"):
         model, segmentor = build_model(cfg, checkpoint), OnnxSegmentor(onnx_file)
         trained = class_ious(torch_predictor(model), pairs, classes)
         exported = class_ious(segmentor.predict, pairs, classes)
@@ -107,14 +107,14 @@ def tell(out: Path, *, quick: bool) -> Path:
         parameters, flops = complexity(ExportableSegmentor(model).eval(), torch.zeros(shape))
         predict = torch_predictor(model)
         run = SegmentationRun(
-            title="CCNet, from generated pictures to an exported model",
+            title="CCNet, from generated images to an exported model",
             summary="A small CCNet was trained on generated scenes, tested, exported to ONNX and "
             "run in onnxruntime, by the commands listed below.",
             palette=segmentor.metadata.palette,
             untrained=untrained,
             trained=trained,
             exported=exported,
-            num_pictures=len(pairs),
+            num_images=len(pairs),
             scalars=sorted((out / "train").glob("*/vis_data/scalars.json"))[-1:],
             samples=[Sample(p, m, predict(p), segmentor.predict(p)) for p, m in pairs[:6]],
             parity=json.loads((out / "parity.json").read_text()),

@@ -1,6 +1,6 @@
-"""Data sets and what is checked about them before training.
+"""Datasets and what is checked about them before training.
 
-Names are loaded at first use: the generator needs numpy and OpenCV only, the data set classes need
+Names are loaded at first use: the generator needs numpy and OpenCV only, the dataset classes need
 mmseg.
 """
 

@@ -12,7 +12,7 @@ _HOME = {
     "parse_cfg_options": "config",
     # The module is not called "preflight": importing it would hide the function of that name.
     "preflight": "preflight_checks",
-    "segment_pictures": "picture_predictions",
+    "segment_images": "image_predictions",
     "test": "testing",
     "train": "training",
 }
@@ -22,15 +22,15 @@ __all__ = [
     "load_config",
     "parse_cfg_options",
     "preflight",
-    "segment_pictures",
+    "segment_images",
     "test",
     "train",
 ]
 
 if TYPE_CHECKING:
     from .config import find_config, load_config, parse_cfg_options
+    from .image_predictions import segment_images
     from .model import build_model
-    from .picture_predictions import segment_pictures
     from .preflight_checks import preflight
     from .testing import test
     from .training import train

@@ -1,6 +1,6 @@
 """What a backbone knows and the rest of a config has to agree with: normalisation and channels.
 
-``mmattn.TimmBackbone`` knows how timm normalises its pictures, which goes into a preprocessor that
+``mmattn.TimmBackbone`` knows how timm normalises its images, which goes into a preprocessor that
 leaves it open. It and ``mmattn.WithPlugins`` know how many channels their maps have, which necks
 and heads have to be told by hand in a config: a wrong number is found before the first step.
 """

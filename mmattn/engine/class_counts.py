@@ -1,4 +1,4 @@
-"""Every head's number of classes against the data set's."""
+"""Every head's number of classes against the dataset's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from mmattn.errors import ConfigError
 
-#: Where heads sit whose ``num_classes`` counts the data set's classes. Others count something else:
+#: Where heads sit whose ``num_classes`` counts the dataset's classes. Others count something else:
 #: stuff classes (HTC's semantic head), identities (re-identification), words (text encoders).
 _HEAD = re.compile(
     r"""model\.(?:detector\.|segmentor\.)?
@@ -21,7 +21,7 @@ _HEAD = re.compile(
 )
 #: STDC's detail head tells edges from the rest; SAN leaves out the background.
 _OTHER_COUNT = ("STDCHead", "SideAdapterCLIPHead")
-#: Models that compare pictures with words take any class list; their count is only a default.
+#: Models that compare images with words take any class list; their count is only a default.
 _OPEN_VOCABULARY = ("language_model", "text_encoder")
 _VIDEO = ("MOTChallengeDataset", "YouTubeVISDataset", "ReIDDataset")
 
@@ -31,7 +31,7 @@ def check_class_counts(
     datasets: Sequence[tuple[str, str, Mapping[str, Any]]],
     filename: str | None = None,
 ) -> None:
-    """Refuse a head that has another number of classes than the data sets of a split.
+    """Refuse a head that has another number of classes than the datasets of a split.
 
     Args:
         model: the config's ``model``.
@@ -59,7 +59,7 @@ def check_class_counts(
             raise ConfigError(
                 f"{prefix}{place}.{key}={value}, but {where} has {right} {meaning} ({shown}). "
                 f"Set {place}.{key}={right} in the config or with --cfg-options{_as_list(place)}, "
-                f"or check metainfo.classes of the data set; num_classes='auto' takes the data's"
+                f"or check metainfo.classes of the dataset; num_classes='auto' takes the data's"
             )
 
 

@@ -31,7 +31,7 @@ _PARTS = ("backbone", "neck", "decode_head", "bbox_head")
 class CompileHook(Hook):
     """Compiles the ``forward`` of some parts of the model while it trains.
 
-    Weights and their names stay what they are. Validation runs uncompiled, since its pictures may
+    Weights and their names stay what they are. Validation runs uncompiled, since its images may
     have many sizes, each of which would be compiled; ``validation=True`` includes it.
 
     Args:

@@ -48,7 +48,7 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
         # bug worth its traceback.
         raise ConfigError(f"{path}: the config cannot be read: {_one_line(error)}") from error
     ours, others = split_options(cfg_options or {})
-    use_own_data(cfg, ours)  # first: the others may set details of the new data sets
+    use_own_data(cfg, ours)  # first: the others may set details of the new datasets
     if others:
         try:
             cfg.merge_from_dict(others)
@@ -102,7 +102,7 @@ def parse_cfg_options(pairs: list[str] | None) -> dict | None:
 
 
 def innermost_dataset(dataset: Mapping) -> Mapping:
-    """The data set inside wrappers such as RepeatDataset, ConcatDataset or MultiImageMixDataset."""
+    """The dataset inside wrappers such as RepeatDataset, ConcatDataset or MultiImageMixDataset."""
     while "dataset" in dataset or dataset.get("datasets"):
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
     return dataset

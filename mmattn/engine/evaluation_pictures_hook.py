@@ -1,4 +1,4 @@
-"""Pictures of each validation and test, drawn by the metrics themselves."""
+"""Images of each validation and test, drawn by the metrics themselves."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @HOOKS.register_module()
-class EvaluationPicturesHook(Hook):
-    """Lets every metric that can (``save_pictures``) draw into ``vis_data`` of the run's folder.
+class EvalPlotsHook(Hook):
+    """Lets every metric that can (``save_plots``) draw into ``vis_data`` of the run's folder.
 
-    ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst pictures. The files are
+    ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst images. The files are
     those of the last evaluation.
     """
 
@@ -36,14 +36,14 @@ class EvaluationPicturesHook(Hook):
     def _draw(self, runner: Runner, split: str, evaluator: Evaluator) -> None:
         folder = Path(runner.log_dir) / "vis_data"
         for metric in evaluator.metrics:
-            if not hasattr(metric, "save_pictures"):
+            if not hasattr(metric, "save_plots"):
                 continue
             try:
-                files = metric.save_pictures(folder, split)
+                files = metric.save_plots(folder, split)
             except (ValueError, OSError) as error:
-                # A full disk must not end a training over a picture.
+                # A full disk must not end a training over an image.
                 runner.logger.warning(f"The evaluation could not be drawn: {error}")
                 continue
             if files:
                 names = ", ".join(file.name for file in files)
-                runner.logger.info(f"Pictures of this evaluation, in {folder}: {names}")
+                runner.logger.info(f"Images of this evaluation, in {folder}: {names}")

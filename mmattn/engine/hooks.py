@@ -6,7 +6,7 @@ from .checkpoint_hook import CheckpointHook
 from .compile_hook import CompileHook
 from .curves_hook import CurvesHook
 from .early_stopping_hook import EarlyStoppingHook
-from .evaluation_pictures_hook import EvaluationPicturesHook
+from .evaluation_images_hook import EvalPlotsHook
 from .progress_hook import ProgressHook
 from .result_table_hook import ResultTableHook
 from .same_buffers_hook import SameBuffersHook
@@ -18,7 +18,7 @@ __all__ = [
     "CompileHook",
     "CurvesHook",
     "EarlyStoppingHook",
-    "EvaluationPicturesHook",
+    "EvalPlotsHook",
     "ProgressHook",
     "ResultTableHook",
     "SameBuffersHook",

@@ -42,7 +42,7 @@ def build_model(
 
     Returns:
         The model in eval mode; its ``dataset_meta`` (class names, palette) is the checkpoint's,
-        else that of the config's data set.
+        else that of the config's dataset.
 
     Raises:
         ConfigError: The config has no ``model``, or a type in it is not registered.
@@ -120,7 +120,7 @@ def without_pretrained(cfg: Any) -> Any:
 
 
 def dataset_meta(cfg: Config) -> dict[str, Any]:
-    """What the config's data set says about itself (``classes``, ``palette``); reads no data."""
+    """What the config's dataset says about itself (``classes``, ``palette``); reads no data."""
     from mmengine.registry import DATASETS
 
     enter_scope(cfg)
@@ -143,7 +143,7 @@ def dataset_meta(cfg: Config) -> dict[str, Any]:
 
 
 def _checkpoint_meta(data: Mapping) -> dict[str, Any]:
-    """A checkpoint's description of its data set; before 2023 its keys were upper-case."""
+    """A checkpoint's description of its dataset; before 2023 its keys were upper-case."""
     meta = data.get("meta") or {}
     found = meta.get("dataset_meta") or {k: meta[k] for k in ("CLASSES", "PALETTE") if k in meta}
     return {str(key).lower(): value for key, value in found.items()}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HOOKS = (
     "mmattn.ProgressHook",
     "mmattn.ResultTableHook",
-    "mmattn.EvaluationPicturesHook",
+    "mmattn.EvalPlotsHook",
     "mmattn.CurvesHook",
     "mmattn.SameBuffersHook",
 )

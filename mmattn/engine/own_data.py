@@ -1,13 +1,13 @@
 """A user's own data in any config, by three options of every tool's ``--cfg-options``.
 
 ``data_root=DIR``
-    The config's data sets lie in DIR: the same classes, layout and file names, another place.
+    The config's datasets lie in DIR: the same classes, layout and file names, another place.
 ``data=DIR``
-    The pictures and masks of DIR take the place of the config's data sets, which become
+    The images and masks of DIR take the place of the config's datasets, which become
     ``mmattn.FolderSegDataset``; pipelines, crop sizes and the network stay, and every head that
     had a channel for each of the old classes gets one for each of the new ones.
 ``data.KEY=VALUE``
-    An argument of the data set of every split, such as ``data.mask_rule=binary``.
+    An argument of the dataset of every split, such as ``data.mask_rule=binary``.
 
 And ``num_classes="auto"`` anywhere in a model is the number of classes of the training data.
 The config that a run leaves in its folder has all of this written out.
@@ -63,17 +63,17 @@ def use_own_data(cfg: Config, options: Mapping[str, Any]) -> None:
 
 
 def set_data_root(cfg: Config, root: str) -> None:
-    """Let every data set of ``cfg``, and the files that its metrics read, lie under ``root``.
+    """Let every dataset of ``cfg``, and the files that its metrics read, lie under ``root``.
 
     Raises:
-        ConfigError: No data set of the config has a ``data_root``.
+        ConfigError: No dataset of the config has a ``data_root``.
     """
     old: set[str] = set()
     for loader in LOADERS:
         _collect_roots(cfg.get(loader), old)
     if not old:
         raise ConfigError(
-            f"data_root={root}: no data set of {cfg.filename} has a data_root. Set their paths "
+            f"data_root={root}: no dataset of {cfg.filename} has a data_root. Set their paths "
             "with --cfg-options."
         )
     for key in (*LOADERS, "val_evaluator", "test_evaluator"):
@@ -84,7 +84,7 @@ def set_data_root(cfg: Config, root: str) -> None:
 
 
 def use_folder(cfg: Config, folder: str) -> None:
-    """Replace the data sets of ``cfg`` by the pictures and masks of ``folder``.
+    """Replace the datasets of ``cfg`` by the images and masks of ``folder``.
 
     Training takes the split ``train``, validation and test take ``val``.
 
@@ -121,7 +121,7 @@ def fill_class_counts(cfg: Config) -> None:
     Weights of query-based heads, ``[1.0, "auto", 0.1]`` since ``use_folder``, become as many.
 
     Raises:
-        ConfigError: no data set says which classes it has.
+        ConfigError: no dataset says which classes it has.
         DataError: its files are not there or contradict themselves.
     """
     if not cfg.get("model") or not _has_auto(cfg.model):
@@ -241,7 +241,7 @@ def _with_folder_masks(value: Any) -> Any:
 
 
 def _in_its_place(dataset: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """``new`` with the pipeline of the data set inside wrappers, in these; joined ones are one."""
+    """``new`` with the pipeline of the dataset inside wrappers, in these; joined ones are one."""
     if dataset.get("datasets"):
         return _in_its_place(dataset["datasets"][0], new)
     if isinstance(dataset.get("dataset"), Mapping):
@@ -259,7 +259,7 @@ def _set_in_every_split(cfg: Config, key: str, value: Any) -> None:
                 _set(leaf, key, deepcopy(value))
                 found += 1
     if not found:
-        raise ConfigError(f"data.{key}={value}: {cfg.filename} has no data set")
+        raise ConfigError(f"data.{key}={value}: {cfg.filename} has no dataset")
 
 
 def _set(leaf: Any, key: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Predict pictures that belong to no data set: class maps, and the classes painted over them."""
+"""Predict images that belong to no dataset: class maps, and the classes painted over them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
 
-# They need a mask, which a picture to predict has not.
+# They need a mask, which an image to predict has not.
 _LOADERS = ("LoadAnnotations", "LoadFolderMask")
 
 
-def segment_pictures(
+def segment_images(
     cfg: Config,
     checkpoint: str | Path,
-    pictures: Iterable[str | Path],
+    images: Iterable[str | Path],
     out: str | Path,
     *,
     device: str | torch.device | None = None,
@@ -36,12 +36,12 @@ def segment_pictures(
     allow_partial: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
-    """Predict pictures and write, for each, what was found.
+    """Predict images and write, for each, what was found.
 
     Args:
-        cfg: Of a semantic segmentation model; its test pipeline prepares the pictures.
+        cfg: Of a semantic segmentation model; its test pipeline prepares the images.
         checkpoint: The model's weights.
-        pictures: Files and folders.
+        images: Files and folders.
         out: Folder for ``STEM.png``, the index of each pixel's class (16 bits for more than 256
             classes), for ``STEM_overlay.jpg``, and for ``classes.json``, the names by index. It is
             made if it is not there.
@@ -49,23 +49,23 @@ def segment_pictures(
         opacity: Of the classes' colours, 0 to 1.
         fuse: Run the model's inference form where it has one (``mmattn.layers.fuse``).
         allow_partial: Take a checkpoint that leaves some weights of what predicts random.
-        say: Told about each picture: its file and the classes by their share.
+        say: Told about each image: its file and the classes by their share.
 
     Returns:
         The class maps written.
 
     Raises:
         ConfigError: The config has no test pipeline.
-        DataError: A picture is missing or cannot be read, two would have one name, or a result
-            would take the place of a picture.
+        DataError: An image is missing or cannot be read, two would have one name, or a result
+            would take the place of an image.
         CheckpointError: The weights do not belong to the model.
     """
     import torch
 
-    from mmattn.export.pictures import read_picture
+    from mmattn.export.images import read_image
     from mmattn.layers.fuse import fuse as inference_form
 
-    files, out = _files(pictures), Path(out)
+    files, out = _files(images), Path(out)
     _protect(files, out)
     pipeline = _pipeline(cfg)
     if device is None:
@@ -79,7 +79,7 @@ def segment_pictures(
     written = []
     for file in files:
         classes = _predict(model, pipeline, file, len(names))
-        overlay = _painted(read_picture(file), classes, model, len(names), opacity)
+        overlay = _painted(read_image(file), classes, model, len(names), opacity)
         class_map, painting = _results(file, out)
         _write(class_map, classes)
         _write(painting, overlay[..., ::-1])
@@ -88,20 +88,20 @@ def segment_pictures(
     return written
 
 
-def _files(pictures: Iterable[str | Path]) -> list[Path]:
-    from mmattn.export.pictures import SUFFIXES
+def _files(images: Iterable[str | Path]) -> list[Path]:
+    from mmattn.export.images import SUFFIXES
 
     files: list[Path] = []
-    for path in map(Path, pictures):
+    for path in map(Path, images):
         if path.is_dir():
             inside = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
             if not inside:
-                raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)})")
+                raise DataError(f"{path} holds no images ({', '.join(SUFFIXES)})")
             files += inside
         elif path.is_file():
             files.append(path)
         else:
-            raise DataError(f"{path}: no such picture or folder")
+            raise DataError(f"{path}: no such image or folder")
     by_stem: dict[str, Path] = {}
     for file in files:
         other = by_stem.setdefault(file.stem, file)
@@ -114,12 +114,12 @@ def _files(pictures: Iterable[str | Path]) -> list[Path]:
 
 
 def _results(file: Path, out: Path) -> tuple[Path, Path]:
-    """Where the class map and the overlay of a picture go."""
+    """Where the class map and the overlay of an image go."""
     return out / f"{file.stem}.png", out / f"{file.stem}_overlay.jpg"
 
 
 def _protect(files: list[Path], out: Path) -> None:
-    """No result may take the place of a picture, or of another picture's result."""
+    """No result may take the place of an image, or of another image's result."""
     taken = {file.resolve() for file in files}
     for file in files:
         for result in _results(file, out):
@@ -140,7 +140,7 @@ def _pipeline(cfg: Config) -> Callable[[dict], dict]:
     loader = cfg.get("test_dataloader") or cfg.get("val_dataloader")
     steps = innermost_dataset(loader["dataset"]).get("pipeline") if loader else None
     if not steps:
-        raise ConfigError(f"{cfg.filename} has no test pipeline, which prepares the pictures")
+        raise ConfigError(f"{cfg.filename} has no test pipeline, which prepares the images")
     enter_scope(cfg)
     kept = [s for s in deepcopy(steps) if str(s["type"]).rpartition(".")[2] not in _LOADERS]
     with typed_lookup(cfg.filename):
@@ -150,7 +150,7 @@ def _pipeline(cfg: Config) -> Callable[[dict], dict]:
 def _predict(
     model: nn.Module, pipeline: Callable[[dict], dict], file: Path, num_classes: int
 ) -> np.ndarray:
-    """The class of each pixel of the picture as it is stored, (H, W) uint8 or uint16."""
+    """The class of each pixel of the image as it is stored, (H, W) uint8 or uint16."""
     import numpy as np
     import torch
 
@@ -172,12 +172,12 @@ def _names(model: nn.Module) -> list[str]:
 
 
 def _painted(
-    picture: np.ndarray, classes: np.ndarray, model: nn.Module, count: int, opacity: float
+    image: np.ndarray, classes: np.ndarray, model: nn.Module, count: int, opacity: float
 ) -> np.ndarray:
     from mmattn.visualization.overlays import blend, complete_palette
 
     palette = complete_palette((model.dataset_meta or {}).get("palette") or (), count)
-    return blend(picture, classes, palette, opacity=opacity)
+    return blend(image, classes, palette, opacity=opacity)
 
 
 def _shares(classes: np.ndarray, names: list[str]) -> str:
@@ -194,5 +194,5 @@ def _write(path: Path, pixels: Any) -> None:
 
     done, encoded = cv2.imencode(path.suffix, np.ascontiguousarray(pixels))
     if not done:
-        raise DataError(f"{path}: OpenCV could not encode a picture of shape {pixels.shape}")
+        raise DataError(f"{path}: OpenCV could not encode an image of shape {pixels.shape}")
     path.write_bytes(encoded.tobytes())

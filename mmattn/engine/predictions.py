@@ -1,4 +1,4 @@
-"""Where the predictions of a test go: windows, pictures, label maps or one file."""
+"""Where the predictions of a test go: windows, images, label maps or one file."""
 
 from __future__ import annotations
 

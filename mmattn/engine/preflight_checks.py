@@ -27,20 +27,20 @@ def preflight(
     full: bool = False,
     table: bool = False,
 ) -> list[DatasetReport]:
-    """Check a config and its data; nothing is built but data sets without their pipelines.
+    """Check a config and its data; nothing is built but datasets without their pipelines.
 
     In order: top-level keys, type names, metrics of masks that the model does not predict, then for
-    each split its data set (files, pictures, masks, annotations, class names) and the heads'
+    each split its dataset (files, images, masks, annotations, class names) and the heads'
     numbers of classes, and the metric's annotation file.
 
     Args:
         cfg: the merged config; it is not changed.
         splits: of ``train``, ``val``, ``test``; those without a dataloader are passed over.
-        full: read every picture and mask instead of a sample.
+        full: read every image and mask instead of a sample.
         table: log the classes with their counts.
 
     Returns:
-        What was found, one report for each data set.
+        What was found, one report for each dataset.
 
     Raises:
         ConfigError: a key, type, metric or number of classes that cannot be meant.

@@ -1,7 +1,7 @@
 """All processes evaluate the network of the first one, whose checkpoint it is.
 
 Gradients are shared by the processes of a training, buffers are not: with a batch norm that is not
-``SyncBN`` each process has running statistics of its own pictures. A checkpoint holds those of the
+``SyncBN`` each process has running statistics of its own images. A checkpoint holds those of the
 first process; without this hook a validation would mix the predictions of several networks.
 """
 

@@ -36,9 +36,9 @@ def test(
         work_dir: Where the metrics go; the config's ``work_dir``, else ``work_dirs/<name>``.
         out: A ``.pkl`` file for all predictions or, for segmentation, a folder of label maps.
         show: Show each prediction in a window.
-        show_dir: Where pictures of the predictions go.
+        show_dir: Where images of the predictions go.
         wait_time: Seconds per window.
-        tta: Average over augmented copies of each picture.
+        tta: Average over augmented copies of each image.
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
         fuse: Test the model's inference form where it has one (``mmattn.layers.fuse``).
         allow_partial: Take a checkpoint that leaves some weights of what predicts random.

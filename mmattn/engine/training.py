@@ -52,7 +52,7 @@ def train(
     if resume is not None:
         set_resume(cfg, resume)
     runner = build_runner(cfg, splits=("train", "val"))
-    # Data sets, schedulers and the optimiser are built only now.
+    # Datasets, schedulers and the optimiser are built only now.
     with typed_lookup(cfg.filename):
         runner.train()
     return runner

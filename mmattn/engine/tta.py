@@ -1,4 +1,4 @@
-"""Test-time augmentation for any config: its own recipe, else each picture and its mirror image."""
+"""Test-time augmentation for any config: its own recipe, else each image and its mirror image."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _flipped_detection(pipeline: list) -> list:
 
 def _flipped_segmentation(pipeline: list) -> list:
     *steps, pack = _packed(pipeline, "PackSegInputs")
-    # The ground truth is loaded after the flip: it is compared in the picture's own orientation.
+    # The ground truth is loaded after the flip: it is compared in the image's own orientation.
     loads = [step for step in steps if step["type"] in ("LoadAnnotations", LOAD_MASK)]
     steps = [step for step in steps if step not in loads]
     branches = [_FLIPS, *([step] for step in loads), [pack]]

@@ -1,8 +1,8 @@
 """The loss on the validation set, beside the metrics: where it rises, the network learns by heart.
 
-A model's loss needs what training needs: annotations in the coordinates of the resized picture, and
-every output that the losses look at. So each validation picture is read once more, through the
-validation pipeline with its annotations loaded before the picture is resized, and the model is run
+A model's loss needs what training needs: annotations in the coordinates of the resized image, and
+every output that the losses look at. So each validation image is read once more, through the
+validation pipeline with its annotations loaded before the image is resized, and the model is run
 as in training, except that chance is fixed and nothing is remembered: no layers of dropout, stored
 statistics in normalisation, the same random numbers each time, and buffers put back afterwards.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # Steps of a training pipeline that make what losses compare with, beside the annotations.
 _TARGETS = ("GenerateEdge", "GenerateEdgeMap")
-# Steps that read the picture, which annotations have to follow at once.
+# Steps that read the image, which annotations have to follow at once.
 _READERS = ("LoadImageFromFile", "LoadImageFromNDArray", "LoadMultiChannelImageFromFiles")
 
 
@@ -41,17 +41,17 @@ _READERS = ("LoadImageFromFile", "LoadImageFromNDArray", "LoadMultiChannelImageF
 class ValLossHook(Hook):
     """Adds ``val_loss``, and its parts as ``val_<part>``, to the metrics of each validation.
 
-    They are the means over the pictures, each taken by itself. They go wherever metrics go: log,
+    They are the means over the images, each taken by itself. They go wherever metrics go: log,
     ``scalars.json``, ``save_best='val_loss'``, early stopping.
 
     Args:
-        pipeline: How to read a picture with its annotations; by default the validation pipeline,
-            with the steps that load annotations moved to right behind the picture's, and those of
+        pipeline: How to read an image with its annotations; by default the validation pipeline,
+            with the steps that load annotations moved to right behind the image's, and those of
             the training pipeline that make edge maps.
 
     Raises:
         ConfigError: Before the training: the pipeline loads no annotations, or the loss of the
-            first picture cannot be computed, for want of some others for example.
+            first image cannot be computed, for want of some others for example.
     """
 
     # Before RuntimeInfoHook, which hands the metrics to the loggers.
@@ -62,7 +62,7 @@ class ValLossHook(Hook):
         self._loader: DataLoader | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Try it on one picture, not only after the first interval between validations."""
+        """Try it on one image, not only after the first interval between validations."""
         if runner.val_loop is None:
             return
         self._loader = self._build_loader(runner)
@@ -75,7 +75,7 @@ class ValLossHook(Hook):
             raise
         except Exception as error:
             raise ConfigError(
-                f"ValLossHook: a validation picture's loss fails: {type(error).__name__}: {error}. "
+                f"ValLossHook: a validation image's loss fails: {type(error).__name__}: {error}. "
                 "If the loss needs what the pipeline does not load, give pipeline= with the step "
                 "that makes it."
             ) from error
@@ -99,7 +99,7 @@ class ValLossHook(Hook):
         cfg.pop("batch_sampler", None)
         cfg["sampler"] = {"type": "DefaultSampler", "shuffle": False}
         train = (runner.cfg.get("train_dataloader") or {}).get("dataset") or {}
-        # Data sets that are mixed are read alike.
+        # Datasets that are mixed are read alike.
         training = next((leaf.get("pipeline") for _, leaf in leaf_datasets(train, "")), None) or ()
         for where, leaf in leaf_datasets(cfg["dataset"], "val_dataloader.dataset"):
             leaf["pipeline"] = self.pipeline or with_targets(
@@ -123,10 +123,10 @@ def _loads_annotations(name: str) -> bool:
 
 
 def with_early_annotations(pipeline: Sequence[Mapping], where: str) -> list[Mapping]:
-    """A pipeline whose annotations are loaded before the picture is resized.
+    """A pipeline whose annotations are loaded before the image is resized.
 
     Raises:
-        ConfigError: It loads none, or no picture.
+        ConfigError: It loads none, or no image.
     """
     names = _names(pipeline)
     annotations = [
@@ -134,10 +134,10 @@ def with_early_annotations(pipeline: Sequence[Mapping], where: str) -> list[Mapp
     ]
     readers = [index for index, name in enumerate(names) if name in _READERS]
     if not readers or not annotations:
-        missing = "annotations" if readers else "picture"
+        missing = "annotations" if readers else "image"
         raise ConfigError(
             f"ValLossHook: {where}.pipeline loads no {missing}. Give pipeline= with the steps that "
-            "read a picture and its annotations."
+            "read an image and its annotations."
         )
     first = readers[0]
     others = [step for step in pipeline[first + 1 :] if step not in annotations]
@@ -204,9 +204,9 @@ def _is_random_or_remembers(module: nn.Module) -> bool:
     return isinstance(module, kinds) or "Drop" in type(module).__name__
 
 
-def _mean(losses: list[dict[str, float]], pictures: int) -> dict[str, float]:
-    """Means over the pictures of all processes, each counted once."""
-    collected = collect_results(losses, pictures, "cpu")
+def _mean(losses: list[dict[str, float]], images: int) -> dict[str, float]:
+    """Means over the images of all processes, each counted once."""
+    collected = collect_results(losses, images, "cpu")
     found: list[dict[str, float] | None] = [None]
     if is_main_process():
         names = dict.fromkeys(name for one in collected for name in one)

@@ -5,19 +5,19 @@ pixels near the outline of each mask, on its inner side. With G_d the pixels of 
 that are no further than d from a pixel outside of G, and P_d likewise:
     BoundaryIoU = |G_d ∩ P_d| / |G_d ∪ P_d|
 Distances are as in the authors' code: the larger one of rows and columns (erosion by a square);
-what lies outside of the picture is outside of every mask.
+what lies outside of the image is outside of every mask.
 
 The boundary F-score (Csurka et al., BMVC 2013; Perazzi et al., DAVIS, CVPR 2016) compares the
 outlines themselves. E(M) are the pixels of M with one of their four neighbours outside of M but in
-the picture; a pixel of an outline is hit if the other outline has one of the same class at most t
+the image; a pixel of an outline is hit if the other outline has one of the same class at most t
 pixels away, measured straight (Euclid):
     precision = hit pixels of E(P) / |E(P)|,  recall = hit pixels of E(G) / |E(G)|
     F = 2 precision recall / (precision + recall)
 
 In both, pixels without a label are neither inside nor outside: an outline is not invented where
 labels end, and what is predicted there counts nowhere. All classes of a map are handled at once, so
-the time does not depend on their number. Counts of pictures are added before a ratio is taken, as
-for mIoU. (DAVIS takes F of each picture and averages.)
+the time does not depend on their number. Counts of images are added before a ratio is taken, as
+for mIoU. (DAVIS takes F of each image and averages.)
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ import numpy as np
 
 
 def pixels_of(size: float, shape: tuple[int, int], *, up: bool = False) -> int:
-    """A length in pixels: as given from 1 on, else that share of the picture's diagonal.
+    """A length in pixels: as given from 1 on, else that share of the image's diagonal.
 
     Args:
         size: Pixels, or a share below 1.
-        shape: Height and width of the picture.
+        shape: Height and width of the image.
         up: Round up, as DAVIS does, instead of to the nearest.
     """
     if size >= 1:
@@ -61,7 +61,7 @@ def clean_maps(
 
 
 def inner_band(classes: np.ndarray, ignored: np.ndarray, width: int) -> np.ndarray:
-    """Pixels that have another class, or the picture's end, within ``width`` rows and columns.
+    """Pixels that have another class, or the image's end, within ``width`` rows and columns.
 
     Args:
         classes: (H, W) class indices below the highest value of their type.
@@ -73,7 +73,7 @@ def inner_band(classes: np.ndarray, ignored: np.ndarray, width: int) -> np.ndarr
     """
     square = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     # A window holds a single class if its least and its greatest value are that class. Values
-    # beyond the picture, and ignored ones, change neither.
+    # beyond the image, and ignored ones, change neither.
     least = cv2.erode(np.where(ignored, np.iinfo(classes.dtype).max, classes), square)
     greatest = cv2.dilate(np.where(ignored, classes.dtype.type(0), classes), square)
     band = (least != classes) | (greatest != classes)

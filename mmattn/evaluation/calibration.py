@@ -4,7 +4,7 @@ Pixels are sorted into M bins by the confidence of their prediction, the largest
 (Guo et al., On calibration of modern neural networks, ICML 2017, arXiv:1706.04599, equation 3):
     ECE = sum over bins of |right pixels - sum of confidences| / all pixels,  bins ((m-1)/M, m/M]
 Confidences are added as whole multiples of 2**-24, the step of a float32 below 1, so that the sum
-does not depend on the order of pictures and processes.
+does not depend on the order of images and processes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PIECE = 1 << 22
 def calibration_counts(
     logits: Tensor, predicted: Tensor, label: Tensor, num_classes: int, bins: int
 ) -> np.ndarray:
-    """Sort the labelled pixels of one picture into bins.
+    """Sort the labelled pixels of one image into bins.
 
     Args:
         logits: (C, H, W) before softmax or, with C = 1, the probability of class 1.
@@ -72,7 +72,7 @@ def _check_threshold(probability: Tensor, foreground: Tensor) -> None:
 
 
 def expected_calibration_error(counts: np.ndarray) -> float:
-    """ECE of ``calibration_counts``, added over pictures; nan without any pixel."""
+    """ECE of ``calibration_counts``, added over images; nan without any pixel."""
     pixels, right, units = counts
     if not pixels.sum():
         return float("nan")

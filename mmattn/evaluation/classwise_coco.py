@@ -42,10 +42,10 @@ class ClasswiseCocoMetric(CocoMetric):
     class_tables: tuple[ClassTable, ...] = ()
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Evaluate the detections of all pictures.
+        """Evaluate the detections of all images.
 
         Args:
-            results: Per picture (ground truth, detections), as ``CocoMetric.process`` makes them.
+            results: Per image (ground truth, detections), as ``CocoMetric.process`` makes them.
 
         Returns:
             ``bbox_mAP``, ``bbox_mAP_50``, … as fractions, -1 where there is no such object.

@@ -1,6 +1,6 @@
-"""mmseg's IoU metric on exact counts: each class, outlines, calibration, intervals, pictures.
+"""mmseg's IoU metric on exact counts: each class, outlines, calibration, intervals, images.
 
-Results are the same whatever the order of the pictures and the number of processes, since only
+Results are the same whatever the order of the images and the number of processes, since only
 whole numbers are added. Options that ``mmseg.IoUMetric`` has mean what they mean there.
 """
 
@@ -28,8 +28,8 @@ from .boundary import boundary_areas, clean_maps, outline_hits, pixels_of
 from .calibration import calibration_counts, expected_calibration_error
 from .class_table import ClassTable
 from .confusion import SparseConfusion, confusion_matrix
-from .picture_counts import PictureCounts, WorstPictures
-from .segmentation_pictures import save_confusion, save_worst_pictures
+from .image_counts import ImageCounts, WorstImages
+from .segmentation_images import save_confusion, save_worst_images
 from .segmentation_scores import (
     AREAS,
     BANDS,
@@ -53,7 +53,7 @@ class ClasswiseIoUMetric(IoUMetric):
     """Drop-in for ``mmseg.IoUMetric``: same options and results, each class kept, and more scores.
 
     Pixels are counted as integers: upstream's float32 sums stop counting single pixels beyond
-    2**24, which is eight pictures of Cityscapes. A label or prediction that is no class is wrong,
+    2**24, which is eight images of Cityscapes. A label or prediction that is no class is wrong,
     as upstream, but is reported.
 
     Args:
@@ -62,24 +62,24 @@ class ClasswiseIoUMetric(IoUMetric):
         ignore_index: Pixels with this label count nowhere.
         nan_to_num: What to put where a class has no value; by default it is left out of the mean.
         beta: Weight of recall in Fscore.
-        boundary_width: Of boundary IoU: pixels from 1 on, below that a share of the picture's
-            diagonal. The authors take 0.02, for large detailed pictures such as Cityscapes 0.005.
+        boundary_width: Of boundary IoU: pixels from 1 on, below that a share of the image's
+            diagonal. The authors take 0.02, for large detailed images such as Cityscapes 0.005.
         boundary_tolerance: Of boundary F: likewise (DAVIS takes 0.008).
         calibration: Bins of the expected calibration error (15 is usual); 0 leaves it out. The
             model has to hand over ``seg_logits``.
-        bootstrap: Resamples for 95 % intervals over pictures (1000 is usual); 0 leaves them out.
-        worst: How many of the pictures with the lowest mean IoU are drawn.
+        bootstrap: Resamples for 95 % intervals over images (1000 is usual); 0 leaves them out.
+        worst: How many of the images with the lowest mean IoU are drawn.
         output_dir: Where predictions are written, as label maps of 8 bits, or of 16 for more than
-            256 classes. They have their pictures' names.
+            256 classes. They have their images' names.
         format_only: Only write predictions; there is no ground truth.
         collect_device, collect_dir, prefix: As of every metric of mmengine.
 
     Attributes:
         class_tables: One table with a row for each class, and one of the intervals.
         confusion: int64 (K + 1, K + 1), rows by label; the last ones are no class.
-        areas: int64 (pictures, 4, K): hit pixels, union, predicted and labelled ones of every
-            picture, in the data set's order.
-        worst_pictures: The pictures with the lowest mean IoU, the worst first.
+        areas: int64 (images, 4, K): hit pixels, union, predicted and labelled ones of every
+            image, in the dataset's order.
+        worst_images: The images with the lowest mean IoU, the worst first.
 
     Raises:
         ConfigError: An option that cannot be meant.
@@ -88,7 +88,7 @@ class ClasswiseIoUMetric(IoUMetric):
     class_tables: tuple[ClassTable, ...] = ()
     confusion: np.ndarray | None = None
     areas: np.ndarray | None = None
-    worst_pictures: tuple[PictureCounts, ...] = ()
+    worst_images: tuple[ImageCounts, ...] = ()
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class ClasswiseIoUMetric(IoUMetric):
         self.calibration = calibration
         self.bootstrap = bootstrap
         self.worst = worst
-        self._worst = WorstPictures(0)
+        self._worst = WorstImages(0)
         self._written: dict[str, str] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -153,12 +153,12 @@ class ClasswiseIoUMetric(IoUMetric):
 
         Raises:
             DataError: Prediction and ground truth have different sizes, or the label map of another
-                picture has the same name.
+                image has the same name.
         """
         if not self.results:
-            # One more than is wanted: the last picture of a process may be a repeated one, which
+            # One more than is wanted: the last image of a process may be a repeated one, which
             # fills up a batch and is dropped afterwards.
-            self._worst = WorstPictures(self.worst + 1 if self.worst else 0)
+            self._worst = WorstImages(self.worst + 1 if self.worst else 0)
         for sample in data_samples:
             predicted = _plane(sample["pred_sem_seg"]["data"])
             if not self.format_only:
@@ -167,17 +167,17 @@ class ClasswiseIoUMetric(IoUMetric):
             if self.output_dir is not None:
                 self._write(sample, predicted)
 
-    def _measure(self, sample: dict, label: Tensor, predicted: Tensor) -> PictureCounts:
+    def _measure(self, sample: dict, label: Tensor, predicted: Tensor) -> ImageCounts:
         num_classes = len(self.dataset_meta["classes"])
-        name = str(sample.get("img_path") or f"picture {len(self.results)}")
+        name = str(sample.get("img_path") or f"image {len(self.results)}")
         if label.shape != predicted.shape:
             raise DataError(
                 f"{name}: the ground truth has {tuple(label.shape)} rows and columns, the "
-                f"prediction {tuple(predicted.shape)}. Is the mask as large as the picture, and "
+                f"prediction {tuple(predicted.shape)}. Is the mask as large as the image, and "
                 "loaded behind the resizing in the test pipeline?"
             )
         matrix = confusion_matrix(label, predicted, num_classes, self.ignore_index)
-        counts = PictureCounts(name, SparseConfusion.of(matrix))
+        counts = ImageCounts(name, SparseConfusion.of(matrix))
         maps = label.cpu().numpy(), predicted.cpu().numpy()
         cleaned = partial(clean_maps, *maps, num_classes, self.ignore_index)
         if "mBoundaryIoU" in self.metrics:
@@ -209,21 +209,21 @@ class ClasswiseIoUMetric(IoUMetric):
             ) from error
 
     def _write(self, sample: dict, predicted: Tensor) -> None:
-        """The prediction as a file, named like its picture."""
+        """The prediction as a file, named like its image."""
         classes = predicted.cpu().numpy()
         if sample.get("reduce_zero_label", False):
-            classes = classes + 1  # as the files of the data set count
+            classes = classes + 1  # as the files of the dataset count
         kind = np.uint8 if len(self.dataset_meta["classes"]) <= 256 else np.uint16
         file = Path(self.output_dir, Path(sample["img_path"]).stem + ".png")
         self._claim(str(file), str(sample["img_path"]))
         if not cv2.imwrite(str(file), classes.astype(kind)):
             raise OSError(f"{file} cannot be written")
 
-    def _claim(self, file: str, picture: str) -> None:
-        other = self._written.setdefault(file, picture)
-        if other != picture:
+    def _claim(self, file: str, image: str) -> None:
+        other = self._written.setdefault(file, image)
+        if other != image:
             raise DataError(
-                f"{picture} and {other} would have the one label map {file}. Rename one of them, "
+                f"{image} and {other} would have the one label map {file}. Rename one of them, "
                 "test their folders one by one, or write all results into a file that ends in .pkl"
             )
 
@@ -234,33 +234,33 @@ class ClasswiseIoUMetric(IoUMetric):
             DataError: Two processes wrote label maps of the same name.
         """
         for written in all_gather_object(self._written):
-            for file, picture in written.items():
-                self._claim(file, picture)
+            for file, image in written.items():
+                self._claim(file, image)
         return super().evaluate(size)
 
-    def compute_metrics(self, results: list[PictureCounts]) -> dict[str, float]:
-        """Reduce the counts of all pictures.
+    def compute_metrics(self, results: list[ImageCounts]) -> dict[str, float]:
+        """Reduce the counts of all images.
 
         Args:
-            results: One for each picture, in any order.
+            results: One for each image, in any order.
 
         Returns:
             ``aAcc`` and the mean of each score over the classes, in percent; ``ECE``; and the ends
             of the intervals, ``mIoU_low`` and so on.
         """
-        self.class_tables, self.worst_pictures = (), ()
+        self.class_tables, self.worst_images = (), ()
         self.confusion = self.areas = None
         if self.format_only:
             print_log(f"The predictions are in {self.output_dir}.", "current")
         if self.format_only or not results:
             return {}
-        per_picture = self._stack(results)
-        hit, predicted, labelled = (per_picture[name] for name in AREAS)
+        per_image = self._stack(results)
+        hit, predicted, labelled = (per_image[name] for name in AREAS)
         self.areas = np.stack([hit, predicted + labelled - hit, predicted, labelled], axis=1)
         self.confusion = self._sum_confusion(results)
         self._report_invalid(results)
 
-        counts = {name: values.sum(axis=0) for name, values in per_picture.items()}
+        counts = {name: values.sum(axis=0) for name, values in per_image.items()}
         scores = self._scores(counts)
         overall = {name: _percent(value) for name, value in scores.items() if np.ndim(value) == 0}
         if self.calibration:
@@ -275,7 +275,7 @@ class ClasswiseIoUMetric(IoUMetric):
         if self.bootstrap:
             order = sorted(range(len(results)), key=lambda index: results[index].name)
             intervals = bootstrap_intervals(
-                {name: values[order] for name, values in per_picture.items()},
+                {name: values[order] for name, values in per_image.items()},
                 self._scores,
                 resamples=self.bootstrap,
             )
@@ -285,14 +285,14 @@ class ClasswiseIoUMetric(IoUMetric):
                 for place, end in enumerate(("low", "high"))
             }
             overall |= {name: _percent(value) for name, value in ends.items() if value.ndim == 0}
-            title = "95 % intervals over pictures, %"
+            title = "95 % intervals over images, %"
             self.class_tables += (self._table(title, ends, absent),)
         kept = sorted((one for one in results if one.maps), key=lambda one: one.rank)
-        self.worst_pictures = tuple(kept[: self.worst])
+        self.worst_images = tuple(kept[: self.worst])
         return overall
 
-    def save_pictures(self, folder: Path, name: str) -> list[Path]:
-        """Draw the confusion matrix and the worst pictures of the last evaluation.
+    def save_plots(self, folder: Path, name: str) -> list[Path]:
+        """Draw the confusion matrix and the worst images of the last evaluation.
 
         Args:
             folder: Where the files go.
@@ -306,10 +306,10 @@ class ClasswiseIoUMetric(IoUMetric):
         name = f"{self.prefix}_{name}" if self.prefix else name
         classes = tuple(self.dataset_meta["classes"])
         files = save_confusion(self.confusion, classes, folder / f"confusion_{name}.png")
-        if self.worst_pictures:
+        if self.worst_images:
             palette = self.dataset_meta.get("palette") or ()
             file = folder / f"worst_{name}.png"
-            files.append(save_worst_pictures(self.worst_pictures, classes, palette, file))
+            files.append(save_worst_images(self.worst_images, classes, palette, file))
         return files
 
     def _scores(self, counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -335,8 +335,8 @@ class ClasswiseIoUMetric(IoUMetric):
             note=_NOTE if absent else "",
         )
 
-    def _stack(self, results: list[PictureCounts]) -> dict[str, np.ndarray]:
-        """Every count as (pictures, K)."""
+    def _stack(self, results: list[ImageCounts]) -> dict[str, np.ndarray]:
+        """Every count as (images, K)."""
         areas = np.array([one.confusion.areas() for one in results])
         stacked = {name: areas[:, place] for place, name in enumerate(AREAS)}
         for metric, names, attribute in (
@@ -348,14 +348,14 @@ class ClasswiseIoUMetric(IoUMetric):
                 stacked |= {name: counts[:, place] for place, name in enumerate(names)}
         return stacked
 
-    def _sum_confusion(self, results: list[PictureCounts]) -> np.ndarray:
+    def _sum_confusion(self, results: list[ImageCounts]) -> np.ndarray:
         side = len(self.dataset_meta["classes"]) + 1
         total = np.zeros((side, side), np.int64)
         for one in results:
             one.confusion.add_to(total)
         return total
 
-    def _report_invalid(self, results: list[PictureCounts]) -> None:
+    def _report_invalid(self, results: list[ImageCounts]) -> None:
         """Say how many labels and predictions are no class; mmseg would not."""
         last = len(self.dataset_meta["classes"])
         for what, pixels in (
@@ -367,7 +367,7 @@ class ClasswiseIoUMetric(IoUMetric):
             first = min(one.name for one in results if _has_other(one.confusion, what))
             print_log(
                 f"{pixels} pixels are {what} as no class: outside of 0 to {last - 1}, and not "
-                f"ignore_index={self.ignore_index}. The first picture is {first}. They count as "
+                f"ignore_index={self.ignore_index}. The first image is {first}. They count as "
                 "wrong.",
                 "current",
                 logging.WARNING,

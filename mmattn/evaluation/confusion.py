@@ -92,7 +92,7 @@ def _count_any(rows: Tensor, columns: Tensor, num_classes: int, ignore_index: in
 
 @dataclass(frozen=True)
 class SparseConfusion:
-    """The entries of a confusion matrix that are not zero; one picture has few of them.
+    """The entries of a confusion matrix that are not zero; one image has few of them.
 
     Attributes:
         places: int64 (n,), row * side + column, rising.
@@ -120,7 +120,7 @@ class SparseConfusion:
         rows, columns = np.divmod(self.places, self.side)
 
         def summed(where: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
-            # Doubles add integers exactly far beyond the pixels of any picture.
+            # Doubles add integers exactly far beyond the pixels of any image.
             sums = np.bincount(where[chosen], self.counts[chosen], self.side)
             return sums[: self.side - 1].astype(np.int64)
 

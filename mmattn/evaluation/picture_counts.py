@@ -1,4 +1,4 @@
-"""What a segmentation metric keeps of one picture: counts, and for the worst ones small maps."""
+"""What a segmentation metric keeps of one image: counts, and for the worst ones small maps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _KEPT_SIDE = 640
 
 
 @dataclass(eq=False)
-class PictureCounts:
-    """One picture's share of all scores; a few kilobytes, so that processes can exchange it.
+class ImageCounts:
+    """One image's share of all scores; a few kilobytes, so that processes can exchange it.
 
     Attributes:
-        name: The picture's path; it identifies it and settles the order.
+        name: The image's path; it identifies it and settles the order.
         confusion: Pixels by labelled and predicted class.
         bands: (3, K), for boundary IoU, or None.
         edges: (4, K), for the boundary F-score, or None.
@@ -37,7 +37,7 @@ class PictureCounts:
 
     @property
     def mean_iou(self) -> float:
-        """Mean IoU of the classes that are labelled or predicted in this picture; else nan."""
+        """Mean IoU of the classes that are labelled or predicted in this image; else nan."""
         hit, predicted, labelled = self.confusion.areas()
         union = predicted + labelled - hit
         seen = union > 0
@@ -50,8 +50,8 @@ class PictureCounts:
         return (math.inf if math.isnan(score) else score), self.name
 
 
-class WorstPictures:
-    """Those of the pictures seen with the lowest mean IoU; only they keep their maps.
+class WorstImages:
+    """Those of the images seen with the lowest mean IoU; only they keep their maps.
 
     Args:
         limit: How many.
@@ -59,13 +59,13 @@ class WorstPictures:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._kept: list[tuple[tuple[float, str], PictureCounts]] = []
+        self._kept: list[tuple[tuple[float, str], ImageCounts]] = []
 
-    def offer(self, counts: PictureCounts, label: np.ndarray, predicted: np.ndarray) -> None:
-        """Let a picture in if it is bad enough; the best one then has to go.
+    def offer(self, counts: ImageCounts, label: np.ndarray, predicted: np.ndarray) -> None:
+        """Let an image in if it is bad enough; the best one then has to go.
 
         Args:
-            counts: Of the picture; it gets the maps.
+            counts: Of the image; it gets the maps.
             label: (H, W) class indices.
             predicted: (H, W) class indices.
         """

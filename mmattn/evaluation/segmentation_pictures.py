@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: the confusion matrix, and the worst pictures in a grid."""
+"""Images of an evaluation: the confusion matrix, and the worst images in a grid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmattn.io import atomic_write
 from mmattn.visualization.figures import new_axes, save_png
 from mmattn.visualization.overlays import IGNORED, Palette, blend, complete_palette
 
-from .picture_counts import PictureCounts, decode_map
+from .image_counts import ImageCounts, decode_map
 
 # With more classes the numbers in the fields could not be read.
 _MOST_NUMBERS = 25
@@ -74,20 +74,20 @@ def _draw_matrix(counts: np.ndarray, names: Sequence[str], file: Path) -> None:
     save_png(axes, file)
 
 
-def save_worst_pictures(
-    pictures: Sequence[PictureCounts], classes: Sequence[str], palette: Palette, file: Path
+def save_worst_images(
+    images: Sequence[ImageCounts], classes: Sequence[str], palette: Palette, file: Path
 ) -> Path:
-    """Draw pictures with their ground truth and prediction, one row for each.
+    """Draw images with their ground truth and prediction, one row for each.
 
     Args:
-        pictures: With maps, the worst first.
+        images: With maps, the worst first.
         classes: Names for the legend.
         palette: RGB per class; missing colours are made up.
         file: The PNG.
     """
     colours = complete_palette(palette, len(classes))
     rows, seen = [], set()
-    for one in pictures:
+    for one in images:
         label, predicted = (decode_map(encoded) for encoded in one.maps)
         seen |= {int(value) for value in np.union1d(label, predicted) if value < len(classes)}
         title = f"{Path(one.name).name}   mean IoU {100 * one.mean_iou:.1f} %"
@@ -97,19 +97,19 @@ def save_worst_pictures(
     sheet = np.concatenate([_heading(width), *rows, _legend(legend, width)])
     done, encoded = cv2.imencode(".png", sheet[..., ::-1])
     if not done:
-        raise ValueError(f"OpenCV cannot encode a picture of shape {sheet.shape}")
+        raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
     with atomic_write(file) as content:
         content.write(encoded.tobytes())
     return file
 
 
 def _photograph(name: str, shape: tuple[int, int]) -> np.ndarray:
-    """The picture in the size of its maps, RGB; grey if it cannot be read any more."""
-    picture = cv2.imread(name, cv2.IMREAD_COLOR)
-    if picture is None:
+    """The image in the size of its maps, RGB; grey if it cannot be read any more."""
+    image = cv2.imread(name, cv2.IMREAD_COLOR)
+    if image is None:
         return np.full((*shape, 3), 127, np.uint8)
-    picture = cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(picture[..., ::-1])
+    image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(image[..., ::-1])
 
 
 def _row(
@@ -136,7 +136,7 @@ def _row(
 
 def _heading(width: int) -> np.ndarray:
     row = np.full((_LINE, width, 3), 255, np.uint8)
-    names = ("picture", "ground truth", "prediction")
+    names = ("image", "ground truth", "prediction")
     return _with_text(row, [(i * (_TILE_WIDTH + _GAP), 2, name) for i, name in enumerate(names)])
 
 
@@ -154,11 +154,11 @@ def _legend(entries: Sequence[tuple[str, Sequence[int]]], width: int) -> np.ndar
     return _with_text(row, texts)
 
 
-def _with_text(picture: np.ndarray, texts: Sequence[tuple[int, int, str]]) -> np.ndarray:
-    """``picture`` with texts at (x, y)."""
+def _with_text(image: np.ndarray, texts: Sequence[tuple[int, int, str]]) -> np.ndarray:
+    """``image`` with texts at (x, y)."""
     from PIL import Image, ImageDraw, ImageFont
 
-    canvas = Image.fromarray(picture)
+    canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=14)
     for x, y, text in texts:

@@ -1,7 +1,7 @@
 """Export: a trained model becomes a file that other runtimes execute, checked against torch.
 
 ``export_onnx`` writes the file and ``convert_to_openvino`` one of OpenVINO's from it,
-``check_parity`` proves on real pictures that they compute what the model computes,
+``check_parity`` proves on real images that they compute what the model computes,
 ``OnnxSegmentor`` and ``OpenVINOSegmentor`` run them. Names are imported at first use: onnx,
 onnxscript, onnxruntime and openvino are heavy.
 """
@@ -25,8 +25,8 @@ _HOME = {
     "ParityReport": "parity",
     "ParityRow": "parity",
     "check_parity": "parity",
-    "read_pictures": "pictures",
-    "validation_pictures": "pictures",
+    "read_images": "images",
+    "validation_images": "images",
     "class_ious": "accuracy",
     "torch_predictor": "accuracy",
     "validation_pairs": "accuracy",

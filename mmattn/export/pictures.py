@@ -1,4 +1,4 @@
-"""Real pictures to check an exported file with: given ones, or a config's validation set."""
+"""Real images to check an exported file with: given ones, or a config's validation set."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
-def read_picture(path: str | Path) -> np.ndarray:
-    """One picture as (H, W, 3) uint8 RGB.
+def read_image(path: str | Path) -> np.ndarray:
+    """One image as (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: The file is missing or is not a picture.
+        DataError: The file is missing or is not an image.
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such picture")
+        raise DataError(f"{path}: no such image")
     bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
-        raise DataError(f"{path}: not a picture that OpenCV can read")
+        raise DataError(f"{path}: not an image that OpenCV can read")
     return bgr[..., ::-1].copy()
 
 
-def read_pictures(paths: Iterable[str | Path], *, limit: int | None = None) -> list[np.ndarray]:
-    """Pictures from files and folders, the first ``limit``.
+def read_images(paths: Iterable[str | Path], *, limit: int | None = None) -> list[np.ndarray]:
+    """Images from files and folders, the first ``limit``.
 
     Raises:
-        DataError: A path is missing, is not a picture, or there is none at all.
+        DataError: A path is missing, is not an image, or there is none at all.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -45,12 +45,12 @@ def read_pictures(paths: Iterable[str | Path], *, limit: int | None = None) -> l
         else:
             files.append(path)
     if not files:
-        raise DataError(f"no pictures in {', '.join(map(str, paths))}")
-    return [read_picture(file) for file in files[:limit]]
+        raise DataError(f"no images in {', '.join(map(str, paths))}")
+    return [read_image(file) for file in files[:limit]]
 
 
 def validation_dataset(cfg: Config):
-    """The config's validation, else test data set, built; it holds at least one picture.
+    """The config's validation, else test dataset, built; it holds at least one image.
 
     Raises:
         DataError: The config has none, or its files are not there.
@@ -61,25 +61,25 @@ def validation_dataset(cfg: Config):
 
     loader = cfg.get("val_dataloader") or cfg.get("test_dataloader")
     if not loader:
-        raise DataError("the config has no validation data set; give pictures with --images")
+        raise DataError("the config has no validation dataset; give images with --images")
     enter_scope(cfg)
     try:
         dataset = DATASETS.build(loader["dataset"])
     except FileNotFoundError as error:
         raise DataError(
-            f"the config's validation data set is not there ({error}); give pictures with --images"
+            f"the config's validation dataset is not there ({error}); give images with --images"
         ) from error
     if len(dataset) == 0:
-        raise DataError("the config's validation data set is empty; give pictures with --images")
+        raise DataError("the config's validation dataset is empty; give images with --images")
     return dataset
 
 
-def validation_pictures(cfg: Config, *, limit: int) -> list[np.ndarray]:
-    """``limit`` pictures, evenly spread, of the config's validation set, (H, W, 3) uint8 RGB.
+def validation_images(cfg: Config, *, limit: int) -> list[np.ndarray]:
+    """``limit`` images, evenly spread, of the config's validation set, (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: The config has no such set, or its pictures are not there.
+        DataError: The config has no such set, or its images are not there.
     """
     dataset = validation_dataset(cfg)
     chosen = np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().astype(int)
-    return [read_picture(dataset.get_data_info(int(i))["img_path"]) for i in chosen]
+    return [read_image(dataset.get_data_info(int(i))["img_path"]) for i in chosen]

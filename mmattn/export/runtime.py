@@ -28,32 +28,32 @@ class ExportedSegmentor:
         """(N, 3, H, W) float32 RGB in 0..255 -> the file's output, which the caller may keep."""
         raise NotImplementedError
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """Run the file.
 
         Args:
-            pictures: (N, H, W, 3) uint8 RGB
+            images: (N, H, W, 3) uint8 RGB
 
         Returns:
             What the file computes: logits (N, classes, H, W) float32, or classes (N, H, W) int64.
 
         Raises:
-            ExportError: The runtime refuses the pictures, for example for their size.
+            ExportError: The runtime refuses the images, for example for their size.
         """
-        images = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32)
+        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
         try:
             return self.run(images)
         except Exception as error:  # the runtimes' own exceptions share no base but this
             size = f"{images.shape[2]} x {images.shape[3]}"
-            raise ExportError(f"{self.path}: fails on a picture of {size}: {error}") from error
+            raise ExportError(f"{self.path}: fails on an image of {size}: {error}") from error
 
-    def class_map(self, pictures: np.ndarray) -> np.ndarray:
+    def class_map(self, images: np.ndarray) -> np.ndarray:
         """The class of each pixel, (N, H, W) int64, whichever output the file has."""
-        return self.decide(self(pictures))
+        return self.decide(self(images))
 
-    def predict(self, picture: np.ndarray) -> np.ndarray:
-        """One picture, (H, W, 3) uint8 RGB, to its classes, (H, W) int64."""
-        return self.class_map(picture[None])[0]
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """One image, (H, W, 3) uint8 RGB, to its classes, (H, W) int64."""
+        return self.class_map(image[None])[0]
 
     def decide(self, output: np.ndarray) -> np.ndarray:
         """Turn the file's output into classes, (N, H, W) int64."""
@@ -78,7 +78,7 @@ class OnnxSegmentor(ExportedSegmentor):
 
     Example:
         >>> segmentor = OnnxSegmentor("ccnet.onnx")           # doctest: +SKIP
-        >>> classes = segmentor.predict(picture)              # doctest: +SKIP
+        >>> classes = segmentor.predict(image)              # doctest: +SKIP
     """
 
     def __init__(self, path: str | Path, *, num_threads: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""A semantic segmentor as a function of pictures: what is traced, and what parity refers to."""
+"""A semantic segmentor as a function of images: what is traced, and what parity refers to."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def class_map(logits: Tensor, threshold: float | None) -> Tensor:
 
 
 class ExportableSegmentor(nn.Module):
-    """RGB pictures in, logits at the same size out; normalisation and channel order inside.
+    """RGB images in, logits at the same size out; normalisation and channel order inside.
 
-    mmcv reads pictures as BGR, so the network sees RGB exactly if its data preprocessor swaps
+    mmcv reads images as BGR, so the network sees RGB exactly if its data preprocessor swaps
     channels.
 
     Args:
@@ -89,19 +89,19 @@ class ExportableSegmentor(nn.Module):
 
 
 @torch.no_grad()
-def torch_logits(model: nn.Module, pictures: Tensor) -> Tensor:
+def torch_logits(model: nn.Module, images: Tensor) -> Tensor:
     """Logits by the model's own path, data preprocessor included: what a file is compared with.
 
     Args:
         model: An mmseg ``EncoderDecoder`` in eval mode.
-        pictures: (N, 3, H, W) uint8 RGB
+        images: (N, 3, H, W) uint8 RGB
 
     Returns:
         (N, classes, H, W) float32
     """
     from mmseg.structures import SegDataSample
 
-    bgr = list(pictures.flip(1))
+    bgr = list(images.flip(1))
     samples = [SegDataSample() for _ in bgr]
     inputs = model.data_preprocessor({"inputs": bgr, "data_samples": samples})["inputs"]
     return model.encode_decode(inputs, [{"img_shape": inputs.shape[2:]}] * len(bgr))

@@ -19,8 +19,8 @@ Input = Tensor | list[Tensor]
 Result = TypeVar("Result")
 #: Pairs of (height, width), the first that works is used. Not square, and width grows more than
 #: height, which is what `find_layout` asks for; then sizes for networks that are particular.
-_PICTURES = (((64, 96), (96, 160)), ((64, 64), (128, 128)), ((256, 256), (512, 512)))
-_FIXED_PICTURES = (((224, 224),), ((256, 256),), ((384, 384),))
+_IMAGES = (((64, 96), (96, 160)), ((64, 64), (128, 128)), ((256, 256), (512, 512)))
+_FIXED_IMAGES = (((224, 224),), ((256, 256),), ((384, 384),))
 
 
 @dataclass
@@ -30,12 +30,12 @@ class Seen:
     Attributes:
         outputs: Each output with every tensor replaced by its shape.
         grids: The grid of tokens in each of those outputs that has been told one.
-        picture: Height and width of the first input, if it was a picture.
+        image: Height and width of the first input, if it was an image.
     """
 
     outputs: list[Any] = field(default_factory=list)
     grids: list[Grid | None] = field(default_factory=list)
-    picture: Grid | None = None
+    image: Grid | None = None
 
 
 def dry_run(
@@ -50,9 +50,9 @@ def dry_run(
     and the random state are afterwards what they were.
 
     Args:
-        network: A backbone, which takes pictures, or a neck or head, which takes a list of maps.
+        network: A backbone, which takes images, or a neck or head, which takes a list of maps.
         names: Of submodules.
-        input_shapes: (C, H, W) of each map that it is given, or one for a picture. By default
+        input_shapes: (C, H, W) of each map that it is given, or one for an image. By default
             it is made up from the network's ``in_channels``.
 
     Raises:
@@ -60,8 +60,8 @@ def dry_run(
     """
 
     def run(inputs: Sequence[Input]) -> dict[str, Seen]:
-        picture = tuple(inputs[0].shape[2:]) if isinstance(inputs[0], Tensor) else None
-        seen: dict[str, Seen] = {name: Seen(picture=picture) for name in names}
+        image = tuple(inputs[0].shape[2:]) if isinstance(inputs[0], Tensor) else None
+        seen: dict[str, Seen] = {name: Seen(image=image) for name in names}
         with _watching(network, seen), torch.no_grad():
             for one in inputs:
                 network(one)
@@ -104,7 +104,7 @@ def _on_made_up_input(
     raise ConfigError(
         f"{type(network).__name__} could not be run on made-up input to find its channels "
         f"({type(failure).__name__}: {reason}). Say what it is given: "
-        "input_shapes=[(channels, height, width), …], one for each map, or one for a picture."
+        "input_shapes=[(channels, height, width), …], one for each map, or one for an image."
     ) from failure
 
 
@@ -177,8 +177,8 @@ def _candidates(network: nn.Module, input_shapes: Sequence[Shape] | None) -> Ite
                 for h, w in ((64, 128), (128, 256))
             ]
         return
-    for planes in _picture_channels(network):
-        for sizes in (*_PICTURES, *_own_sizes(network), *_FIXED_PICTURES):
+    for planes in _image_channels(network):
+        for sizes in (*_IMAGES, *_own_sizes(network), *_FIXED_IMAGES):
             yield [zeros(planes, h, w) for h, w in sizes]
 
 
@@ -235,8 +235,8 @@ def _maps_by_index(index: int | Sequence[int], channels: int | Sequence[int]) ->
     return maps
 
 
-def _picture_channels(network: nn.Module) -> Iterator[int]:
-    """What the pictures may have, the likeliest first; 3 is among it.
+def _image_channels(network: nn.Module) -> Iterator[int]:
+    """What the images may have, the likeliest first; 3 is among it.
 
     The first convolution comes before ``in_channels``, since some networks count that up while they
     build their layers. It may have others too: YOLO's stem folds four pixels into channels.

@@ -1,7 +1,7 @@
-"""Where the channels of a feature map are, found by comparing its shapes at several picture sizes.
+"""Where the channels of a feature map are, found by comparing its shapes at several image sizes.
 
 Networks keep their maps as (N, C, H, W), as (N, H, W, C), or as tokens (N, H W, C). A single shape
-cannot tell these apart; two pictures of different sizes can, since only H and W follow the size.
+cannot tell these apart; two images of different sizes can, since only H and W follow the size.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ Grid = tuple[int, int]
 def find_layout(
     shapes: Sequence[tuple[int, ...]],
     grids: Sequence[Grid | None],
-    picture: Grid | None = None,
+    image: Grid | None = None,
 ) -> Layout:
-    """The layout of a map that had these shapes, each for another picture size.
+    """The layout of a map that had these shapes, each for another image size.
 
     Args:
-        shapes: One for each time that the map was made. For pictures of which each is wider and
+        shapes: One for each time that the map was made. For images of which each is wider and
             higher than the one before, and its width grows more than its height.
         grids: (H, W) of tokens for each of them, where the network told (``grid_of``).
-        picture: Height and width of the picture, if there was but one size.
+        image: Height and width of the image, if there was but one size.
 
     Raises:
         ValueError: It is no map, or its layout cannot be known.
@@ -49,14 +49,14 @@ def find_layout(
     shown = " or ".join(dict.fromkeys(str(tuple(shape)) for shape in shapes))
     ranks = {len(shape) for shape in shapes}
     if len({shape[0] for shape in shapes if shape}) > 1:
-        raise ValueError(f"returns {shown}: windows or regions of the picture, not whole maps")
+        raise ValueError(f"returns {shown}: windows or regions of the image, not whole maps")
     if ranks == {3}:
         return _tokens(shapes, grids, shown)
     if ranks != {4}:
         raise ValueError(f"returns {shown}, which is no map of 4 dimensions")
     moving = {dim for dim in (1, 2, 3) if len({shape[dim] for shape in shapes}) > 1}
     if not moving:
-        last = _is_scaled(shapes[0][1:3], picture) and not _is_scaled(shapes[0][2:4], picture)
+        last = _is_scaled(shapes[0][1:3], image) and not _is_scaled(shapes[0][2:4], image)
     elif moving <= {2, 3}:
         # A map of few rows may grow in width alone, and width is the last of the two.
         last = moving == {2}
@@ -68,11 +68,11 @@ def find_layout(
     return Layout(order, _constant([shape[3 if last else 1] for shape in shapes], shown))
 
 
-def _is_scaled(sides: tuple[int, ...], picture: Grid | None) -> bool:
-    """Whether a map of these sides may be the picture at some stride."""
-    if picture is None:
+def _is_scaled(sides: tuple[int, ...], image: Grid | None) -> bool:
+    """Whether a map of these sides may be the image at some stride."""
+    if image is None:
         return sides[0] == sides[1]
-    return round(picture[0] / sides[0]) == round(picture[1] / sides[1])
+    return round(image[0] / sides[0]) == round(image[1] / sides[1])
 
 
 def _tokens(shapes: Sequence[tuple[int, ...]], grids: Sequence[Grid | None], shown: str) -> Layout:

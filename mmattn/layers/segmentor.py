@@ -35,7 +35,7 @@ _KEYS = ("mode", "crop_size", "stride", "blend", "keep_logits")
 class EncoderDecoder(_EncoderDecoder):
     """Drop-in for ``mmseg.EncoderDecoder``: the same weights, losses and labels.
 
-    It never holds the logits of all classes at the picture's size, unless it is asked to hand them
+    It never holds the logits of all classes at the image's size, unless it is asked to hand them
     over. That is so for heads that answer with small logits and leave the resizing to
     ``BaseDecodeHead``, which nearly all do; those of MaskFormer's kind make large maps themselves.
 
@@ -60,11 +60,11 @@ class EncoderDecoder(_EncoderDecoder):
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Segment pictures.
+        """Segment images.
 
         Args:
             inputs: (N, 3, H, W), normalised.
-            data_samples: What the pipeline says of each picture; results go into them. Without,
+            data_samples: What the pipeline says of each image; results go into them. Without,
                 results have the size of the input.
 
         Returns:
@@ -90,7 +90,7 @@ class EncoderDecoder(_EncoderDecoder):
         return torch.stack([maps.stacked() for maps in found])
 
     def _logit_maps(self, inputs: Tensor, metas: list[dict] | None) -> list[LogitMaps]:
-        """Run the network on the whole pictures or on their windows."""
+        """Run the network on the whole images or on their windows."""
         cfg = self.test_cfg or {}
         size = tuple(inputs.shape[2:])
         whole = Window(0, size[0], 0, size[1])
@@ -110,14 +110,14 @@ class EncoderDecoder(_EncoderDecoder):
         ]
 
     def _head_logits(self, inputs: Tensor, metas: list[dict] | None) -> Tensor:
-        """Logits (N, K, h, w) of pictures or windows, small where the head leaves them so."""
+        """Logits (N, K, h, w) of images or windows, small where the head leaves them so."""
         head = type(self.decode_head)
         if (
             head.predict is BaseDecodeHead.predict
             and head.predict_by_feat is BaseDecodeHead.predict_by_feat
         ):
             return self.decode_head.forward(self.extract_feat(inputs))
-        # A torch.Size is how mmseg's heads tell a window from a picture, whose padding they heed.
+        # A torch.Size is how mmseg's heads tell a window from an image, whose padding they heed.
         shape = {"img_shape": inputs.shape[2:], "pad_shape": inputs.shape[2:]}
         metas = metas or [{}] * len(inputs)
         return self.encode_decode(inputs, [{**meta, **shape} for meta in metas])

@@ -4,7 +4,7 @@
                   pretrained='convnext_atto.safetensors', drop_path_rate=0.1)
 
 It tells ``out_channels`` and ``strides``, which necks and heads need; the tools of mmattn compare
-them with the config, and fill in the normalisation of the pictures that timm's weights were trained
+them with the config, and fill in the normalisation of the images that timm's weights were trained
 with (``mmattn.engine.backbone_facts``).
 """
 
@@ -33,13 +33,13 @@ class TimmBackbone(BaseModule):
     """A network of timm that returns its feature maps as a tuple of (N, C, H, W).
 
     Networks that keep their maps channels-last inside (Swin, MambaOut, …) return them as the others
-    do. Networks that can be made to take pictures of any size are; the rest take ``img_size``.
+    do. Networks that can be made to take images of any size are; the rest take ``img_size``.
 
     Args:
         model_name: timm's name, with or without the tag of its weights.
         out_indices: Which maps are returned; timm's choice by default, usually all. Convolutional
             networks of timm count a map of stride 2 as number 0.
-        in_channels: Of the pictures.
+        in_channels: Of the images.
         img_size: Height and width, for networks that are made for one size.
         frozen_stages: That many of the returned maps, and all that they are made of, stay as they
             are: no gradients, norms and dropout in eval mode. None by default.
@@ -52,7 +52,7 @@ class TimmBackbone(BaseModule):
     Attributes:
         out_channels: Channels of each returned map.
         strides: Stride of each returned map.
-        mean, std: With which timm normalises this network's pictures, as RGB in 0 to 255.
+        mean, std: With which timm normalises this network's images, as RGB in 0 to 255.
 
     Raises:
         ConfigError: No such network, maps that it does not have, or an argument it does not take.
@@ -122,8 +122,8 @@ class TimmBackbone(BaseModule):
             if size == self.input_size or not fits or memory:
                 raise
             raise ValueError(
-                f"timm's {self.model_name} is made for pictures of {self.input_size} and cannot "
-                f"take {size}: {error} Give TimmBackbone img_size=(height, width), and pictures "
+                f"timm's {self.model_name} is made for images of {self.input_size} and cannot "
+                f"take {size}: {error} Give TimmBackbone img_size=(height, width), and images "
                 "of that size, or pad them to multiples of what the network asks for."
             ) from error
 

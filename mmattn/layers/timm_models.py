@@ -13,7 +13,7 @@ from torch import nn
 
 from mmattn.errors import ConfigError, did_you_mean
 
-# What makes networks with windows or position embeddings take pictures of any size; each family
+# What makes networks with windows or position embeddings take images of any size; each family
 # knows one of the two, the others need neither or are made for one size.
 _ANY_SIZE = ({"strict_img_size": False}, {"dynamic_img_size": True, "dynamic_img_pad": True}, {})
 # Python's words, and those of timm's networks that take any argument and check it themselves.
@@ -35,7 +35,7 @@ def build_features(
     Args:
         name: Of the architecture, with or without the tag of its weights (``resnet18.a1_in1k``).
         out_indices: Which maps; timm's choice by default.
-        in_channels: Of the pictures.
+        in_channels: Of the images.
         img_size: For networks that are made for one size.
         **arguments: Of the network, such as ``drop_path_rate``.
 

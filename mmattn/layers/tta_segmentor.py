@@ -34,14 +34,14 @@ class SegTTAModel(_SegTTAModel):
     """
 
     def test_step(self, data: dict | list | tuple) -> list[SegDataSample]:
-        """Predict all copies of the pictures of a batch, and merge them.
+        """Predict all copies of the images of a batch, and merge them.
 
         Args:
             data: As ``TestTimeAug`` and the dataloader make it: for each key, or in each part, one
                 entry for each copy.
 
         Returns:
-            For each picture the sample of its last copy, as upstream, with the merged
+            For each image the sample of its last copy, as upstream, with the merged
             ``pred_sem_seg``, (1, height, width), and the ground truth of the first copy.
         """
         copies = _copies(data)

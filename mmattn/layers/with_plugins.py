@@ -57,7 +57,7 @@ def WithPlugins(
             - ``frozen``: whether its weights and statistics are left as they are; False.
 
             Exactly one of ``stages`` and ``at``. Entries at one place act in their order.
-        input_shapes: (C, H, W) of each map that a neck or head takes, or of a picture, for networks
+        input_shapes: (C, H, W) of each map that a neck or head takes, or of an image, for networks
             on which made-up input does not work.
         pretrained: For ``inner``; mmseg hands ``model.pretrained`` to its backbone this way.
 
@@ -266,7 +266,7 @@ class _Entry:
                     "unused, or only its parts are called), so nothing can be put behind it."
                 )
             item, shapes = _single_map(record.outputs)
-            layout = self._layout(shapes, record.grids, record.picture, f"{name!r}")
+            layout = self._layout(shapes, record.grids, record.image, f"{name!r}")
             shown = f"behind {name!r}"
             yield _Place(name, item, layout, name.replace(".", "_"), shown)
 
@@ -275,7 +275,7 @@ class _Entry:
         for number in self._chosen(network, len(keys), record.outputs[0]):
             key = keys[number]
             shapes = _shapes_of_item(record, key)
-            layout = self._layout(shapes, [None] * len(shapes), record.picture, f"map {number}")
+            layout = self._layout(shapes, [None] * len(shapes), record.image, f"map {number}")
             yield _Place("", key, layout, f"map{number}", f"on map {number}")
 
     def _chosen(self, network: nn.Module, count: int, shapes: Any) -> list[int]:
@@ -306,13 +306,13 @@ class _Entry:
         return sorted(stages)
 
     def _layout(
-        self, shapes: Sequence[Any], grids: Sequence, picture: Grid | None, what: str
+        self, shapes: Sequence[Any], grids: Sequence, image: Grid | None, what: str
     ) -> Layout:
         try:
             for shape in shapes:
                 if not isinstance(shape, tuple):
                     raise ValueError(f"returns {shape!r}, not one map")
-            return find_layout(shapes, grids, picture)
+            return find_layout(shapes, grids, image)
         except ValueError as error:
             raise ConfigError(f"{self}: {what} {error}.") from error
 
@@ -345,7 +345,7 @@ def _returned_channels(record: Seen) -> list[int] | None:
     try:
         shapes = [_shapes_of_item(record, key) for key in _items(record.outputs[0])]
         none = [None] * len(record.outputs)
-        return [find_layout(one, none, record.picture).channels for one in shapes]
+        return [find_layout(one, none, record.image).channels for one in shapes]
     except (TypeError, ValueError):
         return None
 

@@ -1,10 +1,10 @@
 """Run a config of mmdet or mmseg as its file has it: build, train one step, predict.
 
 The model, its data preprocessor, the targets and their packing and the optimizer are the config's
-own; the pictures are tiny and drawn (``mmattn.testing.scenes``). What differs from a real run:
+own; the images are tiny and drawn (``mmattn.testing.scenes``). What differs from a real run:
 
 - no weights are fetched, and SyncBN is BN, as in every run of one process;
-- the size to which a preprocessor pads every picture is that of the tiny pictures;
+- the size to which a preprocessor pads every image is that of the tiny images;
 - what would hide a fault in a first step is taken away (``_build``), and the step is as small as
   that of a warm-up;
 - thresholds are open when predicting: all scores of an untrained network lie below them, and there
@@ -99,7 +99,7 @@ def run_case(case: Case) -> Outcome:
 
 
 def _load(case: Case) -> Config:
-    """The config; a preprocessor that pads to a fixed size pads to that of the pictures."""
+    """The config; a preprocessor that pads to a fixed size pads to that of the images."""
     from mmattn.engine import load_config
 
     cfg = load_config(case.config)
@@ -184,7 +184,7 @@ def _predict(model: nn.Module, cfg: Config, case: Case) -> None:
     with torch.no_grad():
         results = model.test_step(make_batch(cfg, case, train=False))
     if len(results) != 1:
-        raise AssertionError(f"{len(results)} results for one picture")
+        raise AssertionError(f"{len(results)} results for one image")
     check_prediction(results[0], case.task, case.size, cfg)
 
 
@@ -225,7 +225,7 @@ def make_batch(cfg: Config, case: Case, *, train: bool) -> dict[str, list]:
 
 
 def _pipeline(dataset: Any) -> list[dict]:
-    """The transforms of a data set, or of what it wraps or concatenates."""
+    """The transforms of a dataset, or of what it wraps or concatenates."""
     while "pipeline" not in dataset:
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
     return dataset["pipeline"]

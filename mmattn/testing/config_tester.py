@@ -38,7 +38,7 @@ class ConfigTester:
         block: The attention block.
         expected: Config -> its task, as ``Case`` has it, and how many blocks its model has.
         quick: The config that the default run trains; the others are for ``-m slow``.
-        special: Config -> further arguments of its ``Case``, such as the size of the pictures.
+        special: Config -> further arguments of its ``Case``, such as the size of the images.
     """
 
     folder: str

@@ -13,9 +13,9 @@ def check_prediction(sample: Any, task: str, size: tuple[int, int], cfg: Config)
     """Check the fields, shapes and values that a model left in a data sample.
 
     Args:
-        sample: ``DetDataSample`` or ``SegDataSample`` of one picture.
+        sample: ``DetDataSample`` or ``SegDataSample`` of one image.
         task: ``detection``, ``instance``, ``panoptic`` or ``semantic``.
-        size: Height and width of the picture.
+        size: Height and width of the image.
         cfg: The model's config, for its number of classes.
 
     Raises:

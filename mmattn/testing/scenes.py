@@ -1,4 +1,4 @@
-"""Tiny labelled scenes, drawn in memory, for tests that need a picture with its ground truth."""
+"""Tiny labelled scenes, drawn in memory, for tests that need an image with its ground truth."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Class, shape, centre x and y, width and height of each object, as shares of the picture's sides.
-# They overlap, differ in size by more than a feature level, and one leaves the picture.
+# Class, shape, centre x and y, width and height of each object, as shares of the image's sides.
+# They overlap, differ in size by more than a feature level, and one leaves the image.
 _OBJECTS = (
     (0, "ellipse", 0.36, 0.40, 0.60, 0.66),
     (1, "box", 0.70, 0.62, 0.42, 0.56),
@@ -18,7 +18,7 @@ _OBJECTS = (
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture with its objects, nearest last.
+    """One image with its objects, nearest last.
 
     Shape:
         image: (H, W, 3) uint8, channels blue, green, red.

@@ -41,13 +41,13 @@ class ToyModel(BaseModel):
 
 
 class ToyDataset(BaseDataset):
-    """Eight pictures of noise and their means; the same ones in every process."""
+    """Eight images of noise and their means; the same ones in every process."""
 
     METAINFO = {"classes": ("noise",), "palette": [(0, 0, 0)]}
 
     def load_data_list(self) -> list[dict]:
-        pictures = torch.randn(8, 1, 6, 6, generator=torch.Generator().manual_seed(0))
-        return [{"inputs": picture, "target": picture.mean()} for picture in pictures]
+        images = torch.randn(8, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+        return [{"inputs": image, "target": image.mean()} for image in images]
 
 
 class ToyMetric(BaseMetric):
@@ -104,7 +104,7 @@ def with_validation() -> dict[str, Any]:
 
 def _loader(shuffle: bool) -> dict[str, Any]:
     return {
-        # Serialising eight pictures would collect the whole process's garbage first.
+        # Serialising eight images would collect the whole process's garbage first.
         "dataset": {"type": ToyDataset, "serialize_data": False},
         "batch_size": 4,
         "num_workers": 0,

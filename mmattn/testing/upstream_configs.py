@@ -15,7 +15,7 @@ class Case:
         config: Its name, ``package::path``.
         task: ``detection``, ``instance``, ``panoptic`` or ``semantic``.
         ops: Families of mmcv's compiled operators that the config has to reach on a CPU.
-        size: Height and width of the pictures.
+        size: Height and width of the images.
         background: Class of the pixels outside all objects, if the config trains on semantic maps.
         idle: Pattern of parameter names -> why no gradient may reach them in one step.
     """
@@ -54,7 +54,7 @@ PROMISED: tuple[Case, ...] = (
         ops=("nms",),
         idle={
             r"bbox_head\.scales\.[1-4]\.scale": "scales the boxes of a level whose anchors all "
-            "are too large for the objects of so small a picture"
+            "are too large for the objects of so small an image"
         },
     ),
     _mmdet(
@@ -80,7 +80,7 @@ PROMISED: tuple[Case, ...] = (
         ops=("nms", "roi_align", "deform_conv"),
         idle={
             r"neck\.fpn_convs\.[23]\.conv\.(weight|bias)": "feeds a level whose anchors do not fit "
-            "inside so small a picture (allowed_border=0), nor are there proposals of its size"
+            "inside so small an image (allowed_border=0), nor are there proposals of its size"
         },
     ),
     _mmdet("carafe/faster-rcnn_r50_fpn-carafe_1x_coco", ops=("nms", "roi_align", "carafe")),
@@ -107,7 +107,7 @@ FURTHER: tuple[Case, ...] = (
         size=(64, 64),  # fewer proposals to pool
         idle={
             r"roi_head\.bbox_roi_extractor\.roi_layers\.[1-3]\.offset_fc\..*": "pools from a level "
-            "that is too coarse for all proposals of so small a picture"
+            "that is too coarse for all proposals of so small an image"
         },
     ),
     _mmdet("guided_anchoring/ga-retinanet_r50_fpn_1x_coco", ops=("deform_conv", "masked_im2col")),

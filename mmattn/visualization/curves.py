@@ -1,4 +1,4 @@
-"""Training curves as pictures, drawn from the scalars that mmengine writes."""
+"""Training curves as images, drawn from the scalars that mmengine writes."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def plot_curves(
 
     Args:
         files: ``scalars.json`` files of one run, oldest first.
-        folder: Where the pictures go.
+        folder: Where the images go.
         validation_axis: What a validation step counts, for the axis' label.
 
     Returns:
-        The pictures written; a kind without any value gets none.
+        The images written; a kind without any value gets none.
     """
     training, validation = read_scalars(files)
     losses = {name: curve for name, curve in training.items() if "loss" in name}
     rates = {name: curve for name, curve in training.items() if name.endswith("lr")}
     # The total last and bold: it is what the others add up to.
     losses = dict(sorted(losses.items(), key=lambda item: item[0] == "loss"))
-    pictures = (
+    images = (
         ("curves_loss.png", "loss", "iteration", losses),
         ("curves_lr.png", "learning rate", "iteration", rates),
         ("curves_metrics.png", "metric", validation_axis, validation),
@@ -71,7 +71,7 @@ def plot_curves(
     folder.mkdir(parents=True, exist_ok=True)
     return [
         _draw(folder / file, ylabel, xlabel, curves)
-        for file, ylabel, xlabel, curves in pictures
+        for file, ylabel, xlabel, curves in images
         if any(curves.values())
     ]
 

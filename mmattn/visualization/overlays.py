@@ -1,4 +1,4 @@
-"""Class maps as colours, alone or over their picture, and pictures as text for an HTML page."""
+"""Class maps as colours, alone or over their image, and images as text for an HTML page."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def colour_map(classes: np.ndarray, palette: Palette) -> np.ndarray:
 
 
 def blend(
-    picture: np.ndarray, classes: np.ndarray, palette: Palette, *, opacity: float = 0.62
+    image: np.ndarray, classes: np.ndarray, palette: Palette, *, opacity: float = 0.62
 ) -> np.ndarray:
-    """A class map over its picture, with a dark line where classes meet.
+    """A class map over its image, with a dark line where classes meet.
 
     Args:
-        picture: (H, W, 3) uint8 RGB
+        image: (H, W, 3) uint8 RGB
         classes: (H, W) class indices
         palette: RGB per class.
         opacity: Weight of the colours, 0 to 1.
@@ -55,7 +55,7 @@ def blend(
         (H, W, 3) uint8 RGB
     """
     # Grey, so that the colours mean classes and nothing else.
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     mixed = (1 - opacity) * grey + opacity * colour_map(classes, palette)
     border = np.zeros(classes.shape, bool)
     border[:, 1:] |= classes[:, 1:] != classes[:, :-1]
@@ -64,17 +64,17 @@ def blend(
     return mixed.clip(0, 255).astype(np.uint8)
 
 
-def data_uri(picture: np.ndarray, *, jpeg_quality: int | None = None) -> str:
-    """A picture as ``data:image/...``, to be put into a page.
+def data_uri(image: np.ndarray, *, jpeg_quality: int | None = None) -> str:
+    """An image as ``data:image/...``, to be put into a page.
 
     Args:
-        picture: (H, W, 3) uint8 RGB
+        image: (H, W, 3) uint8 RGB
         jpeg_quality: 1 to 100 for a photograph; None for PNG, which keeps flat colours exact.
     """
     kind, options = "png", []
     if jpeg_quality is not None:
         kind, options = "jpeg", [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-    done, encoded = cv2.imencode(f".{kind}", picture[..., ::-1], options)
+    done, encoded = cv2.imencode(f".{kind}", image[..., ::-1], options)
     if not done:
-        raise ValueError(f"OpenCV cannot encode an array of {picture.shape} {picture.dtype}")
+        raise ValueError(f"OpenCV cannot encode an array of {image.shape} {image.dtype}")
     return f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"

@@ -106,14 +106,14 @@ def legend(classes: Sequence[str], palette: Palette) -> Html:
     return Html(f'<div class="legend">{entries}</div>')
 
 
-def picture_grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
-    """Pictures, given as data URIs, under the columns' names."""
+def image_grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
+    """Images, given as data URIs, under the columns' names."""
     inner = "".join(f'<div class="head">{text(name)}</div>' for name in head)
     for row in rows:
         for name, uri in zip(head, row, strict=True):
             inner += f'<img src="{escape(uri)}" alt="{escape(name)}" loading="lazy">'
     width = f"grid-template-columns:repeat({len(head)},1fr)"
-    return Html(f'<div class="pictures" style="{width}">{inner}</div>')
+    return Html(f'<div class="images" style="{width}">{inner}</div>')
 
 
 def steps(entries: Sequence[tuple[object, object, str]]) -> Html:

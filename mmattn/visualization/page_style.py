@@ -41,9 +41,9 @@ tr.total td { font-weight:700; border-bottom:none; border-top:2px solid var(--li
 .bar u { position:absolute; top:-2px; bottom:-2px; width:3px; border-radius:2px;
          background:#f59e0b; }
 .ok { color:var(--good); font-weight:600; } .bad { color:var(--bad); font-weight:600; }
-.pictures { display:grid; gap:8px; margin:8px 0 18px; }
-.pictures .head { font-size:13px; font-weight:600; color:var(--muted); }
-.pictures img { width:100%; display:block; border-radius:6px; image-rendering:pixelated; }
+.images { display:grid; gap:8px; margin:8px 0 18px; }
+.images .head { font-size:13px; font-weight:600; color:var(--muted); }
+.images img { width:100%; display:block; border-radius:6px; image-rendering:pixelated; }
 .chart { width:100%; height:auto; display:block; }
 .chart text { font-size:12px; fill:var(--muted); font-family:inherit; }
 .chart .axis { font-size:12.5px; fill:var(--ink); }

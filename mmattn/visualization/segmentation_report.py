@@ -1,4 +1,4 @@
-"""The report of one semantic segmentation run, from first picture to exported file."""
+"""The report of one semantic segmentation run, from first image to exported file."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Ious(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture, (H, W, 3) uint8 RGB, and three class maps, (H, W)."""
+    """One image, (H, W, 3) uint8 RGB, and three class maps, (H, W)."""
 
-    picture: np.ndarray
+    image: np.ndarray
     truth: np.ndarray
     torch: np.ndarray
     onnx: np.ndarray
@@ -46,10 +46,10 @@ class SegmentationRun:
         title, summary: The page's head.
         palette: RGB per class; what is missing is filled in.
         untrained, trained, exported: IoUs of the network before training, after it in torch, and
-            of the exported file, all on the same pictures.
-        num_pictures: How many pictures those are.
+            of the exported file, all on the same images.
+        num_images: How many images those are.
         scalars: mmengine's ``scalars.json`` files, oldest first.
-        samples: Pictures to show.
+        samples: Images to show.
         parity: Content of ``parity.json``.
         parameters, flops: Of one forward pass at ``input_shape``; 2 operations per multiply-add.
         input_shape: (N, C, H, W)
@@ -65,7 +65,7 @@ class SegmentationRun:
     untrained: Ious
     trained: Ious
     exported: Ious
-    num_pictures: int
+    num_images: int
     scalars: Sequence[Path]
     samples: Sequence[Sample]
     parity: Mapping[str, Any]
@@ -145,21 +145,21 @@ def _cores(run: SegmentationRun) -> str:
 
 
 def _predictions(run: SegmentationRun, palette: list[tuple[int, int, int]]) -> list[str]:
-    head = ("picture", "ground truth", "torch", "onnxruntime")
+    head = ("image", "ground truth", "torch", "onnxruntime")
     rows = [
         [
-            data_uri(sample.picture, jpeg_quality=92),
+            data_uri(sample.image, jpeg_quality=92),
             *(
-                data_uri(blend(sample.picture, classes, palette))
+                data_uri(blend(sample.image, classes, palette))
                 for classes in (sample.truth, sample.torch, sample.onnx)
             ),
         ]
         for sample in run.samples
     ]
     return [
-        part.paragraph("Validation pictures, none of them seen in training.", muted=True),
+        part.paragraph("Validation images, none of them seen in training.", muted=True),
         part.legend(run.trained.classes, palette),
-        part.picture_grid(head, rows),
+        part.image_grid(head, rows),
     ]
 
 
@@ -188,7 +188,7 @@ def _class_table(run: SegmentationRun, palette: list[tuple[int, int, int]]) -> l
     rows.append(row("mean", run.untrained.mean, run.trained.mean, run.exported.mean))
     head = ("class", "untrained", "trained, torch", "trained, onnxruntime", "")
     note = (
-        f"Intersection over union in percent on {run.num_pictures} validation pictures; "
+        f"Intersection over union in percent on {run.num_images} validation images; "
         f"{run.trained.pixel_accuracy:.1f} % of all pixels are right. In the bars: blue is the "
         "trained network, the orange mark the untrained one."
     )
@@ -234,7 +234,7 @@ def _parity(run: SegmentationRun) -> list[str]:
             [
                 row["name"],
                 size(row["batch"], 3, row["height"], row["width"]),
-                row["pictures"],
+                row["images"],
                 "-" if row["max_difference"] is None else f"{row['max_difference']:.1e}",
                 "-" if row["relative"] is None else f"{row['relative']:.1e}",
                 f"{100 * row['agreement']:.4f} %",
@@ -245,11 +245,11 @@ def _parity(run: SegmentationRun) -> list[str]:
         )
     intro = (
         f"The file holds standard ONNX operators only ({count(run.file_bytes)}B). torch and "
-        f"{parity['runtime']} ran on the same pictures. Limits: logits within "
+        f"{parity['runtime']} ran on the same images. Limits: logits within "
         f"{parity['tolerance']:g} of the largest logit, the same class for "
         f"{100 * parity['min_agreement']:g} % of the pixels."
     )
-    head = ("size", "input", "pictures", "largest |difference|", "relative", "same class", "")
+    head = ("size", "input", "images", "largest |difference|", "relative", "same class", "")
     return [
         part.paragraph(intro, muted=True),
         part.table(head, rows, numbers=(2, 3, 4, 5)),

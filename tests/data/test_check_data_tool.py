@@ -29,7 +29,7 @@ def test_tables_and_exit_codes(
     roots = [f"{s}_dataloader.dataset.data_root={shapes_root}" for s in ("train", "val")]
     assert run(repo, monkeypatch, str(config), "--full", "--cfg-options", *roots) == 0
     out = capsys.readouterr().out
-    assert "train_dataloader.dataset (ShapesDataset): 8 pictures; looked at 8 headers" in out
+    assert "train_dataloader.dataset (ShapesDataset): 8 images; looked at 8 headers" in out
     assert "val_dataloader.dataset" in out and "triangle" in out
 
     assert run(repo, monkeypatch, str(config), "--cfg-options", roots[0]) == 4

@@ -1,6 +1,6 @@
 """What bad data gets: a typed error that names file, value and fix, before any training.
 
-Each case breaks a copy of a small, sound data set in one way and states what the message must say.
+Each case breaks a copy of a small, sound dataset in one way and states what the message must say.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def change_json(root: Path, change: Callable[[dict], None], kind: str = "instanc
 
 
 def refusal(cfg: dict) -> MMAttnError:
-    """The error that checking the data set raises."""
+    """The error that checking the dataset raises."""
     init_default_scope("mmseg")
     with pytest.raises(MMAttnError) as caught:
         for where, leaf in leaf_datasets(cfg, WHERE):
@@ -151,7 +151,7 @@ def test_palette_masks_are_index_masks(root: Path):
     assert sum(check_dataset(semantic(root), WHERE).counts.values()) == 8 * 96 * 128
 
 
-def test_a_whole_picture_with_bytes_after_its_end_passes(root: Path):
+def test_a_whole_image_with_bytes_after_its_end_passes(root: Path):
     with open(root / "images/train/000001.jpg", "ab") as file:
         file.write(b"made by a camera that signs its files")
     assert check_dataset(semantic(root), WHERE).entries == 8
@@ -199,9 +199,9 @@ def test_missing_masks_are_all_counted_and_twenty_are_listed(root: Path):
     assert str(error).count("/lost") == 20
 
 
-def test_missing_picture_of_an_annotation_file(root: Path):
+def test_missing_image_of_an_annotation_file(root: Path):
     (root / "images/train/000004.jpg").unlink()
-    assert_says(refusal(coco(root)), "1 of 8 pictures", str(root / "images/train/000004.jpg"))
+    assert_says(refusal(coco(root)), "1 of 8 images", str(root / "images/train/000004.jpg"))
 
 
 @pytest.mark.parametrize(
@@ -217,12 +217,12 @@ def test_the_reason_of_a_missing_file_is_guessed(root: Path, new_name: str, hint
     assert_says(refusal(semantic(root)), "000003.png", new_name, hint)
 
 
-def test_no_picture_with_the_suffix(root: Path):
+def test_no_image_with_the_suffix(root: Path):
     error = refusal(semantic(root, img_suffix=".png"))
-    assert_says(error, "no picture is left", ".jpg x 8", "img_suffix='.png'")
+    assert_says(error, "no image is left", ".jpg x 8", "img_suffix='.png'")
 
 
-# --- pictures ------------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------
 
 
 def cut_off(path: Path) -> None:
@@ -237,7 +237,7 @@ def cut_off(path: Path) -> None:
         (lambda path: path.write_text("<html>404</html>"), "cannot identify"),
     ],
 )
-def test_unreadable_pictures_and_masks_are_named(root: Path, damage: Callable, state: str):
+def test_unreadable_images_and_masks_are_named(root: Path, damage: Callable, state: str):
     for path in (root / "images/train/000005.jpg", mask_path(root, 5)):
         before = path.read_bytes()
         damage(path)
@@ -316,14 +316,14 @@ def test_one_class_without_its_comma(root: Path):
     assert_says(error, "'circle' is a string", "classes=('circle',)")
 
 
-def test_two_pictures_with_one_id(root: Path):
+def test_two_images_with_one_id(root: Path):
     change_json(root, lambda content: content["images"][3].update(id=1))
     assert_says(refusal(coco(root)), "id 1", "000001.jpg", "000003.jpg", "would vanish")
 
 
 def test_nothing_left_after_filtering(root: Path):
     error = refusal(coco(root, filter_cfg={"filter_empty_gt": True, "min_size": 500}))
-    assert_says(error, "no picture is left", "8 pictures", "'min_size': 500")
+    assert_says(error, "no image is left", "8 images", "'min_size': 500")
 
 
 def test_masks_asked_for_but_not_annotated(root: Path):

@@ -17,11 +17,11 @@ class RankRecorder(Hook):
     """Saves ``rank<N>.pth`` into the folder that the variable RANK_RECORDS names."""
 
     def before_train(self, runner) -> None:
-        self.losses, self.pictures = [], []
+        self.losses, self.images = [], []
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self.losses.append(float(outputs["loss"]))
-        self.pictures.append([Path(s.img_path).name for s in data_batch["data_samples"]])
+        self.images.append([Path(s.img_path).name for s in data_batch["data_samples"]])
 
     def after_val_epoch(self, runner, metrics=None) -> None:
         self.validated = deepcopy(_model(runner).state_dict())
@@ -29,7 +29,7 @@ class RankRecorder(Hook):
     def after_train(self, runner) -> None:
         content = {
             "losses": self.losses,
-            "pictures": self.pictures,
+            "images": self.images,
             "weights": _model(runner).state_dict(),
             "validated": self.validated,
             "wrapper": type(runner.model).__name__,

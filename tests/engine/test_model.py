@@ -38,7 +38,7 @@ def test_a_segmentor_is_built_for_inference_without_a_download(fcn) -> None:
     model = build_model(fcn)
     assert not model.training
     assert not any(isinstance(part, nn.SyncBatchNorm) for part in model.modules())
-    assert len(model.dataset_meta["classes"]) == 19, "Cityscapes' names, from the config's data set"
+    assert len(model.dataset_meta["classes"]) == 19, "Cityscapes' names, from the config's dataset"
     assert fcn.model.pretrained == TINY["model.pretrained"], "the caller's config was changed"
     with torch.inference_mode():
         assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 19, 4, 4)

@@ -23,7 +23,7 @@ CITYSCAPES = "mmattn::ccnet/ccnet_r18-d8_4xb2-40k_cityscapes-512x1024.py"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("own") / "pictures"
+    root = tmp_path_factory.mktemp("own") / "images"
     write_shapes_dataset(root, num_train=4, num_val=2, size=(64, 64), seed=0)
     (root / "classes.json").write_text(json.dumps(NAMES))
     return root
@@ -191,7 +191,7 @@ def test_data_root_moves_the_data_sets_and_what_metrics_read(tmp_path: Path) -> 
 def test_data_root_needs_data(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("model = dict(type='A')\n")
     for option in ("data_root", "data.split"):
-        with pytest.raises(ConfigError, match="no data set"):
+        with pytest.raises(ConfigError, match="no dataset"):
             load_config(tmp_path / "a.py", {option: "there"})
 
 

@@ -1,4 +1,4 @@
-"""Promise: pictures of no data set are predicted and written, or named when they cannot be.
+"""Promise: images of no dataset are predicted and written, or named when they cannot be.
 
 That the predictions are those of ``tools/test.py`` is tested with docs/train_on_your_data.md.
 """
@@ -14,7 +14,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmattn.engine import build_model, load_config, segment_pictures
+from mmattn.engine import build_model, load_config, segment_images
 from mmattn.errors import ConfigError, DataError
 
 CLASSES = ["sky", "road", "car"]
@@ -44,7 +44,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
     return cfg, root / "tiny.pth"
 
 
-def picture(path: Path, *size: int) -> Path:
+def image(path: Path, *size: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     cv2.imwrite(str(path), noise)
@@ -52,10 +52,10 @@ def picture(path: Path, *size: int) -> Path:
 
 
 def test_maps_overlays_and_names_are_written(network: tuple, tmp_path: Path) -> None:
-    alone = picture(tmp_path / "a.png", 50, 70)
-    folder = picture(tmp_path / "more/b.JPG", 40, 30).parent
+    alone = image(tmp_path / "a.png", 50, 70)
+    folder = image(tmp_path / "more/b.JPG", 40, 30).parent
     said: list[str] = []
-    written = segment_pictures(*network, [alone, folder], tmp_path / "out/new", say=said.append)
+    written = segment_images(*network, [alone, folder], tmp_path / "out/new", say=said.append)
     assert [path.name for path in written] == ["a.png", "b.png"]
     for path, size in zip(written, ((50, 70), (40, 30)), strict=True):
         classes = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -69,31 +69,31 @@ def test_maps_overlays_and_names_are_written(network: tuple, tmp_path: Path) -> 
 
 
 def test_what_cannot_be_predicted_is_named(network: tuple, tmp_path: Path) -> None:
-    good = picture(tmp_path / "x/a.png", 20, 20)
-    other = picture(tmp_path / "y/a.jpg", 20, 20)
+    good = image(tmp_path / "x/a.png", 20, 20)
+    other = image(tmp_path / "y/a.jpg", 20, 20)
     (tmp_path / "z").mkdir()
     (tmp_path / "broken.png").write_bytes(good.read_bytes()[:60])
-    for pictures, said in (
-        ([tmp_path / "gone.png"], r"gone\.png: no such picture or folder"),
-        ([tmp_path / "z"], "z holds no pictures"),
+    for images, said in (
+        ([tmp_path / "gone.png"], r"gone\.png: no such image or folder"),
+        ([tmp_path / "z"], "z holds no images"),
         ([good, other], r"a\.png and .*a\.jpg would both be written as a\.png"),
         ([tmp_path / "broken.png"], r"broken\.png cannot be read"),
     ):
         with pytest.raises(DataError, match=said):
-            segment_pictures(*network, pictures, tmp_path / "out")
+            segment_images(*network, images, tmp_path / "out")
 
 
-def test_no_result_takes_the_place_of_a_picture(network: tuple, tmp_path: Path) -> None:
-    alone = picture(tmp_path / "a.png", 20, 20)
+def test_no_result_takes_the_place_of_a_image(network: tuple, tmp_path: Path) -> None:
+    alone = image(tmp_path / "a.png", 20, 20)
     before = alone.read_bytes()
     with pytest.raises(DataError, match=r"a\.png would be written over .*a\.png"):
-        segment_pictures(*network, [alone], tmp_path)
+        segment_images(*network, [alone], tmp_path)
     assert alone.read_bytes() == before
     assert not (tmp_path / "classes.json").exists()
     # "b_overlay" is the name of what is painted for "b".
-    pair = [picture(tmp_path / f"in/{name}.jpg", 20, 20) for name in ("b", "b_overlay")]
+    pair = [image(tmp_path / f"in/{name}.jpg", 20, 20) for name in ("b", "b_overlay")]
     with pytest.raises(DataError, match=r"b_overlay\.jpg\. Give another folder"):
-        segment_pictures(*network, pair, tmp_path / "in")
+        segment_images(*network, pair, tmp_path / "in")
 
 
 def test_more_than_256_classes_are_written_in_16_bits(network: tuple, tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_more_than_256_classes_are_written_in_16_bits(network: tuple, tmp_path: 
     meta = {"dataset_meta": {"classes": [f"c{i}" for i in range(300)], "palette": []}}
     torch.save({"state_dict": model.state_dict(), "meta": meta}, tmp_path / "wide.pth")
     said: list[str] = []
-    (written,) = segment_pictures(
-        cfg, tmp_path / "wide.pth", [picture(tmp_path / "a.png", 20, 20)], tmp_path / "out",
+    (written,) = segment_images(
+        cfg, tmp_path / "wide.pth", [image(tmp_path / "a.png", 20, 20)], tmp_path / "out",
         say=said.append,
     )  # fmt: skip
     assert (cv2.imread(str(written), cv2.IMREAD_UNCHANGED) == 290).all()
@@ -116,4 +116,4 @@ def test_more_than_256_classes_are_written_in_16_bits(network: tuple, tmp_path: 
 def test_a_config_without_pipeline_is_refused(network: tuple, tmp_path: Path) -> None:
     cfg = Config({"model": network[0].model, "default_scope": "mmseg"})
     with pytest.raises(ConfigError, match="has no test pipeline"):
-        segment_pictures(cfg, network[1], [picture(tmp_path / "a.png", 8, 8)], tmp_path / "out")
+        segment_images(cfg, network[1], [image(tmp_path / "a.png", 8, 8)], tmp_path / "out")

@@ -11,7 +11,7 @@ from mmattn.errors import ConfigError
 
 
 @pytest.mark.parametrize("default_hooks", [None, {"visualization": {"type": "X", "interval": 7}}])
-def test_windows_and_pictures_are_switched_on(default_hooks: dict | None) -> None:
+def test_windows_and_images_are_switched_on(default_hooks: dict | None) -> None:
     cfg = Config({"default_scope": "mmdet", "default_hooks": default_hooks})
     show_predictions(cfg, show=True, show_dir="painted", wait_time=0.5)
     hook = cfg.default_hooks.visualization
@@ -19,7 +19,7 @@ def test_windows_and_pictures_are_switched_on(default_hooks: dict | None) -> Non
     assert hook.type == ("X" if default_hooks else "DetVisualizationHook")
 
 
-def test_pictures_of_segmentation_go_through_the_visualizer() -> None:
+def test_images_of_segmentation_go_through_the_visualizer() -> None:
     cfg = Config({"default_scope": "mmseg"})
     show_predictions(cfg, show=False, show_dir="painted")
     assert cfg.visualizer.type == "SegLocalVisualizer"

@@ -25,7 +25,7 @@ UNBUILDABLE = {
     "mmpretrain": "the package 'mmpretrain' is not installed",
     "MOTChallengeMetrics": "Did you mean 'MOTChallengeMetric'",
 }
-# One of each kind of head, data set and trick; the slow test reads all of them.
+# One of each kind of head, dataset and trick; the slow test reads all of them.
 SAMPLE = [
     "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
     "mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py",
@@ -133,7 +133,7 @@ def test_the_function_is_found_whatever_was_imported_before():
 def test_a_table_is_logged_when_asked(cfg: Config, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, logger="mmattn"):
         preflight(cfg, table=True)
-    assert "train_dataloader.dataset (ShapesDataset): 4 pictures" in caplog.text
+    assert "train_dataloader.dataset (ShapesDataset): 4 images" in caplog.text
     assert "grass" in caplog.text
 
 

@@ -38,7 +38,7 @@ class UpstreamTTAModel(SegTTAModel):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, repo: Path) -> Path:
-    """A folder with two test pictures, and weights whose labels are of many classes."""
+    """A folder with two test images, and weights whose labels are of many classes."""
     root = tmp_path_factory.mktemp("tta")
     write_shapes_dataset(root, num_train=1, num_val=2, size=(64, 96), seed=0)
     torch.manual_seed(0)

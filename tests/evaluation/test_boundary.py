@@ -22,7 +22,7 @@ def blobs(seed: int, k: int, ignored: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def band_by_loop(mask: np.ndarray, void: np.ndarray, width: int) -> np.ndarray:
-    """Pixels of a mask with a pixel outside of it, or of the picture, within ``width``."""
+    """Pixels of a mask with a pixel outside of it, or of the image, within ``width``."""
     height, length = mask.shape
     band = np.zeros_like(mask)
     for y, x in np.argwhere(mask):
@@ -35,7 +35,7 @@ def band_by_loop(mask: np.ndarray, void: np.ndarray, width: int) -> np.ndarray:
 
 
 def edges_by_loop(mask: np.ndarray, void: np.ndarray) -> list[tuple[int, int]]:
-    """Pixels of a mask with a neighbour outside of it, but in the picture."""
+    """Pixels of a mask with a neighbour outside of it, but in the image."""
     found = []
     for y, x in np.argwhere(mask):
         for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
@@ -110,7 +110,7 @@ def test_a_square_that_is_moved_by_one_pixel() -> None:
 
 
 def test_no_outline_where_labels_end() -> None:
-    """A map of one class with a hole of ignored pixels: only the picture's end is a boundary."""
+    """A map of one class with a hole of ignored pixels: only the image's end is a boundary."""
     label = np.zeros((20, 20), np.int64)
     label[5:15, 5:15] = IGNORE
     predicted = np.zeros((20, 20), np.int64)

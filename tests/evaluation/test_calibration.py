@@ -1,4 +1,4 @@
-"""The calibration error is that of its definition, over all pixels of all pictures."""
+"""The calibration error is that of its definition, over all pixels of all images."""
 
 from __future__ import annotations
 

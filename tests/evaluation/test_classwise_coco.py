@@ -1,4 +1,4 @@
-"""The per-class COCO metric gives mmdet's numbers (pycocotools) on random data sets."""
+"""The per-class COCO metric gives mmdet's numbers (pycocotools) on random datasets."""
 
 from __future__ import annotations
 

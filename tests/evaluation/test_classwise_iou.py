@@ -23,7 +23,7 @@ EVERYTHING = ["mIoU", "mDice", "mFscore", "mBoundaryIoU", "mBoundaryF"]
 
 def samples(seed: int, *, labels: tuple[int, ...] = (0, 1, 2, 255)) -> list[dict]:
     generator = torch.Generator().manual_seed(seed)
-    pictures = []
+    images = []
     for index in range(5):
         truth = torch.tensor(labels)[torch.randint(len(labels), (1, 9, 13), generator=generator)]
         guess = torch.where(
@@ -31,17 +31,17 @@ def samples(seed: int, *, labels: tuple[int, ...] = (0, 1, 2, 255)) -> list[dict
             truth.clamp(max=2),
             torch.randint(3, (1, 9, 13), generator=generator),
         )
-        pictures.append(
+        images.append(
             {
                 "pred_sem_seg": {"data": guess},
                 "gt_sem_seg": {"data": truth},
                 "img_path": f"{index}.png",
             }
         )
-    return pictures
+    return images
 
 
-def one_picture(truth: list[list[int]], guess: list[list[int]]) -> dict:
+def one_image(truth: list[list[int]], guess: list[list[int]]) -> dict:
     return {
         "pred_sem_seg": {"data": torch.tensor([guess])},
         "gt_sem_seg": {"data": torch.tensor([truth])},
@@ -49,10 +49,10 @@ def one_picture(truth: list[list[int]], guess: list[list[int]]) -> dict:
     }
 
 
-def evaluated(metric, pictures: list[dict]) -> dict[str, float]:
+def evaluated(metric, images: list[dict]) -> dict[str, float]:
     metric.dataset_meta = {"classes": CLASSES}
-    metric.process({}, pictures)
-    return metric.evaluate(len(pictures))
+    metric.process({}, images)
+    return metric.evaluate(len(images))
 
 
 @pytest.mark.parametrize("iou_metrics", [["mIoU"], "mIoU", ["mIoU", "mDice", "mFscore"]])
@@ -71,11 +71,11 @@ def test_same_results_as_upstream(
 
 def test_each_class_equals_a_plain_count() -> None:
     metric = ClasswiseIoUMetric()
-    pictures = samples(7)
-    evaluated(metric, pictures)
+    images = samples(7)
+    evaluated(metric, images)
     (table,) = metric.class_tables
-    truth = torch.cat([p["gt_sem_seg"]["data"].flatten() for p in pictures])
-    guess = torch.cat([p["pred_sem_seg"]["data"].flatten() for p in pictures])[truth != 255]
+    truth = torch.cat([p["gt_sem_seg"]["data"].flatten() for p in images])
+    guess = torch.cat([p["pred_sem_seg"]["data"].flatten() for p in images])[truth != 255]
     truth = truth[truth != 255]
     for label, name in enumerate(CLASSES[:3]):
         both = ((truth == label) & (guess == label)).sum().item()
@@ -92,7 +92,7 @@ def test_each_class_equals_a_plain_count() -> None:
 def test_the_table_says_how_the_mean_treats_absent_classes() -> None:
     """c is not labelled but predicted: IoU 0, in the mean. d is neither: left out."""
     metric = ClasswiseIoUMetric()
-    found = evaluated(metric, [one_picture([[0, 0, 1, 1]], [[0, 2, 1, 1]])])
+    found = evaluated(metric, [one_image([[0, 0, 1, 1]], [[0, 2, 1, 1]])])
     (table,) = metric.class_tables
     assert table.absent == {"c", "d"}
     assert table.rows["c"][0] == 0
@@ -101,7 +101,7 @@ def test_the_table_says_how_the_mean_treats_absent_classes() -> None:
     assert found["mIoU"] == pytest.approx((50 + 100 + 0) / 3, abs=0.01)
     assert found["mAcc"] == pytest.approx((50 + 100) / 2)
     assert "leaves '-' out" in table.to_text()
-    evaluated(metric, [one_picture([[0, 1, 2, 3]], [[0, 1, 2, 3]])])
+    evaluated(metric, [one_image([[0, 1, 2, 3]], [[0, 1, 2, 3]])])
     assert "leaves" not in metric.class_tables[0].to_text()
 
 
@@ -109,11 +109,11 @@ def test_boundary_scores_are_ratios_of_summed_counts() -> None:
     metric = ClasswiseIoUMetric(
         iou_metrics=["mBoundaryIoU", "mBoundaryF"], boundary_width=2, boundary_tolerance=1
     )
-    pictures = samples(5)
-    found = evaluated(metric, pictures)
+    images = samples(5)
+    found = evaluated(metric, images)
     maps = [
         clean_maps(p["gt_sem_seg"]["data"][0].numpy(), p["pred_sem_seg"]["data"][0].numpy(), 4, 255)
-        for p in pictures
+        for p in images
     ]
     hit, guess, truth = sum(boundary_areas(*one, 4, 2) for one in maps).astype(float)
     guess_hit, guesses, truth_hit, truths = sum(outline_hits(*one, 4, 1) for one in maps)
@@ -138,7 +138,7 @@ def test_outlines_that_never_meet_score_zero_and_no_outlines_score_nothing() -> 
     truth, guess = np.zeros((2, 40, 40), int)
     truth[2:6, 2:6] = 1
     guess[30:34, 30:34] = 1
-    evaluated(metric, [one_picture(truth.tolist(), guess.tolist())])
+    evaluated(metric, [one_image(truth.tolist(), guess.tolist())])
     (table,) = metric.class_tables
     assert table.rows["b"] == [0.0]
     assert math.isnan(table.rows["c"][0])
@@ -148,31 +148,31 @@ def test_single_pixels_count_beyond_what_float32_can_add() -> None:
     """2**24 correct pixels and then 1000 wrong ones: in float32 none of the latter would count."""
     metric = ClasswiseIoUMetric()
     big = torch.zeros((1, 4096, 4096), dtype=torch.uint8)
-    pictures = [{"pred_sem_seg": {"data": big}, "gt_sem_seg": {"data": big}, "img_path": "big"}]
-    wrong = one_picture([[0]], [[1]])
-    evaluated(metric, pictures + [{**wrong, "img_path": str(i)} for i in range(1000)])
+    images = [{"pred_sem_seg": {"data": big}, "gt_sem_seg": {"data": big}, "img_path": "big"}]
+    wrong = one_image([[0]], [[1]])
+    evaluated(metric, images + [{**wrong, "img_path": str(i)} for i in range(1000)])
     share = metric.class_tables[0].rows["a"][0] / 100
     assert share == pytest.approx(2**24 / (2**24 + 1000), rel=1e-12)
 
 
-def with_logits(pictures: list[dict]) -> list[dict]:
+def with_logits(images: list[dict]) -> list[dict]:
     generator = torch.Generator().manual_seed(0)
-    for one in pictures:
+    for one in images:
         logits = torch.randn((4, 9, 13), generator=generator)
         one["seg_logits"] = {"data": logits}
         one["pred_sem_seg"] = {"data": logits.argmax(0, keepdim=True)}
-    return pictures
+    return images
 
 
-def test_the_order_of_pictures_changes_nothing() -> None:
+def test_the_order_of_images_changes_nothing() -> None:
     options = {"iou_metrics": EVERYTHING, "calibration": 15, "bootstrap": 100, "worst": 2}
-    pictures = with_logits(samples(11))
+    images = with_logits(samples(11))
     first, second = ClasswiseIoUMetric(**options), ClasswiseIoUMetric(**options)
-    assert evaluated(first, pictures) == evaluated(second, pictures[::-1])
+    assert evaluated(first, images) == evaluated(second, images[::-1])
     assert [t.to_text() for t in first.class_tables] == [t.to_text() for t in second.class_tables]
     assert np.array_equal(first.confusion, second.confusion)
     assert np.array_equal(first.areas, second.areas[::-1])
-    for one, other in zip(first.worst_pictures, second.worst_pictures, strict=True):
+    for one, other in zip(first.worst_images, second.worst_images, strict=True):
         assert (one.name, one.maps) == (other.name, other.maps)
 
 
@@ -199,17 +199,17 @@ def test_calibration_needs_logits_that_belong_to_the_prediction() -> None:
         evaluated(ClasswiseIoUMetric(calibration=15), other)
 
 
-def test_worst_pictures_are_those_of_lowest_mean_iou_and_only_they_keep_maps() -> None:
+def test_worst_images_are_those_of_lowest_mean_iou_and_only_they_keep_maps() -> None:
     metric = ClasswiseIoUMetric(worst=2)
     metric.dataset_meta = {"classes": CLASSES}
-    pictures = samples(9)
-    metric.process({}, pictures)
+    images = samples(9)
+    metric.process({}, images)
     assert sum(one.maps is not None for one in metric.results) == 3, "one is kept in reserve"
     results = list(metric.results)
-    metric.evaluate(len(pictures))
+    metric.evaluate(len(images))
 
-    def mean_iou(picture: dict) -> float:
-        truth, guess = picture["gt_sem_seg"]["data"], picture["pred_sem_seg"]["data"]
+    def mean_iou(image: dict) -> float:
+        truth, guess = image["gt_sem_seg"]["data"], image["pred_sem_seg"]["data"]
         guess, truth = guess[truth != 255], truth[truth != 255]
         seen = set(truth.tolist()) | set(guess.tolist())
         values = [
@@ -217,11 +217,11 @@ def test_worst_pictures_are_those_of_lowest_mean_iou_and_only_they_keep_maps() -
         ]
         return float(sum(values) / len(values))
 
-    expected = sorted(pictures, key=mean_iou)
-    assert [one.name for one in metric.worst_pictures] == [p["img_path"] for p in expected[:2]]
-    assert metric.worst_pictures[0].mean_iou == pytest.approx(mean_iou(expected[0]))
+    expected = sorted(images, key=mean_iou)
+    assert [one.name for one in metric.worst_images] == [p["img_path"] for p in expected[:2]]
+    assert metric.worst_images[0].mean_iou == pytest.approx(mean_iou(expected[0]))
     # A new evaluation starts anew.
-    metric.process({}, pictures)
+    metric.process({}, images)
     assert sum(one.maps is not None for one in metric.results) == 3
     assert sum(one.maps is not None for one in results) == 3
 
@@ -238,18 +238,18 @@ class Heard(logging.Handler):
             self.lines.append(record.getMessage())
 
 
-def test_what_is_no_class_is_told_with_its_picture() -> None:
+def test_what_is_no_class_is_told_with_its_image() -> None:
     logger, heard = MMLogger.get_current_instance(), Heard()
     logger.addHandler(heard)
     try:
         metric = ClasswiseIoUMetric()
-        evaluated(metric, [one_picture([[0, 77, 1, 255]], [[0, 0, 1, 1]])])
+        evaluated(metric, [one_image([[0, 77, 1, 255]], [[0, 0, 1, 1]])])
         (line,) = heard.lines
         assert "1 pixels are labelled as no class" in line
         assert "one.png" in line
-        evaluated(metric, [one_picture([[0, 1]], [[0, -1]])])
+        evaluated(metric, [one_image([[0, 1]], [[0, -1]])])
         assert "1 pixels are predicted as no class" in heard.lines[1]
-        evaluated(metric, [one_picture([[0, 255]], [[0, 1]])])
+        evaluated(metric, [one_image([[0, 255]], [[0, 1]])])
         assert len(heard.lines) == 2
     finally:
         logger.removeHandler(heard)
@@ -257,7 +257,7 @@ def test_what_is_no_class_is_told_with_its_picture() -> None:
 
 def test_sizes_that_differ_are_refused_by_name() -> None:
     with pytest.raises(DataError, match=r"one\.png.*\(1, 2\).*\(1, 3\)"):
-        evaluated(ClasswiseIoUMetric(), [one_picture([[0, 0]], [[0, 0, 0]])])
+        evaluated(ClasswiseIoUMetric(), [one_image([[0, 0]], [[0, 0, 0]])])
 
 
 @pytest.mark.parametrize(
@@ -286,13 +286,13 @@ def test_predictions_are_written_with_every_class(count: int, tmp_path: Path) ->
     zero_based = {"pred_sem_seg": {"data": guess[:, :, :1]}, "img_path": "b.jpg"}
     metric.process({}, [{**zero_based, "reduce_zero_label": True}])
     written = cv2.imread(str(tmp_path / "out/b.png"), cv2.IMREAD_UNCHANGED)
-    assert np.array_equal(written, guess[0, :, :1] + 1), "as the files of the data set count"
+    assert np.array_equal(written, guess[0, :, :1] + 1), "as the files of the dataset count"
 
 
 def test_label_maps_of_one_name_are_refused(tmp_path: Path, monkeypatch) -> None:
-    def writes(metric: ClasswiseIoUMetric, picture: str) -> None:
+    def writes(metric: ClasswiseIoUMetric, image: str) -> None:
         guess = torch.zeros(1, 2, 2, dtype=torch.int64)
-        metric.process({}, [{"pred_sem_seg": {"data": guess}, "img_path": picture}])
+        metric.process({}, [{"pred_sem_seg": {"data": guess}, "img_path": image}])
 
     first, second = (ClasswiseIoUMetric(output_dir=str(tmp_path), format_only=True) for _ in "12")
     first.dataset_meta = second.dataset_meta = {"classes": CLASSES}
@@ -311,7 +311,7 @@ def test_label_maps_of_one_name_are_refused(tmp_path: Path, monkeypatch) -> None
 
 
 def test_binary_networks_predict_floating_point_masks() -> None:
-    picture = one_picture([[0, 1, 1, 1]], [[0, 1, 0, 1]])
-    picture["pred_sem_seg"]["data"] = picture["pred_sem_seg"]["data"].float()
+    image = one_image([[0, 1, 1, 1]], [[0, 1, 0, 1]])
+    image["pred_sem_seg"]["data"] = image["pred_sem_seg"]["data"].float()
     metric = ClasswiseIoUMetric()
-    assert evaluated(metric, [picture])["aAcc"] == 75
+    assert evaluated(metric, [image])["aAcc"] == 75

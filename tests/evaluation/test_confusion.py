@@ -60,7 +60,7 @@ def test_any_number_type_counts_alike(kind: torch.dtype) -> None:
 
 
 def test_pieces_of_bytes_and_of_larger_values_add_up(monkeypatch) -> None:
-    """A picture whose first piece holds bytes alone and whose second does not."""
+    """An image whose first piece holds bytes alone and whose second does not."""
     monkeypatch.setattr(confusion, "_PIECE", 100)
     label, predicted = maps(3, 5, [255, 7])
     label[-1] = 70_000

@@ -1,4 +1,4 @@
-"""Two real processes (gloo) that share the pictures report what one process reports."""
+"""Two real processes (gloo) that share the images report what one process reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPTIONS = {
 
 
 def sample(index: int) -> dict:
-    """A picture that only its index decides; early ones are worse."""
+    """An image that only its index decides; early ones are worse."""
     generator = torch.Generator().manual_seed(index)
     truth = torch.randint(4, (3, 4), generator=generator).repeat_interleave(6, 0)
     truth = truth.repeat_interleave(5, 1)
@@ -48,7 +48,7 @@ def evaluate(indices: list[int], size: int) -> dict:
         "tables": [table.to_text() for table in metric.class_tables],
         "confusion": metric.confusion,
         "areas": metric.areas,
-        "worst": [(one.name, one.maps) for one in metric.worst_pictures],
+        "worst": [(one.name, one.maps) for one in metric.worst_images],
     }
 
 
@@ -66,7 +66,7 @@ def work(rank: int, size: int, folder: str) -> None:
 
 @pytest.mark.parametrize("size", [7, 8])
 def test_results_equal_those_of_one_process(size: int, tmp_path: Path) -> None:
-    """7 is odd: the second process sees the first picture, one of the worst, once more."""
+    """7 is odd: the second process sees the first image, one of the worst, once more."""
     context = multiprocessing.get_context("fork")  # torch and mmseg are imported already
     started = [context.Process(target=work, args=(r, size, str(tmp_path))) for r in range(2)]
     for process in started:

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation show what was counted, and survive odd inputs."""
+"""Images of an evaluation show what was counted, and survive odd inputs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from mmattn.evaluation import ClasswiseIoUMetric
-from mmattn.evaluation.picture_counts import decode_map, encode_map
-from mmattn.evaluation.segmentation_pictures import save_confusion
+from mmattn.evaluation.image_counts import decode_map, encode_map
+from mmattn.evaluation.segmentation_images import save_confusion
 
 CLASSES = ("sky", "road", "tree")
 PALETTE = [(10, 200, 250), (250, 10, 10), (10, 250, 10)]
 
 
 def evaluated(folder: Path, **options) -> ClasswiseIoUMetric:
-    """Two pictures, one predicted rightly and one wrongly."""
+    """Two images, one predicted rightly and one wrongly."""
     metric = ClasswiseIoUMetric(**options)
     metric.dataset_meta = {"classes": CLASSES, "palette": PALETTE}
     truth = torch.zeros((1, 40, 60), dtype=torch.int64)
@@ -38,7 +38,7 @@ def evaluated(folder: Path, **options) -> ClasswiseIoUMetric:
 
 def test_files_of_an_evaluation(tmp_path: Path) -> None:
     metric = evaluated(tmp_path, worst=1)
-    files = metric.save_pictures(tmp_path / "new", "val")
+    files = metric.save_plots(tmp_path / "new", "val")
     assert [file.name for file in files] == [
         *("confusion_val.png", "confusion_val.csv", "worst_val.png")
     ]
@@ -52,9 +52,9 @@ def test_files_of_an_evaluation(tmp_path: Path) -> None:
         assert cv2.imread(str(file)) is not None
 
 
-def test_the_worst_picture_is_shown_with_ground_truth_and_prediction(tmp_path: Path) -> None:
+def test_the_worst_image_is_shown_with_ground_truth_and_prediction(tmp_path: Path) -> None:
     metric = evaluated(tmp_path, worst=1)
-    *_, file = metric.save_pictures(tmp_path, "val")
+    *_, file = metric.save_plots(tmp_path, "val")
     sheet = cv2.imread(str(file))[..., ::-1].astype(int)
     # Below the heading and the title: three tiles of 320, each 60 x 40 pixels enlarged.
     tiles = [sheet[44:257, left : left + 320] for left in (0, 328, 656)]
@@ -70,16 +70,16 @@ def test_the_worst_picture_is_shown_with_ground_truth_and_prediction(tmp_path: P
     assert [colour(tiles[2], y) for y in (30, 180)] == [1, 0]
 
 
-def test_a_picture_that_is_gone_is_grey(tmp_path: Path) -> None:
+def test_a_image_that_is_gone_is_grey(tmp_path: Path) -> None:
     metric = evaluated(tmp_path, worst=2)
     (tmp_path / "bad.png").unlink()
-    assert metric.save_pictures(tmp_path, "val")[-1].is_file()
+    assert metric.save_plots(tmp_path, "val")[-1].is_file()
 
 
 def test_nothing_is_drawn_without_an_evaluation_and_none_of_the_worst_if_unwanted(tmp_path) -> None:
-    assert ClasswiseIoUMetric().save_pictures(tmp_path, "val") == []
+    assert ClasswiseIoUMetric().save_plots(tmp_path, "val") == []
     metric = evaluated(tmp_path, worst=0, prefix="day")
-    names = [file.name for file in metric.save_pictures(tmp_path, "test")]
+    names = [file.name for file in metric.save_plots(tmp_path, "test")]
     assert names == ["confusion_day_test.png", "confusion_day_test.csv"]
 
 

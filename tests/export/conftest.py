@@ -1,4 +1,4 @@
-"""A small CCNet, real files exported from it, and pictures to compare on."""
+"""A small CCNet, real files exported from it, and images to compare on."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def small_config(shapes, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures(shapes) -> list[np.ndarray]:
-    from mmattn.export import read_pictures
+def images(shapes) -> list[np.ndarray]:
+    from mmattn.export import read_images
 
-    return read_pictures([shapes / "images" / "val"])
+    return read_images([shapes / "images" / "val"])
 
 
 @pytest.fixture(scope="session")

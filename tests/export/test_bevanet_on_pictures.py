@@ -1,7 +1,7 @@
-"""BEVANet-S, as trained and fused, on street pictures at sizes that no stride of it divides.
+"""BEVANet-S, as trained and fused, on street images at sizes that no stride of it divides.
 
-The weights are random, the statistics of the norms are those of the pictures: so the classes vary
-over a picture as a trained network's do. ``pytest -m slow -s`` shows the tables.
+The weights are random, the statistics of the norms are those of the images: so the classes vary
+over an image as a trained network's do. ``pytest -m slow -s`` shows the tables.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmattn.engine import build_model, load_config
-from mmattn.export import check_parity, export_onnx, load_segmentor, read_pictures
+from mmattn.export import check_parity, export_onnx, load_segmentor, read_images
 from mmattn.export.segmentor import torch_logits
 from mmattn.layers.fuse import fuse
 
@@ -26,20 +26,20 @@ MIN_AGREEMENT = 0.9999
 
 @pytest.fixture(scope="module")
 def street(request) -> list[np.ndarray]:
-    """Pictures of CamVid, generated ones where it is absent."""
+    """Images of CamVid, generated ones where it is absent."""
     try:
         root = request.getfixturevalue("shared_data") / "camvid" / "images" / "val"
     except pytest.skip.Exception:
         root = request.getfixturevalue("shapes") / "images" / "val"
-    return read_pictures([root], limit=3)
+    return read_images([root], limit=3)
 
 
-def settled(cfg: Config, pictures: list[np.ndarray]) -> nn.Module:
-    """The config's model with random weights that all matter, and norms that know the pictures."""
+def settled(cfg: Config, images: list[np.ndarray]) -> nn.Module:
+    """The config's model with random weights that all matter, and norms that know the images."""
     torch.manual_seed(0)
     model = build_model(cfg)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    batch = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     with torch.no_grad():
         for norm in norms:
             norm.weight.uniform_(0.8, 1.2)
@@ -66,7 +66,7 @@ def test_fused_narrow_bevanet_returns_classes(street, tmp_path) -> None:
     cfg.merge_from_dict(
         {"model": {"backbone": backbone, "decode_head": {"in_channels": 32, "channels": 16}}}
     )
-    model = settled(cfg, [picture[::2, ::2] for picture in street])
+    model = settled(cfg, [image[::2, ::2] for image in street])
     path = tmp_path / "model.onnx"
     export_onnx(fuse(model), path, shape=(97, 131), output="classes")
     report = check_parity(model, path, street, min_agreement=MIN_AGREEMENT)

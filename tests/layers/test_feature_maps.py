@@ -8,12 +8,12 @@ from torch import Tensor
 
 from mmattn.layers.feature_maps import Layout, apply_to_map, find_layout, grid_of
 
-PICTURES = ((64, 96), (96, 160))
+IMAGES = ((64, 96), (96, 160))
 
 
 def shapes(channels: int, stride: int, order: str, *, up: bool = False) -> list[tuple[int, ...]]:
     found = []
-    for height, width in PICTURES:
+    for height, width in IMAGES:
         h, w = (-(-side // stride) if up else side // stride for side in (height, width))
         found.append((1, channels, h, w) if order == "NCHW" else (1, h, w, channels))
     return found
@@ -32,7 +32,7 @@ def test_what_moves_with_the_size_is_height_and_width(order, stride, channels, u
 
 
 @pytest.mark.parametrize(
-    ("shape", "picture", "layout"),
+    ("shape", "image", "layout"),
     [
         ((1, 768, 7, 7), (224, 224), Layout("NCHW", 768)),
         ((1, 7, 7, 768), (224, 224), Layout("NHWC", 768)),
@@ -42,8 +42,8 @@ def test_what_moves_with_the_size_is_height_and_width(order, stride, channels, u
         ((1, 56, 56, 56), (224, 224), Layout("NCHW", 56)),
     ],
 )
-def test_one_size_is_judged_by_the_pictures_form(shape, picture, layout) -> None:
-    assert find_layout([shape], [None], picture) == layout
+def test_one_size_is_judged_by_the_images_form(shape, image, layout) -> None:
+    assert find_layout([shape], [None], image) == layout
 
 
 def test_tokens_need_a_grid() -> None:

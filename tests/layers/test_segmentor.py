@@ -62,7 +62,7 @@ def pair(test_cfg: dict, **changes: Any) -> tuple[nn.Module, nn.Module]:
     return segmentor("mmattn", test_cfg, **changes), segmentor("mmseg", theirs, **changes)
 
 
-def pictures(height: int = 65, width: int = 97, count: int = 1) -> Tensor:
+def images(height: int = 65, width: int = 97, count: int = 1) -> Tensor:
     shape = (count, 3, height, width)
     return 3 * torch.randn(shape, generator=torch.Generator().manual_seed(5))
 
@@ -85,14 +85,14 @@ def assert_same(ours: list[Tensor], theirs: list[Tensor]) -> None:
     for mine, other in zip(ours, theirs, strict=True):
         assert mine.dtype == other.dtype
         assert torch.equal(mine, other)
-        assert len(mine.unique()) >= 3, "a constant picture tells nothing"
+        assert len(mine.unique()) >= 3, "a constant image tells nothing"
 
 
 @pytest.mark.parametrize("test_cfg", [{"mode": "whole"}, SLIDE], ids=["whole", "slide"])
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_labels_equal_upstream(test_cfg: dict, align_corners: bool) -> None:
     ours, theirs = pair(test_cfg, align_corners=align_corners)
-    inputs = pictures()
+    inputs = images()
     for size, meta in (
         ((65, 97), {}),
         ((130, 161), {}),
@@ -105,9 +105,9 @@ def test_labels_equal_upstream(test_cfg: dict, align_corners: bool) -> None:
 
 
 @pytest.mark.parametrize("test_cfg", [{"mode": "whole"}, SLIDE], ids=["whole", "slide"])
-def test_a_batch_of_pictures_of_different_files(test_cfg: dict) -> None:
+def test_a_batch_of_images_of_different_files(test_cfg: dict) -> None:
     ours, theirs = pair(test_cfg)
-    inputs, sizes = pictures(count=2), ((50, 60), (97, 65))
+    inputs, sizes = images(count=2), ((50, 60), (97, 65))
     assert_same(labels(ours, inputs, *sizes), labels(theirs, inputs, *sizes))
 
 
@@ -115,14 +115,14 @@ def test_tensors_alone() -> None:
     for test_cfg in ({"mode": "whole"}, SLIDE):
         ours, theirs = pair(test_cfg)
         with torch.no_grad():
-            mine, other = ours.predict(pictures(count=2)), theirs.predict(pictures(count=2))
+            mine, other = ours.predict(images(count=2)), theirs.predict(images(count=2))
         assert_same(*([one.pred_sem_seg.data for one in found] for found in (mine, other)))
 
 
 def test_kept_logits_equal_upstream_too() -> None:
     for test_cfg in ({"mode": "whole"}, SLIDE):
         ours, theirs = pair({**test_cfg, "keep_logits": True})
-        inputs = pictures()
+        inputs = images()
         with torch.no_grad():
             (mine,), (other,) = (
                 model.predict(inputs, samples(inputs, (80, 70))) for model in (ours, theirs)
@@ -134,7 +134,7 @@ def test_kept_logits_equal_upstream_too() -> None:
 def test_a_diagonal_flip_is_undone() -> None:
     """mmseg refuses it, with an assertion."""
     model = segmentor("mmattn", {"mode": "whole"})
-    inputs = pictures(64, 96)
+    inputs = images(64, 96)
     straight = labels(model, inputs, (64, 96))[0]
     flipped = labels(model, inputs, (64, 96), flip=True, flip_direction="diagonal")[0]
     assert torch.equal(flipped, straight.flip(1, 2))
@@ -147,12 +147,12 @@ def test_heads_that_answer_in_their_own_way() -> None:
     danet |= {"type": "mmseg.DAHead", "pam_channels": 8, "norm_cfg": {"type": "BN"}}
     for test_cfg in ({"mode": "whole"}, SLIDE):
         ours, theirs = (segmentor(kind, test_cfg, danet) for kind in ("mmattn", "mmseg"))
-        assert_same(labels(ours, pictures(), (90, 80)), labels(theirs, pictures(), (90, 80)))
+        assert_same(labels(ours, images(), (90, 80)), labels(theirs, images(), (90, 80)))
 
 
 def test_one_channel_and_a_threshold() -> None:
     binary = {"num_classes": 2, "out_channels": 1, "threshold": 0.5}
-    inputs = pictures()
+    inputs = images()
     for test_cfg in ({"mode": "whole"}, SLIDE):
         ours, theirs = pair(test_cfg, **binary)
         with torch.no_grad():
@@ -168,7 +168,7 @@ def test_one_channel_and_a_threshold() -> None:
 def test_mixed_precision() -> None:
     ours, theirs = pair({"mode": "whole"})
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert_same(labels(ours, pictures(), (90, 80)), labels(theirs, pictures(), (90, 80)))
+        assert_same(labels(ours, images(), (90, 80)), labels(theirs, images(), (90, 80)))
 
 
 class Largest(TorchDispatchMode):
@@ -186,14 +186,14 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("test_cfg", [{"mode": "whole"}, SLIDE], ids=["whole", "slide"])
-def test_no_tensor_is_larger_than_the_picture(test_cfg: dict, monkeypatch) -> None:
-    """All classes at the size of the file would be eight times as large as the picture is there."""
-    monkeypatch.setattr(logit_maps, "_SMALL", 0)  # or this picture would be left together
+def test_no_tensor_is_larger_than_the_image(test_cfg: dict, monkeypatch) -> None:
+    """All classes at the size of the file would be eight times as large as the image is there."""
+    monkeypatch.setattr(logit_maps, "_SMALL", 0)  # or this image would be left together
     ours, theirs = pair(test_cfg)
     largest = []
     for model in (ours, theirs):
         with Largest() as mode:
-            labels(model, pictures(), (130, 194))
+            labels(model, images(), (130, 194))
         largest.append(mode.elements)
     assert largest[0] <= 3 * 130 * 194
     assert largest[1] >= CLASSES * 130 * 194
@@ -204,7 +204,7 @@ def test_cosine_blending_differs_from_uniform_and_only_where_windows_overlap() -
         segmentor("mmattn", {**SLIDE, "blend": blend, "keep_logits": True})
         for blend in ("uniform", "cosine")
     )
-    inputs = pictures(48, 67)  # two windows: columns 0 to 39 and 27 to 66
+    inputs = images(48, 67)  # two windows: columns 0 to 39 and 27 to 66
     with torch.no_grad():
         first, second = (
             model.predict(inputs, samples(inputs, (48, 67)))[0].seg_logits.data

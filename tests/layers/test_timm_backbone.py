@@ -119,9 +119,7 @@ def test_families_are_backbones_and_take_blocks(name: str, size, arguments: dict
 
 def test_a_network_that_is_made_for_one_size_says_so() -> None:
     network = backbone("maxvit_rmlp_pico_rw_256")
-    with pytest.raises(
-        ValueError, match=r"made for pictures of \(256, 256\).*\(64, 96\).*img_size"
-    ):
+    with pytest.raises(ValueError, match=r"made for images of \(256, 256\).*\(64, 96\).*img_size"):
         network(torch.zeros(1, 3, 64, 96))
 
 
@@ -196,7 +194,7 @@ def test_a_published_file_loads_under_names_of_its_own(published, ending: str, h
     torch.testing.assert_close(network(x)[-1], full.forward_features(x))
 
 
-def test_a_published_transformer_is_resized_to_another_picture(published) -> None:
+def test_a_published_transformer_is_resized_to_another_image(published) -> None:
     """timm's own conversion runs: position embeddings of 32x32 become those of 64x32."""
     _, _, arguments = QUICK["vit"]
     full, path = published("vit_tiny_patch16_224", "pth", img_size=32, **arguments)

@@ -40,7 +40,7 @@ def merging(kind: str, **head: int | float) -> nn.Module:
     return model.eval()
 
 
-def augmented(copies: int, pictures: int = 1) -> dict:
+def augmented(copies: int, images: int = 1) -> dict:
     """Copies of different sizes, every second one mirrored; each with a ground truth of its own."""
     data: dict = {"inputs": [], "data_samples": []}
     for copy in range(copies):
@@ -49,9 +49,9 @@ def augmented(copies: int, pictures: int = 1) -> dict:
         meta = {"ori_shape": SIZE, "img_shape": shape, "flip": copy % 2 == 1}
         meta |= {"flip_direction": "horizontal"}
         inputs, samples = [], []
-        for index in range(pictures):
-            picture = torch.randn(3, *shape, generator=noise)
-            inputs.append(picture.flip(-1) if copy % 2 else picture)
+        for index in range(images):
+            image = torch.randn(3, *shape, generator=noise)
+            inputs.append(image.flip(-1) if copy % 2 else image)
             sample = SegDataSample(metainfo={**meta, "img_path": f"{index}.png"})
             sample.gt_sem_seg = PixelData(data=torch.full((1, *SIZE), 10 * index + copy))
             samples.append(sample)
@@ -67,9 +67,9 @@ def predicted(model: nn.Module, data: dict) -> list[SegDataSample]:
 
 def test_labels_equal_upstream() -> None:
     ours, theirs = (
-        predicted(merging(kind), augmented(6, pictures=2)) for kind in ("mmattn", "mmseg")
+        predicted(merging(kind), augmented(6, images=2)) for kind in ("mmattn", "mmseg")
     )
-    alone = predicted(merging("mmattn"), augmented(1, pictures=2))
+    alone = predicted(merging("mmattn"), augmented(1, images=2))
     for mine, other, single in zip(ours, theirs, alone, strict=True):
         assert torch.equal(mine.pred_sem_seg.data, other.pred_sem_seg.data)
         assert mine.pred_sem_seg.data.dtype == other.pred_sem_seg.data.dtype

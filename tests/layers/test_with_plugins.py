@@ -81,7 +81,7 @@ def scale(factor: float = 2.0, **where) -> dict:
     return {"cfg": {"type": Scale, "factor": factor}, **where}
 
 
-def pictures(size: tuple[int, int] = (64, 64)) -> Tensor:
+def images(size: tuple[int, int] = (64, 64)) -> Tensor:
     return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
 
 
@@ -99,7 +99,7 @@ def test_what_is_built_is_the_inner_network_with_its_keys() -> None:
 
 @pytest.mark.parametrize("stages", [(False, True, False, True), (1, 3), [3, 1]])
 def test_stages_are_the_returned_maps(stages) -> None:
-    before, after = plain(RESNET)(pictures()), build(RESNET, scale(stages=stages))(pictures())
+    before, after = plain(RESNET)(images()), build(RESNET, scale(stages=stages))(images())
     assert isinstance(after, tuple)
     for index, (a, b) in enumerate(zip(before, after, strict=True)):
         assert torch.equal(b, 2 * a if index in (1, 3) else a), "later stages see the map without"
@@ -108,7 +108,7 @@ def test_stages_are_the_returned_maps(stages) -> None:
 def test_at_acts_behind_each_match_with_weights_of_its_own() -> None:
     network = build(RESNET, scale(1.0, at=["layer3.*.conv2", "layer1"]))
     reference = plain(RESNET)
-    x = pictures()
+    x = images()
     for a, b in zip(network(x), reference(x), strict=True):
         assert torch.equal(a, b)
     first, second = network.plugins["layer3_0_conv2_scale"], network.plugins["layer3_1_conv2_scale"]
@@ -130,17 +130,17 @@ def test_several_at_one_place_act_in_their_order() -> None:
             return x + 1
 
     shift = {"cfg": {"type": Shift}}
-    before = plain(RESNET)(pictures())[-1]
+    before = plain(RESNET)(images())[-1]
     for where in ({"stages": (3,)}, {"at": "layer4"}):
-        x = build(RESNET, scale(**where), shift | where)(pictures())[-1]
-        y = build(RESNET, shift | where, scale(**where))(pictures())[-1]
+        x = build(RESNET, scale(**where), shift | where)(images())[-1]
+        y = build(RESNET, shift | where, scale(**where))(images())[-1]
         assert torch.equal(x, 2 * before + 1)
         assert torch.equal(y, 2 * (before + 1))
     twice = build(RESNET, scale(stages=(3,)), scale(3.0, stages=(3,)))
     assert list(twice.plugins) == ["map3_scale", "map3_scale_2"]
     nested = build(twice, scale(stages=(3,)))
     assert list(nested.plugins) == ["map3_scale", "map3_scale_2", "map3_scale_3"]
-    torch.testing.assert_close(nested(pictures())[-1], 12 * before)
+    torch.testing.assert_close(nested(images())[-1], 12 * before)
 
 
 NETWORKS = {
@@ -272,7 +272,7 @@ def test_a_head_of_one_map_can_be_told() -> None:
     assert head.plugins["convs_0_scale"].weight.shape[0] == 4
 
 
-def test_tokens_are_seen_as_the_picture_that_they_are() -> None:
+def test_tokens_are_seen_as_the_image_that_they_are() -> None:
     """A block behind a transformer's layer sees rows as rows: it may tell left from right."""
 
     class Mark(nn.Module):
@@ -286,7 +286,7 @@ def test_tokens_are_seen_as_the_picture_that_they_are() -> None:
 
     network = build(SWIN, {"cfg": {"type": Mark}, "at": "stages.3.blocks.0"})
     network.norm3 = nn.Identity()
-    last = network(pictures((96, 160)))[-1]  # (2, 64, 3, 5)
+    last = network(images((96, 160)))[-1]  # (2, 64, 3, 5)
     assert last[0, 0].tolist() == [[0, 1, 1, 1, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
 
 
@@ -388,7 +388,7 @@ def test_blocks_that_a_checkpoint_does_not_know_are_not_called_missing(caplog) -
 
 def test_copies_are_independent_and_pickles_work() -> None:
     network = build(RESNET, scale(stages=(3,)), scale(at="layer1.0.conv1"))
-    x = pictures()
+    x = images()
     before = network(x)
     twin = copy.deepcopy(network)
     for block in twin.plugins.values():
@@ -409,13 +409,13 @@ def test_blocks_stay_where_norms_are_exchanged() -> None:
     """As ``build_model`` and a runner do with norms that processes share."""
     inner = {**RESNET, "norm_cfg": {"type": "SyncBN"}}
     before = build(inner, scale(at="layer2.*.bn2"))
-    plain_maps = plain(inner)(pictures())
+    plain_maps = plain(inner)(images())
     for convert in (revert_sync_batchnorm, nn.SyncBatchNorm.convert_sync_batchnorm):
         network = convert(copy.deepcopy(before))
         network.eval()
-        for a, b in zip(network(pictures()), before(pictures()), strict=True):
+        for a, b in zip(network(images()), before(images()), strict=True):
             torch.testing.assert_close(a, b)
-        assert not torch.equal(network(pictures())[1], plain_maps[1]), "the blocks act"
+        assert not torch.equal(network(images())[1], plain_maps[1]), "the blocks act"
         network.train()
         assert len(network.layer2[0].bn2._forward_hooks) == 1, "and once"
 
@@ -429,7 +429,7 @@ def test_distributed_training_sees_every_parameter_once(tmp_path) -> None:
         network.train()
         wrapped = nn.parallel.DistributedDataParallel(network)
         for _ in range(2):  # the second step fails if the first missed a gradient
-            sum(one.mean() for one in wrapped(pictures())).backward()
+            sum(one.mean() for one in wrapped(images())).backward()
         assert all(p.grad is not None for p in network.plugins.parameters())
     finally:
         torch.distributed.destroy_process_group()
@@ -447,7 +447,7 @@ def test_distributed_training_sees_every_parameter_once(tmp_path) -> None:
 def test_it_compiles_as_one_graph_and_exports(inner: dict) -> None:
     pattern = "stages.1.blocks.*" if inner is SWIN else "layer2.0.conv1"
     network = build(inner, scale(stages=(0, 1)), scale(at=pattern))
-    x = pictures()
+    x = images()
     expected = network(x)
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     program = torch.export.export(network, (x,))
@@ -462,7 +462,7 @@ def test_gradients_survive_what_a_network_does_in_place() -> None:
     for pattern in ("layer1.*.bn2", "layer1.*.conv1", "layer1.0", "layer1.*.relu"):
         network = build(RESNET, {"cfg": {"type": "mmattn.SE", "reduction": 4}, "at": pattern})
         network.train()
-        network(pictures())[-1].sum().backward()
+        network(images())[-1].sum().backward()
         assert all(p.grad is not None for p in network.plugins.parameters())
 
 

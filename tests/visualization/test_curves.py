@@ -36,14 +36,14 @@ def test_a_resumed_run_replaces_what_it_repeats(tmp_path: Path) -> None:
     assert "time" not in curves
 
 
-def test_pictures_are_written_and_show_something(tmp_path: Path) -> None:
+def test_images_are_written_and_show_something(tmp_path: Path) -> None:
     records = [training(step, 1 / step) for step in (1, 2, 3)] + [{"mIoU": 5.0, "step": 3}]
-    pictures = plot_curves([write(tmp_path / "s.json", records)], tmp_path / "out")
-    assert [p.name for p in pictures] == ["curves_loss.png", "curves_lr.png", "curves_metrics.png"]
-    for picture in pictures:
+    images = plot_curves([write(tmp_path / "s.json", records)], tmp_path / "out")
+    assert [p.name for p in images] == ["curves_loss.png", "curves_lr.png", "curves_metrics.png"]
+    for image in images:
         # Axes and labels alone are dark; a curve is coloured.
-        pixels = cv2.imread(str(picture)).astype(int)
-        assert ((pixels.max(axis=2) - pixels.min(axis=2)) > 60).sum() > 50, picture
+        pixels = cv2.imread(str(image)).astype(int)
+        assert ((pixels.max(axis=2) - pixels.min(axis=2)) > 60).sum() > 50, image
 
 
 def test_nothing_logged_draws_nothing(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def run(tmp_path) -> SegmentationRun:
     classes = ("<sky>", "a & b", "road")
     rng = np.random.default_rng(0)
     maps = [rng.integers(0, 3, (20, 30)) for _ in range(3)]
-    row = {"name": "odd", "batch": 1, "height": 21, "width": 31, "pictures": 4}
+    row = {"name": "odd", "batch": 1, "height": 21, "width": 31, "images": 4}
     row |= {"max_difference": 1e-6, "max_logit": 2.0, "relative": 5e-7, "agreement": 0.99999}
     bad = row | {"name": "larger", "max_difference": None, "relative": None, "agreement": 0.5}
     return SegmentationRun(
@@ -70,7 +70,7 @@ def run(tmp_path) -> SegmentationRun:
         untrained=ClassIoUs(classes, (1.0, 2.0, NAN), 5.0),
         trained=ClassIoUs(classes, (71.0, 82.0, NAN), 90.0),
         exported=ClassIoUs(classes, (71.0, 82.0, NAN), 90.0),
-        num_pictures=4,
+        num_images=4,
         scalars=[scalars],
         samples=[Sample(rng.integers(0, 256, (20, 30, 3), np.uint8), *maps)],
         parity={"runtime": "onnxruntime 1", "tolerance": 1e-4, "min_agreement": 0.999,
@@ -133,19 +133,19 @@ def test_colours_of_classes() -> None:
     assert len(set(palette)) == 4 and palette[0] == (255, 0, 0)
     painted = colour_map(np.array([[0, 255]]), palette)
     assert painted.tolist() == [[[255, 0, 0], [0, 0, 0]]]
-    picture = np.full((4, 4, 3), 200, np.uint8)
-    flat = blend(picture, np.zeros((4, 4), int), palette, opacity=0.5)
+    image = np.full((4, 4, 3), 200, np.uint8)
+    flat = blend(image, np.zeros((4, 4), int), palette, opacity=0.5)
     assert (flat == flat[0, 0]).all(), "no border where there is one class"
     assert flat[0, 0].tolist() == [227, 100, 100]
 
 
 def test_data_uri_keeps_flat_colours_exact() -> None:
-    picture = np.zeros((3, 5, 3), np.uint8)
-    picture[1] = (10, 200, 30)
-    head, body = data_uri(picture).split(",")
+    image = np.zeros((3, 5, 3), np.uint8)
+    image[1] = (10, 200, 30)
+    head, body = data_uri(image).split(",")
     assert head == "data:image/png;base64"
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(body), np.uint8), cv2.IMREAD_COLOR)
-    np.testing.assert_array_equal(decoded[..., ::-1], picture)
+    np.testing.assert_array_equal(decoded[..., ::-1], image)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_the_best_loss_is_the_smallest(make_run):
     assert "| 0.50 | 4 |" in comparison.markdown_table([run], "val_loss")
 
 
-def test_all_values_are_written_and_a_picture_is_drawn(make_run, tmp_path):
+def test_all_values_are_written_and_a_image_is_drawn(make_run, tmp_path):
     runs = [comparison.read_run(make_run(f"s{i}", "A", i, [1.0, 2.5])) for i in range(2)]
     comparison.write_csv(tmp_path / "runs.csv", runs)
     lines = (tmp_path / "runs.csv").read_text().splitlines()

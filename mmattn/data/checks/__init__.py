@@ -1,4 +1,4 @@
-"""What is looked at in a data set before the first training step.
+"""What is looked at in a dataset before the first training step.
 
 ``check_dataset`` runs all of it; each other module holds one kind of fault.
 """

@@ -13,7 +13,7 @@ from mmattn.errors import DataError, did_you_mean
 
 
 class KeepCoco:
-    """Stands for a data set's COCO reader and keeps what it read, which the data set drops."""
+    """Stands for a dataset's COCO reader and keeps what it read, which the dataset drops."""
 
     def __init__(self, reader: Callable[..., Any]) -> None:
         self._reader = reader
@@ -40,9 +40,9 @@ def check_names(
 
     Args:
         names: category id to name, in the file's order.
-        label_of: category id to label, as the data set computed it.
+        label_of: category id to label, as the dataset computed it.
         classes: of the config; the position is the label.
-        where: config key of the data set.
+        where: config key of the dataset.
         ann_file: the annotation file.
 
     Raises:
@@ -87,7 +87,7 @@ def _as_metainfo(names) -> str:
 
 
 def check_ids(coco: Any, where: str, ann_file: str) -> None:
-    """Raise when two pictures share an id: the reader would keep the last one alone."""
+    """Raise when two images share an id: the reader would keep the last one alone."""
     images = coco.dataset.get("images", [])
     if len(images) == len(coco.imgs):
         return
@@ -97,16 +97,16 @@ def check_ids(coco: Any, where: str, ann_file: str) -> None:
             raise DataError(
                 f"{where}: {ann_file} gives the id {image['id']!r} to {seen[image['id']]!r} and to "
                 f"{image['file_name']!r} ({len(images) - len(coco.imgs)} ids are used twice): one "
-                "picture of each pair would vanish. Number the pictures anew"
+                "image of each pair would vanish. Number the images anew"
             )
         seen[image["id"]] = image["file_name"]
 
 
 def why_empty(coco: Any, label_of: Mapping[int, int], filter_cfg: Mapping | None) -> str:
-    """How many pictures an annotation file has and why none is left."""
+    """How many images an annotation file has and why none is left."""
     used = sum(a["category_id"] in label_of for a in coco.anns.values() if isinstance(a, Mapping))
     return (
-        f"{len(coco.imgs)} pictures and {len(coco.anns)} annotations, {used} of them of the "
+        f"{len(coco.imgs)} images and {len(coco.anns)} annotations, {used} of them of the "
         f"configured classes; filter_cfg={dict(filter_cfg or {})} left none"
     )
 

@@ -1,4 +1,4 @@
-"""Checks the data set of a dataloader as its config describes it, without its pipeline."""
+"""Checks the dataset of a dataloader as its config describes it, without its pipeline."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mmattn.errors import ConfigError, DataError, MMAttnError
 
 from .coco import KeepCoco, check_ids, check_instance_masks, check_names, why_empty
 from .files import check_place, endings, is_remote, refuse_missing
+from .images import check_images, decode, evenly
 from .masks import MaskRules, check_masks, check_read_masks
 from .panoptic import check_panoptic
-from .pictures import check_pictures, decode, evenly
 
 _HEADERS = 2000
 _DECODED = 16
@@ -27,17 +27,17 @@ _MASKS = 200
 
 @dataclass
 class DatasetReport:
-    """What was found in one data set.
+    """What was found in one dataset.
 
     Attributes:
         where: config key, such as ``train_dataloader.dataset``.
-        kind: class name of the data set.
-        metainfo: of the data set; ``classes`` may be missing.
-        entries: pictures in it.
+        kind: class name of the dataset.
+        metainfo: of the dataset; ``classes`` may be missing.
+        entries: images in it.
         counts: for each class, pixels in the masks looked at, or instances.
         unit: what ``counts`` counts: ``"pixels"``, ``"instances"`` or ``""``.
         looked_at: how many headers and masks were read.
-        notes: what the data set says it found out for itself.
+        notes: what the dataset says it found out for itself.
     """
 
     where: str
@@ -52,9 +52,7 @@ class DatasetReport:
     def table(self) -> str:
         """A short text table: class, count, share."""
         looked = ", ".join(f"{count} {what}" for what, count in self.looked_at.items())
-        lines = [
-            f"{self.where} ({self.kind}): {self.entries} pictures; looked at {looked or 'none'}"
-        ]
+        lines = [f"{self.where} ({self.kind}): {self.entries} images; looked at {looked or 'none'}"]
         lines += [f"  {note}" for note in self.notes]
         total = sum(self.counts.values()) or 1
         width = max(map(len, self.counts), default=0)
@@ -64,7 +62,7 @@ class DatasetReport:
 
 
 def leaf_datasets(cfg: Mapping, where: str) -> Iterator[tuple[str, Mapping]]:
-    """The data sets inside wrappers (repeat, concatenate, mix), each with its config key."""
+    """The datasets inside wrappers (repeat, concatenate, mix), each with its config key."""
     if cfg.get("datasets"):
         for index, inner in enumerate(cfg["datasets"]):
             yield from leaf_datasets(inner, f"{where}.datasets[{index}]")
@@ -75,14 +73,14 @@ def leaf_datasets(cfg: Mapping, where: str) -> Iterator[tuple[str, Mapping]]:
 
 
 def lazy_dataset(cfg: Mapping, where: str) -> Any:
-    """Build a data set without its pipeline and without reading its files.
+    """Build a dataset without its pipeline and without reading its files.
 
     Returns:
-        The data set; None when its class cannot be built that way.
+        The dataset; None when its class cannot be built that way.
 
     Raises:
         ConfigError: class names that are no sequence of names, arguments it does not take.
-        DataError: a file that the data set opens at once is missing.
+        DataError: a file that the dataset opens at once is missing.
     """
     from mmengine.registry import DATASETS
 
@@ -109,7 +107,7 @@ def lazy_dataset(cfg: Mapping, where: str) -> Any:
 
 @contextlib.contextmanager
 def _located(where: str) -> Iterator[None]:
-    """Put the config key before what a data set itself finds wrong."""
+    """Put the config key before what a dataset itself finds wrong."""
     try:
         yield
     except MMAttnError as error:
@@ -123,23 +121,23 @@ def check_dataset(
     ignored: Sequence[int] = (),
     full: bool = False,
 ) -> DatasetReport:
-    """Check one data set (not a wrapper; see ``leaf_datasets``).
+    """Check one dataset (not a wrapper; see ``leaf_datasets``).
 
-    Existence is checked of all files; the headers of at most 2000 pictures and the values of at
+    Existence is checked of all files; the headers of at most 2000 images and the values of at
     most 200 masks are read, spread evenly.
 
     Args:
-        cfg: of the data set.
+        cfg: of the dataset.
         where: its config key.
         ignored: labels that the model's losses ignore beside 255.
-        full: read every header and mask and decode every picture.
+        full: read every header and mask and decode every image.
 
     Returns:
         What was found.
 
     Raises:
         DataError: the first fault, with file, value and what to do.
-        ConfigError: a data set that cannot be built.
+        ConfigError: a dataset that cannot be built.
     """
     if isinstance(cfg.get("data_root"), str):
         check_place(cfg["data_root"], f"{where}.data_root", folder=True)
@@ -158,10 +156,10 @@ def check_dataset(
     report.entries = len(entries)
 
     loaders = {_basename(t): t for t in cfg.get("pipeline") or () if isinstance(t, Mapping)}
-    if "LoadImageFromFile" not in loaders or not all(map(_is_picture_entry, entries)):
+    if "LoadImageFromFile" not in loaders or not all(map(_is_image_entry, entries)):
         return report  # volumes, videos, arrays: their own transforms know them
-    refuse_missing((e["img_path"] for e in entries), "pictures", where)
-    headers = check_pictures(entries, where, None if full else _HEADERS)
+    refuse_missing((e["img_path"] for e in entries), "images", where)
+    headers = check_images(entries, where, None if full else _HEADERS)
     for index in evenly(len(entries), None if full else _DECODED):
         decode(entries[index]["img_path"], where)
     report.looked_at["headers"] = headers
@@ -226,7 +224,7 @@ def _mask_rules(
 
 
 def _load(dataset: Any, where: str, cfg: Mapping) -> list[dict]:
-    """The entries of the data set, read by its own code."""
+    """The entries of the dataset, read by its own code."""
     keep = None
     if hasattr(dataset, "COCOAPI"):
         keep = dataset.COCOAPI = KeepCoco(dataset.COCOAPI)
@@ -249,7 +247,7 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> list[dict]:
         check_names(keep.names, dataset.cat2label, _classes(dataset), where, ann_file)
         check_ids(keep.coco, where, ann_file)
     if not len(dataset):
-        raise DataError(f"{where}: no picture is left to use. {_why_empty(dataset, keep, cfg)}")
+        raise DataError(f"{where}: no image is left to use. {_why_empty(dataset, keep, cfg)}")
     return list(dataset.data_list)
 
 
@@ -262,9 +260,9 @@ def _why_empty(dataset: Any, keep: KeepCoco | None, cfg: Mapping) -> str:
     if not ann_file and suffix and os.path.isdir(folder):
         return (
             f"{folder} holds {endings(folder)}, img_suffix={suffix!r}: set img_suffix to what the "
-            "pictures end with"
+            "images end with"
         )
-    return f"Its list is {ann_file!r}, its pictures are looked for in {folder!r}"
+    return f"Its list is {ann_file!r}, its images are looked for in {folder!r}"
 
 
 def _cannot_read(ann_file: str, where: str, error: Exception) -> str:
@@ -273,7 +271,7 @@ def _cannot_read(ann_file: str, where: str, error: Exception) -> str:
     if isinstance(error, KeyError):
         return (
             f"{where}: {ann_file} has an entry without {error}: it is not the annotation format "
-            "that this data set reads"
+            "that this dataset reads"
         )
     return f"{where}: {ann_file} cannot be read: {_one_line(error)}"
 
@@ -288,7 +286,7 @@ def _check_class_names(cfg: Mapping, where: str) -> None:
 
 
 def _check_places(dataset: Any, where: str) -> None:
-    """The annotation file and the folders, as the data set joined them with its root."""
+    """The annotation file and the folders, as the dataset joined them with its root."""
     ann_file = getattr(dataset, "ann_file", "")
     if isinstance(ann_file, str) and not os.path.isdir(ann_file):
         check_place(ann_file, f"{where}.ann_file", folder=False)
@@ -308,7 +306,7 @@ def _is_local(dataset: Any) -> bool:
     return not any(isinstance(place, str) and is_remote(place) for place in places)
 
 
-def _is_picture_entry(entry: Any) -> bool:
+def _is_image_entry(entry: Any) -> bool:
     return isinstance(entry, Mapping) and isinstance(entry.get("img_path"), str)
 
 

@@ -1,4 +1,4 @@
-"""Folders and files that a data set names but that do not exist."""
+"""Folders and files that a dataset names but that do not exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_place(path: str, where: str, *, folder: bool) -> None:
     """Raise unless the folder (or file) ``path`` exists.
 
     Args:
-        path: as the data set will open it.
+        path: as the dataset will open it.
         where: config key that gives it, for the message.
         folder: expect a folder; a file otherwise.
     """
@@ -60,8 +60,8 @@ def refuse_missing(paths: Iterable[str], what: str, where: str) -> None:
 
     Args:
         paths: all files of one kind.
-        what: the kind, for the message: "pictures" or "masks".
-        where: config key of the data set.
+        what: the kind, for the message: "images" or "masks".
+        where: config key of the dataset.
     """
     paths = [p for p in paths if not is_remote(p)]
     missing = missing_files(paths)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmattn.errors import DataError
 
-from .pictures import decode, evenly, picture_size
+from .images import decode, evenly, image_size
 
 _IGNORED = 255
 
@@ -44,12 +44,12 @@ class MaskRules:
 def check_masks(
     entries: Sequence[dict], rules: MaskRules, where: str, limit: int | None
 ) -> dict[int, int]:
-    """Decode masks and check values and size against classes and picture.
+    """Decode masks and check values and size against classes and image.
 
     Args:
-        entries: of the data set, with ``img_path`` and ``seg_map_path``.
+        entries: of the dataset, with ``img_path`` and ``seg_map_path``.
         rules: how values become labels.
-        where: config key of the data set.
+        where: config key of the dataset.
         limit: look at this many, evenly spread; None looks at all.
 
     Returns:
@@ -62,9 +62,9 @@ def check_masks(
     values_seen: set[int] = set()
     chosen = evenly(len(entries), limit)
     for index in chosen:
-        picture, path = entries[index]["img_path"], entries[index]["seg_map_path"]
+        image, path = entries[index]["img_path"], entries[index]["seg_map_path"]
         mask = _plain(decode(path, where), path, where, rules)
-        _check_size(mask, path, picture, where)
+        _check_size(mask, path, image, where)
         counts = _histogram(mask)
         values_seen.update(counts)
         wrong = [v for v in counts if not 0 <= v <= 255 or not rules.is_known(rules.label(v))]
@@ -84,13 +84,13 @@ def check_read_masks(
     where: str,
     limit: int | None,
 ) -> dict[int, int]:
-    """As ``check_masks``, for a data set that reads its masks by a rule of its own.
+    """As ``check_masks``, for a dataset that reads its masks by a rule of its own.
 
     Args:
-        entries: of the data set, with ``img_path`` and ``seg_map_path``.
+        entries: of the dataset, with ``img_path`` and ``seg_map_path``.
         reader: path to labels ``(H, W)``, 255 for ignored; raises a DataError.
         classes: names of the labels.
-        where: config key of the data set.
+        where: config key of the dataset.
         limit: look at this many, evenly spread; None looks at all.
     """
     pixels: dict[int, int] = {}
@@ -104,7 +104,7 @@ def check_read_masks(
         for label, count in _histogram(labels).items():
             pixels[label] = pixels.get(label, 0) + count
     found = sorted(set(pixels) - {_IGNORED})
-    # A few validation pictures may lack classes; who trains needs something to tell apart.
+    # A few validation images may lack classes; who trains needs something to tell apart.
     if pixels and len(found) < (2 if where.startswith("train") and len(classes) > 1 else 1):
         only = repr(classes[found[0]]) if found else "ignored"
         raise DataError(
@@ -140,13 +140,13 @@ def _histogram(mask: np.ndarray) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def _check_size(mask: np.ndarray, path: str, picture: str, where: str) -> None:
-    size = picture_size(picture, where)
+def _check_size(mask: np.ndarray, path: str, image: str, where: str) -> None:
+    size = image_size(image, where)
     if size is not None and mask.shape != size:
         raise DataError(
             f"{where}: the mask {path} is {mask.shape[0]} x {mask.shape[1]} (height x width), its "
-            f"picture {picture} is {size[0]} x {size[1]}. Pair the right files, or resize the mask "
-            "by nearest neighbour to the picture"
+            f"image {image} is {size[0]} x {size[1]}. Pair the right files, or resize the mask "
+            "by nearest neighbour to the image"
         )
 
 
@@ -171,7 +171,7 @@ def _likely_mistake(wrong: Sequence[int], seen: Collection[int], rules: MaskRule
     if not rules.reduce_zero_label and rules.label_map is None and list(wrong) == [count]:
         return (
             "If the classes count from 1 and 0 is the background, set reduce_zero_label=True in "
-            f"the data set; if {count} means unlabelled, write {_IGNORED} instead; if a class is "
+            f"the dataset; if {count} means unlabelled, write {_IGNORED} instead; if a class is "
             "missing in metainfo.classes, add it"
         )
     positive = sorted(v for v in seen if v > 0)
@@ -190,7 +190,7 @@ def _refuse_useless(
     rules: MaskRules,
     where: str,
 ) -> None:
-    """Masks in range that still cannot train: {0, 255} pictures of a binary mask, or no label."""
+    """Masks in range that still cannot train: {0, 255} images of a binary mask, or no label."""
     labels = {label for label in pixels if label not in rules.ignored}
     folder = entries[0]["seg_map_path"] if entries else ""
     if not labels and pixels:

@@ -3,7 +3,7 @@
 A time is turned into iterations once, with the speed of the network without a block, and that
 number is written down and holds for all variants. Equal iterations mean equal data in equal order
 and an equal schedule, so that the block is the only difference and the run can be repeated on
-another machine; equal times would give a slow block fewer pictures and would depend on what else
+another machine; equal times would give a slow block fewer images and would depend on what else
 the machine does. What a block costs is reported beside its accuracy instead.
 """
 

@@ -80,7 +80,7 @@ def check_variant(cfg: Config, train_batch: Batch, val_batch: Batch) -> nn.Modul
     loss.backward()
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and not parameter.grad.isfinite().all():
-            raise ConfigError(f"the gradient of {name} is not finite on the first pictures.")
+            raise ConfigError(f"the gradient of {name} is not finite on the first images.")
     blocks = [p for name, p in model.named_parameters() if ".plugins." in f".{name}"]
     if blocks and all(parameter.grad is None for parameter in blocks):
         raise ConfigError(
@@ -104,12 +104,12 @@ def training_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
     inputs = data if isinstance(data, Mapping) else {}
     loss, _ = model.parse_losses(model(**inputs, mode="loss"))
     if not loss.isfinite():
-        raise ConfigError(f"the loss is {float(loss)} on the first pictures.")
+        raise ConfigError(f"the loss is {float(loss)} on the first images.")
     return loss
 
 
 def network_call(model: nn.Module, batch: Batch) -> Callable[[], Any]:
-    """The forward pass alone (no decoding, no resizing to the picture) on ``batch``."""
+    """The forward pass alone (no decoding, no resizing to the image) on ``batch``."""
     data = model.data_preprocessor(deepcopy(batch), False)
 
     def call() -> Any:

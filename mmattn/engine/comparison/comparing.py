@@ -71,7 +71,7 @@ class Comparison:
         iterations: The budget in steps, once known.
         timing: Of a time budget: steps that were timed, median seconds.
         remarks: What the config had that has no effect.
-        data: Facts about the data sets.
+        data: Facts about the datasets.
         commands: The command lines that made this.
         configs: The variants' configs, by label.
     """
@@ -123,7 +123,7 @@ def compare(
         at: Places such as ``backbone.layer3.*.conv2`` or ``neck``.
         budget: Of each run: ``300it``, ``5min``.
         seeds: How many runs of each variant; seeds are 0, 1, …
-        data: Replaces the data sets' ``data_root``.
+        data: Replaces the datasets' ``data_root``.
         work_dir: Where the runs go; ``work_dirs/compare_<config>``.
         out: Where the report goes; ``work_dir``.
         metric: What is compared.
@@ -226,7 +226,7 @@ def _check(this: Comparison, say: Callable[[str], None]) -> None:
     with quiet(this.work_dir / CONSOLE):
         train, val = build_datasets(this.cfg)
         batch = collated(this.cfg, "train", train, 2)
-        picture = collated(this.cfg, "val", val, 1)
+        image = collated(this.cfg, "val", val, 1)
     this.data = data_facts(this.cfg, train, val)
     # The number of iterations may not be known yet; it does not matter to these checks.
     _write_configs(this, this.iterations or 100, len(train))
@@ -235,7 +235,7 @@ def _check(this: Comparison, say: Callable[[str], None]) -> None:
         what = insert.label if insert.block is None else f"{insert.label} at {where}"
         say(f"Checking {number}/{len(this.inserts)}: {what}")
         with naming(what), quiet(this.work_dir / CONSOLE):
-            check_variant(this.configs[insert.label], batch, picture)
+            check_variant(this.configs[insert.label], batch, image)
     if this.iterations is None:
         _settle_budget(this, len(train), say)
     _write_configs(this, this.iterations, len(train))
@@ -350,10 +350,10 @@ def _costs(this: Comparison, say: Callable[[str], None]) -> None:
         train, val = build_datasets(this.cfg)
         loader = this.cfg.train_dataloader
         size = loader.get("batch_size") or loader.batch_sampler.batch_size
-        batch, picture = collated(this.cfg, "train", train, size), collated(this.cfg, "val", val, 1)
+        batch, image = collated(this.cfg, "train", train, size), collated(this.cfg, "val", val, 1)
         models = {label: build_model(cfg) for label, cfg in this.configs.items()}
-        costs = measure(models, batch, picture, device=get_device())
-        shape = picture_shape(models[BASE], picture)
+        costs = measure(models, batch, image, device=get_device())
+        shape = image_shape(models[BASE], image)
     write_json(
         file,
         {
@@ -361,14 +361,14 @@ def _costs(this: Comparison, say: Callable[[str], None]) -> None:
             "commit": commit(),
             "machine": machine(),
             "batch_size": size,
-            "picture": shape,
+            "image": shape,
             "costs": {label: cost.to_dict() for label, cost in costs.items()},
         },
     )
 
 
-def picture_shape(model: Any, batch: Any) -> list[int]:
-    """Of the tensor that the network gets for one validation picture."""
+def image_shape(model: Any, batch: Any) -> list[int]:
+    """Of the tensor that the network gets for one validation image."""
     inputs = model.data_preprocessor(deepcopy(batch), False)["inputs"]
     return list(inputs.shape if hasattr(inputs, "shape") else inputs[0].shape)
 

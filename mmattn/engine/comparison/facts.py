@@ -50,7 +50,7 @@ def machine() -> dict[str, str]:
 
 
 def data_facts(cfg: Config, train: Any, val: Any) -> dict[str, Any]:
-    """The two data sets, by class, place and length."""
+    """The two datasets, by class, place and length."""
     from mmattn.engine.config import innermost_dataset
 
     leaf = innermost_dataset(cfg.val_dataloader.dataset)

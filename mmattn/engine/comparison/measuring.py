@@ -31,9 +31,9 @@ class Cost:
 
     Attributes:
         parameters: Their number.
-        flops: Of one forward pass on one validation picture, 2 per multiply-add; products and
+        flops: Of one forward pass on one validation image, 2 per multiply-add; products and
             convolutions are counted.
-        latency, step: Seconds of a forward pass on one validation picture, and of forward and
+        latency, step: Seconds of a forward pass on one validation image, and of forward and
             backward on a training batch; one for each round.
         peak_inference, peak_training: Bytes allocated at the highest in these.
         saved: Bytes that the forward pass of training keeps for the backward pass.
@@ -65,7 +65,7 @@ def measure(
     Args:
         models: By label.
         train_batch: As the training dataloader gives it.
-        val_batch: One validation picture.
+        val_batch: One validation image.
         rounds: How often each is timed in a forward pass.
         step_rounds: How often in a training step.
         device: Where they are measured.

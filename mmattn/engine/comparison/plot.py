@@ -53,7 +53,7 @@ def plot(path: Path, rows: Sequence[Row], metric: str) -> None:
         axes.plot(x, row.mean, "o", color=colour, markersize=6, zorder=5)  # above all names
         axes.plot([x] * len(row.values), list(row.values.values()), "_", color=colour, ms=5)
     _label(axes, rows, places, colours)
-    axes.set_xlabel("latency of one picture, ms (bar: 95 % interval of the difference to none)")
+    axes.set_xlabel("latency of one image, ms (bar: 95 % interval of the difference to none)")
     axes.set_ylabel(f"{metric} (bar: standard deviation over seeds)")
     axes.margins(x=0.12, y=0.12)
     plain_frame(axes)

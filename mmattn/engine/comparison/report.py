@@ -229,7 +229,7 @@ def _conclusions(rows: Sequence[Row], metric: str) -> list[str]:
     compared = [row for row in rows if row.against is not None]
     for row in compared:
         against = row.against
-        drawn = "seeds and pictures" if against.over_pictures else "seeds"
+        drawn = "seeds and images" if against.over_images else "seeds"
         numbers = f"{against.mean:+.2f} {metric}, bootstrap over {drawn} "
         numbers += _interval(against.bootstrap)
         if against.student:
@@ -295,7 +295,7 @@ def _as_json(this: Comparison, metric: str, rows, results, costs, about) -> dict
                     "per_seed": row.against.per_seed,
                     "mean": row.against.mean,
                     "bootstrap": row.against.bootstrap,
-                    "over_pictures": row.against.over_pictures,
+                    "over_images": row.against.over_images,
                     "t": row.against.student,
                     "verdict": row.against.verdict,
                 },
@@ -304,7 +304,7 @@ def _as_json(this: Comparison, metric: str, rows, results, costs, about) -> dict
             }
             for row in rows
         ],
-        "measured_on": {key: costs.get(key) for key in ("picture", "batch_size", "commit")},
+        "measured_on": {key: costs.get(key) for key in ("image", "batch_size", "commit")},
         "commits": sorted({result["commit"] for result in results.values()}),
         "machine": about,
         "remarks": this.remarks,
@@ -353,15 +353,15 @@ def _method(this: Comparison, rows: Sequence[Row], costs: dict[str, Any]) -> lis
         "the end. Equal iterations keep the data and the schedule equal; what a block costs in "
         "time stands in the table. The schedule is the config's, scaled to this length.",
         "- Runs of one seed start from the same weights but for the block's own, see the same "
-        "pictures in the same order with the same augmentation, and draw the same dropout masks.",
+        "images in the same order with the same augmentation, and draw the same dropout masks.",
         f"- sd: standard deviation over {this.seeds} seeds (n - 1). Differences are between runs "
         "of equal seed.",
     ]
     against = [row.against for row in rows if row.against is not None]
-    if any(one.over_pictures for one in against):
+    if any(one.over_images for one in against):
         lines.append(
-            "- Bootstrap: seeds and validation pictures are drawn with replacement, independently, "
-            "the same pictures for both networks; the metric is computed anew from the pixel "
+            "- Bootstrap: seeds and validation images are drawn with replacement, independently, "
+            "the same images for both networks; the metric is computed anew from the pixel "
             f"counts; middle {statistics.LEVEL:.0%} of 2000 draws. Few seeds can be drawn in few "
             "ways (three in ten), so it is too narrow in the part of the seeds."
         )
@@ -369,7 +369,7 @@ def _method(this: Comparison, rows: Sequence[Row], costs: dict[str, Any]) -> lis
         lines.append(
             "- Bootstrap: the differences of the seeds are drawn with replacement, middle "
             f"{statistics.LEVEL:.0%} of 2000 draws. Of few seeds it says little: three can be "
-            "drawn in ten ways. (This metric gives no counts for each picture to draw from.)"
+            "drawn in ten ways. (This metric gives no counts for each image to draw from.)"
         )
     lines += [
         "- t: interval of Student's t over the seeds' differences; it pays for their small number.",
@@ -377,9 +377,9 @@ def _method(this: Comparison, rows: Sequence[Row], costs: dict[str, Any]) -> lis
         "noise: neither allows to tell the block from none.",
     ]
     if costs["costs"]:
-        picture = " x ".join(map(str, costs["picture"]))
+        image = " x ".join(map(str, costs["image"]))
         lines += [
-            f"- FLOPs of one forward pass at {picture}, 2 per multiply-add, products and "
+            f"- FLOPs of one forward pass at {image}, 2 per multiply-add, products and "
             "convolutions only: means and gates are not counted. Latency: the same pass in eval "
             "mode, without decoding, variants in turn, "
             f"{len(next(iter(costs['costs'].values()))['latency'])} rounds in one process; the "
@@ -412,7 +412,7 @@ def _facts(this: Comparison, results: dict, costs: dict, about: dict) -> list[st
         f"- threads of the runs: {', '.join(sorted({r['threads'] for r in results.values()}))}",
         f"- budget: {this.budget}, {this.iterations} iterations",
         f"- data: {data['class']} in {data['root'] or '(paths in the config)'}, "
-        f"{data['train']} training and {data['val']} validation pictures, "
+        f"{data['train']} training and {data['val']} validation images, "
         f"{data['classes']} classes",
     ]
     return lines + [f"- {name}: {value}" for name, value in about.items()]

@@ -173,7 +173,7 @@ def _release(runner: Runner) -> None:
 
 
 def _write_areas(runner: Runner, work_dir: Path) -> bool:
-    """Keep what each picture adds to a segmentation metric; a bootstrap draws pictures from it."""
+    """Keep what each image adds to a segmentation metric; a bootstrap draws images from it."""
     for metric in runner.val_loop.evaluator.metrics:
         areas = getattr(metric, "areas", None)
         if areas is not None:

@@ -3,19 +3,19 @@
 Pairs: the run of a block and the run without it that share a seed share initial weights, data and
 dropout, so their difference says more than two means do. Two things could have come out otherwise:
 
-- the seed: another initialisation and order of pictures;
-- the validation pictures: another sample of the same streets.
+- the seed: another initialisation and order of images;
+- the validation images: another sample of the same streets.
 
-The **bootstrap** draws both with replacement, seeds and pictures independently of each other, the
-same pictures for both networks and all seeds, and computes the difference of the metric anew, from
+The **bootstrap** draws both with replacement, seeds and images independently of each other, the
+same images for both networks and all seeds, and computes the difference of the metric anew, from
 the summed pixel counts, as the metric itself does. The middle 95 % of 2000 such draws is the
-interval. It needs counts per picture, so it exists for segmentation; elsewhere seeds alone are
+interval. It needs counts per image, so it exists for segmentation; elsewhere seeds alone are
 drawn. With few seeds that part means little: three seeds can be drawn in ten ways only, among them
 three times the same, and the spread of a bootstrap over n seeds is too small by sqrt((n - 1) / n).
 
 The **t interval** takes the differences of the seeds as a sample from a normal distribution, and
 pays for their small number: with three seeds it is 4.3 standard errors wide on each side. It does
-not know about pictures.
+not know about images.
 
 A difference counts only if both intervals leave zero out.
 """
@@ -38,15 +38,15 @@ class Difference:
 
     Attributes:
         per_seed: Metric with the block minus metric without, of each seed that both have.
-        bootstrap: Over seeds, and over pictures if ``over_pictures``.
+        bootstrap: Over seeds, and over images if ``over_images``.
         student: The t interval; None for a single seed.
-        over_pictures: Whether pictures were drawn as well.
+        over_images: Whether images were drawn as well.
     """
 
     per_seed: tuple[float, ...]
     bootstrap: Interval
     student: Interval | None
-    over_pictures: bool
+    over_images: bool
 
     @property
     def mean(self) -> float:
@@ -60,7 +60,7 @@ class Difference:
         drawn, student = _side(self.bootstrap), _side(self.student)
         if drawn and drawn == student:
             return "higher" if drawn > 0 else "lower"
-        if drawn and self.over_pictures:
+        if drawn and self.over_images:
             word = "higher" if drawn > 0 else "lower"
             return f"perhaps {word}: {len(self.per_seed)} seeds are too few to tell"
         return "within noise"
@@ -77,16 +77,16 @@ def difference(
 
     Args:
         ours, base: The metric of each seed, in the same order of seeds.
-        our_areas, base_areas: (seeds, pictures, 4, classes): pixel counts behind the metric.
+        our_areas, base_areas: (seeds, images, 4, classes): pixel counts behind the metric.
         metric: Its name, for the areas.
     """
     per_seed = tuple(float(a - b) for a, b in zip(ours, base, strict=True))
-    over_pictures = our_areas is not None and base_areas is not None
-    if over_pictures:
+    over_images = our_areas is not None and base_areas is not None
+    if over_images:
         interval = bootstrap_areas(our_areas, base_areas, metric)
     else:
         interval = bootstrap_seeds(per_seed)
-    return Difference(per_seed, interval, student_interval(per_seed), over_pictures)
+    return Difference(per_seed, interval, student_interval(per_seed), over_images)
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -114,18 +114,18 @@ def bootstrap_seeds(values: Sequence[float], draws: int = 2000, seed: int = 0) -
 def bootstrap_areas(
     ours: np.ndarray, base: np.ndarray, metric: str, draws: int = 2000, seed: int = 0
 ) -> Interval:
-    """Percentile interval of the mean difference, over seeds and pictures.
+    """Percentile interval of the mean difference, over seeds and images.
 
     Args:
-        ours, base: (seeds, pictures, 4, classes)
+        ours, base: (seeds, images, 4, classes)
         metric: One of ``AREA_METRICS``.
         draws: How many.
         seed: Of the draws.
     """
-    seeds, pictures = ours.shape[:2]
+    seeds, images = ours.shape[:2]
     generator = np.random.default_rng(seed)
-    # How often each picture, and each seed, is in each draw.
-    picked = generator.multinomial(pictures, np.full(pictures, 1 / pictures), size=draws)
+    # How often each image, and each seed, is in each draw.
+    picked = generator.multinomial(images, np.full(images, 1 / images), size=draws)
     weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
     total = np.zeros(draws)
     for index in range(seeds):
@@ -172,7 +172,7 @@ AREA_METRICS = ("mIoU", "mAcc", "mDice", "aAcc")
 
 
 def _summed(picked: np.ndarray, areas: np.ndarray) -> np.ndarray:
-    """(draws, 4, classes) from (draws, pictures) and (pictures, 4, classes)."""
+    """(draws, 4, classes) from (draws, images) and (images, 4, classes)."""
     flat = areas.reshape(len(areas), -1).astype(np.float64)
     return (picked @ flat).reshape(len(picked), *areas.shape[1:])
 

@@ -62,7 +62,7 @@ def test_the_report_is_what_the_runs_gave(finished: dict) -> None:
         if label != "none":
             expected = np.subtract(values[label], values["none"])
             assert one["difference"]["per_seed"] == pytest.approx(list(expected))
-            assert one["difference"]["over_pictures"]
+            assert one["difference"]["over_images"]
             low, high = one["difference"]["bootstrap"]
             assert low <= one["difference"]["mean"] <= high
     # SE on 32 channels with reduction 16: two layers of 32 x 2, biases 2 and 32.
@@ -81,7 +81,7 @@ def test_the_page_has_what_a_reader_needs(finished: dict) -> None:
     for fact in ("python tools/compare.py …", "commit of the runs", "threads of the runs: 1",
                  "commit of times and memory: ",
                  "budget: 2it, 2 iterations",
-                 "8 training and 4 validation pictures", "- torch: ", "processor"):  # fmt: skip
+                 "8 training and 4 validation images", "- torch: ", "processor"):  # fmt: skip
         assert fact in text, fact
     assert (finished["work"] / "accuracy_latency.png").read_bytes().startswith(b"\x89PNG")
     with (finished["work"] / "runs.csv").open(newline="") as file:
@@ -272,7 +272,7 @@ def test_a_killed_comparison_goes_on(repo: Path, shapes: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_detector_by_epochs(repo: Path, tmp_path: Path, capsys) -> None:
-    """mmdet's config counts epochs and gives no counts per picture: seeds alone are drawn."""
+    """mmdet's config counts epochs and gives no counts per image: seeds alone are drawn."""
     spec = importlib.util.spec_from_file_location("tool", repo / "tools" / "compare.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
@@ -281,8 +281,8 @@ def test_a_detector_by_epochs(repo: Path, tmp_path: Path, capsys) -> None:
     assert tool.main(words) == 0
     text = (tmp_path / "report.md").read_text()
     assert "coco/bbox_mAP, mean" in text
-    assert "bootstrap over seeds" in text and "seeds and pictures" not in text
-    assert "This metric gives no counts for each picture" in text
+    assert "bootstrap over seeds" in text and "seeds and images" not in text
+    assert "This metric gives no counts for each image" in text
     assert "python tools/compare.py --config" in text
     config = (tmp_path / "configs" / "SE.py").read_text()
     assert "max_iters=4" in config and "by_epoch=True" not in config

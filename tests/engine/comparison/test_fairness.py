@@ -160,7 +160,7 @@ def test_seeded_generators_leave_the_process_as_it_was() -> None:
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_was_not(tmp_path: Path) -> None:
-    """Weights, pictures, dropout and optimiser go on bit by bit; the result is the same."""
+    """Weights, images, dropout and optimiser go on bit by bit; the result is the same."""
     cfg, start = variant("CBAM", tmp_path), tmp_path / "seed0.pth"
     write_start(variant("none", tmp_path), 0, start)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"

@@ -153,5 +153,5 @@ def test_another_data_root_moves_every_path(tmp_path: Path, shapes: Path) -> Non
     bare = load_config(FCN)
     for loader in (bare.train_dataloader, bare.val_dataloader, bare.test_dataloader):
         loader.dataset.pop("data_root")
-    with pytest.raises(ConfigError, match=r"no data set of .*tiny_fcn\.py has a data_root"):
+    with pytest.raises(ConfigError, match=r"no dataset of .*tiny_fcn\.py has a data_root"):
         set_data_root(bare, "there")

@@ -21,11 +21,11 @@ from mmattn.engine.comparison.statistics import (
 )
 
 
-def areas(seed: int, pictures: int = 6, classes: int = 3, quality: float = 0.7) -> np.ndarray:
-    """Counts of a made-up prediction, (pictures, 4, classes)."""
+def areas(seed: int, images: int = 6, classes: int = 3, quality: float = 0.7) -> np.ndarray:
+    """Counts of a made-up prediction, (images, 4, classes)."""
     generator = np.random.default_rng(seed)
-    labelled = generator.integers(50, 200, (pictures, classes))
-    predicted = generator.integers(50, 200, (pictures, classes))
+    labelled = generator.integers(50, 200, (images, classes))
+    predicted = generator.integers(50, 200, (images, classes))
     intersection = (np.minimum(labelled, predicted) * quality).astype(int)
     return np.stack([intersection, labelled + predicted - intersection, predicted, labelled], 1)
 
@@ -52,7 +52,7 @@ def test_iou_by_hand() -> None:
 
 
 def test_the_bootstrap_is_the_plain_loop() -> None:
-    """The same draws, one by one: pick seeds, pick pictures, sum, metric, difference, mean."""
+    """The same draws, one by one: pick seeds, pick images, sum, metric, difference, mean."""
     ours = np.stack([areas(s, quality=0.8) for s in range(3)])
     base = np.stack([areas(s + 10) for s in range(3)])
     found = bootstrap_areas(ours, base, "mIoU", draws=50, seed=7)
@@ -60,8 +60,8 @@ def test_the_bootstrap_is_the_plain_loop() -> None:
     picked = generator.multinomial(6, np.full(6, 1 / 6), size=50)
     weights = generator.multinomial(3, np.full(3, 1 / 3), size=50)
     means = []
-    for pictures, seeds in zip(picked, weights, strict=True):
-        chosen = np.repeat(np.arange(6), pictures)
+    for images, seeds in zip(picked, weights, strict=True):
+        chosen = np.repeat(np.arange(6), images)
         drawn = [
             area_metric(ours[s][chosen].sum(0), "mIoU")
             - area_metric(base[s][chosen].sum(0), "mIoU")
@@ -74,7 +74,7 @@ def test_the_bootstrap_is_the_plain_loop() -> None:
 
 
 def test_equal_networks_have_no_difference_whatever_is_drawn() -> None:
-    """The same pictures are drawn for both, so that hard ones don't count as a difference."""
+    """The same images are drawn for both, so that hard ones don't count as a difference."""
     both = np.stack([areas(s) for s in range(3)])
     assert bootstrap_areas(both, both, "mIoU") == (0.0, 0.0)
 
@@ -102,11 +102,11 @@ def test_differences_are_of_pairs() -> None:
     found = difference([41.0, 50.0, 62.0], [40.0, 49.5, 60.0])
     assert found.per_seed == (1.0, 0.5, 2.0)
     assert found.mean == pytest.approx(3.5 / 3)
-    assert not found.over_pictures
+    assert not found.over_images
 
 
 @pytest.mark.parametrize(
-    ("bootstrap", "student", "over_pictures", "verdict"),
+    ("bootstrap", "student", "over_images", "verdict"),
     [
         ((0.1, 2.0), (0.2, 1.9), True, "higher"),
         ((-2.0, -0.1), (-3.0, -0.2), True, "lower"),
@@ -118,18 +118,18 @@ def test_differences_are_of_pairs() -> None:
         ((0.1, 2.0), None, True, "one seed: nothing can be said"),
     ],
 )
-def test_a_verdict_needs_both_intervals(bootstrap, student, over_pictures, verdict) -> None:
-    assert Difference((1.0, 1.1, 0.9), bootstrap, student, over_pictures).verdict == verdict
+def test_a_verdict_needs_both_intervals(bootstrap, student, over_images, verdict) -> None:
+    assert Difference((1.0, 1.1, 0.9), bootstrap, student, over_images).verdict == verdict
 
 
 def test_a_real_gain_is_found_and_noise_is_not() -> None:
-    better = np.stack([areas(s, pictures=40, quality=0.9) for s in range(3)])
-    base = np.stack([areas(s, pictures=40, quality=0.7) for s in range(3)])
+    better = np.stack([areas(s, images=40, quality=0.9) for s in range(3)])
+    base = np.stack([areas(s, images=40, quality=0.7) for s in range(3)])
 
     def metric(counts: np.ndarray) -> list[float]:
         return [float(area_metric(one.sum(0), "mIoU")) for one in counts]
 
     assert difference(metric(better), metric(base), better, base, "mIoU").verdict == "higher"
-    other = np.stack([areas(s + 50, pictures=40, quality=0.7) for s in range(3)])
+    other = np.stack([areas(s + 50, images=40, quality=0.7) for s in range(3)])
     assert difference(metric(other), metric(base), other, base, "mIoU").verdict == "within noise"
     assert set(AREA_METRICS) == {"mIoU", "mAcc", "mDice", "aAcc"}

@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """8 training and 3 validation pictures."""
+    """8 training and 3 validation images."""
     root = tmp_path_factory.mktemp("shapes")
     write_shapes_dataset(root, num_train=8, num_val=3, size=(64, 96), seed=0)
     return root

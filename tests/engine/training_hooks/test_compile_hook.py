@@ -28,7 +28,7 @@ def test_a_compiled_training_is_the_same_training(runner, tmp_path) -> None:
     assert compiled.keys() == plain.keys()
     for name, value in plain.items():
         torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-5)
-    # Validation was not compiled, though its pictures came one by one.
+    # Validation was not compiled, though its images came one by one.
     assert built.model.backbone.forward.plain.__self__ is built.model.backbone
 
 

@@ -31,7 +31,7 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_was_never_stopped(
 
 
 def test_accumulated_gradients_are_those_of_the_large_batch(runner, tmp_path: Path) -> None:
-    """Two steps of four pictures, or four of two: group norm keeps the pictures apart."""
+    """Two steps of four images, or four of two: group norm keeps the images apart."""
     steps = {"param_scheduler": [], "default_hooks.logger.interval": 1}
     small = {"train_dataloader.batch_size": 2, "optim_wrapper.accumulative_counts": 2}
     states = []

@@ -1,4 +1,4 @@
-"""The validation loss is the loss of the validation pictures, and the training never notices."""
+"""The validation loss is the loss of the validation images, and the training never notices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def trained(built) -> list[dict]:
     return heard.found
 
 
-def test_it_is_the_mean_loss_of_the_pictures(runner) -> None:
+def test_it_is_the_mean_loss_of_the_images(runner) -> None:
     built = runner([VAL_LOSS], **DROPOUT)
     *_, last = trained(built)
     model = built.model.eval()
@@ -90,7 +90,7 @@ def test_annotations_move_in_front_of_the_resizing() -> None:
     assert [one["type"] for one in found] == [names[i] for i in (0, 2, 3, 1, 4)]
     with pytest.raises(ConfigError, match=r"here\.pipeline loads no annotations"):
         with_early_annotations([step("LoadImageFromFile"), step("Resize")], "here")
-    with pytest.raises(ConfigError, match="loads no picture"):
+    with pytest.raises(ConfigError, match="loads no image"):
         with_early_annotations([step("LoadAnnotations")], "here")
 
 
