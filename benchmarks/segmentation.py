@@ -103,8 +103,9 @@ def forms_of(config: str, args: argparse.Namespace, images) -> dict[str, Callabl
 
     import torch
 
-    from mmattn.engine import build_model, load_config
+    from mmattn.config import load_config
     from mmattn.export import ExportableSegmentor
+    from mmattn.inference import build_model
     from mmattn.layers.fuse import fuse
 
     torch.manual_seed(0)

@@ -56,7 +56,7 @@ def _row(name: str, size: list[int], classes: int, goal: float | None):
     from ops_cases import Row
 
     import mmattn  # noqa: F401  (the bridge: mmseg imports mmcv's extension)
-    from mmattn.evaluation.confusion import SparseConfusion, confusion_matrix
+    from mmattn.evaluation.semantic.confusion import SparseConfusion, confusion_matrix
 
     def setup():
         generator = torch.Generator().manual_seed(0)

@@ -13,7 +13,7 @@ MODELS = Registry(
     "model",
     parent=_mmengine.MODELS,
     scope=_SCOPE,
-    locations=["mmattn.layers", "mmattn.projects"],
+    locations=["mmattn.models._register", "mmattn.plugins._register", "mmattn.projects"],
 )
 DATASETS = Registry(
     "dataset", parent=_mmengine.DATASETS, scope=_SCOPE, locations=["mmattn.data.datasets"]

@@ -44,8 +44,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Run the checks, print a table for each dataset, and build the model if there is one."""
     args = parse_args()
-    from mmattn.engine import build_model, load_config, parse_cfg_options, preflight
+    from mmattn.config import load_config, parse_cfg_options
     from mmattn.errors import MMAttnError
+    from mmattn.inference import build_model
+    from mmattn.preflight import preflight
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:

@@ -106,7 +106,8 @@ def convert(args: argparse.Namespace) -> int:
 
 def report_fit(config: str, part: str, weights: dict) -> bool:
     """Load ``weights`` into the model of ``config`` and print how they match."""
-    from mmattn.engine import build_model, load_config
+    from mmattn.config import load_config
+    from mmattn.inference import build_model
     from mmattn.io import load_state_dict
 
     model = build_model(load_config(config))

@@ -43,7 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def tell(out: Path, *, quick: bool) -> Path:
     """Run all steps; everything goes to ``out``. Returns the report."""
-    from mmattn.visualization.story import Story
+    from mmattn.reports.story import Story
 
     num_train, num_val = (16, 6) if quick else (1000, 100)
     data = out / ("shapes_quick" if quick else "shapes")
@@ -63,9 +63,10 @@ def tell(out: Path, *, quick: bool) -> Path:
     with story.step("Measure the untrained network, for comparison"):
         import torch
 
-        from mmattn.engine import build_model, load_config, parse_cfg_options
+        from mmattn.config import load_config, parse_cfg_options
+        from mmattn.environment import environment
         from mmattn.export import OnnxSegmentor, class_ious, torch_predictor, validation_pairs
-        from mmattn.visualization import environment
+        from mmattn.inference import build_model
 
         facts = environment()
         for name, value in facts["backends"].items():
@@ -99,9 +100,10 @@ def tell(out: Path, *, quick: bool) -> Path:
         story.say(f"mIoU onnxruntime: {exported.mean:6.2f} %")
 
     with story.step("Write the report"):
+        from mmattn.environment import complexity
         from mmattn.export import ExportableSegmentor
-        from mmattn.visualization import SegmentationRun, complexity, write_segmentation_report
-        from mmattn.visualization.segmentation_report import Sample
+        from mmattn.reports import SegmentationRun, write_segmentation_report
+        from mmattn.reports.semantic import Sample
 
         shape = (1, 3, *SIZE)
         parameters, flops = complexity(ExportableSegmentor(model).eval(), torch.zeros(shape))
@@ -141,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     import mmattn  # noqa: F401  (turns the bridge on)
     from mmattn.errors import MMAttnError
-    from mmattn.visualization.story import StepFailed
+    from mmattn.reports.story import StepFailed
 
     print("mmattn demo: train, test, export and look at CCNet")
     print(f"everything goes to {out}/; OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}")

@@ -127,8 +127,9 @@ def export(args: argparse.Namespace) -> None:
     out = file_to_write(args, format.suffix)
     onnx_file = out.with_suffix(".onnx") if format.name == "openvino" else out
 
-    from mmattn.engine import build_model, load_config, parse_cfg_options
+    from mmattn.config import load_config, parse_cfg_options
     from mmattn.export import check_parity, export_onnx, read_images, validation_images
+    from mmattn.inference import build_model
     from mmattn.layers.fuse import fuse
 
     cfg = load_config(args.config, parse_cfg_options(args.cfg_options))

@@ -50,12 +50,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; bad input ends with its error's exit code and one message."""
     args = parse_args(argv)
-    from mmattn.engine import load_config, parse_cfg_options, segment_images
+    from mmattn.config import load_config, parse_cfg_options
     from mmattn.errors import MMAttnError
+    from mmattn.inference import predict_images
 
     try:
         cfg = load_config(args.config, parse_cfg_options(args.cfg_options))
-        written = segment_images(
+        written = predict_images(
             cfg,
             args.checkpoint,
             args.images,

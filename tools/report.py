@@ -57,10 +57,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def write(args: argparse.Namespace) -> None:
     """The page and its images."""
-    from mmattn.engine import build_model, load_config
+    from mmattn.config import load_config
+    from mmattn.environment import environment
     from mmattn.export import OnnxSegmentor, class_ious
     from mmattn.export.accuracy import torch_predictor, validation_pairs
-    from mmattn.visualization import environment
+    from mmattn.inference import build_model
 
     cfg = load_config(args.config)
     model, segmentor = build_model(cfg, args.checkpoint), OnnxSegmentor(args.onnx)
@@ -86,7 +87,7 @@ def draw(path: Path, pairs: list, predict, segmentor, count: int, maps_only: boo
     import cv2
     import numpy as np
 
-    from mmattn.visualization.overlays import blend, colour_map, complete_palette
+    from mmattn.reports.overlays import blend, colour_map, complete_palette
 
     palette = complete_palette(segmentor.metadata.palette, len(segmentor.metadata.classes))
     rows = []
@@ -103,7 +104,7 @@ def draw(path: Path, pairs: list, predict, segmentor, count: int, maps_only: boo
 
 def page(args: argparse.Namespace, run: Path, trained, exported, count: int, parity: dict) -> str:
     """The Markdown but for the machine's facts."""
-    from mmattn.visualization.run_comparison import run_minutes
+    from mmattn.compare.runs import run_minutes
 
     lines = [f"# {Path(args.config).stem}", "", "Written by", "", "```bash"]
     lines += [f"python tools/train.py {args.config}"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
+from mmattn.config.data_overrides import LOAD_MASK
+from mmattn.config.overrides import is_segmentation, scope_and_name
 from mmattn.errors import ConfigError
-
-from .options import is_segmentation, scope_and_name
-from .own_data import LOAD_MASK
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -31,7 +30,7 @@ def use_tta(cfg: Config) -> None:
         ConfigError: The test pipeline has no loading and packing step to put a flip between, or the
             calibration error is asked for: averaged labels have no logits.
     """
-    from mmattn.data.checks import leaf_datasets
+    from mmattn.preflight.data import leaf_datasets
 
     evaluators = cfg.get("test_evaluator") or []
     for one in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:

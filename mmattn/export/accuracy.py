@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .images import validation_dataset
+from .check_images import validation_dataset
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -63,7 +63,7 @@ def torch_predictor(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     """``model``, an mmseg ``EncoderDecoder`` in eval mode, as (H, W, 3) uint8 RGB -> (H, W)."""
     import torch
 
-    from .segmentor import ExportableSegmentor, class_map, torch_logits
+    from .semantic_export import ExportableSegmentor, class_map, torch_logits
 
     threshold = ExportableSegmentor(model).threshold
     device = next(model.parameters()).device

@@ -25,8 +25,8 @@ from mmattn.errors import ExportError
 from mmattn.io import atomic_write
 
 from .metadata import ExportMetadata
-from .runtime import ExportedSegmentor, load_segmentor
-from .segmentor import class_map, torch_logits
+from .semantic_export import class_map, torch_logits
+from .session import ExportedSegmentor, load_segmentor
 
 TOLERANCE = 1e-4
 MIN_AGREEMENT = 0.999

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmattn.engine import find_config
+from mmattn.config import find_config
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs/_base_/datasets"
 SEMANTIC = sorted(

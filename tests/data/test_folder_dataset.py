@@ -19,8 +19,8 @@ from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
 from mmattn.data import FolderSegDataset
-from mmattn.data.checks import check_dataset
 from mmattn.errors import ConfigError, DataError, MMAttnError
+from mmattn.preflight.data import check_dataset
 
 COLOURS = np.array([[0, 0, 0], [200, 30, 30], [30, 30, 200]], np.uint8)
 CLASSES = {"back": [0, 0, 0], "cell": [200, 30, 30], "vein": [30, 30, 200]}

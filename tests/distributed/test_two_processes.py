@@ -15,7 +15,7 @@ import torch
 import mmattn.engine
 from mmattn.data import write_shapes_dataset
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1] / "support"
 
 
 def free_port() -> int:
@@ -31,7 +31,7 @@ def records(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
     write_shapes_dataset(root, num_train=12, num_val=3, size=(64, 96), seed=0)
     config = tmp_path_factory.mktemp("config") / "recorded.py"
     config.write_text(
-        f"_base_ = {str(repo / 'tests/tools/configs/tiny_fcn.py')!r}\n"
+        f"_base_ = {str(repo / 'tests/support/configs/tiny_fcn.py')!r}\n"
         "custom_imports = dict(imports=['rank_recorder'])\n"
         "custom_hooks = [dict(type='RankRecorder')]\n"
         "train_cfg = dict(max_iters=6, val_interval=6)\n"

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from code_blocks import read_code_blocks
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
-import mmattn.engine
+import mmattn.inference
+from mmattn.config import load_config
+from mmattn.config.registry_scope import enter_scope
 from mmattn.data import ShapesDataset, write_shapes_dataset
-from mmattn.engine import load_config
-from mmattn.engine.scope import enter_scope
-from mmattn.evaluation.segmentation_scores import METRICS
+from mmattn.evaluation.semantic.scores import METRICS
+from tests.support.code_blocks import read_code_blocks
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/segmentation.md"
 SNIPPETS = {b.heading: b.code for b in read_code_blocks(GUIDE) if b.language == "python"}
@@ -115,7 +115,7 @@ def weights(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of the configs' kind, untrained, that finds several classes in an image."""
     base = "mmattn::folder/ccnet_r18-d8_1xb4-2k_folder-256x256.py"
     torch.manual_seed(0)
-    model = mmattn.engine.build_model(load_config(base, options(images, {})))
+    model = mmattn.inference.build_model(load_config(base, options(images, {})))
     torch.nn.init.normal_(model.decode_head.conv_seg.weight)
     model.train()
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_the_table_of_data_sets_is_true(repo: Path) -> None:
 
 def test_sliding_blended_windows(weights: Path, evaluate, write, images: Path) -> None:
     cfg = load_config(write("Inference"), options(images, {}))
-    model = mmattn.engine.build_model(cfg)
+    model = mmattn.inference.build_model(cfg)
     assert model.test_cfg.mode == "slide" and model.test_cfg.blend == "cosine"
     assert type(model).__module__.startswith("mmattn.")
     # Windows smaller than the enlarged images, so that there are several.

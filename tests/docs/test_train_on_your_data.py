@@ -23,11 +23,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from code_blocks import CodeBlock, read_code_blocks
 
+from mmattn.config import load_config
 from mmattn.data import FolderSegDataset
-from mmattn.engine import build_model, load_config
-from mmattn.engine.config_keys import check_keys
+from mmattn.inference import build_model
+from mmattn.preflight.config_keys import check_keys
+from tests.support.code_blocks import CodeBlock, read_code_blocks
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/train_on_your_data.md"
 BLOCKS = read_code_blocks(GUIDE)

@@ -62,7 +62,7 @@ def small_model(small_config) -> torch.nn.Module:
 
 def build(cfg: Config) -> torch.nn.Module:
     """The config's model, with random weights that all matter."""
-    from mmattn.engine import build_model
+    from mmattn.inference import build_model
 
     torch.manual_seed(0)
     return as_if_trained(build_model(cfg))

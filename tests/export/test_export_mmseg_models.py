@@ -23,7 +23,7 @@ MODELS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS, ids=lambda name: name.split("/")[0])
 def test_mmseg_model_exports_with_free_sizes(name, build, tmp_path) -> None:
-    from mmattn.engine import load_config
+    from mmattn.config import load_config
     from mmattn.export import check_parity, export_onnx
 
     model = build(load_config(f"mmseg::{name}.py"))

@@ -18,7 +18,7 @@ from typing import Any
 from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 
-from mmattn.data.checks.files import check_place
+from mmattn.data.files import check_place
 from mmattn.data.folder import (
     FolderClasses,
     FolderLayout,
@@ -34,7 +34,7 @@ from mmattn.data.folder.classes_file import IGNORED
 from mmattn.data.folder.mask_reader import RULES, check_choice
 from mmattn.errors import ConfigError, DataError, did_you_mean
 from mmattn.registry import DATASETS, TRANSFORMS
-from mmattn.visualization.overlays import complete_palette
+from mmattn.reports.overlays import complete_palette
 
 CLASSES_FILE = "classes.json"
 #: Enough to tell which rule masks follow; to find the classes themselves all are read.

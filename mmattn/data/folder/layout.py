@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmattn.data.checks.files import check_place, endings
+from mmattn.data.files import check_place, endings
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "jpegimages", "pictures")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from mmattn.data.checks.images import decode
+from mmattn.data.images import decode
 from mmattn.errors import DataError
 
 #: Pillow's modes with one channel; ``P`` holds indices into a palette.
