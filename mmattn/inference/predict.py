@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.load import innermost_dataset
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.errors import ConfigError, DataError
+from mmattn.tasks import task_of
+from mmattn.type_names import bare_name
 
 from .model import build_model
 
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     import torch
     from mmengine.config import Config
     from torch import nn
-
-# They need a mask, which an image to predict has not.
-_LOADERS = ("LoadAnnotations", "LoadFolderMask")
 
 
 def predict_images(
@@ -65,6 +64,12 @@ def predict_images(
     from mmattn.export.check_images import read_image
     from mmattn.layers.fuse import fuse as inference_form
 
+    task = task_of(cfg)
+    if task.prediction != "pred_sem_seg":
+        raise ConfigError(
+            f"{cfg.filename or 'The config'} is about {task.name}; label maps of images can be "
+            "predicted for semantic segmentation only"
+        )
     files, out = _files(images), Path(out)
     _protect(files, out)
     pipeline = _pipeline(cfg)
@@ -142,7 +147,9 @@ def _pipeline(cfg: Config) -> Callable[[dict], dict]:
     if not steps:
         raise ConfigError(f"{cfg.filename} has no test pipeline, which prepares the images")
     enter_scope(cfg)
-    kept = [s for s in deepcopy(steps) if str(s["type"]).rpartition(".")[2] not in _LOADERS]
+    # An image to predict has no ground truth.
+    loaders = task_of(cfg).annotation_loaders
+    kept = [step for step in deepcopy(steps) if bare_name(step["type"]) not in loaders]
     with explain_registry_errors(cfg.filename):
         return Compose(kept)
 
