@@ -51,7 +51,7 @@ def machine() -> dict[str, str]:
 
 def data_facts(cfg: Config, train: Any, val: Any) -> dict[str, Any]:
     """The two datasets, by class, place and length."""
-    from mmattn.config.load import innermost_dataset
+    from mmattn.config.walk import innermost_dataset
 
     leaf = innermost_dataset(cfg.val_dataloader.dataset)
     kind = leaf["type"]

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.load import load_config
 from mmattn.config.registry_scope import enter_scope
 from mmattn.errors import ConfigError
+from mmattn.preflight.auto_classes import fill_class_counts
 from mmattn.preflight.run import preflight
 from mmattn.tasks import task_of
 
@@ -149,6 +150,7 @@ def compare(
     cfg = load_config(config, cfg_options)
     if data:
         set_data_root(cfg, data)
+    cfg = fill_class_counts(cfg)
     folder = Path(work_dir or f"work_dirs/compare_{Path(config.rpartition('::')[2]).stem}")
     this = Comparison(
         config, cfg, inserts, parse_places(at, cfg), seeds, budget, folder, metric=metric

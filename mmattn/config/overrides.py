@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import CheckpointError, ConfigError
 from mmattn.tasks import TASKS
 from mmattn.type_names import scope_and_name
+
+from .walk import walk
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -121,13 +124,11 @@ def add_default_hooks(cfg: Config) -> None:
 
 
 def _replace_metrics(evaluator: Any, scope: str | None) -> None:
-    if isinstance(evaluator, (list, tuple)):
-        for part in evaluator:
-            _replace_metrics(part, scope)
-    elif isinstance(evaluator, dict):
-        _replace_metrics(evaluator.get("metrics"), scope)
-        found = scope_and_name(evaluator.get("type"), evaluator.get("_scope_") or scope)
+    for _, metric in walk(evaluator):
+        if not isinstance(metric, Mapping):
+            continue
+        found = scope_and_name(metric.get("type"), metric.get("_scope_") or scope)
         if found in _METRICS:
-            evaluator["type"] = _METRICS[found]
+            metric["type"] = _METRICS[found]
         for option, value in _METRIC_OPTIONS.get(found, {}).items():
-            evaluator.setdefault(option, value)
+            metric.setdefault(option, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
+from mmattn.config.walk import leaf_datasets
 from mmattn.errors import ConfigError
 from mmattn.tasks import Task, task_of
 from mmattn.type_names import bare_name, scope_and_name
@@ -24,8 +25,6 @@ def use_tta(cfg: Config) -> None:
         ConfigError: The test pipeline has no loading and packing step to put a flip between, or the
             calibration error is asked for: averaged labels have no logits.
     """
-    from mmattn.preflight.data import leaf_datasets
-
     evaluators = cfg.get("test_evaluator") or []
     for one in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
         if one.get("calibration"):
