@@ -18,7 +18,7 @@ _KEEPS_ALL_COPIES = ("mmseg", "SegTTAModel")
 _FLIPS = [{"type": "RandomFlip", "prob": 0.0}, {"type": "RandomFlip", "prob": 1.0}]
 
 
-def use_tta(cfg: Config) -> None:
+def use_tta(cfg: Config) -> Config:
     """Test with augmentation as ``tta_model`` and ``tta_pipeline`` say, else with a flip.
 
     Raises:
@@ -43,6 +43,7 @@ def use_tta(cfg: Config) -> None:
     if scope_and_name(model.get("type"), cfg.get("default_scope")) == _KEEPS_ALL_COPIES:
         model = {**model, "type": "mmattn.SegTTAModel"}  # equal labels in less memory
     cfg.model = {**model, "module": cfg.model}
+    return cfg
 
 
 def _default_model(task: Task) -> dict:

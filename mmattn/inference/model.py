@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.dataset_meta import dataset_meta
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.errors import ConfigError
+from mmattn.models.timm_normalization import fill_normalization
 from mmattn.preflight.auto_classes import fill_class_counts
-from mmattn.preflight.backbone import check_channels, fill_normalization
+from mmattn.preflight.backbone import check_channels
 
 if TYPE_CHECKING:
     import torch
