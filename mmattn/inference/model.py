@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -13,6 +13,8 @@ from mmattn.config.load import innermost_dataset
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.errors import ConfigError
 from mmattn.preflight.backbone import check_channels, fill_normalization
+
+from .weights import load_weights
 
 if TYPE_CHECKING:
     import torch
@@ -34,10 +36,10 @@ def build_model(
     left out. Without a checkpoint the parameters get their random initial values.
 
     Args:
-        cfg: A whole config; it is not changed.
-        checkpoint: Weights of this model, read as data only.
-        device: Where the model ends up. SyncBN becomes BN, since this is one process.
-        allow_partial: Take a checkpoint that leaves some weights of what predicts random.
+        cfg: Whole config; it is not changed.
+        checkpoint: File of this model's weights, read as data only.
+        device: Device of the result. SyncBN becomes BN, since this is one process.
+        allow_partial: Accept a checkpoint that lacks weights which inference uses.
 
     Returns:
         The model in eval mode; its ``dataset_meta`` (class names, palette) is the checkpoint's,
@@ -66,15 +68,7 @@ def build_model(
         with _quiet():
             model.init_weights()
     else:
-        from mmattn.io import load_state_dict, read_checkpoint
-        from mmattn.io.load import refuse_partial
-
-        data = read_checkpoint(checkpoint)
-        source = str(checkpoint)
-        report = load_state_dict(model, data.get("state_dict", data), source=source)
-        if not allow_partial:
-            refuse_partial(report, source)
-        meta = _checkpoint_meta(data)
+        meta = load_weights(model, checkpoint, allow_partial=allow_partial)
     model = revert_sync_batchnorm(model)
     model.cfg = cfg
     model.dataset_meta = meta or dataset_meta(cfg)
@@ -139,10 +133,3 @@ def dataset_meta(cfg: Config) -> dict[str, Any]:
             return dict(cls._load_metainfo(deepcopy(given)))
         return dict(getattr(cls, "METAINFO", {}), **(given or {}))
     return {}
-
-
-def _checkpoint_meta(data: Mapping) -> dict[str, Any]:
-    """A checkpoint's description of its dataset; before 2023 its keys were upper-case."""
-    meta = data.get("meta") or {}
-    found = meta.get("dataset_meta") or {k: meta[k] for k in ("CLASSES", "PALETTE") if k in meta}
-    return {str(key).lower(): value for key, value in found.items()}

@@ -48,7 +48,7 @@ def predict_images(
         device: Where the model runs; a GPU if there is one.
         opacity: Of the classes' colours, 0 to 1.
         fuse: Run the model's inference form where it has one (``mmattn.layers.fuse``).
-        allow_partial: Take a checkpoint that leaves some weights of what predicts random.
+        allow_partial: Accept a checkpoint that lacks weights which inference uses.
         say: Told about each image: its file and the classes by their share.
 
     Returns:
