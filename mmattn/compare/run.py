@@ -27,6 +27,7 @@ from mmattn.config.load import load_config
 from mmattn.config.registry_scope import enter_scope
 from mmattn.errors import ConfigError
 from mmattn.preflight.run import preflight
+from mmattn.tasks import task_of
 
 from .budget import parse_budget
 from .checks import build_datasets, check_variant, collated, naming
@@ -310,7 +311,7 @@ def _outcome(this: Comparison, result: dict[str, Any]) -> str:
 
 
 def choose_metric(this: Comparison, metrics: dict[str, float]) -> str:
-    """``--metric``, else what the config saves the best of, else mIoU, else the first.
+    """``--metric``, else what the config saves the best of, else the task's own, else the first.
 
     Raises:
         ConfigError: The metric that was asked for is none of the results, or there are none.
@@ -328,7 +329,9 @@ def choose_metric(this: Comparison, metrics: dict[str, float]) -> str:
         raise ConfigError(f"{this.config}: its evaluator gave no metric.")
     hooks = this.cfg.get("default_hooks") or {}
     best = (hooks.get("checkpoint") or {}).get("save_best")
-    return next((name for name in (best, "mIoU") if name in metrics), next(iter(metrics)))
+    usual = task_of(this.cfg).default_metric
+    known = [name for name in metrics if name.rpartition("/")[2] == usual]
+    return next((name for name in (best, *known) if name in metrics), next(iter(metrics)))
 
 
 def _costs(this: Comparison, say: Callable[[str], None]) -> None:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.load import innermost_dataset
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.errors import ConfigError, DataError
+from mmattn.tasks import task_of
+from mmattn.type_names import bare_name
 
 if TYPE_CHECKING:
     import numpy as np
     from mmengine.config import Config
-
-# They need ground truth, which an image to predict does not have.
-_ANNOTATION_LOADERS = ("LoadAnnotations", "LoadFolderMask")
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
@@ -61,11 +60,9 @@ class TestPipeline:
         if not steps:
             raise ConfigError(f"{cfg.filename} has no test pipeline, which prepares the images")
         enter_scope(cfg)
-        kept = [
-            step
-            for step in deepcopy(steps)
-            if str(step["type"]).rpartition(".")[2] not in _ANNOTATION_LOADERS
-        ]
+        # An image to predict has no ground truth.
+        loaders = task_of(cfg).annotation_loaders
+        kept = [step for step in deepcopy(steps) if bare_name(step["type"]) not in loaders]
         with explain_registry_errors(cfg.filename):
             self.transforms = Compose(kept).transforms
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmattn.errors import ConfigError
+from mmattn.tasks import task_of
+
 from .images import TestPipeline, find_images
 from .model import build_model
 from .write import check_outputs, write_class_names, write_label_map, write_overlay
@@ -48,7 +51,7 @@ def predict_images(
         Files of the label maps.
 
     Raises:
-        ConfigError: The config has no test pipeline.
+        ConfigError: The config has no test pipeline, or is not about semantic segmentation.
         DataError: An image is missing or cannot be read, two would have one name, or a result
             would take the place of an image.
         CheckpointError: The weights do not belong to the model.
@@ -58,6 +61,12 @@ def predict_images(
     from mmattn.layers.fuse import fuse as fuse_model
     from mmattn.reports.overlays import complete_palette
 
+    task = task_of(cfg)
+    if task.prediction != "pred_sem_seg":
+        raise ConfigError(
+            f"{cfg.filename or 'The config'} is about {task.name}; label maps of images can be "
+            "predicted for semantic segmentation only"
+        )
     files, out = find_images(images), Path(out)
     check_outputs(files, out)
     pipeline = TestPipeline(cfg)

@@ -13,8 +13,10 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from mmattn.errors import CheckpointError
+from mmattn.tasks import TASKS
 
 _logger = logging.getLogger(__name__)
+_TRAINING_ONLY = tuple({prefix for task in TASKS for prefix in task.training_only})
 _KNOWN_PREFIXES = ("module.", "backbone.", "model.", "state_dict.")
 
 
@@ -52,7 +54,7 @@ class LoadReport:
         An ``auxiliary_head`` is not among them: it serves training alone.
         """
         kept = (*self.missing, *self.mismatched)
-        return tuple(key for key in kept if not key.startswith("auxiliary_head."))
+        return tuple(key for key in kept if not key.startswith(_TRAINING_ONLY))
 
     @property
     def complete(self) -> bool:

@@ -12,16 +12,17 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"ops": ROOT / "custom_ops", "projects": ROOT / "projects"}
 
 #: Room of ``mmattn`` -> rooms that it may import; each may import ``LEAVES`` and itself besides.
-LEAVES = {"errors", "lazy", "registry"}
+LEAVES = {"errors", "lazy", "registry", "type_names"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "lazy": set(),
     "registry": set(),
+    "type_names": set(),
     "palette": set(),
     "tables": set(),
     "ops": set(),
     "tasks": set(),
-    "io": set(),
+    "io": {"tasks"},
     "layers": {"ops"},
     "environment": {"ops"},
     "config": {"tasks", "io"},
