@@ -27,6 +27,7 @@ from mmattn.config.load import load_config
 from mmattn.config.registry_scope import enter_scope
 from mmattn.errors import ConfigError
 from mmattn.preflight.run import preflight
+from mmattn.quiet import output_to
 from mmattn.tasks import task_of
 
 from .budget import parse_budget
@@ -41,7 +42,6 @@ from .train_variant import (
     SETTINGS,
     check_settings,
     fingerprint,
-    quiet,
     read_settings,
     run_variant,
     time_steps,
@@ -219,12 +219,12 @@ def _save(this: Comparison) -> None:
 def _check(this: Comparison, say: Callable[[str], None]) -> None:
     """Check data and all variants, and settle the number of iterations."""
     say(f"Checking {this.config} and its data")
-    with quiet(this.work_dir / CONSOLE):
+    with output_to(this.work_dir / CONSOLE):
         enter_scope(this.cfg)
     preflight(this.cfg)
     if this.cfg.get("val_evaluator") is None:
         raise ConfigError(f"{this.cfg.filename}: has no val_evaluator, so nothing to compare.")
-    with quiet(this.work_dir / CONSOLE):
+    with output_to(this.work_dir / CONSOLE):
         train, val = build_datasets(this.cfg)
         batch = collated(this.cfg, "train", train, 2)
         image = collated(this.cfg, "val", val, 1)
@@ -235,7 +235,7 @@ def _check(this: Comparison, say: Callable[[str], None]) -> None:
         where = " and ".join(map(str, this.places))
         what = insert.label if insert.block is None else f"{insert.label} at {where}"
         say(f"Checking {number}/{len(this.inserts)}: {what}")
-        with naming(what), quiet(this.work_dir / CONSOLE):
+        with naming(what), output_to(this.work_dir / CONSOLE):
             check_variant(this.configs[insert.label], batch, image)
     if this.iterations is None:
         _settle_budget(this, len(train), say)
@@ -281,7 +281,7 @@ def _settle_budget(this: Comparison, num_samples: int, say: Callable[[str], None
 
 def _write_start(this: Comparison, seed: int) -> None:
     if not this.start(seed).is_file():
-        with quiet(this.work_dir / CONSOLE):
+        with output_to(this.work_dir / CONSOLE):
             write_initial_weights(this.configs[BASE], seed, this.start(seed))
 
 
@@ -349,7 +349,7 @@ def _costs(this: Comparison, say: Callable[[str], None]) -> None:
     if file.is_file() and json.loads(file.read_text(encoding="utf-8"))["of"] == prints:
         return
     say("Measuring time and memory of all variants in turn")
-    with quiet(this.work_dir / CONSOLE):
+    with output_to(this.work_dir / CONSOLE):
         train, val = build_datasets(this.cfg)
         loader = this.cfg.train_dataloader
         size = loader.get("batch_size") or loader.batch_sampler.batch_size

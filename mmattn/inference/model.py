@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from mmattn.config.load import innermost_dataset
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.errors import ConfigError
 from mmattn.preflight.backbone import check_channels, fill_normalization
+from mmattn.quiet import quiet
 
 from .weights import load_weights
 
@@ -53,6 +52,7 @@ def build_model(
     if "model" not in cfg:
         raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
     enter_scope(cfg)
+    from mmengine.logging import MMLogger
     from mmengine.model import revert_sync_batchnorm
     from mmengine.registry import MODELS
 
@@ -65,7 +65,8 @@ def build_model(
     check_channels(model, cfg.filename)
     meta: dict[str, Any] = {}
     if checkpoint is None:
-        with _quiet():
+        # mmengine logs the initialisation of every single parameter.
+        with quiet(MMLogger.get_current_instance(), level=logging.WARNING):
             model.init_weights()
     else:
         meta = load_weights(model, checkpoint, allow_partial=allow_partial)
@@ -80,20 +81,6 @@ def unwrap_model(runner: Runner) -> nn.Module:
     from mmengine.model import is_model_wrapper
 
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep mmengine from logging the initialisation of every single parameter."""
-    from mmengine.logging import MMLogger
-
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def strip_pretrained(cfg: Any) -> Any:

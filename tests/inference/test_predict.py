@@ -100,7 +100,7 @@ def test_the_overlay_shows_the_image_whatever_loaded_it(
     cv2.imwrite(str(file), np.full((20, 30, 3), (200, 100, 20), np.uint8))
     predict_images(cfg, network[1], [file], tmp_path / "out", opacity=0.0)
     painted = cv2.imread(str(tmp_path / "out/a_overlay.jpg"))
-    # The image in grey, outlines aside: 0.299 red + 0.587 green + 0.114 blue; 121 if red and blue were exchanged.
+    # In grey: 0.299 red + 0.587 green + 0.114 blue; 121 if red and blue were exchanged.
     assert abs(np.median(painted) - 87) < 4
 
 
