@@ -18,13 +18,13 @@ from mmengine.hooks import Hook
 
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.engine.runner import build_runner
+from mmattn.environment import commit
 from mmattn.errors import ConfigError, NumericsError
 from mmattn.evaluation.protocols import HasAreas
 from mmattn.io import atomic_write
 from mmattn.preflight.config_keys import READ_KEYS
 
 from .initial_weights import CheckInitialWeightsHook
-from .provenance import commit
 from .shared_config import run_config
 
 if TYPE_CHECKING:
