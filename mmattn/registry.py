@@ -28,7 +28,7 @@ DATA_SAMPLERS = Registry(
     locations=["mmattn.data.datasets"],
 )
 METRICS = Registry(
-    "metric", parent=_mmengine.METRICS, scope=_SCOPE, locations=["mmattn.evaluation"]
+    "metric", parent=_mmengine.METRICS, scope=_SCOPE, locations=["mmattn.evaluation._register"]
 )
 HOOKS = Registry("hook", parent=_mmengine.HOOKS, scope=_SCOPE, locations=["mmattn.engine.hooks"])
 OPTIM_WRAPPERS = Registry(

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.config.load import load_config
 from mmattn.config.registry_scope import enter_scope
+from mmattn.environment import commit
 from mmattn.errors import ConfigError
 from mmattn.preflight.run import preflight
 from mmattn.quiet import output_to
@@ -35,7 +36,7 @@ from .checks import build_datasets, check_variant, collated, naming
 from .initial_weights import write_initial_weights
 from .places import Place, parse_places, with_block
 from .progress import Progress
-from .provenance import commit, data_facts, machine
+from .provenance import data_facts, machine_and_versions
 from .shared_config import set_data_root, shared_config
 from .train_variant import (
     CONSOLE,
@@ -345,7 +346,7 @@ def _costs(this: Comparison, say: Callable[[str], None]) -> None:
     file = this.work_dir / "costs.json"
     # What runs below the same config decides as well.
     prints = {label: fingerprint(cfg) for label, cfg in this.configs.items()}
-    prints["operators"] = machine()["mmattn's operators"]
+    prints["operators"] = machine_and_versions()["mmattn's operators"]
     if file.is_file() and json.loads(file.read_text(encoding="utf-8"))["of"] == prints:
         return
     say("Measuring time and memory of all variants in turn")
@@ -362,7 +363,7 @@ def _costs(this: Comparison, say: Callable[[str], None]) -> None:
         {
             "of": prints,
             "commit": commit(),
-            "machine": machine(),
+            "machine": machine_and_versions(),
             "batch_size": size,
             "image": shape,
             "costs": {label: cost.to_dict() for label, cost in costs.items()},

@@ -16,13 +16,14 @@ from mmengine.hooks import Hook
 
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.engine.runner import build_runner
+from mmattn.environment import commit
 from mmattn.errors import ConfigError, NumericsError
+from mmattn.evaluation.protocols import HasAreas
 from mmattn.io import atomic_write
 from mmattn.preflight.config_keys import READ_KEYS
 from mmattn.quiet import output_to
 
 from .initial_weights import CheckInitialWeightsHook
-from .provenance import commit
 from .shared_config import run_config
 
 if TYPE_CHECKING:
@@ -147,10 +148,9 @@ def _release(runner: Runner) -> None:
 def _write_areas(runner: Runner, work_dir: Path) -> bool:
     """Keep what each image adds to a segmentation metric; a bootstrap draws images from it."""
     for metric in runner.val_loop.evaluator.metrics:
-        areas = getattr(metric, "areas", None)
-        if areas is not None:
+        if isinstance(metric, HasAreas) and metric.areas is not None:
             with atomic_write(work_dir / AREAS) as file:
-                np.savez_compressed(file, areas=areas.astype(np.int64))
+                np.savez_compressed(file, areas=metric.areas.astype(np.int64))
             return True
     return False
 
