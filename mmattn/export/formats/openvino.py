@@ -1,4 +1,4 @@
-"""An exported ONNX file becomes OpenVINO's pair of files: the graph, .xml, and the weights, .bin.
+"""Convert an exported ONNX file to OpenVINO's pair of files: .xml, the graph, and .bin, the weights.
 
 The weights stay float32. OpenVINO halves them when it saves unless told otherwise, which
 changes each weight by up to 5e-4 of itself: more than the parity check allows.
@@ -13,16 +13,16 @@ from pathlib import Path
 from mmattn.errors import ExportError
 from mmattn.io import atomic_write
 
-from .session import import_openvino
+from ..session import import_openvino
 
 
 def convert_to_openvino(onnx_file: str | Path, path: str | Path) -> None:
-    """Write what OpenVINO makes of ``onnx_file``, metadata included.
+    """Convert ``onnx_file``, metadata included.
 
     Args:
-        onnx_file: A file that ``export_onnx`` wrote.
-        path: Where the graph goes, ``*.xml``; the weights go to ``*.bin`` beside it. Both appear
-            only when they are complete.
+        onnx_file: File that ``export_onnx`` wrote.
+        path: Path of the graph, ``*.xml``; the weights go to ``*.bin`` beside it. Both appear only
+            when they are complete.
 
     Raises:
         ExportError: openvino is not installed, ``path`` does not end in .xml, or OpenVINO cannot
@@ -31,7 +31,7 @@ def convert_to_openvino(onnx_file: str | Path, path: str | Path) -> None:
     openvino = import_openvino()
     path = Path(path)
     if path.suffix != ".xml":
-        raise ExportError(f"{path}: OpenVINO's graph has to be called *.xml")
+        raise ExportError(f"{path}: the name of OpenVINO's graph must end in .xml")
     try:
         model = openvino.convert_model(str(onnx_file))
     except Exception as error:  # OpenVINO's frontends share no exception but this

@@ -1,4 +1,4 @@
-"""A semantic segmentor becomes one ONNX file of standard operators.
+"""Write a model as one ONNX file of standard operators.
 
 torch.export traces the model, torch.onnx (onnxscript) translates, onnxslim simplifies,
 onnx.checker checks; what is left must be operators of ONNX's default domain, so that any runtime
@@ -19,18 +19,21 @@ from mmattn.errors import ExportError
 from mmattn.io import atomic_write
 from mmattn.quiet import quiet
 
-from .metadata import ExportMetadata
+from ..metadata import ExportMetadata
+from ..size_divisor import find_size_divisor
+from ..tasks import task_of
 from .rewrites import DECOMPOSITIONS, sizes_stay_symbolic
-from .semantic_export import ExportableSegmentor, network_size_divisor
 
 if TYPE_CHECKING:
     import onnx
 
+    from ..tasks.exportable import ExportableModel
+
 DEFAULT_OPSET = 18
 STANDARD_DOMAINS = ("", "ai.onnx")
-AXES = ("batch", "height", "width")
 # Their progress notes and deprecation warnings are not the user's business.
 _EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir")
+INPUT_AXES = {"images": {0: "batch", 2: "height", 3: "width"}}
 
 
 def export_onnx(
@@ -39,7 +42,7 @@ def export_onnx(
     *,
     shape: tuple[int, int],
     dynamic: bool = False,
-    output: str = "logits",
+    output: str | None = None,
     opset: int = DEFAULT_OPSET,
     config: str = "",
     checkpoint: str = "",
@@ -47,17 +50,18 @@ def export_onnx(
     """Write ``model`` to ``path`` as ONNX.
 
     Args:
-        model: An mmseg ``EncoderDecoder``; it is put into eval mode for the trace.
-        path: Where the file goes; it appears only when it is complete and checked.
+        model: Model of a task in ``mmattn.export.tasks``; it is put into eval mode for the trace.
+        path: Path of the file; it appears only when it is complete and checked.
         shape: (height, width) to trace at.
         dynamic: Leave batch, height and width free.
-        output: ``"logits"``, or ``"classes"`` for the class map.
+        output: Form of the output, one that the task has; for semantic segmentation ``"logits"``,
+            the default, or ``"classes"`` for the class map.
         opset: ONNX opset.
         config: Name of the config, for the metadata.
         checkpoint: Name of the checkpoint, for the metadata.
 
     Returns:
-        What was written into the file's metadata.
+        The metadata written into the file.
 
     Raises:
         ExportError: The model is not exportable, does not run at ``shape``, cannot be traced with
@@ -65,18 +69,20 @@ def export_onnx(
     """
     onnx = _import_onnx()
     was_training = model.training
-    wrapper = ExportableSegmentor(model, output=output).eval()
+    task = task_of(model)
+    wrapper = task.wrap(model, output or task.outputs[0]).eval()
     try:
         divisor = wrapper.size_divisor
         if dynamic:
-            divisor = network_size_divisor(model, shape, at_least=divisor)
+            divisor = find_size_divisor(task, model, shape, at_least=divisor)
         _require_multiple(shape, divisor)
         program = _trace(wrapper, shape, dynamic, divisor)
-        proto = _translate(program, opset)
+        proto = _translate(program, opset, list(wrapper.axes))
     finally:
         model.train(was_training)
 
-    _name_axes(proto, dynamic)
+    if dynamic:
+        _name_axes(proto, {**INPUT_AXES, **wrapper.axes})
     _require_standard(proto)
     metadata = _describe(
         wrapper, shape, dynamic, divisor, opset, config=config, checkpoint=checkpoint
@@ -119,7 +125,7 @@ def _up(side: int, divisor: int) -> int:
 
 
 def _trace(
-    wrapper: ExportableSegmentor, shape: tuple[int, int], dynamic: bool, divisor: int
+    wrapper: ExportableModel, shape: tuple[int, int], dynamic: bool, divisor: int
 ) -> torch.export.ExportedProgram:
     # A batch of one would be taken for a constant; torch.export knows 0 and 1 by value.
     device = wrapper.mean.device
@@ -140,13 +146,15 @@ def _trace(
 
 
 def _axis(name: str, divisor: int):
-    """A free axis; as ``divisor * n`` where the network takes only multiples."""
+    """Describe a free axis; as ``divisor * n`` where the network takes only multiples."""
     if divisor == 1:
         return torch.export.Dim.DYNAMIC
     return divisor * torch.export.Dim(f"{name}_by_{divisor}")
 
 
-def _translate(program: torch.export.ExportedProgram, opset: int) -> onnx.ModelProto:
+def _translate(
+    program: torch.export.ExportedProgram, opset: int, outputs: list[str]
+) -> onnx.ModelProto:
     import onnx.inliner
     import onnxslim
 
@@ -156,8 +164,8 @@ def _translate(program: torch.export.ExportedProgram, opset: int) -> onnx.ModelP
                 program,
                 dynamo=True,
                 opset_version=opset,
-                input_names=["images"],
-                output_names=["output"],
+                input_names=list(INPUT_AXES),
+                output_names=outputs,
                 verbose=False,
             )
             proto = onnx.inliner.inline_local_functions(translated.model_proto)
@@ -166,14 +174,12 @@ def _translate(program: torch.export.ExportedProgram, opset: int) -> onnx.ModelP
         raise ExportError(f"torch.onnx could not translate the model: {error}") from error
 
 
-def _name_axes(proto: onnx.ModelProto, dynamic: bool) -> None:
-    """Call the free axes batch, height and width, and drop the shapes inferred for inner values."""
-    if not dynamic:
-        return
+def _name_axes(proto: onnx.ModelProto, axes: dict[str, dict[int, str]]) -> None:
+    """Name the free axes of inputs and outputs, and drop the shapes inferred for inner values."""
     del proto.graph.value_info[:]
     for value in (*proto.graph.input, *proto.graph.output):
         dims = value.type.tensor_type.shape.dim
-        for position, name in zip((0, -2, -1), AXES, strict=True):
+        for position, name in axes[value.name].items():
             dims[position].Clear()
             dims[position].dim_param = name
 
@@ -193,7 +199,7 @@ def _require_standard(proto: onnx.ModelProto) -> None:
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, those of nested graphs (If, Loop, Scan) included."""
+    """Yield all nodes, those of nested graphs (If, Loop, Scan) included."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -202,7 +208,7 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def _describe(
-    wrapper: ExportableSegmentor,
+    wrapper: ExportableModel,
     shape: tuple[int, int],
     dynamic: bool,
     divisor: int,
@@ -211,14 +217,10 @@ def _describe(
     config: str,
     checkpoint: str,
 ) -> ExportMetadata:
-    model = wrapper.model
-    meta = getattr(model, "dataset_meta", None) or {}
-    classes = list(meta.get("classes") or [])
-    if not classes:
-        classes = [f"class {index}" for index in range(model.num_classes)]
+    meta = getattr(wrapper.model, "dataset_meta", None) or {}
     return ExportMetadata(
-        task="semantic segmentation",
-        classes=classes,
+        task=wrapper.task,
+        classes=wrapper.classes,
         palette=[[int(channel) for channel in colour] for colour in meta.get("palette") or []],
         output=wrapper.output,
         threshold=wrapper.threshold,
@@ -228,7 +230,7 @@ def _describe(
         network_channel_order=wrapper.network_channel_order,
         mean=wrapper.mean.flatten().tolist(),
         std=wrapper.std.flatten().tolist(),
-        test_mode=str((model.test_cfg or {}).get("mode", "whole")),
+        test_mode=wrapper.test_mode,
         config=config,
         checkpoint=checkpoint,
         opset=opset,
