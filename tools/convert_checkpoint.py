@@ -53,7 +53,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Convert, report, write."""
     args = parse_args()
-    import mmattn.projects  # noqa: F401  the systems register their converters
+    import mmattn.projects._register  # noqa: F401  the systems register their converters
     from mmattn.errors import MMAttnError
 
     try:

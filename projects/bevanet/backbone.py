@@ -31,9 +31,9 @@ from mmattn.layers.folding import affine_of
 from mmattn.layers.fuse import fuse_children
 from mmattn.registry import MODELS
 
-from .block import EVABlock
-from .blocks import BasicBlock, Bottleneck, ConvNorm, LayerNorm2d, basic_stage
 from .context import DLKPPM
+from .conv_blocks import BasicBlock, Bottleneck, ConvNorm, LayerNorm2d, basic_stage
+from .eva_block import EVABlock
 from .fusion import BGAF, SemanticGuide, resize
 
 

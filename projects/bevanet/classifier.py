@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from mmattn.registry import MODELS
 
 from .backbone import BEVANetStages, attend
-from .blocks import Bottleneck, ConvNorm
+from .conv_blocks import Bottleneck, ConvNorm
 
 
 @MODELS.register_module()

@@ -21,7 +21,7 @@ from mmattn.layers.folding import affine_of, fold_after
 from mmattn.layers.fuse import fuse_children
 from mmattn.registry import MODELS
 
-from .blocks import NormReLUConv, build_norm
+from .conv_blocks import NormReLUConv, build_norm
 
 _LOSSES = ("auxiliary", "main", "boundary", "main_at_boundary")
 

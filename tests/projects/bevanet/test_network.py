@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from mmattn.layers.fuse import fuse
 from mmattn.projects.bevanet import BEVANet, BEVANetClassifier, MixedCrossEntropy
-from mmattn.projects.bevanet.blocks import build_norm
 from mmattn.projects.bevanet.context import DLKPPM
+from mmattn.projects.bevanet.conv_blocks import build_norm
 from mmattn.projects.bevanet.fusion import BGAF, SemanticGuide
 
 # 1080 x 1920 is run at the width of the paper, on the meta device.

@@ -127,5 +127,5 @@ def test_fewer_than_eight_channels_keep_a_query() -> None:
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="in_channels and reduction"):
         CrissCrossAttention(0)
-    with pytest.raises(ValueError, match="recurrence must not be negative"):
+    with pytest.raises(ValueError, match="recurrence must be at least 0"):
         CrissCrossAttention(8, recurrence=-1)

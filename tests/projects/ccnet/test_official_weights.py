@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import mmattn.projects  # noqa: F401  (registers the converters)
+import mmattn.projects._register  # noqa: F401  (registers the converters)
 from mmattn.engine import build_model, load_config
 from mmattn.errors import CheckpointError
 from mmattn.io import load_state_dict
