@@ -15,7 +15,7 @@ def build_norm(norm_cfg: dict | None, channels: int) -> nn.Module:
     """The batch norm that ``norm_cfg`` describes.
 
     ``None`` and ``type='BN'`` give ``LenientBatchNorm2d``: the network pools to 1x1 maps, where
-    torch's own batch norm does not train on one picture.
+    torch's own batch norm does not train on one image.
 
     Raises:
         ValueError: It is no batch norm; the network's equations and its inference form need one.

@@ -167,7 +167,7 @@ def build(snippet: CodeBlock) -> tuple[str, nn.Module]:
 
 
 def example(name: str) -> Tensor | list[Tensor]:
-    """A picture for a backbone, maps of stride 4 to 32 for the others."""
+    """A image for a backbone, maps of stride 4 to 32 for the others."""
     torch.manual_seed(1)
     if name == "backbone":
         return torch.randn(2, 3, 64, 96)
@@ -199,9 +199,9 @@ def test_it_works_anywhere(snippet: CodeBlock, own_package: Path) -> None:
     fresh = run_once(name, model)
     for gate in found:
         torch.nn.init.ones_(gate.weight)
-    awake = run_once(name, model)
-    assert all(y.isfinite().all() for y in awake)
-    assert not all(torch.equal(a, b) for a, b in zip(fresh, awake, strict=True))
+    changed = run_once(name, model)
+    assert all(y.isfinite().all() for y in changed)
+    assert not all(torch.equal(a, b) for a, b in zip(fresh, changed, strict=True))
 
 
 def test_the_places_are_those_that_the_guide_promises() -> None:
@@ -212,7 +212,7 @@ def test_the_places_are_those_that_the_guide_promises() -> None:
 
 @pytest.mark.slow
 def test_the_commands_run(checkout: Path) -> None:
-    """Generated pictures, comparison, training and export, as the guide says."""
+    """Generated images, comparison, training and export, as the guide says."""
     for heading in ("5. Compare it", "6. Train and export it"):
         for command in commands(heading):
             run(command, checkout, PYTHONPATH=str(checkout))

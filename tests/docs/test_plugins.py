@@ -28,7 +28,7 @@ EXPECTED = {
     "Inside a network, by name": {"CBAM": 8},
     "On a neck": {"CBAM": 3},
     "timm": {"CBAM": 3},
-    "A whole detector on generated pictures": {"CBAM": 8},
+    "A whole detector on generated images": {"CBAM": 8},
     "Kernels of ECA for each stage": {"ECA": 16},
 }
 
@@ -79,7 +79,7 @@ def test_config_builds_and_runs_with_its_blocks(block: CodeBlock, tmp_path: Path
 def test_the_whole_detector_needs_nothing_but_the_shapes(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_shapes_dataset("data/shapes", num_train=2, num_val=1, size=(64, 96))
-    cfg = load(snippet("A whole detector on generated pictures"), tmp_path)
+    cfg = load(snippet("A whole detector on generated images"), tmp_path)
     assert [report.unit for report in preflight(cfg)] == ["instances", "instances"]
     assert {"model", "train_cfg", "optim_wrapper", "val_evaluator"} <= cfg.keys()
 

@@ -19,29 +19,29 @@ def sigmoid(x: Tensor) -> Tensor:
     return 1 / (1 + torch.exp(-x))
 
 
-def channel_gate(module: CBAM, picture: Tensor) -> Tensor:
-    """M_c of one picture (C, H, W), shape (C,)."""
+def channel_gate(module: CBAM, image: Tensor) -> Tensor:
+    """M_c of one image (C, H, W), shape (C,)."""
     mlp = module.ChannelGate.mlp
 
     def perceptron(pooled: Tensor) -> Tensor:
         hidden = mlp[1].weight @ pooled + (0 if mlp[1].bias is None else mlp[1].bias)
         return mlp[3].weight @ hidden.clamp(min=0) + (0 if mlp[3].bias is None else mlp[3].bias)
 
-    flat = picture.reshape(len(picture), -1)
+    flat = image.reshape(len(image), -1)
     return sigmoid(perceptron(flat.sum(1) / flat.shape[1]) + perceptron(flat.amax(1)))
 
 
-def spatial_gate(module: CBAM, picture: Tensor) -> Tensor:
-    """M_s of one picture (C, H, W), shape (H, W)."""
+def spatial_gate(module: CBAM, image: Tensor) -> Tensor:
+    """M_s of one image (C, H, W), shape (H, W)."""
     spatial = module.SpatialGate.spatial
     conv, bn = spatial.conv, getattr(spatial, "bn", None)
-    maps = [picture.amax(0), picture.sum(0) / len(picture)]
+    maps = [image.amax(0), image.sum(0) / len(image)]
     if module.SpatialGate.mean_first:
         maps = maps[::-1]
     reach = conv.kernel_size[0] // 2
     padded = F.pad(torch.stack(maps), 4 * (reach,))
-    height, width = picture.shape[1:]
-    gate = picture.new_empty(height, width)
+    height, width = image.shape[1:]
+    gate = image.new_empty(height, width)
     for y in range(height):
         for x in range(width):
             window = padded[:, y : y + 2 * reach + 1, x : x + 2 * reach + 1]
@@ -54,14 +54,14 @@ def spatial_gate(module: CBAM, picture: Tensor) -> Tensor:
 
 
 def by_steps(module: CBAM, x: Tensor) -> Tensor:
-    """The equations, picture by picture and position by position."""
+    """The equations, image by image and position by position."""
     refined = []
-    for picture in x:
+    for image in x:
         if module.ChannelGate is not None:
-            picture = channel_gate(module, picture)[:, None, None] * picture
+            image = channel_gate(module, image)[:, None, None] * image
         if module.SpatialGate is not None:
-            picture = spatial_gate(module, picture) * picture
-        refined.append(picture)
+            image = spatial_gate(module, image) * image
+        refined.append(image)
     return torch.stack(refined)
 
 
@@ -83,14 +83,15 @@ class TestCBAM(PluginTester):
     state_keys = MLP | CONV | BN
     parameters = staticmethod(lambda c: 2 * c * hidden(c) + hidden(c) + c + 98 + 2)
     reference = staticmethod(by_steps)
+    output_is_gated_input = True
 
     @staticmethod
-    def at_init(module: CBAM, x: Tensor) -> Tensor:
+    def expected_at_init(module: CBAM, x: Tensor) -> Tensor:
         """The spatial gate is 1/2, so half of what the channel gate leaves."""
-        gates = torch.stack([channel_gate(module, picture) for picture in x])
+        gates = torch.stack([channel_gate(module, image) for image in x])
         return 0.5 * gates[:, :, None, None] * x
 
-    def awaken(self, module: CBAM) -> None:
+    def randomize_zero_init(self, module: CBAM) -> None:
         for layer in module.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 nn.init.constant_(layer.weight, 0.8)
@@ -105,7 +106,7 @@ class TestTimmsVariant(TestCBAM):
     arguments = {**CBAM.variants["timm"], "mean_first": True}
     state_keys = {key for key in MLP if "bias" not in key} | CONV | BN
     parameters = staticmethod(lambda c: 2 * c * hidden(c) + 98 + 2)
-    at_init = None  # the gate's norm starts at 1
+    expected_at_init = None  # the gate's norm starts at 1
 
     # The graph is that of the authors' module.
     @pytest.mark.slow
@@ -121,27 +122,27 @@ class TestMMYolosVariant(TestCBAM):
     arguments = {**CBAM.variants["mmyolo"], "mean_first": True}
     state_keys = MLP | CONV | {"SpatialGate.spatial.conv.bias"}
     parameters = staticmethod(lambda c: 2 * c * hidden(c) + hidden(c) + c + 98 + 1)
-    at_init = None
+    expected_at_init = None
 
 
 class TestChannelGateAlone(TestCBAM):
     arguments = CBAM.variants["channel"]
     state_keys = MLP
     parameters = staticmethod(lambda c: 2 * c * hidden(c) + hidden(c) + c)
-    at_init = None
+    expected_at_init = None
 
 
 class TestSpatialGateAlone(TestCBAM):
     arguments = CBAM.variants["spatial"]
     state_keys = CONV | BN
     parameters = staticmethod(lambda c: 98 + 2)
-    at_init = staticmethod(lambda module, x: 0.5 * x)
+    expected_at_init = staticmethod(lambda module, x: 0.5 * x)
 
 
-def awake(channels: int = 32, **kwargs) -> CBAM:
+def randomized(channels: int = 32, **kwargs) -> CBAM:
     torch.manual_seed(0)
     module = CBAM(channels, **kwargs).eval()
-    TestCBAM().awaken(module)
+    TestCBAM().randomize_zero_init(module)
     return module
 
 
@@ -161,8 +162,8 @@ def test_initial_state_is_the_authors() -> None:
 
 def test_order_of_the_two_maps_matters() -> None:
     """Weights of the other order load without an error and mean something else."""
-    module, x = awake(), torch.randn(2, 32, 5, 7)
-    other = awake(mean_first=True)
+    module, x = randomized(), torch.randn(2, 32, 5, 7)
+    other = randomized(mean_first=True)
     other.load_state_dict(module.state_dict())
     assert (other(x) - module(x)).abs().max() > 0.01
     conv = other.SpatialGate.spatial.conv
@@ -171,16 +172,16 @@ def test_order_of_the_two_maps_matters() -> None:
 
 
 def test_spatial_gate_sees_what_the_channel_gate_left() -> None:
-    module, x = awake(), torch.randn(2, 32, 5, 7)
+    module, x = randomized(), torch.randn(2, 32, 5, 7)
     refined = module.ChannelGate(x)[:, :, None, None] * x
-    alone = awake(channel_gate=False)
+    alone = randomized(channel_gate=False)
     alone.load_state_dict(module.state_dict(), strict=False)
     torch.testing.assert_close(module(x), alone(refined))
     assert (alone(x) / x - alone(refined) / refined).abs().max() > 1e-3
 
 
 def test_positions_do_not_matter_to_the_channel_gate() -> None:
-    module, x = awake(spatial_gate=False), torch.randn(2, 32, 5, 7)
+    module, x = randomized(spatial_gate=False), torch.randn(2, 32, 5, 7)
     order = torch.randperm(35)
 
     def shuffled(features: Tensor) -> Tensor:
@@ -190,14 +191,14 @@ def test_positions_do_not_matter_to_the_channel_gate() -> None:
 
 
 def test_order_of_channels_does_not_matter_to_the_spatial_gate() -> None:
-    module, x = awake(channel_gate=False), torch.randn(2, 32, 5, 7)
+    module, x = randomized(channel_gate=False), torch.randn(2, 32, 5, 7)
     order = torch.randperm(32)
     torch.testing.assert_close(module(x[:, order]), module(x)[:, order])
 
 
 def test_gradient_of_a_maximum_goes_to_one_position() -> None:
     """As max_pool2d's, also among the equal zeros of a ReLU; amax would share it."""
-    module = awake().double()
+    module = randomized().double()
     x = torch.randn(2, 32, 5, 7, dtype=torch.float64).relu_()
     x[:, :3] = 0
     x = x.requires_grad_()
@@ -240,7 +241,7 @@ def test_training_moves_the_norm_slowly() -> None:
 
 def test_zeros_have_finite_gradients() -> None:
     """What every block sees at first in a ResNet whose last norms start at zero."""
-    module, x = awake().train(), torch.zeros(2, 32, 5, 7, requires_grad=True)
+    module, x = randomized().train(), torch.zeros(2, 32, 5, 7, requires_grad=True)
     module(x).sum().backward()
     assert all(p.grad.isfinite().all() for p in (*module.parameters(), x))
 
@@ -294,7 +295,7 @@ def test_training_keeps_the_input_and_no_other_map() -> None:
 
 
 def test_fewer_channels_than_the_reduction_keep_one() -> None:
-    module = awake(6)
+    module = randomized(6)
     assert module.ChannelGate.mlp[1].out_features == 1
     assert module(torch.randn(2, 6, 3, 4)).shape == (2, 6, 3, 4)
 
@@ -304,7 +305,7 @@ def test_bad_arguments_are_named() -> None:
         ({"reduction": 0}, "reduction must be at least 1"),
         ({"hidden_channels": 0}, "hidden_channels must be at least 1"),
         ({"kernel_size": 6}, "kernel_size must be odd, got 6"),
-        ({"channel_gate": False, "spatial_gate": False}, "nothing is left"),
+        ({"channel_gate": False, "spatial_gate": False}, "must not both be False"),
     ):
         with pytest.raises(ValueError, match=message):
             CBAM(32, **kwargs)

@@ -24,12 +24,12 @@ def by_loops(module: CoordAtt, x: Tensor) -> Tensor:
         return f * (f + 3).clamp(0, 6) / 6
 
     y = torch.empty_like(x)
-    for n, picture in enumerate(x):
+    for n, image in enumerate(x):
         for i in range(x.shape[2]):
-            gate_h = linear(module.conv_h, bottleneck(picture[:, i, :].mean(1))).sigmoid()
+            gate_h = linear(module.conv_h, bottleneck(image[:, i, :].mean(1))).sigmoid()
             for j in range(x.shape[3]):
-                gate_w = linear(module.conv_w, bottleneck(picture[:, :, j].mean(1))).sigmoid()
-                y[n, :, i, j] = picture[:, i, j] * gate_h * gate_w
+                gate_w = linear(module.conv_w, bottleneck(image[:, :, j].mean(1))).sigmoid()
+                y[n, :, i, j] = image[:, i, j] * gate_h * gate_w
     return y
 
 
@@ -59,12 +59,13 @@ class TestCoordAtt(PluginTester):
         lambda c: (hidden := max(8, c // 32)) * (3 * c + 1) + 2 * hidden + 2 * c
     )
     reference = staticmethod(by_loops)
+    output_is_gated_input = True
 
-    def awaken(self, module: CoordAtt) -> None:
+    def randomize_zero_init(self, module: CoordAtt) -> None:
         randomise_norm(module)
 
 
-def awake(channels: int = 16, **kwargs) -> CoordAtt:
+def randomized(channels: int = 16, **kwargs) -> CoordAtt:
     torch.manual_seed(0)
     module = CoordAtt(channels, **kwargs).eval()
     randomise_norm(module)
@@ -72,7 +73,7 @@ def awake(channels: int = 16, **kwargs) -> CoordAtt:
 
 
 def test_zero_gates_leave_a_quarter() -> None:
-    module = awake()
+    module = randomized()
     for conv in (module.conv_h, module.conv_w):
         torch.nn.init.zeros_(conv.weight)
         torch.nn.init.zeros_(conv.bias)
@@ -82,18 +83,18 @@ def test_zero_gates_leave_a_quarter() -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_transposed_input_with_exchanged_gates_gives_transposed_output(training: bool) -> None:
-    module, x = awake().train(training), torch.randn(2, 16, 5, 7)
-    exchanged = awake().train(training)
+    module, x = randomized().train(training), torch.randn(2, 16, 5, 7)
+    exchanged = randomized().train(training)
     exchanged.conv_h, exchanged.conv_w = exchanged.conv_w, exchanged.conv_h
     expected = module(x).transpose(2, 3)
     torch.testing.assert_close(exchanged(x.transpose(2, 3)), expected)
-    unexchanged = awake().train(training)(x.transpose(2, 3))
+    unexchanged = randomized().train(training)(x.transpose(2, 3))
     assert not torch.allclose(unexchanged, expected), "the two directions have weights of their own"
 
 
 def test_a_row_is_gated_by_itself_alone() -> None:
     """In eval mode the row gate of y depends on row y; what is scaled lies in row y or column x."""
-    module = awake().double()
+    module = randomized().double()
     x = torch.randn(1, 16, 5, 7, dtype=torch.float64, requires_grad=True)
     module(x)[0, :, 2, 3].sum().backward()
     reached = x.grad.abs().sum((0, 1)) > 0

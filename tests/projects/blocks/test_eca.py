@@ -26,15 +26,15 @@ def by_loops(module: ECA, x: Tensor) -> Tensor:
     channels, k = x.shape[1], module.kernel_size
     weights = module.conv.weight[:, 0]  # (1 or C, k)
     y = torch.empty_like(x)
-    for n, picture in enumerate(x):
-        g = [channel.sum() / channel.numel() for channel in picture]
+    for n, image in enumerate(x):
+        g = [channel.sum() / channel.numel() for channel in image]
         for c in range(channels):
             total = x.new_zeros(())
             for j in range(k):
                 neighbour = c + j - (k - 1) // 2
                 if 0 <= neighbour < channels:
                     total = total + weights[c if module.per_channel else 0, j] * g[neighbour]
-            y[n, c] = picture[c] / (1 + torch.exp(-total))
+            y[n, c] = image[c] / (1 + torch.exp(-total))
     return y
 
 
@@ -43,6 +43,7 @@ class TestECA(PluginTester):
     state_keys = {"conv.weight"}
     parameters = staticmethod(kernel_rule)
     reference = staticmethod(by_loops)
+    output_is_gated_input = True
 
 
 class TestOneKernelForEachChannel(TestECA):
@@ -101,7 +102,7 @@ def test_wrong_arguments_of_the_rule_are_named() -> None:
 def test_a_given_kernel_overrides_the_rule() -> None:
     assert ECA(512, kernel_size=3).conv.kernel_size == (3,)
     for size in (0, 2, -1):
-        with pytest.raises(ValueError, match=f"kernel_size must be odd, got {size}"):
+        with pytest.raises(ValueError, match=rf"kernel_size must be (odd|at least 1), got {size}"):
             ECA(8, kernel_size=size)
 
 
@@ -135,7 +136,7 @@ def test_pictures_of_a_batch_do_not_mix() -> None:
     """Also a batch of one, whose dimension a careless squeeze would drop."""
     for module in (ECA(16), ECA(16, per_channel=True), ECA(1)):
         x = torch.randn(3, module.in_channels, 5, 7)
-        one_by_one = torch.cat([module(picture) for picture in x.split(1)])
+        one_by_one = torch.cat([module(image) for image in x.split(1)])
         torch.testing.assert_close(module(x), one_by_one)
 
 

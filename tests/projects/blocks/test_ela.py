@@ -46,12 +46,12 @@ def by_loops(module: ELA, x: Tensor) -> Tensor:
         return result
 
     y = torch.empty_like(x)
-    for n, picture in enumerate(x):
-        rows = gate(picture.sum(2) / picture.shape[2])
-        columns = gate(picture.sum(1) / picture.shape[1])
-        y[n] = picture * rows[:, :, None] * columns[:, None, :]
+    for n, image in enumerate(x):
+        rows = gate(image.sum(2) / image.shape[2])
+        columns = gate(image.sum(1) / image.shape[1])
+        y[n] = image * rows[:, :, None] * columns[:, None, :]
         if module.residual:
-            y[n] += picture
+            y[n] += image
     return y
 
 
@@ -63,8 +63,9 @@ class TestELA(PluginTester):
     state_keys = {"conv.weight", "gn.weight", "gn.bias"}
     parameters = staticmethod(lambda c: 9 * c)
     reference = staticmethod(by_loops)
+    output_is_gated_input = True
 
-    def awaken(self, module: ELA) -> None:
+    def randomize_zero_init(self, module: ELA) -> None:
         nn.init.uniform_(module.gn.weight, 0.5, 1.5)
         nn.init.normal_(module.gn.bias, std=0.3)
 
@@ -92,13 +93,14 @@ class TestS(TestELA):
 
 class TestResidualL(TestELA):
     arguments = {"version": "L", "residual": True}
+    output_is_gated_input = False
     parameters = staticmethod(lambda c: 58 * c)
 
 
-def awake(channels: int = 32, **kwargs) -> ELA:
+def randomized(channels: int = 32, **kwargs) -> ELA:
     torch.manual_seed(0)
     module = ELA(channels, **kwargs)
-    TestELA().awaken(module)
+    TestELA().randomize_zero_init(module)
     return module
 
 
@@ -116,31 +118,31 @@ def test_sizes_of_the_versions(version: str) -> None:
 @pytest.mark.parametrize("version", SIZES)
 def test_transposed_input_gives_transposed_output(version: str) -> None:
     """The convolution and the norm are the same for both directions."""
-    module, x = awake(version=version), torch.randn(2, 32, 5, 7)
+    module, x = randomized(version=version), torch.randn(2, 32, 5, 7)
     torch.testing.assert_close(module(x.transpose(2, 3)), module(x).transpose(2, 3))
 
 
 def test_gates_are_constant_along_what_they_average() -> None:
     x = torch.randn(2, 32, 5, 7).abs() + 0.1
-    gates = awake()(x) / x  # a_h[c, y] a_w[c, x]: of rank one
+    gates = randomized()(x) / x  # a_h[c, y] a_w[c, x]: of rank one
     torch.testing.assert_close(
         gates[:, :, :1, :1] * gates, gates[:, :, :, :1] * gates[:, :, :1], rtol=1e-4, atol=1e-5
     )
     # Rows that are alike in their means get the same gate wherever columns differ.
     flat = torch.randn(2, 32, 5, 1).expand(-1, -1, -1, 7)
-    rows = awake()(flat) / flat
+    rows = randomized()(flat) / flat
     assert rows[:, :, 1:].std(2).max() > 1e-3
 
 
 def test_residual_adds_the_input() -> None:
     x = torch.randn(2, 32, 5, 7)
-    torch.testing.assert_close(awake(residual=True)(x), x + awake()(x))
+    torch.testing.assert_close(randomized(residual=True)(x), x + randomized()(x))
 
 
 def test_through_the_convolution_a_row_sees_its_neighbours_alone() -> None:
     """And through the norm it sees all."""
     for norm, seen in ((False, 5), (True, 12)):
-        module = awake(version="T")
+        module = randomized(version="T")
         if not norm:
             module.gn = nn.Identity()
         x = torch.randn(1, 32, 12, 3, requires_grad=True)
@@ -151,7 +153,7 @@ def test_through_the_convolution_a_row_sees_its_neighbours_alone() -> None:
 
 
 def test_every_output_depends_on_every_input_of_its_group() -> None:
-    module, x = awake(), torch.randn(1, 32, 5, 7, requires_grad=True)
+    module, x = randomized(), torch.randn(1, 32, 5, 7, requires_grad=True)
     module(x)[0, 4, 2, 3].backward()
     # All positions of channels 4 and 5, which share a group of the norm, in row or in column means.
     assert (x.grad[0].abs().amax((1, 2)) > 0).nonzero().flatten().tolist() == [4, 5]
@@ -160,7 +162,7 @@ def test_every_output_depends_on_every_input_of_its_group() -> None:
 
 @pytest.mark.parametrize("version", ["S", "L"])
 def test_eight_channels_mix(version: str) -> None:
-    module = awake(version=version)
+    module = randomized(version=version)
     module.gn = nn.Identity()
     x = torch.randn(1, 32, 5, 7, requires_grad=True)
     module(x)[0, 11].sum().backward()
@@ -168,11 +170,11 @@ def test_eight_channels_mix(version: str) -> None:
 
 
 def test_a_group_of_one_value_gets_the_gate_of_its_bias() -> None:
-    module = awake(version="T")
+    module = randomized(version="T")
     x = torch.randn(2, 32, 1, 1)
     gate = module.gn.bias.sigmoid()[:, None, None]
     torch.testing.assert_close(module(x), x * gate * gate)
-    # torch itself refuses that for a single picture.
+    # torch itself refuses that for a single image.
     with pytest.raises(ValueError, match="more than 1 value"):
         nn.GroupNorm(32, 32)(x[:1, :, :, 0])
     torch.testing.assert_close(module(x[:1]), x[:1] * gate * gate)
@@ -213,14 +215,14 @@ def test_channels_that_do_not_divide_are_an_error_that_says_what_fits() -> None:
     [(144, "T", 144, 24), (24, "S", 3, 12), (12, "L", 1, 12), (20, "S", 2, 10), (7, "B", 7, 7)],
 )
 def test_the_fallback_takes_the_largest_divisors(channels, version, conv, norm) -> None:
-    module = awake(channels, version=version, fallback="divisor")
+    module = randomized(channels, version=version, fallback="divisor")
     assert (module.conv.groups, module.gn.num_groups) == (conv, norm)
     x = torch.randn(2, channels, 3, 4)
     assert module(x).shape == x.shape
 
 
 def test_the_fallback_changes_nothing_where_channels_divide() -> None:
-    module, same = awake(), awake(fallback="divisor")
+    module, same = randomized(), randomized(fallback="divisor")
     same.load_state_dict(module.state_dict())
     x = torch.randn(2, 32, 5, 7)
     assert torch.equal(module(x), same(x))

@@ -18,7 +18,7 @@ class TestConfigs(ConfigTester):
     quick = "deeplabv3_r18-ela-s-d8_4xb4-20k_voc12aug-512x512"
     special = {
         "yolox_nano-ela-t_8xb8-300e_coco": {
-            # Smaller pictures have too few positions for batch statistics.
+            # Smaller images have too few positions for batch statistics.
             "size": (256, 320),
             "idle": {
                 r"bbox_head\.multi_level_(cls_convs|conv_cls|conv_reg)\.0\..*": "classes and boxes "

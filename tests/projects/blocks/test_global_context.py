@@ -19,9 +19,9 @@ def by_loops(module: GlobalContext, x: Tensor) -> Tensor:
 
     first, norm, _, last = module.channel_add_conv or module.channel_mul_conv
     y = torch.empty_like(x)
-    for n, picture in enumerate(x.flatten(2)):
-        weights = [linear(module.conv_mask, position).exp() for position in picture.T]
-        context = sum(w * position for w, position in zip(weights, picture.T, strict=True))
+    for n, image in enumerate(x.flatten(2)):
+        weights = [linear(module.conv_mask, position).exp() for position in image.T]
+        context = sum(w * position for w, position in zip(weights, image.T, strict=True))
         hidden = linear(first, context / sum(weights))
         centred = hidden - hidden.mean()
         hidden = centred / (centred.square().mean() + norm.eps).sqrt()
@@ -31,7 +31,7 @@ def by_loops(module: GlobalContext, x: Tensor) -> Tensor:
     return y
 
 
-def awaken(module: GlobalContext) -> None:
+def randomize_zero_init(module: GlobalContext) -> None:
     transform = module.channel_add_conv or module.channel_mul_conv
     torch.nn.init.normal_(transform[-1].weight)
     torch.nn.init.normal_(transform[-1].bias)
@@ -52,13 +52,13 @@ class TestGlobalContext(PluginTester):
         lambda c: c + 1 + (hidden := max(8, c // 16)) * (2 * c + 1) + 2 * hidden + c
     )
     reference = staticmethod(by_loops)
-    awaken = staticmethod(awaken)
+    randomize_zero_init = staticmethod(randomize_zero_init)
 
 
-def awake(channels: int = 16, **kwargs) -> GlobalContext:
+def randomized(channels: int = 16, **kwargs) -> GlobalContext:
     torch.manual_seed(0)
     module = GlobalContext(channels, **kwargs)
-    awaken(module)
+    randomize_zero_init(module)
     return module
 
 
@@ -66,19 +66,27 @@ def test_multiplying_starts_at_a_half_and_follows_its_equation() -> None:
     module, x = GlobalContext(16, fusion="mul").double(), torch.randn(2, 16, 5, 7).double()
     assert set(module.state_dict()) == keys("mul")
     assert torch.equal(module(x), x / 2)
-    awaken(module)
+    randomize_zero_init(module)
     torch.testing.assert_close(module(x), by_loops(module, x))
 
 
 def test_adds_the_same_vector_everywhere() -> None:
-    module, x = awake(), torch.randn(2, 16, 5, 7)
+    module, x = randomized(), torch.randn(2, 16, 5, 7)
     delta = (module(x) - x).detach()
     torch.testing.assert_close(delta, delta[:, :, :1, :1].expand_as(delta))
     assert delta.abs().max() > 0.1
 
 
+def test_attention_maps_are_the_weights_of_the_context() -> None:
+    module, x = randomized(), torch.randn(2, 16, 5, 7)
+    weights = module.attention_maps(x)["spatial"]
+    torch.testing.assert_close(weights.sum((2, 3)), torch.ones(2, 1))
+    delta = module.channel_add_conv((x * weights).sum((2, 3), keepdim=True))
+    torch.testing.assert_close(module(x), x + delta)
+
+
 def test_positions_do_not_matter_to_the_context() -> None:
-    module, x = awake(), torch.randn(2, 16, 5, 7)
+    module, x = randomized(), torch.randn(2, 16, 5, 7)
     order = torch.randperm(35)
 
     def shuffled(features: Tensor) -> Tensor:
@@ -101,7 +109,7 @@ def test_weights_of_mmcv_give_mmcvs_output(fusion: str, size: tuple[int, int]) -
 
 def test_large_maps_keep_their_context_in_float16() -> None:
     """A weight of 1 / 65536 is subnormal in float16."""
-    module, x = awake(8).half(), torch.randn(1, 8, 256, 256).half() + 3
+    module, x = randomized(8).half(), torch.randn(1, 8, 256, 256).half() + 3
     truth = module.double()(x.double())
     y = module.half()(x)
     assert (y.double() - truth).abs().max() <= 2 * torch.finfo(

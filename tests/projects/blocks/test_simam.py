@@ -31,6 +31,7 @@ class TestSimAM(PluginTester):
     state_keys = set()
     parameters = staticmethod(lambda c: 0)
     reference = staticmethod(by_energy)
+    output_is_gated_input = True
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (3, 5)])

@@ -16,10 +16,10 @@ def by_loops(module: SE, x: Tensor) -> Tensor:
     """The equations, channel by channel."""
     (w1, b1), (w2, b2) = ((fc.weight[:, :, 0, 0], fc.bias) for fc in (module.fc1, module.fc2))
     y = torch.empty_like(x)
-    for n, picture in enumerate(x):
-        z = torch.stack([channel.sum() / channel.numel() for channel in picture])
+    for n, image in enumerate(x):
+        z = torch.stack([channel.sum() / channel.numel() for channel in image])
         s = 1 / (1 + torch.exp(-(w2 @ (w1 @ z + b1).clamp(min=0) + b2)))
-        for c, channel in enumerate(picture):
+        for c, channel in enumerate(image):
             y[n, c] = s[c] * channel
     return y
 
@@ -30,6 +30,7 @@ class TestSE(PluginTester):
     state_keys = {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}
     parameters = staticmethod(lambda c: 2 * c * (c // 16) + c // 16 + c)
     reference = staticmethod(by_loops)
+    output_is_gated_input = True
 
 
 def test_zero_weights_halve_the_input() -> None:

@@ -53,7 +53,7 @@ class TestTripletAttention(PluginTester):
     parameters = staticmethod(lambda c: 3 * (2 * 7 * 7 + 2))
     reference = staticmethod(by_rotation)
 
-    def awaken(self, module: TripletAttention) -> None:
+    def randomize_zero_init(self, module: TripletAttention) -> None:
         randomise_norms(module)
 
 
@@ -63,6 +63,16 @@ def test_without_the_spatial_gate_two_are_averaged() -> None:
     assert not any(name.startswith("hw") for name in module.state_dict())
     x = torch.randn(2, 16, 5, 7, dtype=torch.float64)
     torch.testing.assert_close(module(x), by_rotation(module, x))
+
+
+@pytest.mark.parametrize("spatial", [False, True])
+def test_attention_maps_are_the_gates_that_are_averaged(spatial: bool) -> None:
+    module = TripletAttention(16, spatial=spatial).double().eval()
+    randomise_norms(module)
+    x = torch.randn(2, 16, 5, 7, dtype=torch.float64)
+    maps = module.attention_maps(x)
+    assert list(maps) == ["cw", "hc", "hw"][: 2 + spatial]
+    torch.testing.assert_close(module(x), x * sum(maps.values()) / len(maps))
 
 
 def test_zero_convolutions_halve_the_input() -> None:
@@ -91,5 +101,5 @@ def test_the_first_pooled_map_is_the_maximum() -> None:
 
 def test_bad_arguments_are_named() -> None:
     for size in (0, 2):
-        with pytest.raises(ValueError, match="kernel_size must be odd"):
+        with pytest.raises(ValueError, match="kernel_size must be (odd|at least 1)"):
             TripletAttention(8, kernel_size=size)
