@@ -1,6 +1,6 @@
 """Time the forms of segmentation networks: as trained, channels-last, fused, compiled, exported.
 
-Every form takes pictures in 0..255 and returns logits of their size. The forms of one network are
+Every form takes images in 0..255 and returns logits of their size. The forms of one network are
 asserted to agree; then all of them, of all networks, take turns in one process. Kept are the
 shortest and the median time and, since other processes disturb it less, the shortest time of this
 process's CPUs. Weights are random: no time depends on them.
@@ -68,12 +68,12 @@ def main(argv: list[str] | None = None) -> int:
 
     torch.set_num_threads(args.threads)
     shape = (args.batch, 3, *args.size)
-    pictures = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).float()
+    images = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).float()
     runs: dict[tuple[str, str], Callable[[], torch.Tensor]] = {}
     for config in args.configs:
         name = Path(config.rpartition("::")[2]).stem.split("_")[0]
         print(f"{config}: preparing", file=sys.stderr, flush=True)
-        for form, run in forms_of(config, args, pictures).items():
+        for form, run in forms_of(config, args, images).items():
             runs[name, form] = run
         compare({key: run for key, run in runs.items() if key[0] == name}, args.dtype)
     rows = take_turns(runs, args.seconds, args.device)
@@ -97,14 +97,15 @@ def text_of(figures: dict) -> str:
     return f"{said}\n\n{as_table(figures['rows'])}"
 
 
-def forms_of(config: str, args: argparse.Namespace, pictures) -> dict[str, Callable]:
+def forms_of(config: str, args: argparse.Namespace, images) -> dict[str, Callable]:
     """The forms asked for, each as a function without arguments."""
     import copy
 
     import torch
 
-    from mmattn.engine import build_model, load_config
+    from mmattn.config import load_config
     from mmattn.export import ExportableSegmentor
+    from mmattn.inference import build_model
     from mmattn.layers.fuse import fuse
 
     torch.manual_seed(0)
@@ -116,7 +117,7 @@ def forms_of(config: str, args: argparse.Namespace, pictures) -> dict[str, Calla
         layout = torch.channels_last if channels_last else torch.contiguous_format
         network = ExportableSegmentor(network).eval().to(args.device, dtype)
         network = network.to(memory_format=layout)
-        x = pictures.to(args.device, dtype, memory_format=layout)
+        x = images.to(args.device, dtype, memory_format=layout)
         call = torch.compile(network) if compiled else network
 
         def run() -> torch.Tensor:
@@ -131,13 +132,13 @@ def forms_of(config: str, args: argparse.Namespace, pictures) -> dict[str, Calla
         "fused": lambda: torch_run(form),
         "fused_bf16": lambda: torch_run(copy.deepcopy(form), low=True),
         "compiled": lambda: torch_run(copy.deepcopy(form), compiled=True),
-        "onnxruntime": lambda: onnx_run(form, args, pictures),
+        "onnxruntime": lambda: onnx_run(form, args, images),
     }
     wanted = [f for f in args.forms if "fused" not in f or form is not model]
     return {name: makers[name]() for name in wanted}
 
 
-def onnx_run(model, args: argparse.Namespace, pictures) -> Callable:
+def onnx_run(model, args: argparse.Namespace, images) -> Callable:
     """The exported inference form in onnxruntime, on the CPU."""
     import torch
 
@@ -147,7 +148,7 @@ def onnx_run(model, args: argparse.Namespace, pictures) -> Callable:
         path = Path(folder) / "model.onnx"
         export_onnx(model, path, shape=tuple(args.size), dynamic=args.batch > 1)
         session = OnnxSegmentor(path, num_threads=args.threads).session
-    x = {"images": pictures.numpy()}
+    x = {"images": images.numpy()}
     return lambda: torch.from_numpy(session.run(None, x)[0])
 
 

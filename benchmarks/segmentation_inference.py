@@ -1,9 +1,9 @@
 """Memory and time of prediction: mmseg's ``EncoderDecoder`` against mmattn's, of equal weights.
 
-Both label one picture, whole and in sliding windows, with a small dilated network that answers at
-1/8 of the picture's size; the labels are asserted to be equal (blended windows have no counterpart
+Both label one image, whole and in sliding windows, with a small dilated network that answers at
+1/8 of the image's size; the labels are asserted to be equal (blended windows have no counterpart
 in mmseg). Memory is what torch's allocator had handed out at its highest, without weights and the
-picture: the same in every run. For the times, all take turns in one process. The rows "network"
+image: the same in every run. For the times, all take turns in one process. The rows "network"
 are the forward pass alone, which all of them need.
 
     python benchmarks/segmentation_inference.py
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from mmattn.engine.comparison.measuring import interleaved, peak_bytes
+    from mmattn.compare.cost import interleaved, peak_bytes
 
     torch.set_num_threads(args.threads)
     calls = predictions(tuple(args.size), args.classes)
@@ -60,7 +60,7 @@ def predictions(size: tuple[int, int], classes: int) -> dict[str, Callable]:
     from mmseg.structures import SegDataSample
 
     noise = torch.Generator().manual_seed(0)
-    picture = torch.randn(1, 3, *size, generator=noise)
+    image = torch.randn(1, 3, *size, generator=noise)
     crop = tuple(side // 2 for side in size)
     slide = {"mode": "slide", "crop_size": crop, "stride": tuple(2 * side // 3 for side in crop)}
     meta = {"ori_shape": size, "img_shape": size, "pad_shape": size}
@@ -70,7 +70,7 @@ def predictions(size: tuple[int, int], classes: int) -> dict[str, Callable]:
 
         @torch.no_grad()
         def run() -> torch.Tensor:
-            (found,) = model.predict(picture, [SegDataSample(metainfo=dict(meta))])
+            (found,) = model.predict(image, [SegDataSample(metainfo=dict(meta))])
             return found.pred_sem_seg.data
 
         return run
@@ -78,7 +78,7 @@ def predictions(size: tuple[int, int], classes: int) -> dict[str, Callable]:
     calls: dict[str, Callable] = {}
     for mode, test_cfg in (("whole", {"mode": "whole"}), ("slide", slide)):
         model = segmentor("mmseg", test_cfg, classes)
-        parts = [picture] if mode == "whole" else windows(picture, test_cfg)
+        parts = [image] if mode == "whole" else windows(image, test_cfg)
         calls[f"{mode}, network"] = forward(model, parts)
         for kind in ("mmseg", "mmattn"):
             calls[f"{mode}, {kind}"] = prediction(kind, test_cfg)
@@ -128,17 +128,17 @@ def segmentor(kind: str, test_cfg: dict, classes: int):
     return model.eval()
 
 
-def windows(picture, test_cfg: dict) -> list:
-    """The parts of a picture that a sliding window shows."""
+def windows(image, test_cfg: dict) -> list:
+    """The parts of an image that a sliding window shows."""
     from mmattn.layers.logit_maps import sliding_windows
 
-    size = tuple(picture.shape[2:])
+    size = tuple(image.shape[2:])
     found = sliding_windows(size, test_cfg["crop_size"], test_cfg["stride"])
-    return [window.of(picture) for window in found]
+    return [window.of(image) for window in found]
 
 
 def forward(model, parts: list) -> Callable[[], None]:
-    """The network on pictures, one by one, their logits forgotten."""
+    """The network on images, one by one, their logits forgotten."""
     import torch
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """Time the counting of pixels against mmseg's, on the frame of ``benchmarks/ops.py``.
 
-Both compute the hit, united, predicted and labelled pixels of every class of one picture, which are
+Both compute the hit, united, predicted and labelled pixels of every class of one image, which are
 equal; ours come from a whole confusion matrix. The maps are int64, as mmseg's pipeline hands them
 over, with 5 % of the pixels ignored and a tenth of the others wrong.
 
@@ -56,7 +56,7 @@ def _row(name: str, size: list[int], classes: int, goal: float | None):
     from ops_cases import Row
 
     import mmattn  # noqa: F401  (the bridge: mmseg imports mmcv's extension)
-    from mmattn.evaluation.confusion import SparseConfusion, confusion_matrix
+    from mmattn.evaluation.semantic.confusion import SparseConfusion, confusion_matrix
 
     def setup():
         generator = torch.Generator().manual_seed(0)

@@ -34,7 +34,7 @@ class PluginError(MMAttnError, RuntimeError):
 
 
 class DataError(MMAttnError, ValueError):
-    """A data set, picture or annotation that is missing, unreadable or contradicts itself."""
+    """A dataset, image or annotation that is missing, unreadable or contradicts itself."""
 
     exit_code = 4
 

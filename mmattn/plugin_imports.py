@@ -19,6 +19,9 @@ from pathlib import Path
 
 from .errors import PluginError
 
+#: Module that imports every plugin of mmattn; the registries import it at their first look-up.
+ALL_PLUGINS = "mmattn.projects._register"
+
 # Import name -> name in the package index, where they differ.
 _PACKAGES = {
     "PIL": "pillow",
@@ -50,6 +53,16 @@ def import_plugin(module: str) -> None:
         _failures[module] = error
     else:
         _failures.pop(module, None)
+
+
+def import_all_plugins() -> list[PluginError]:
+    """Import every plugin of mmattn, which registers classes and checkpoint converters.
+
+    Returns:
+        One error for each plugin that could not be imported.
+    """
+    import_module(ALL_PLUGINS)
+    return import_failures()
 
 
 def import_failures() -> list[PluginError]:

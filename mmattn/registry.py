@@ -11,10 +11,9 @@ from __future__ import annotations
 from mmengine import registry as _mmengine
 from mmengine.registry import Registry
 
-from .plugin_imports import require_plugin_of as _require_plugin_of
+from .plugin_imports import ALL_PLUGINS, require_plugin_of
 
 _SCOPE = "mmattn"
-_PLUGINS = "mmattn.projects._register"
 
 
 class PluginRegistry(Registry):
@@ -30,16 +29,16 @@ class PluginRegistry(Registry):
         if scope in (None, self.scope):
             self.import_from_location()
             if name not in self.module_dict:
-                _require_plugin_of(name)
+                require_plugin_of(name)
         return super().get(key)
 
 
 def _registry(parent: Registry, *rooms: str) -> Registry:
     """Return our child of mmengine's registry ``parent``; ``rooms`` are imported before plugins."""
-    return PluginRegistry(parent.name, parent=parent, scope=_SCOPE, locations=[*rooms, _PLUGINS])
+    return PluginRegistry(parent.name, parent=parent, scope=_SCOPE, locations=[*rooms, ALL_PLUGINS])
 
 
-MODELS = _registry(_mmengine.MODELS, "mmattn.layers")
+MODELS = _registry(_mmengine.MODELS, "mmattn.models._register", "mmattn.plugins._register")
 TASK_UTILS = _registry(_mmengine.TASK_UTILS)
 
 DATASETS = _registry(_mmengine.DATASETS, "mmattn.data.datasets")

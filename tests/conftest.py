@@ -21,7 +21,7 @@ REPO = Path(__file__).resolve().parents[1]
 
 def pytest_report_header() -> list[str]:
     """Which backends the tests run on; ``make test`` works without a compiler, and says so."""
-    from mmattn.visualization.facts import backends
+    from mmattn.environment import backends
 
     return [f"{name}: {value}" for name, value in backends().items()]
 
@@ -75,11 +75,22 @@ def _link_entries(folder: Path, copy: Path) -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of small real data sets, which is not part of the repository."""
+    """The folder of small real datasets, which is not part of the repository."""
     root = Path(os.environ.get("MMATTN_SHARED_DATA", REPO.parent / "shared" / "data"))
     if not root.is_dir():
         pytest.skip(f"real data not found at {root} (set MMATTN_SHARED_DATA)")
     return root
+
+
+@pytest.fixture(scope="session")
+def shapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight train and four val images of 96 x 128 pixels; half of them hold a crowd region."""
+    from mmattn.data.shapes import write_shapes_dataset
+
+    root = tmp_path_factory.mktemp("shapes") / "set"
+    return write_shapes_dataset(
+        root, num_train=8, num_val=4, size=(96, 128), seed=3, crowd_probability=0.5
+    )
 
 
 @pytest.fixture(autouse=True)

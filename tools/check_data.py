@@ -28,8 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="read every picture and mask; without it all files' existence, the headers of 2000 "
-        "pictures and the values of 200 masks",
+        help="read every image and mask; without it all files' existence, the headers of 2000 "
+        "images and the values of 200 masks",
     )
     parser.add_argument(
         "--cfg-options",
@@ -42,10 +42,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the checks, print a table for each data set, and build the model if there is one."""
+    """Run the checks, print a table for each dataset, and build the model if there is one."""
     args = parse_args()
-    from mmattn.engine import build_model, load_config, parse_cfg_options, preflight
+    from mmattn.config import load_config, parse_cfg_options
     from mmattn.errors import MMAttnError
+    from mmattn.inference import build_model
+    from mmattn.preflight import preflight
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:

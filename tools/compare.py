@@ -85,8 +85,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    import mmattn.engine
-    from mmattn.engine.comparison import budget
+    import mmattn.compare
+    import mmattn.config
+    from mmattn.compare import budget
     from mmattn.errors import MMAttnError, is_interrupt
 
     words = sys.argv[1:] if argv is None else argv
@@ -94,9 +95,9 @@ def main(argv: list[str] | None = None) -> int:
     setting = f"OMP_NUM_THREADS={threads} " if threads else ""
     try:
         # What needs no torch comes before its import, which takes seconds.
-        mmattn.engine.find_config(args.config)
+        mmattn.config.find_config(args.config)
         budget.parse_budget(args.budget)
-        mmattn.engine.comparison.compare(
+        mmattn.compare.compare(
             args.config,
             args.insert,
             args.at,
@@ -106,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
             work_dir=args.work_dir,
             out=args.out,
             metric=args.metric,
-            cfg_options=mmattn.engine.parse_cfg_options(args.cfg_options),
+            cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
             dry_run=args.dry_run,
             report_only=args.report_only,
             command=f"{setting}python tools/compare.py {shlex.join(words)}",

@@ -37,8 +37,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Read, print, write."""
     args = parse_args(argv)
+    from mmattn.compare import runs as comparison
     from mmattn.errors import MMAttnError
-    from mmattn.visualization import run_comparison as comparison
 
     try:
         runs = [comparison.read_run(folder) for folder in args.runs]

@@ -6,7 +6,7 @@ Example:
     python tools/demo.py --quick      # the same steps with next to no training
 
 Every command is printed as it is run and can be typed as it stands. Running the demo again reuses
-the pictures and trains anew.
+the images and trains anew.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="where everything goes (default: work_dirs/demo)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a few pictures and iterations: does it all run?"
+        "--quick", action="store_true", help="a few images and iterations: does it all run?"
     )
     return parser.parse_args(argv)
 
 
 def tell(out: Path, *, quick: bool) -> Path:
     """Run all steps; everything goes to ``out``. Returns the report."""
-    from mmattn.visualization.story import Story
+    from mmattn.reports.story import Story
 
     num_train, num_val = (16, 6) if quick else (1000, 100)
     data = out / ("shapes_quick" if quick else "shapes")
@@ -56,16 +56,17 @@ def tell(out: Path, *, quick: bool) -> Path:
     cfg_options = ["--cfg-options", *options] if options else []
     story = Story(total=7, write=partial(print, flush=True))
 
-    with story.step(f"Draw {num_train} training and {num_val} validation pictures"):
+    with story.step(f"Draw {num_train} training and {num_val} validation images"):
         counts = ("--num-train", num_train, "--num-val", num_val)
         story.run("tools/make_shapes.py", data, *counts, "--size", *SIZE, "--overwrite")
 
     with story.step("Measure the untrained network, for comparison"):
         import torch
 
-        from mmattn.engine import build_model, load_config, parse_cfg_options
+        from mmattn.config import load_config, parse_cfg_options
+        from mmattn.environment import environment
         from mmattn.export import OnnxSegmentor, class_ious, torch_predictor, validation_pairs
-        from mmattn.visualization import environment
+        from mmattn.inference import build_model
 
         facts = environment()
         for name, value in facts["backends"].items():
@@ -90,7 +91,7 @@ def tell(out: Path, *, quick: bool) -> Path:
         how = ("--format", "onnx", "--out", onnx_file, "--shape", *SIZE, "--dynamic")
         story.run("tools/export.py", CONFIG, checkpoint, *how, *cfg_options)
 
-    with story.step("Run torch and the exported file on all validation pictures"):
+    with story.step("Run torch and the exported file on all validation images"):
         model, segmentor = build_model(cfg, checkpoint), OnnxSegmentor(onnx_file)
         trained = class_ious(torch_predictor(model), pairs, classes)
         exported = class_ious(segmentor.predict, pairs, classes)
@@ -99,22 +100,23 @@ def tell(out: Path, *, quick: bool) -> Path:
         story.say(f"mIoU onnxruntime: {exported.mean:6.2f} %")
 
     with story.step("Write the report"):
+        from mmattn.environment import complexity
         from mmattn.export import ExportableSegmentor
-        from mmattn.visualization import SegmentationRun, complexity, write_segmentation_report
-        from mmattn.visualization.segmentation_report import Sample
+        from mmattn.reports import SegmentationRun, write_segmentation_report
+        from mmattn.reports.semantic import Sample
 
         shape = (1, 3, *SIZE)
         parameters, flops = complexity(ExportableSegmentor(model).eval(), torch.zeros(shape))
         predict = torch_predictor(model)
         run = SegmentationRun(
-            title="CCNet, from generated pictures to an exported model",
+            title="CCNet, from generated images to an exported model",
             summary="A small CCNet was trained on generated scenes, tested, exported to ONNX and "
             "run in onnxruntime, by the commands listed below.",
             palette=segmentor.metadata.palette,
             untrained=untrained,
             trained=trained,
             exported=exported,
-            num_pictures=len(pairs),
+            num_images=len(pairs),
             scalars=sorted((out / "train").glob("*/vis_data/scalars.json"))[-1:],
             samples=[Sample(p, m, predict(p), segmentor.predict(p)) for p, m in pairs[:6]],
             parity=json.loads((out / "parity.json").read_text()),
@@ -141,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     import mmattn  # noqa: F401  (turns the bridge on)
     from mmattn.errors import MMAttnError
-    from mmattn.visualization.story import StepFailed
+    from mmattn.reports.story import StepFailed
 
     print("mmattn demo: train, test, export and look at CCNet")
     print(f"everything goes to {out}/; OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}")

@@ -4,11 +4,11 @@
 Examples:
     python tools/export.py CONFIG CHECKPOINT --format onnx --out model.onnx --dynamic
     python tools/export.py CONFIG CHECKPOINT --out model.onnx --shape 512 1024
-    python tools/export.py CONFIG CHECKPOINT --out model.onnx --images street.jpg more_pictures/
+    python tools/export.py CONFIG CHECKPOINT --out model.onnx --images street.jpg more_images/
     python tools/export.py CONFIG CHECKPOINT --format openvino --out model.xml --dynamic
 
-The file takes float32 RGB pictures in 0..255, (N, 3, H, W); normalisation is inside the graph. The
-check runs torch and onnxruntime on real pictures (--images, else the config's validation set),
+The file takes float32 RGB images in 0..255, (N, 3, H, W); normalisation is inside the graph. The
+check runs torch and onnxruntime on real images (--images, else the config's validation set),
 writes parity.json beside the file and ends with exit code 7 above the limits. --format openvino
 writes model.xml and model.bin from a model.onnx beside them and checks both in their runtimes.
 """
@@ -52,10 +52,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--opset", type=int, default=18, help="ONNX opset (default: 18)")
     parser.add_argument(
-        "--images", nargs="+", metavar="PATH", help="pictures or folders for the check"
+        "--images", nargs="+", metavar="PATH", help="images or folders for the check"
     )
     parser.add_argument(
-        "--num-images", type=int, default=4, help="how many pictures are checked (default: 4)"
+        "--num-images", type=int, default=4, help="how many images are checked (default: 4)"
     )
     parser.add_argument(
         "--check-size",
@@ -127,15 +127,16 @@ def export(args: argparse.Namespace) -> None:
     out = file_to_write(args, format.suffix)
     onnx_file = out.with_suffix(".onnx") if format.name == "openvino" else out
 
-    from mmattn.engine import build_model, load_config, parse_cfg_options
-    from mmattn.export import check_parity, export_onnx, read_pictures, validation_pictures
+    from mmattn.config import load_config, parse_cfg_options
+    from mmattn.export import check_parity, export_onnx, read_images, validation_images
+    from mmattn.inference import build_model
     from mmattn.layers.fuse import fuse
 
     cfg = load_config(args.config, parse_cfg_options(args.cfg_options))
     if args.images:
-        pictures = read_pictures(args.images, limit=args.num_images)
+        images = read_images(args.images, limit=args.num_images)
     else:
-        pictures = validation_pictures(cfg, limit=args.num_images)
+        images = validation_images(cfg, limit=args.num_images)
     model = build_model(cfg, args.checkpoint, allow_partial=args.allow_partial)
     shape = tuple(args.shape) if args.shape else default_shape(cfg)
 
@@ -163,7 +164,7 @@ def export(args: argparse.Namespace) -> None:
     report = check_parity(
         model,
         onnx_file,
-        pictures,
+        images,
         tolerance=args.tolerance,
         min_agreement=args.min_agreement,
         json_path=parity,

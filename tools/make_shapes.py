@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the embedded shapes data set: pictures, index masks, COCO and COCO panoptic annotations.
+"""Write the embedded shapes dataset: images, index masks, COCO and COCO panoptic annotations.
 
 Example:
     python tools/make_shapes.py data/shapes --num-train 400 --num-val 100
@@ -19,22 +19,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "root", nargs="?", default="data/shapes", help="folder (default: %(default)s)"
     )
-    parser.add_argument("--num-train", type=int, default=400, help="train pictures (default: 400)")
-    parser.add_argument("--num-val", type=int, default=100, help="val pictures (default: 100)")
+    parser.add_argument("--num-train", type=int, default=400, help="train images (default: 400)")
+    parser.add_argument("--num-val", type=int, default=100, help="val images (default: 100)")
     parser.add_argument(
         "--size",
         type=int,
         nargs=2,
         default=(192, 256),
         metavar=("H", "W"),
-        help="height and width of the pictures (default: 192 256)",
+        help="height and width of the images (default: 192 256)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="picks the data set (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="picks the dataset (default: 0)")
     parser.add_argument(
         "--crowd-probability",
         type=float,
         default=0.0,
-        help="share of the pictures with a crowd region, iscrowd=1 (default: 0)",
+        help="share of the images with a crowd region, iscrowd=1 (default: 0)",
     )
     parser.add_argument(
         "--colour-hint",
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace a shapes data set with other parameters (nothing else is ever replaced)",
+        help="replace a shapes dataset with other parameters (nothing else is ever replaced)",
     )
     return parser.parse_args()
 
@@ -71,7 +71,7 @@ def main() -> int:
     except MMAttnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"{root}: {args.num_train} train and {args.num_val} val pictures, seed {args.seed}")
+    print(f"{root}: {args.num_train} train and {args.num_val} val images, seed {args.seed}")
     return 0
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Segment pictures with a trained model: class maps, and the classes painted over the pictures.
+"""Segment images with a trained model: class maps, and the classes painted over the images.
 
 Example:
-    python tools/predict.py work_dirs/run/config.py work_dirs/run/best.pth new_pictures --out found
+    python tools/predict.py work_dirs/run/config.py work_dirs/run/best.pth new_images --out found
 
-For each picture the folder gets NAME.png, an 8-bit index mask, and NAME_overlay.jpg; classes.json
+For each image the folder gets NAME.png, an 8-bit index mask, and NAME_overlay.jpg; classes.json
 lists the classes by index.
 """
 
@@ -21,7 +21,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("config", help="config: a path, or mmattn::, mmseg:: and a name")
     parser.add_argument("checkpoint", help="weights of that config's model")
-    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="pictures or folders")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="images or folders")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     parser.add_argument(
@@ -50,15 +50,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; bad input ends with its error's exit code and one message."""
     args = parse_args(argv)
-    from mmattn.engine import load_config, parse_cfg_options, segment_pictures
+    from mmattn.config import load_config, parse_cfg_options
     from mmattn.errors import MMAttnError
+    from mmattn.inference import predict_images
 
     try:
         cfg = load_config(args.config, parse_cfg_options(args.cfg_options))
-        written = segment_pictures(
+        written = predict_images(
             cfg,
             args.checkpoint,
-            args.pictures,
+            args.images,
             args.out,
             device=args.device,
             opacity=args.opacity,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write down a segmentation run: table, curves and pictures, small enough to be committed.
+"""Write down a segmentation run: table, curves and images, small enough to be committed.
 
 Example:
     python tools/report.py configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py \\
@@ -31,11 +31,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("checkpoint", help="in the folder of its run, whose curves are taken")
     parser.add_argument("--onnx", required=True, help="the exported file, with parity.json beside")
     parser.add_argument("--out", required=True, type=Path, help="the folder to write")
-    parser.add_argument("--num-pictures", type=int, default=4, help="how many pictures to show")
+    parser.add_argument("--num-images", type=int, default=4, help="how many images to show")
     parser.add_argument(
         "--maps-only",
         action="store_true",
-        help="show predictions alone, for a data set whose pictures may not be passed on",
+        help="show predictions alone, for a dataset whose images may not be passed on",
     )
     return parser.parse_args(argv)
 
@@ -56,11 +56,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def write(args: argparse.Namespace) -> None:
-    """The page and its pictures."""
-    from mmattn.engine import build_model, load_config
+    """The page and its images."""
+    from mmattn.config import load_config
+    from mmattn.environment import environment
     from mmattn.export import OnnxSegmentor, class_ious
     from mmattn.export.accuracy import torch_predictor, validation_pairs
-    from mmattn.visualization import environment
+    from mmattn.inference import build_model
 
     cfg = load_config(args.config)
     model, segmentor = build_model(cfg, args.checkpoint), OnnxSegmentor(args.onnx)
@@ -71,7 +72,7 @@ def write(args: argparse.Namespace) -> None:
     exported = class_ious(segmentor.predict, pairs, classes)
 
     args.out.mkdir(parents=True, exist_ok=True)
-    draw(args.out / "pictures.jpg", pairs, predict, segmentor, args.num_pictures, args.maps_only)
+    draw(args.out / "predictions.jpg", pairs, predict, segmentor, args.num_images, args.maps_only)
     run = sorted(Path(args.checkpoint).parent.glob("*/vis_data/scalars.json"))[-1].parent
     for curve in ("loss", "metrics"):
         shutil.copy(run / f"curves_{curve}.png", args.out)
@@ -82,28 +83,28 @@ def write(args: argparse.Namespace) -> None:
 
 
 def draw(path: Path, pairs: list, predict, segmentor, count: int, maps_only: bool = False) -> None:
-    """Rows of picture, ground truth, torch, onnxruntime; the pictures are spread evenly."""
+    """Rows of image, ground truth, torch, onnxruntime; the images are spread evenly."""
     import cv2
     import numpy as np
 
-    from mmattn.visualization.overlays import blend, colour_map, complete_palette
+    from mmattn.reports.overlays import blend, colour_map, complete_palette
 
     palette = complete_palette(segmentor.metadata.palette, len(segmentor.metadata.classes))
     rows = []
     for index in np.linspace(0, len(pairs) - 1, count).round().astype(int):
-        picture, truth = pairs[index]
-        maps = (truth, predict(picture), segmentor.predict(picture))
+        image, truth = pairs[index]
+        maps = (truth, predict(image), segmentor.predict(image))
         if maps_only:
             rows.append(np.hstack([colour_map(classes, palette) for classes in maps[1:]]))
         else:
-            blended = (blend(picture, classes, palette) for classes in maps)
-            rows.append(np.hstack([picture, *blended]))
+            blended = (blend(image, classes, palette) for classes in maps)
+            rows.append(np.hstack([image, *blended]))
     cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
 def page(args: argparse.Namespace, run: Path, trained, exported, count: int, parity: dict) -> str:
     """The Markdown but for the machine's facts."""
-    from mmattn.visualization.run_comparison import run_minutes
+    from mmattn.compare.runs import run_minutes
 
     lines = [f"# {Path(args.config).stem}", "", "Written by", "", "```bash"]
     lines += [f"python tools/train.py {args.config}"]
@@ -112,17 +113,15 @@ def page(args: argparse.Namespace, run: Path, trained, exported, count: int, par
     lines += [f"python tools/export.py {args.config} {args.checkpoint} --out {args.onnx} {shape}"]
     lines += ["python " + shlex.join(["tools/report.py", *sys.argv[1:]]), "```", ""]
     lines += [f"Training took {run_minutes(run):.0f} minutes, validations included.", ""]
-    lines += [f"## IoU per class, %, on {count} validation pictures", ""]
+    lines += [f"## IoU per class, %, on {count} validation images", ""]
     lines += ["| class | torch | onnxruntime |", "| --- | --- | --- |"]
     rows = [*zip(trained.classes, trained.ious, exported.ious, strict=True)]
     rows.append(("**mean**", trained.mean, exported.mean))
     lines += [f"| {name} | {a:.2f} | {b:.2f} |" for name, a, b in rows]
     lines += ["", f"{trained.pixel_accuracy:.2f} % of the labelled pixels are right.", ""]
-    columns = (
-        "torch, onnxruntime" if args.maps_only else "picture, ground truth, torch, onnxruntime"
-    )
-    lines += ["## Pictures", "", f"From left to right: {columns}."]
-    lines += ["", "![predictions](pictures.jpg)", "", "## Training", ""]
+    columns = "torch, onnxruntime" if args.maps_only else "image, ground truth, torch, onnxruntime"
+    lines += ["## Images", "", f"From left to right: {columns}."]
+    lines += ["", "![predictions](predictions.jpg)", "", "## Training", ""]
     lines += ["![loss](curves_loss.png)", "![validation](curves_metrics.png)", ""]
     lines += ["## The exported file against torch", ""]
     lines += ["| input | largest difference of logits | relative | same class |"]

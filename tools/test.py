@@ -85,6 +85,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    import mmattn.config
     import mmattn.engine
     from mmattn.errors import MMAttnError
 
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
             amp=args.amp,
             fuse=not args.no_fuse,
             allow_partial=args.allow_partial,
-            cfg_options=mmattn.engine.parse_cfg_options(args.cfg_options),
+            cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
             launcher=args.launcher,
         )
     except MMAttnError as error:

@@ -65,6 +65,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    import mmattn.config
     import mmattn.engine
     from mmattn.errors import MMAttnError, is_interrupt
 
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
             amp=args.amp,
             auto_scale_lr=args.auto_scale_lr,
             resume=args.resume,
-            cfg_options=mmattn.engine.parse_cfg_options(args.cfg_options),
+            cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
             launcher=args.launcher,
         )
     except MMAttnError as error:

@@ -118,9 +118,10 @@ def _training_steps(stem: str) -> dict[str, Contender]:
     from mmengine.optim import build_optim_wrapper
     from mmengine.registry import DefaultScope
 
-    from mmattn.engine import build_model, load_config
-    from mmattn.testing.compatibility import make_batch
-    from mmattn.testing.upstream_configs import CASES
+    from mmattn.config import load_config
+    from mmattn.inference import build_model
+    from tests.support.compatibility import make_batch
+    from tests.support.upstream_configs import CASES
 
     original = _mmcv_path()
     case = next(c for c in CASES if c.config.removesuffix(".py").endswith(stem))

@@ -1,4 +1,4 @@
-"""What every semantic segmentation run shares: scope, environment, logging, pictures."""
+"""What every semantic segmentation run shares: scope, environment, logging, images."""
 
 default_scope = "mmseg"
 env_cfg = dict(

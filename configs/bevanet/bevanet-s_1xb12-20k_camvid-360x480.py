@@ -1,7 +1,7 @@
-"""BEVANet-S from scratch, CamVid, pictures of 360 x 480, 20 000 iterations on one GPU.
+"""BEVANet-S from scratch, CamVid, images of 360 x 480, 20 000 iterations on one GPU.
 
 Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It has no row at this size.
-Losses and augmentation are the authors'. Not reproduced here: this needs a GPU and the data set.
+Losses and augmentation are the authors'. Not reproduced here: this needs a GPU and the dataset.
 
     python tools/train.py configs/bevanet/bevanet-s_1xb12-20k_camvid-360x480.py
 """
@@ -12,7 +12,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-max_iters = 20_000  # 645 epochs of 367 pictures
+max_iters = 20_000  # 645 epochs of 367 images
 model = dict(
     data_preprocessor=dict(size=(360, 480)),
     backbone=dict(channels=32, num_blocks=(2, 2, 3)),

@@ -1,8 +1,8 @@
-"""BEVANet-S, CamVid, pictures of 720 x 960, 100 epochs on one GPU, the authors' recipe.
+"""BEVANet-S, CamVid, images of 720 x 960, 100 epochs on one GPU, the authors' recipe.
 
 Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It gives 83.1 mIoU, from Cityscapes weights;
 its split is not published (its relatives train on train and val and test on test).
-Here: train on train, test on val. Not reproduced here: this needs a GPU and the pictures.
+Here: train on train, test on val. Not reproduced here: this needs a GPU and the images.
 
     python tools/train.py configs/bevanet/bevanet-s_1xb24-100e_camvid-720x960.py
 """
@@ -13,7 +13,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-max_iters = 1500  # 100 epochs of 367 pictures, 24 at a time
+max_iters = 1500  # 100 epochs of 367 images, 24 at a time
 model = dict(
     data_preprocessor=dict(size=(720, 960)),
     backbone=dict(channels=32, num_blocks=(2, 2, 3)),

@@ -1,7 +1,7 @@
 """BEVANet-S from scratch on CamVid in crops of 176 x 240: small enough for a CPU.
 
 Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It has no row at this size.
-The losses are the authors'. To train, pictures are scaled by 0.5 to 1.1 and cropped.
+The losses are the authors'. To train, images are scaled by 0.5 to 1.1 and cropped.
 
     python tools/train.py configs/bevanet/bevanet-s_1xb8-1k_camvid-176x240.py
 """
@@ -12,7 +12,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-max_iters = 1000  # 22 epochs of 367 pictures
+max_iters = 1000  # 22 epochs of 367 images
 crop_size = (176, 240)
 model = dict(
     data_preprocessor=dict(size=crop_size),

@@ -1,10 +1,10 @@
 """BEVANet-S from scratch on a folder of your own: crops of 256 x 256, 4000 steps.
 
-Paper: BEVANet, ICIP 2025, arXiv:2508.07300; its losses, at the size of small pictures.
+Paper: BEVANet, ICIP 2025, arXiv:2508.07300; its losses, at the size of small images.
 docs/train_on_your_data.md tells what your folder may look like and what to change.
 
     python tools/train.py configs/bevanet/bevanet-s_1xb8-4k_folder-256x256.py \
-        --cfg-options data_root=my_pictures
+        --cfg-options data_root=my_images
 """
 
 _base_ = [

@@ -1,8 +1,8 @@
 """BEVANet, ADE20K, crops of 512 x 512, 150 epochs on one GPU, the authors' recipe.
 
 Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It gives 39.8 mIoU, measured on random crops
-of 512 x 512; the test here is the usual one of whole pictures, so the two do not compare.
-Not reproduced here: this needs a GPU and the data set.
+of 512 x 512; the test here is the usual one of whole images, so the two do not compare.
+Not reproduced here: this needs a GPU and the dataset.
 
     python tools/train.py configs/bevanet/bevanet_1xb14-150e_ade20k-512x512.py
 """
@@ -13,7 +13,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-max_iters = 216_450  # 150 epochs of 20210 pictures, 14 at a time
+max_iters = 216_450  # 150 epochs of 20210 images, 14 at a time
 model = dict(data_preprocessor=dict(size=(512, 512)), decode_head=dict(num_classes=150))
 train_dataloader = dict(batch_size=14, num_workers=8)
 

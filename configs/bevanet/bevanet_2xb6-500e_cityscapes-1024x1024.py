@@ -2,7 +2,7 @@
 
 Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It gives 81.0 mIoU on val with
 ImageNet weights and 79.3 without (its table, single scale).
-Not reproduced here: this needs two GPUs and the data set.
+Not reproduced here: this needs two GPUs and the dataset.
 
     bash tools/dist_train.sh configs/bevanet/bevanet_2xb6-500e_cityscapes-1024x1024.py 2
 """
@@ -13,7 +13,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-max_iters = 123_500  # 500 epochs of 2975 pictures, 12 at a time
+max_iters = 123_500  # 500 epochs of 2975 images, 12 at a time
 class_weight = [
     *(0.8373, 0.9180, 0.8660, 1.0345, 1.0166, 0.9969, 0.9754, 1.0489, 0.8786, 1.0023),
     *(0.9539, 0.9843, 1.1116, 0.9037, 1.0865, 1.0955, 1.0865, 1.1529, 1.0507),

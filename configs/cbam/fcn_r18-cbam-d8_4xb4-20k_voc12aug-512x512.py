@@ -2,7 +2,7 @@
 
 Paper: Woo et al., CBAM, ECCV 2018, arXiv:1807.06521. It has no row for segmentation, and its
 authors published no ResNet-18: the blocks start fresh in a network that knows ImageNet.
-Not reproduced here: this needs 4 GPUs and the data set.
+Not reproduced here: this needs 4 GPUs and the dataset.
 
     bash tools/dist_train.sh configs/cbam/fcn_r18-cbam-d8_4xb4-20k_voc12aug-512x512.py 4
 """

@@ -1,7 +1,7 @@
 """FCN with CBAM in every block of its ResNet-50, PASCAL VOC 2012 + SBD, crops of 512 x 512.
 
 Paper: Woo et al., CBAM, ECCV 2018, arXiv:1807.06521. It has no row for segmentation.
-Not reproduced here: this needs 4 GPUs and the data set.
+Not reproduced here: this needs 4 GPUs and the dataset.
 
 The backbone starts from the authors' ImageNet weights, whose stem is one convolution of 7 x 7, not
 the three of mmseg's ResNetV1c; bring them into our format once, then train:

@@ -9,13 +9,13 @@ The backbone's weights are torchvision's; bring them into mmseg's layout once, t
         work_dirs/weights/mobilenetv2_imagenet.safetensors --converter torchvision-mobilenetv2-mmseg
     python tools/train.py configs/ccnet/ccnet_mobilenetv2-d8_1xb8-700i_camvid-180x240.py
 
-Training sees crops of 180 x 240, a quarter of a picture; the test sees whole pictures of 360 x 480.
+Training sees crops of 180 x 240, a quarter of an image; the test sees whole images of 360 x 480.
 """
 
 _base_ = ["../_base_/datasets/camvid_360x360.py", "../_base_/default_runtime.py"]
 
 crop_size = (180, 240)
-max_iters = 700  # 15 epochs of 367 pictures
+max_iters = 700  # 15 epochs of 367 images
 norm_cfg = dict(type="BN", requires_grad=True)
 # 1 / ln(1.1 + share of the class among the labelled training pixels), mean 1 over the pixels.
 class_weight = [1.06, 0.88, 2.47, 0.72, 1.88, 1.41, 2.42, 2.43, 1.73, 2.55, 2.63]

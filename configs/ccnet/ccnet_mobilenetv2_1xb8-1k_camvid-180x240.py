@@ -10,14 +10,14 @@ The backbone's weights are torchvision's; bring them into mmseg's layout once, t
     python tools/train.py configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py
 
 The head sees the maps of stride 8, 16 and 32 side by side, so the backbone keeps its strides and
-with them the meaning of its weights. Training sees crops of 180 x 240, the test whole pictures.
-Measured here: 66.36 mIoU on the 101 validation pictures, see docs/results/ccnet_camvid.
+with them the meaning of its weights. Training sees crops of 180 x 240, the test whole images.
+Measured here: 66.36 mIoU on the 101 validation images, see docs/results/ccnet_camvid.
 """
 
 _base_ = ["../_base_/datasets/camvid_360x360.py", "../_base_/default_runtime.py"]
 
 crop_size = (180, 240)
-max_iters = 1000  # 22 epochs of 367 pictures
+max_iters = 1000  # 22 epochs of 367 images
 norm_cfg = dict(type="BN", requires_grad=True)
 # 1 / ln(1.1 + share of the class among the labelled training pixels), mean 1 over the pixels.
 class_weight = [1.06, 0.88, 2.47, 0.72, 1.88, 1.41, 2.42, 2.43, 1.73, 2.55, 2.63]

@@ -2,11 +2,11 @@
 
 Paper: Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721. It gives 79.8 mIoU on
 Cityscapes val for ResNet-101 with R = 2; the authors' README lists 79.74, 79.22 and 78.40 for three
-runs. Not reproduced here: this needs 4 GPUs and the data set.
+runs. Not reproduced here: this needs 4 GPUs and the dataset.
 
 What differs from ``ccnet_r101-d8_4xb2-40k_cityscapes-769x769.py``: a wider stem, max pooling that
 rounds up, full dilation in every block, LeakyReLU in the heads, the wider auxiliary head, BGR
-pictures less their mean, random scales of 0.7 to 2.1. Weight decay is the README's 1e-4; the
+images less their mean, random scales of 0.7 to 2.1. Weight decay is the README's 1e-4; the
 authors' scripts say 5e-4.
 
 Training starts from their ImageNet weights; their trained network can be tested at once:

@@ -2,7 +2,7 @@
 
 Paper: Huang et al., CCNet, TPAMI 2020, arXiv:1811.11721, section 3.3. It gives 80.5 mIoU on val
 with the loss and 79.8 without (ResNet-101, R = 2); the authors never released it. Not reproduced
-here: this needs 4 GPUs and the data set.
+here: this needs 4 GPUs and the dataset.
 
     bash tools/dist_train.sh configs/ccnet/ccnet_r101-d8-ccl_4xb2-60k_cityscapes-769x769.py 4
 """

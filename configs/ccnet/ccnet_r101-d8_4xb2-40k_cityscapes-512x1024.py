@@ -2,7 +2,7 @@
 
 Paper: Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721.
 The paper gives 79.8 mIoU on val for ResNet-101 with R = 2 (78.0 with R = 1, 80.2 with R = 3).
-Not reproduced here: this needs 4 GPUs and the data set.
+Not reproduced here: this needs 4 GPUs and the dataset.
 
     bash tools/dist_train.sh configs/ccnet/ccnet_r101-d8_4xb2-40k_cityscapes-512x1024.py 4
 """

@@ -2,7 +2,7 @@
 
 Paper: Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721.
 The paper has no CamVid row for ResNet-18.
-Not reproduced here: this needs a GPU and the data set.
+Not reproduced here: this needs a GPU and the dataset.
 
     bash tools/dist_train.sh configs/ccnet/ccnet_r18-d8_1xb8-20k_camvid-360x360.py 1
 """

@@ -2,7 +2,7 @@
 
 Paper: Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721.
 The paper has no row for ResNet-18; the head is a quarter as wide, as its features are.
-Not reproduced here: this needs 4 GPUs and the data set.
+Not reproduced here: this needs 4 GPUs and the dataset.
 
     bash tools/dist_train.sh configs/ccnet/ccnet_r18-d8_4xb4-80k_ade20k-512x512.py 4
 """

@@ -2,7 +2,7 @@
 
 Paper: Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721.
 The paper gives 78.5 mIoU on val for ResNet-50 with R = 2 (crops of 769, single scale).
-Not reproduced here: this needs 4 GPUs and the data set.
+Not reproduced here: this needs 4 GPUs and the dataset.
 
     bash tools/dist_train.sh configs/ccnet/ccnet_r50-d8_4xb2-40k_cityscapes-769x769.py 4
 """

@@ -2,7 +2,7 @@
 
 Paper: Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721: one RCCA module, R = 2,
 right before the last block of res4. It gives box / mask AP 41.0 / 37.3 on val2017 with the module
-and 40.1 / 36.2 without. Not reproduced here: this needs 8 GPUs and the data set.
+and 40.1 / 36.2 without. Not reproduced here: this needs 8 GPUs and the dataset.
 
     bash tools/dist_train.sh configs/ccnet/mask-rcnn_r101-rcca_fpn_1x_coco.py 8
 """

@@ -1,4 +1,4 @@
-"""DDRNet-23-slim beside BEVANet-S: the same pictures, order, crops, optimiser and schedule.
+"""DDRNet-23-slim beside BEVANet-S: the same images, order, crops, optimiser and schedule.
 
 Paper: DDRNet, arXiv:2101.06085; network and losses as in mmseg, from scratch. It has no boundary
 branch: the edge maps are loaded, so that random numbers fall alike, and not used.

@@ -60,7 +60,7 @@ model = dict(
     test_cfg=dict(mode="whole"),
 )
 
-# Everything happens at half the pictures' size; the ground truth of the test keeps its own.
+# Everything happens at half the images' size; the ground truth of the test keeps its own.
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),

@@ -1,4 +1,4 @@
-"""PIDNet-S beside BEVANet-S: the same pictures, order, crops, optimiser, schedule and losses.
+"""PIDNet-S beside BEVANet-S: the same images, order, crops, optimiser, schedule and losses.
 
 Paper: PIDNet, CVPR 2023, arXiv:2206.02066; network and loss weights as in mmseg, from scratch.
 BEVANet takes its four losses from here, so the edge maps are used too.

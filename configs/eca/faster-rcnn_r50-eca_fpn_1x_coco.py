@@ -1,7 +1,7 @@
 """Faster R-CNN with ECA in every block of its ResNet-50, COCO.
 
 Paper: Wang et al., ECA-Net, CVPR 2020, arXiv:1910.03151. By the authors' README AP 38.0 with it.
-Not reproduced here: this needs 8 GPUs and the data set.
+Not reproduced here: this needs 8 GPUs and the dataset.
 
 The authors' detector has kernels of 5 in every stage, but its ImageNet weights are not
 published; those that are have 3, 5, 5, 7. Bring them into our format once, then train:

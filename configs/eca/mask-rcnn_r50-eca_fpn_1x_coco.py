@@ -1,7 +1,7 @@
 """Mask R-CNN with ECA in every block of its ResNet-50, COCO.
 
 Paper: Wang et al., ECA-Net, CVPR 2020, arXiv:1910.03151. By the authors' README box and
-mask AP are 39.0 and 35.6 with it. Not reproduced here: this needs 8 GPUs and the data set.
+mask AP are 39.0 and 35.6 with it. Not reproduced here: this needs 8 GPUs and the dataset.
 
 The authors' detector has kernels of 3, 3, 7, 7, but its ImageNet weights are not
 published; those that are have 3, 5, 5, 7. Bring them into our format once, then train:

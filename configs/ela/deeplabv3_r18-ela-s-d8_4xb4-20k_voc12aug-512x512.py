@@ -2,7 +2,7 @@
 
 Paper: Xu and Wan, ELA, arXiv:2403.01123. The authors' DeepLabV3 has a ResNet of such blocks;
 its settings are not recorded. Their logs on VOC 2012 spread by 0.45 mIoU between runs of one
-setting, more than most blocks differ. Not reproduced here: this needs 4 GPUs and the data set.
+setting, more than most blocks differ. Not reproduced here: this needs 4 GPUs and the dataset.
 
     bash tools/dist_train.sh configs/ela/deeplabv3_r18-ela-s-d8_4xb4-20k_voc12aug-512x512.py 4
 """

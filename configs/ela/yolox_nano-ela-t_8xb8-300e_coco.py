@@ -2,7 +2,7 @@
 
 Paper: Xu and Wan, ELA, arXiv:2403.01123. The authors put the block there and at four places of the
 neck, shared between some of them; their one published file has version T. Their log on VOC says
-74.36 mAP with ELA and 73.80 with CBAM. Not reproduced here: this needs 8 GPUs and the data set.
+74.36 mAP with ELA and 73.80 with CBAM. Not reproduced here: this needs 8 GPUs and the dataset.
 
     bash tools/dist_train.sh configs/ela/yolox_nano-ela-t_8xb8-300e_coco.py 8
 """

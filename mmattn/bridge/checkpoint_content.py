@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mmattn.errors import CheckpointError
-from mmattn.io.plain import to_plain
+from mmattn.io.weights_only import to_weights_only
 
 # Resuming without one of these would go on silently with something else.
 _ESSENTIAL = ("state_dict", "ema_state_dict", "optimizer")
@@ -29,7 +29,7 @@ def plain_checkpoint(checkpoint: dict[str, Any]) -> dict[str, Any]:
         CheckpointError: If the weights or the optimizer's state hold such an object.
     """
     return {
-        key: to_plain(_without_buffers(key, value), _on_foreign, str(key))
+        key: to_weights_only(_without_buffers(key, value), _on_foreign, str(key))
         for key, value in checkpoint.items()
     }
 

@@ -146,7 +146,7 @@ def _make_block_plugins(
     Raises:
         ConfigError: No such plugin, one that cannot work with the channels, or a name used twice.
     """
-    from mmattn.layers.blocks import build_block
+    from mmattn.plugins.blocks import build_block
 
     names = []
     for index, cfg in zip(indices or range(len(plugins)), plugins, strict=True):

@@ -1,25 +1,20 @@
-"""Data sets and what is checked about them before training.
+"""Datasets: classes for mmdet and mmseg, a user's folder, and a generator of images.
 
-Names are loaded at first use: the generator needs numpy and OpenCV only, the data set classes need
+Names are loaded at first use: the generator needs numpy and OpenCV only, the dataset classes need
 mmseg.
 """
 
 from __future__ import annotations
 
-import importlib
+from mmattn.lazy import lazy_attributes
 
-_HOMES = {
-    "CamVidDataset": "mmattn.data.datasets",
-    "FolderSegDataset": "mmattn.data.datasets",
-    "ShapesDataset": "mmattn.data.datasets",
-    "ShapesSceneGenerator": "mmattn.data.shapes",
-    "write_shapes_dataset": "mmattn.data.shapes",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__, __dir__, __all__ = lazy_attributes(
+    __name__,
+    {
+        "CamVidDataset": "datasets",
+        "FolderSegDataset": "datasets",
+        "ShapesDataset": "datasets",
+        "ShapesSceneGenerator": "shapes",
+        "write_shapes_dataset": "shapes",
+    },
+)

@@ -16,16 +16,16 @@ from mmattn.registry import TRANSFORMS
 class ClassBalancedCrop(RandomCrop):
     """mmseg's ``RandomCrop`` that now and then aims at a class of its own choice.
 
-    With probability ``prob`` a class is drawn among those that the picture has, each as likely as
+    With probability ``prob`` a class is drawn among those that the image has, each as likely as
     the others whatever its size, then one of its pixels, and the crop is laid with that pixel in
-    its middle, or as near to it as the picture's border allows. Otherwise the crop is upstream's,
+    its middle, or as near to it as the image's border allows. Otherwise the crop is upstream's,
     ``cat_max_ratio`` included.
 
     Args:
         crop_size: Height and width, or one number for both.
         prob: Share of the crops that aim, 0 to 1.
         classes: Indices of the classes to aim at, the rare ones for instance; all by default. A
-            picture without them is cropped as upstream does.
+            image without them is cropped as upstream does.
         cat_max_ratio: Of crops that do not aim: the largest share that one class may have.
         ignore_index: Label that is no class.
 

@@ -4,7 +4,7 @@ Two definitions are in use. The authors of PIDNet and BEVANet take the label map
 
     edge = dilate(Canny(labels), 4x4), where Canny's answer near the border is dropped
 
-before any scaling, so that the bands get wider and narrower with the picture; the outline of
+before any scaling, so that the bands get wider and narrower with the image; the outline of
 ignored regions counts. mmseg compares neighbours in the finished crop: every band is equally wide,
 and ignored regions have no outline.
 """
@@ -34,7 +34,7 @@ class GenerateEdgeMap(BaseTransform):
     Args:
         method: ``"canny"``, the authors' way, or ``"labels"``, mmseg's ``GenerateEdge``.
         edge_width: Side of the square that widens the edges, in pixels.
-        border: Edges this near to the border of the picture are dropped before they are widened, in
+        border: Edges this near to the border of the image are dropped before they are widened, in
             pixels; the authors drop none on CamVid. Only for ``"canny"``.
         ignore_index: The label that has no edges. Only for ``"labels"``.
 

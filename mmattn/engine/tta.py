@@ -1,14 +1,13 @@
-"""Test-time augmentation for any config: its own recipe, else each picture and its mirror image."""
+"""Test-time augmentation for any config: its own recipe, else each image and its mirror image."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
+from mmattn.config.data_overrides import LOAD_MASK
+from mmattn.config.overrides import is_segmentation, scope_and_name
 from mmattn.errors import ConfigError
-
-from .options import is_segmentation, scope_and_name
-from .own_data import LOAD_MASK
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -31,7 +30,7 @@ def use_tta(cfg: Config) -> None:
         ConfigError: The test pipeline has no loading and packing step to put a flip between, or the
             calibration error is asked for: averaged labels have no logits.
     """
-    from mmattn.data.checks import leaf_datasets
+    from mmattn.preflight.data import leaf_datasets
 
     evaluators = cfg.get("test_evaluator") or []
     for one in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
@@ -66,7 +65,7 @@ def _flipped_detection(pipeline: list) -> list:
 
 def _flipped_segmentation(pipeline: list) -> list:
     *steps, pack = _packed(pipeline, "PackSegInputs")
-    # The ground truth is loaded after the flip: it is compared in the picture's own orientation.
+    # The ground truth is loaded after the flip: it is compared in the image's own orientation.
     loads = [step for step in steps if step["type"] in ("LoadAnnotations", LOAD_MASK)]
     steps = [step for step in steps if step not in loads]
     branches = [_FLIPS, *([step] for step in loads), [pack]]

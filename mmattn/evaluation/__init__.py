@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .class_table import ABSENT, ClassTable
-from .classwise_coco import ClasswiseCocoMetric
-from .classwise_iou import ClasswiseIoUMetric
+from .detection.classwise_coco import ClasswiseCocoMetric
+from .semantic.classwise_iou import ClasswiseIoUMetric
 
 __all__ = ["ABSENT", "ClassTable", "ClasswiseCocoMetric", "ClasswiseIoUMetric"]

@@ -1,8 +1,8 @@
-"""How much a score depends on which pictures happen to be in the test set.
+"""How much a score depends on which images happen to be in the test set.
 
-The pictures are drawn again with replacement, as many as there are, and the score is computed from
+The images are drawn again with replacement, as many as there are, and the score is computed from
 the counts of those drawn; the range that holds the middle 95 % of many such scores is the interval
-(Efron's percentile bootstrap). Pictures, not pixels, are drawn, since the pixels of one picture are
+(Efron's percentile bootstrap). Images, not pixels, are drawn, since the pixels of one image are
 right or wrong together.
 """
 
@@ -28,10 +28,10 @@ def bootstrap_intervals(
     """Intervals of all scores.
 
     Args:
-        counts: Name -> integers of shape (pictures, classes). The result depends on the order of
-            pictures, so bring them into one that is always the same.
+        counts: Name -> integers of shape (images, classes). The result depends on the order of
+            images, so bring them into one that is always the same.
         scores: Computes from counts of shape (draws, classes) scores of shape (draws, …).
-        resamples: How many times the pictures are drawn.
+        resamples: How many times the images are drawn.
         level: Share of the scores inside of the interval.
         seed: Of the draws.
 
@@ -40,12 +40,12 @@ def bootstrap_intervals(
     """
     names, shapes = list(counts), [one.shape[1] for one in counts.values()]
     table = np.concatenate([counts[name] for name in names], axis=1).astype(np.float64)
-    pictures = len(table)
+    images = len(table)
     generator = np.random.Generator(np.random.PCG64(seed))
     drawn: dict[str, list[np.ndarray]] = {}
     for start in range(0, resamples, _PIECE):
         draws = min(_PIECE, resamples - start)
-        times = generator.multinomial(pictures, np.full(pictures, 1 / pictures), size=draws)
+        times = generator.multinomial(images, np.full(images, 1 / images), size=draws)
         sums = times.astype(np.float64) @ table  # whole numbers below 2**53: exact in any order
         parts = np.split(sums, np.cumsum(shapes)[:-1], axis=1)
         for name, values in scores(dict(zip(names, parts, strict=True))).items():

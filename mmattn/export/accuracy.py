@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .pictures import validation_dataset
+from .check_images import validation_dataset
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -37,19 +37,19 @@ def class_ious(
     pairs: Iterable[Pair],
     classes: Iterable[str],
 ) -> ClassIoUs:
-    """Run ``predict`` over pictures and compare with their masks.
+    """Run ``predict`` over images and compare with their masks.
 
     Args:
         predict: (H, W, 3) uint8 RGB -> (H, W) class indices.
-        pairs: Pictures, (H, W, 3) uint8 RGB, and masks, (H, W) with 255 for "ignored".
+        pairs: Images, (H, W, 3) uint8 RGB, and masks, (H, W) with 255 for "ignored".
         classes: Class names by index.
     """
     classes = tuple(classes)
     count = len(classes)
     confusion = np.zeros((count, count), np.int64)
-    for picture, mask in pairs:
+    for image, mask in pairs:
         counted = mask != IGNORED
-        index = mask[counted].astype(np.int64) * count + predict(picture)[counted]
+        index = mask[counted].astype(np.int64) * count + predict(image)[counted]
         confusion += np.bincount(index, minlength=count * count).reshape(count, count)
     hit = np.diag(confusion).astype(np.float64)
     union = confusion.sum(0) + confusion.sum(1) - hit
@@ -63,20 +63,20 @@ def torch_predictor(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     """``model``, an mmseg ``EncoderDecoder`` in eval mode, as (H, W, 3) uint8 RGB -> (H, W)."""
     import torch
 
-    from .segmentor import ExportableSegmentor, class_map, torch_logits
+    from .semantic_export import ExportableSegmentor, class_map, torch_logits
 
     threshold = ExportableSegmentor(model).threshold
     device = next(model.parameters()).device
 
-    def predict(picture: np.ndarray) -> np.ndarray:
-        batch = torch.from_numpy(picture).permute(2, 0, 1)[None].to(device)
+    def predict(image: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
         return class_map(torch_logits(model, batch), threshold)[0].cpu().numpy()
 
     return predict
 
 
 def validation_pairs(cfg: Config, limit: int | None = None) -> list[Pair]:
-    """(picture, mask) of the config's validation set, as mmseg's loading transforms read them.
+    """(image, mask) of the config's validation set, as mmseg's loading transforms read them.
 
     Args:
         cfg: A semantic segmentation config.

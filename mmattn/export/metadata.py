@@ -14,7 +14,7 @@ class ExportMetadata:
 
     OpenVINO's conversion carries them over, as ``rt_info`` under ``framework``.
 
-    The input of every file is the same whatever the network was trained on: float32 RGB pictures in
+    The input of every file is the same whatever the network was trained on: float32 RGB images in
     0..255, (N, 3, H, W). Channel order, mean and standard deviation are applied inside the graph,
     because a forgotten normalisation is the error that no runtime reports; they are recorded for
     information.
@@ -22,7 +22,7 @@ class ExportMetadata:
     Attributes:
         task: ``"semantic segmentation"``.
         classes: Class names by index.
-        palette: RGB triple per class; empty where the data set has none.
+        palette: RGB triple per class; empty where the dataset has none.
         output: ``"logits"``, float32 (N, classes, H, W), or ``"classes"``, int64 (N, H, W).
         threshold: For a one-channel output, the probability above which a pixel is class 1; else
             None.

@@ -23,7 +23,7 @@ from mmattn.io import atomic_write
 
 from .metadata import ExportMetadata
 from .rewrites import DECOMPOSITIONS, sizes_stay_symbolic
-from .segmentor import ExportableSegmentor, network_size_divisor
+from .semantic_export import ExportableSegmentor, network_size_divisor
 
 if TYPE_CHECKING:
     import onnx

@@ -13,7 +13,7 @@ from pathlib import Path
 from mmattn.errors import ExportError
 from mmattn.io import atomic_write
 
-from .runtime import import_openvino
+from .session import import_openvino
 
 
 def convert_to_openvino(onnx_file: str | Path, path: str | Path) -> None:

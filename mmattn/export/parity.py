@@ -1,4 +1,4 @@
-"""Does an exported file compute what the model computes? Measured on real pictures and sizes.
+"""Does an exported file compute what the model computes? Measured on real images and sizes.
 
 Two figures decide. The largest difference of logits is taken relative to the largest logit, since
 rounding grows with the numbers: float32 keeps 1.2e-7 of a value, and some fifty layers that sum
@@ -25,8 +25,8 @@ from mmattn.errors import ExportError
 from mmattn.io import atomic_write
 
 from .metadata import ExportMetadata
-from .runtime import ExportedSegmentor, load_segmentor
-from .segmentor import class_map, torch_logits
+from .semantic_export import class_map, torch_logits
+from .session import ExportedSegmentor, load_segmentor
 
 TOLERANCE = 1e-4
 MIN_AGREEMENT = 0.999
@@ -39,7 +39,7 @@ class ParityRow:
     Attributes:
         name: What is special about the size.
         batch, height, width: The input.
-        pictures: How many were run.
+        images: How many were run.
         max_difference: Largest |torch - file| over all logits; None for a file that returns
             classes.
         max_logit: Largest |torch|.
@@ -51,7 +51,7 @@ class ParityRow:
     batch: int
     height: int
     width: int
-    pictures: int
+    images: int
     max_difference: float | None
     max_logit: float
     relative: float | None
@@ -97,7 +97,7 @@ class ParityReport:
 
     def table(self) -> str:
         """The report on this one file as text, one line per size."""
-        head = ("size", "input", "pictures", "max |diff|", "relative", "same class", "")
+        head = ("size", "input", "images", "max |diff|", "relative", "same class", "")
         lines = [head]
         for row in self.rows:
             ok = row.passes(self.tolerance, self.min_agreement)
@@ -105,7 +105,7 @@ class ParityReport:
                 (
                     row.name,
                     f"{row.batch} x 3 x {row.height} x {row.width}",
-                    str(row.pictures),
+                    str(row.images),
                     "-" if row.max_difference is None else f"{row.max_difference:.2e}",
                     "-" if row.relative is None else f"{row.relative:.2e}",
                     f"{100 * row.agreement:.4f} %",
@@ -135,7 +135,7 @@ class ParityReport:
 def check_parity(
     model: nn.Module,
     path: str | Path,
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     *,
     tolerance: float = TOLERANCE,
     min_agreement: float = MIN_AGREEMENT,
@@ -143,7 +143,7 @@ def check_parity(
     converted: Sequence[str | Path] = (),
     sizes: Sequence[tuple[int, int]] = (),
 ) -> ParityReport:
-    """Run ``model`` and the file exported from it on ``pictures`` and compare.
+    """Run ``model`` and the file exported from it on ``images`` and compare.
 
     The model's side is its own: data preprocessor, network, resize to the input. A file with free
     sizes is run at the traced, a smaller, a larger and an odd size and with a batch of two; any
@@ -152,7 +152,7 @@ def check_parity(
     Args:
         model: The mmseg ``EncoderDecoder`` that was exported, in eval mode.
         path: The file.
-        pictures: (H, W, 3) uint8 RGB each; they are resized to the sizes that are tried.
+        images: (H, W, 3) uint8 RGB each; they are resized to the sizes that are tried.
         tolerance: Largest difference of logits allowed, relative to the largest logit.
         min_agreement: Smallest share of pixels with the same class allowed.
         json_path: Where the report is written, also when the check fails.
@@ -166,8 +166,8 @@ def check_parity(
         ExportError: A size is beyond the limits, with the table in the message; or one of
             ``sizes`` is none that the file takes.
     """
-    if not len(pictures):
-        raise ExportError("the parity check needs at least one picture")
+    if not len(images):
+        raise ExportError("the parity check needs at least one image")
     segmentors = [load_segmentor(file) for file in (path, *converted)]
     meta = segmentors[0].metadata
     _require_sizes(sizes, meta)
@@ -175,13 +175,13 @@ def check_parity(
     if not meta.dynamic:
         notes.append("The file has one size, so only that was checked; --dynamic frees the sizes.")
     if meta.test_mode == "slide":
-        notes.append("The config tests by sliding windows; the file computes one whole picture.")
+        notes.append("The config tests by sliding windows; the file computes one whole image.")
     tried = sizes_to_try(
         (meta.shape[0], meta.shape[1]), dynamic=meta.dynamic, divisor=meta.size_divisor
     )
     tried += [("asked for", 1, (height, width)) for height, width in sizes]
     by_size = [
-        _compare(model, segmentors, pictures, name, batch, size) for name, batch, size in tried
+        _compare(model, segmentors, images, name, batch, size) for name, batch, size in tried
     ]
     report, *others = (
         ParityReport(
@@ -254,15 +254,15 @@ def sizes_to_try(
 def _compare(
     model: nn.Module,
     segmentors: Sequence[ExportedSegmentor],
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     name: str,
     batch: int,
     size: tuple[int, int],
 ) -> list[ParityRow]:
     """Torch, run once, against each of ``segmentors`` at one size."""
     device = next(model.parameters()).device
-    resized = [cv2.resize(picture, size[::-1]) for picture in pictures]
-    # A last batch that is too short is filled with the first pictures.
+    resized = [cv2.resize(image, size[::-1]) for image in images]
+    # A last batch that is too short is filled with the first images.
     batches = [
         np.stack([resized[(start + i) % len(resized)] for i in range(batch)])
         for start in range(0, len(resized), batch)
@@ -278,7 +278,7 @@ def _compare(
             batch=batch,
             height=size[0],
             width=size[1],
-            pictures=len(pictures),
+            images=len(images),
             max_difference=tally.difference,
             max_logit=tally.largest,
             relative=(

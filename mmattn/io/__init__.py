@@ -5,8 +5,9 @@ Importing this package is cheap; torch is imported by the first function that ne
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from mmattn.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from .atomic import atomic_write as atomic_write
@@ -17,24 +18,15 @@ if TYPE_CHECKING:
     from .weights import read_trusted_pickle as read_trusted_pickle
     from .weights import save_safetensors as save_safetensors
 
-_HOMES = {
-    "atomic_write": "atomic",
-    "sweep_leftovers": "atomic",
-    "LoadReport": "load",
-    "load_state_dict": "load",
-    "read_checkpoint": "weights",
-    "read_trusted_pickle": "weights",
-    "save_safetensors": "weights",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__, __all__ = lazy_attributes(
+    __name__,
+    {
+        "atomic_write": "atomic",
+        "sweep_leftovers": "atomic",
+        "LoadReport": "load",
+        "load_state_dict": "load",
+        "read_checkpoint": "weights",
+        "read_trusted_pickle": "weights",
+        "save_safetensors": "weights",
+    },
+)

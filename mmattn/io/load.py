@@ -130,7 +130,7 @@ def fill(
     unwrap: Callable[[nn.Module], nn.Module] = _unwrapped,
 ) -> LoadReport:
     """``load_state_dict`` without the log; ``unwrap`` strips wrappers that add a prefix."""
-    filling = _Filling(getattr(state_dict, "_metadata", None) or {}, unwrap)
+    filling = _StateDictLoader(getattr(state_dict, "_metadata", None) or {}, unwrap)
     filling.visit(model, dict(state_dict), "")
     report = filling.report()
     where = f"{source}: " if source else ""
@@ -141,7 +141,7 @@ def fill(
     return report
 
 
-class _Filling:
+class _StateDictLoader:
     """Walks a model and hands each module its part, as ``nn.Module.load_state_dict`` does.
 
     That method raises on shapes that differ, after the rest is loaded, and then keeps what it
@@ -161,7 +161,7 @@ class _Filling:
 
     def visit(self, module: nn.Module, weights: dict, prefix: str) -> None:
         module = self._unwrap(module)
-        if getattr(module, "may_be_fresh", False) and not any(
+        if getattr(module, "allow_missing_keys", False) and not any(
             k.startswith(prefix) for k in weights
         ):
             self._fresh.append(prefix)

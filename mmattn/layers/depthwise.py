@@ -18,7 +18,7 @@ class DepthwiseConv2d(nn.Conv2d):
         channels: Channels C of input and output.
         kernel_size: Height and width of the kernel, in taps.
         stride: Step between outputs, in pixels.
-        padding: Zeros around the picture, in pixels, or ``"same"``, the default.
+        padding: Zeros around the image, in pixels, or ``"same"``, the default.
         dilation: Distance between taps, in pixels.
         bias: Whether each channel has one.
 

@@ -1,7 +1,7 @@
 """The most likely class of every pixel, without all classes ever being there at full size.
 
-A head answers at a fraction of the picture's size, 1/64 of its pixels as a rule. Scaling all K
-classes up, and once more to the size of the file, takes 2 K maps of that size: 320 MB for a picture
+A head answers at a fraction of the image's size, 1/64 of its pixels as a rule. Scaling all K
+classes up, and once more to the size of the file, takes 2 K maps of that size: 320 MB for an image
 of Cityscapes, gigabytes for the largest of ADE20K. Here one class is scaled up at a time and
 compared with the best so far, so that a few maps are enough, whatever K is:
     label, best = 0, m_0;   for c = 1 .. K - 1:  label = c where m_c > best,  best = max(best, m_c)
@@ -11,11 +11,11 @@ and a tie goes to the lower class as in ``argmax``: the labels are equal, not on
 What that rests on: torch computes a class in the same way whether it comes alone or with others. It
 does on CPUs, but for three classes and where height and width add up to 128 at most; so a few
 classes, or little maps, are scaled together after all. What remains are small windows or files
-beside large pictures, heads that answer with a single pixel, and logits in channels-last layout,
+beside large images, heads that answer with a single pixel, and logits in channels-last layout,
 which are copied to the usual one: there torch may round the last bit differently, and a pixel whose
 best two classes are that close may turn. Logits have to be finite.
 
-Windows that slide over a picture are kept at the head's size as well. A class of the picture is
+Windows that slide over an image are kept at the head's size as well. A class of the image is
     m[u] = sum_k w_k[u] m_k[u] / sum_k w_k[u]  over the windows k that contain u
 with w = 1 (uniform, mmseg's) or a Hann window, which trusts a window's middle more than its rim:
     w[y, x] = sin^2(pi (y + 1/2) / height) sin^2(pi (x + 1/2) / width)
@@ -40,7 +40,7 @@ _SMALL = 1 << 22
 
 @dataclass(frozen=True)
 class Window:
-    """Rows ``top`` to ``bottom`` - 1 and columns ``left`` to ``right`` - 1 of a picture."""
+    """Rows ``top`` to ``bottom`` - 1 and columns ``left`` to ``right`` - 1 of an image."""
 
     top: int
     bottom: int
@@ -58,13 +58,13 @@ class Window:
 
 
 def sliding_windows(size: Size, crop: Size, stride: Size) -> list[Window]:
-    """The windows that mmseg lays over a picture, row by row.
+    """The windows that mmseg lays over an image, row by row.
 
-    The last ones of a row or column are moved back into the picture; a picture smaller than
+    The last ones of a row or column are moved back into the image; an image smaller than
     ``crop`` is one window.
 
     Args:
-        size: Height and width of the picture.
+        size: Height and width of the image.
         crop: Of a window.
         stride: From one window to the next; at most ``crop``, or pixels would lie in none.
     """
@@ -87,11 +87,11 @@ def hann_weights(size: Size, device: torch.device, dtype: torch.dtype) -> Tensor
 
 
 class LogitMaps:
-    """Logits of one picture at the network's input size, scaled up for some classes at a time.
+    """Logits of one image at the network's input size, scaled up for some classes at a time.
 
     Args:
         parts: Windows, with their logits of shape (K, h, w) at the head's size.
-        size: Height and width of the picture at the network's input.
+        size: Height and width of the image at the network's input.
         align_corners: Of ``F.interpolate``.
         blend: ``"uniform"`` or ``"cosine"``; a single window needs neither.
         dtype: Of the logits. Uniform windows are also added up in it, as in mmseg; cosine ones in
@@ -156,7 +156,7 @@ def best_class(maps: LogitMaps, finish: Callable[[Tensor], Tensor], final: Size)
     """The class with the largest logit, for every pixel.
 
     Args:
-        maps: Logits of one picture.
+        maps: Logits of one image.
         finish: Brings maps (n, H, W) of some classes into their final form: cropped, flipped,
             resized.
         final: Height and width after that.

@@ -20,7 +20,7 @@ from mmengine.runner import save_checkpoint as mmengine_save
 
 from mmattn.errors import CheckpointError
 from mmattn.io import read_checkpoint, save_safetensors
-from mmattn.testing.toy_training import ToyModel, toy_runner, with_validation
+from tests.support.toy_training import ToyModel, toy_runner, with_validation
 
 
 @pytest.fixture(autouse=True)

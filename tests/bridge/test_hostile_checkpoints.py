@@ -25,7 +25,7 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 
 from mmattn.errors import CheckpointError
 from mmattn.io import read_checkpoint
-from mmattn.testing.toy_training import ToyModel, toy_runner
+from tests.support.toy_training import ToyModel, toy_runner
 
 
 class Call:

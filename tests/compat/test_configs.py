@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from mmattn.errors import MissingOpError
-from mmattn.testing.compatibility import recorded_ext_calls, run_case
-from mmattn.testing.upstream_configs import CASES, FURTHER, PROMISED, Case
+from tests.support.compatibility import recorded_ext_calls, run_case
+from tests.support.upstream_configs import CASES, FURTHER, PROMISED, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mmdet's and mmseg's own
 

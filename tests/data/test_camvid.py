@@ -21,7 +21,7 @@ PIPELINE = [
 
 
 def tiny(root: Path) -> Path:
-    """One picture whose mask shows every value: 0..10 and 11, unlabelled."""
+    """One image whose mask shows every value: 0..10 and 11, unlabelled."""
     for folder in ("images/val", "annotations/val"):
         (root / folder).mkdir(parents=True)
     mask = np.repeat(np.arange(12, dtype=np.uint8), 4)[None].repeat(8, 0)

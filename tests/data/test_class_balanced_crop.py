@@ -11,7 +11,7 @@ from mmattn.data.datasets.seeded import seeded_generators
 from mmattn.errors import ConfigError
 
 
-def picture(height: int = 60, width: int = 80) -> dict:
+def image(height: int = 60, width: int = 80) -> dict:
     """Class 0 nearly everywhere, class 1 in a corner, class 2 on one pixel, some ignored."""
     label = np.zeros((height, width), np.uint8)
     label[:5, :5] = 1
@@ -23,7 +23,7 @@ def picture(height: int = 60, width: int = 80) -> dict:
 
 def crops(transform, count: int, **size: int) -> list[dict]:
     with seeded_generators(0):
-        return [transform(picture(**size)) for _ in range(count)]
+        return [transform(image(**size)) for _ in range(count)]
 
 
 def test_every_class_is_aimed_at_alike() -> None:
@@ -36,19 +36,19 @@ def test_every_class_is_aimed_at_alike() -> None:
     assert np.mean([(one["gt_seg_map"] == 2).any() for one in usual]) < 0.15
 
 
-def test_the_pixel_is_in_the_middle_and_picture_and_label_stay_together() -> None:
+def test_the_pixel_is_in_the_middle_and_image_and_label_stay_together() -> None:
     for one in crops(ClassBalancedCrop((15, 11), prob=1.0, classes=[2]), 5):
         assert one["gt_seg_map"].shape == one["img"].shape[:2] == one["img_shape"] == (15, 11)
         assert one["gt_seg_map"][7, 5] == 2
         assert np.array_equal(one["img"][..., 0], one["gt_seg_map"])
 
 
-def test_the_border_moves_a_crop_back_into_the_picture() -> None:
+def test_the_border_moves_a_crop_back_into_the_image() -> None:
     for one in crops(ClassBalancedCrop(20, prob=1.0, classes=[1]), 5):
-        assert np.array_equal(one["gt_seg_map"], picture()["gt_seg_map"][:20, :20])
+        assert np.array_equal(one["gt_seg_map"], image()["gt_seg_map"][:20, :20])
 
 
-def test_a_picture_smaller_than_the_crop_stays_whole() -> None:
+def test_a_image_smaller_than_the_crop_stays_whole() -> None:
     for one in crops(ClassBalancedCrop((100, 40), prob=1.0, classes=[2]), 3):
         assert one["gt_seg_map"].shape == (60, 40)
         assert (one["gt_seg_map"] == 2).any()
@@ -61,7 +61,7 @@ def test_without_a_class_to_aim_at_it_is_mmsegs_crop(options: dict) -> None:
         theirs = []
         for _ in range(20):
             np.random.rand()  # the draw that decides whether to aim
-            theirs.append(RandomCrop((16, 16), cat_max_ratio=0.9)(picture()))
+            theirs.append(RandomCrop((16, 16), cat_max_ratio=0.9)(image()))
     for one, other in zip(ours, theirs, strict=True):
         assert np.array_equal(one["gt_seg_map"], other["gt_seg_map"])
 

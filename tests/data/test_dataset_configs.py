@@ -1,4 +1,4 @@
-"""Promise: data set configs follow the usual protocols; where mmseg has one, they are equal."""
+"""Promise: dataset configs follow the usual protocols; where mmseg has one, they are equal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmattn.engine import find_config
+from mmattn.config import find_config
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs/_base_/datasets"
 SEMANTIC = sorted(
@@ -53,7 +53,7 @@ def test_crops_and_data_sets(name: str) -> None:
     (crop,) = [step for step in train.pipeline if step["type"] == "RandomCrop"]
     assert tuple(crop["crop_size"]) == tuple(cfg.crop_size) == (height, width)
     assert cfg.test_dataloader == cfg.val_dataloader
-    # After the resize: metrics are those of the pictures' own size.
+    # After the resize: metrics are those of the images' own size.
     kinds = [step["type"] for step in cfg.val_dataloader.dataset.pipeline]
     assert kinds[-2].endswith(("LoadAnnotations", "LoadFolderMask"))
     if not name.startswith("folder"):
@@ -64,7 +64,7 @@ def test_crops_and_data_sets(name: str) -> None:
             assert len(DATASETS.get(dataset["type"]).METAINFO["classes"]) in (11, 19, 21, 150)
 
 
-def test_whole_pictures_of_camvid_are_tested() -> None:
+def test_whole_images_of_camvid_are_tested() -> None:
     for name, scale in {"camvid_360x480": (480, 360), "camvid_720x960": (960, 720)}.items():
         cfg = read(name)
         (resize,) = [s for s in cfg.val_dataloader.dataset.pipeline if s["type"] == "Resize"]

@@ -47,7 +47,7 @@ def test_width_is_a_choice(width: int) -> None:
     assert (got.sum(1) == width).all()
 
 
-def test_picture_of_one_class_and_one_smaller_than_the_border() -> None:
+def test_image_of_one_class_and_one_smaller_than_the_border() -> None:
     assert not edges_of(np.full((20, 20), 3, np.uint8)).any()
     assert not edges_of(halves(8, 12)).any()
 
@@ -74,10 +74,10 @@ def test_edges_are_scaled_cropped_flipped_and_packed_with_the_labels() -> None:
         )
         np.random.seed(0)
         labels = halves()
-        picture = np.repeat(labels[:, :, None], 3, 2)
+        image = np.repeat(labels[:, :, None], 3, 2)
         packed = pipeline(
             {
-                "img": picture,
+                "img": image,
                 "gt_seg_map": labels,
                 "seg_fields": ["gt_seg_map"],
                 "img_shape": labels.shape,

@@ -1,6 +1,6 @@
 """Promise: masks of every usual kind become the right labels by a stated rule, or are refused.
 
-Each kind stores the same label map in another way; whatever the data set returns is compared with
+Each kind stores the same label map in another way; whatever the dataset returns is compared with
 that map.
 """
 
@@ -19,8 +19,8 @@ from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
 from mmattn.data import FolderSegDataset
-from mmattn.data.checks import check_dataset
 from mmattn.errors import ConfigError, DataError, MMAttnError
+from mmattn.preflight.data import check_dataset
 
 COLOURS = np.array([[0, 0, 0], [200, 30, 30], [30, 30, 200]], np.uint8)
 CLASSES = {"back": [0, 0, 0], "cell": [200, 30, 30], "vein": [30, 30, 200]}
@@ -51,8 +51,8 @@ def write(
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for index, labels in enumerate(maps):
-        picture = np.full((*labels.shape, 3), 20 * index, np.uint8)
-        Image.fromarray(picture).save(root / f"images/{index}.png")
+        image = np.full((*labels.shape, 3), 20 * index, np.uint8)
+        Image.fromarray(image).save(root / f"images/{index}.png")
         encode(labels).save(root / f"masks/{index}{suffix}")
     if classes is not None:
         (root / "classes.json").write_text(json.dumps(classes))
@@ -86,10 +86,10 @@ def refusal(root: Path, **options) -> str:
 
 
 def palette(labels: np.ndarray, colours: np.ndarray = COLOURS) -> Image.Image:
-    picture = Image.fromarray(labels).convert("P")
-    picture.putdata(labels.reshape(-1).tolist())
-    picture.putpalette(colours.reshape(-1).tolist())
-    return picture
+    image = Image.fromarray(labels).convert("P")
+    image.putdata(labels.reshape(-1).tolist())
+    image.putpalette(colours.reshape(-1).tolist())
+    return image
 
 
 def with_alpha(pixels: np.ndarray, alpha: int | np.ndarray = 255) -> Image.Image:
@@ -245,7 +245,7 @@ def test_what_no_class_has_is_ignored_when_asked(tmp_path: Path) -> None:
 
 
 def test_the_splits_have_the_same_classes(tmp_path: Path) -> None:
-    """The one picture with class 2 is in val: training knows of the class as well."""
+    """The one image with class 2 is in val: training knows of the class as well."""
     maps = [np.minimum(m, 1) for m in label_maps()]
     for split, chosen in {"train": maps, "val": [label_maps()[0]]}.items():
         write(tmp_path / "set" / split, chosen)
@@ -277,7 +277,7 @@ def test_it_travels_to_worker_processes(tmp_path: Path) -> None:
     assert len(dataset[0]["data_samples"].gt_sem_seg.data.unique()) == 3
 
 
-def test_a_picture_without_mask_passes_for_prediction(tmp_path: Path) -> None:
+def test_a_image_without_mask_passes_for_prediction(tmp_path: Path) -> None:
     dataset = build(write(tmp_path, label_maps()))
     sample = dataset.pipeline({"img_path": str(tmp_path / "images/0.png")})
     assert "gt_sem_seg" not in sample["data_samples"]
@@ -299,7 +299,7 @@ def test_the_report_tells_what_was_found_out(tmp_path: Path) -> None:
     table = report.table()
     for said in ("2 classes, from the masks of", "mask_rule binary: the masks hold 0 and 255 only",
                  "train drawn from images: val_fraction 0.2, split_seed 0", "foreground",
-                 "1 files beside the masks belong to no picture"):  # fmt: skip
+                 "1 files beside the masks belong to no image"):  # fmt: skip
         assert said in table, said
     assert sum(report.counts.values()) == report.entries * 12 * 16
 
@@ -441,7 +441,7 @@ def test_one_mask_that_differs_is_named(tmp_path: Path) -> None:
 def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
     write(tmp_path, label_maps(), classes=NAMES)
     Image.fromarray(label_maps()[1][:8]).save(tmp_path / "masks/1.png")
-    assert "masks/1.png is 8 x 16 (height x width), its picture" in refusal(tmp_path)
+    assert "masks/1.png is 8 x 16 (height x width), its image" in refusal(tmp_path)
     with pytest.raises(DataError, match=r"masks/1.png is 8 x 16"):
         build(tmp_path)[1]
 
@@ -473,7 +473,7 @@ def test_the_folder_s_loader_is_refused_elsewhere(shapes_root: Path) -> None:
 
 
 def test_the_generated_shapes_as_a_folder(shapes_root: Path, repo: Path) -> None:
-    """The labels are those that the shapes' own data set gives."""
+    """The labels are those that the shapes' own dataset gives."""
     cfg = Config.fromfile(repo / "configs/_base_/datasets/shapes_semantic.py").train_dataloader
     init_default_scope("mmseg")
     own = DATASETS.build({**cfg.dataset, "data_root": str(shapes_root), "pipeline": [
@@ -487,7 +487,7 @@ def test_the_generated_shapes_as_a_folder(shapes_root: Path, repo: Path) -> None
 
 
 def test_camvid_as_a_folder(shared_data: Path, tmp_path: Path) -> None:
-    """Eleven names and "ignore" are all that CamVid's own data set knows."""
+    """Eleven names and "ignore" are all that CamVid's own dataset knows."""
     from mmattn.data import CamVidDataset
 
     names = [*CamVidDataset.METAINFO["classes"], "ignore"]

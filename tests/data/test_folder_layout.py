@@ -1,4 +1,4 @@
-"""Promise: the usual layouts of pictures and masks are found, paired and split, or refused by name.
+"""Promise: the usual layouts of images and masks are found, paired and split, or refused by name.
 
 Files are empty here: only their names count.
 """
@@ -23,7 +23,7 @@ def touch(root: Path, *names: str) -> Path:
 
 def names(root: Path, split: str, **options) -> list[tuple[str, str]]:
     pairs = find_layout(str(root), **options).pairs(split)
-    return [(str(Path(p.picture).relative_to(root)), str(Path(p.mask).relative_to(root)))
+    return [(str(Path(p.image).relative_to(root)), str(Path(p.mask).relative_to(root)))
             for p in pairs]  # fmt: skip
 
 
@@ -47,9 +47,9 @@ LAYOUTS = {
 def test_splits_with_folders(folders: tuple[str, ...], tmp_path: Path) -> None:
     for place, suffix in zip(folders, (".jpg", ".png") * 2, strict=True):
         touch(tmp_path, f"{place}/b{suffix}", f"{place}/a{suffix}", f"{place}/.hidden{suffix}")
-    for split, (pictures, masks) in {"train": folders[:2], "val": folders[2:]}.items():
+    for split, (images, masks) in {"train": folders[:2], "val": folders[2:]}.items():
         assert names(tmp_path, split) == [
-            (f"{pictures}/{stem}.jpg", f"{masks}/{stem}.png") for stem in "ab"
+            (f"{images}/{stem}.jpg", f"{masks}/{stem}.png") for stem in "ab"
         ]
     assert len(names(tmp_path, "all")) == 4
 
@@ -69,7 +69,7 @@ def test_a_link_that_leads_back_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "mask"),
+    ("image", "mask"),
     [
         ("a.jpg", "a.png"),
         ("a.JPG", "a.PNG"),
@@ -85,9 +85,9 @@ def test_a_link_that_leads_back_ends(tmp_path: Path) -> None:
         ("cell_l.png", "cell_l.png"),
     ],
 )
-def test_endings_of_names_are_tolerated(picture: str, mask: str, tmp_path: Path) -> None:
-    touch(tmp_path, f"images/{picture}", f"masks/{mask}")
-    assert names(tmp_path, "all") == [(f"images/{picture}", f"masks/{mask}")]
+def test_endings_of_names_are_tolerated(image: str, mask: str, tmp_path: Path) -> None:
+    touch(tmp_path, f"images/{image}", f"masks/{mask}")
+    assert names(tmp_path, "all") == [(f"images/{image}", f"masks/{mask}")]
 
 
 def test_a_mask_of_the_very_name_goes_first(tmp_path: Path) -> None:
@@ -105,10 +105,10 @@ def test_a_given_suffix_decides(tmp_path: Path) -> None:
         assert names(tmp_path, "all", seg_map_suffix=suffix)[0][1] == f"masks/a{suffix}"
 
 
-def test_a_mask_is_of_one_picture(tmp_path: Path) -> None:
+def test_a_mask_is_of_one_image(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.png", "images/a_photo.png", "images/a_rgb.png", "masks/a.png")
     said = refusal(tmp_path, "all")
-    assert f"3 pictures have the one mask {tmp_path}/masks/a.png" in said
+    assert f"3 images have the one mask {tmp_path}/masks/a.png" in said
     assert all(f"{tmp_path}/images/{name}.png" in said for name in ("a", "a_photo", "a_rgb"))
     assert "a mask of its very name" in said
     touch(tmp_path, "masks/a_rgb.png", "masks/a_photo_mask.png")
@@ -116,9 +116,9 @@ def test_a_mask_is_of_one_picture(tmp_path: Path) -> None:
     assert [Path(mask).name for _, mask in found] == ["a.png", "a_photo_mask.png", "a_rgb.png"]
 
 
-def test_pictures_of_two_endings(tmp_path: Path) -> None:
+def test_images_of_two_endings(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/a.png", "masks/a.png")
-    assert "a.jpg and a.png: two pictures of one name" in refusal(tmp_path, "all")
+    assert "a.jpg and a.png: two images of one name" in refusal(tmp_path, "all")
     assert names(tmp_path, "all", img_suffix=".png") == [("images/a.png", "masks/a.png")]
 
 
@@ -141,7 +141,7 @@ def test_val_is_drawn_where_no_folder_is_for_it(folder: str, tmp_path: Path) -> 
     assert len(names(tmp_path, "val", val_fraction=0.5)) > 70
 
 
-def test_a_further_picture_moves_no_other_one() -> None:
+def test_a_further_image_moves_no_other_one() -> None:
     stems = [f"p{i}" for i in range(50)]
     before = draw(stems, 0.2, 0)
     after = draw([*stems, "new 1", "new 2"], 0.2, 0)
@@ -149,7 +149,7 @@ def test_a_further_picture_moves_no_other_one() -> None:
 
 
 def test_the_draw_is_the_same_everywhere() -> None:
-    """Another Python or machine must not mix training and validation pictures."""
+    """Another Python or machine must not mix training and validation images."""
     assert sorted(draw(map(str, range(20)), 0.2, seed=0)) == ["15", "18", "7"]
 
 
@@ -161,11 +161,11 @@ def test_neither_side_is_empty(fraction: float) -> None:
 # --- refusals ------------------------------------------------------------------------------------
 
 
-def test_a_picture_without_mask_is_named(tmp_path: Path) -> None:
+def test_a_image_without_mask_is_named(tmp_path: Path) -> None:
     flat(tmp_path, 9)
     (tmp_path / "masks/p003.png").rename(tmp_path / "masks/p003-final.png")
     said = refusal(tmp_path)
-    assert "1 of 9 pictures have no mask" in said
+    assert "1 of 9 images have no mask" in said
     assert "p003.png" in said and "p003-final.png" in said and "unlabelled='skip'" in said
     assert len(names(tmp_path, "all", skip_unlabelled=True)) == 8
     assert find_layout(str(tmp_path), skip_unlabelled=True).unused_masks() == 1
@@ -192,7 +192,7 @@ CASES = {
         ("images/train/a.jpg", "images/val/b.jpg", "masks/a.png", "masks/b.png"),
         "split both, or none",
     ),
-    "pictures beside the splits": (
+    "images beside the splits": (
         ("images/train/a.jpg", "images/b.jpg", "masks/train/a.png", "masks/val/b.png"),
         "holds 1 files such as ['b.jpg'] beside the folders train",
     ),
@@ -200,7 +200,7 @@ CASES = {
         ("images/train/a.jpg", "images/val/b.jpg", "masks/train/a.png"),
         "masks/val does not",
     ),
-    "no picture": (("images/readme.txt", "masks/a.png"), "holds no picture with a mask"),
+    "no image": (("images/readme.txt", "masks/a.png"), "holds no image with a mask"),
 }
 
 
@@ -222,4 +222,4 @@ def test_missing_folders_and_splits(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="val_fraction=1"):
         find_layout(str(tmp_path), val_fraction=1.0)
     alone = touch(tmp_path / "alone", "images/a.jpg", "masks/a.png")
-    assert "one picture cannot be split" in refusal(alone)
+    assert "one image cannot be split" in refusal(alone)

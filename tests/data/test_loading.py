@@ -48,7 +48,7 @@ def test_a_damaged_mask_is_named(root: Path, scope: str, workers: int):
     assert "check_data.py --full" in str(caught.value)
 
 
-def test_a_damaged_picture_is_named_and_not_its_mask(root: Path):
+def test_a_damaged_image_is_named_and_not_its_mask(root: Path):
     dataset = build(root, "mmseg")
     name_files_in_errors()
     path = root / "images/train/000000.jpg"

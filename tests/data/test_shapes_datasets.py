@@ -13,7 +13,7 @@ from mmattn.data.shapes import CLASSES, STUFF_CLASSES, THING_CLASSES
 
 
 def shipped(repo: Path, name: str, root: Path, split: str, scope: str):
-    """The data set of a shipped base config, read from ``root``."""
+    """The dataset of a shipped base config, read from ``root``."""
     cfg = Config.fromfile(repo / f"configs/_base_/datasets/shapes_{name}.py")
     init_default_scope(scope)
     dataset = cfg[f"{split}_dataloader"].dataset

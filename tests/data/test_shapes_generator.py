@@ -1,4 +1,4 @@
-"""The promises of the embedded data set: the same bytes for a seed, and labels that agree."""
+"""The promises of the embedded dataset: the same bytes for a seed, and labels that agree."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def test_a_scene_depends_on_seed_split_and_index_alone():
     first, again = ShapesSceneGenerator((64, 64), seed=1), ShapesSceneGenerator((64, 64), seed=1)
     first.scene("train", 0)  # drawing another scene before changes nothing
     assert np.array_equal(first.scene("train", 5).image, again.scene("train", 5).image)
-    picture = again.scene("train", 5).image
+    image = again.scene("train", 5).image
     for other in (
         again.scene("val", 5),
         again.scene("train", 6),
         ShapesSceneGenerator((64, 64), seed=2).scene("train", 5),
     ):
-        assert not np.array_equal(picture, other.image)
+        assert not np.array_equal(image, other.image)
 
 
-def test_more_pictures_leave_the_first_ones_as_they_are(shapes_root: Path, tmp_path: Path):
+def test_more_images_leave_the_first_ones_as_they_are(shapes_root: Path, tmp_path: Path):
     more = write_shapes_dataset(
         tmp_path / "more", num_train=9, num_val=4, size=(96, 128), seed=3, crowd_probability=0.5
     )
@@ -193,7 +193,7 @@ def test_other_parameters_and_foreign_folders_are_not_overwritten(tmp_path: Path
     foreign = tmp_path / "mine"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("years of work")
-    with pytest.raises(DataError, match="not a shapes data set"):
+    with pytest.raises(DataError, match="not a shapes dataset"):
         write_shapes_dataset(foreign, seed=0, overwrite=True, **small)
     assert (foreign / "thesis.txt").read_text() == "years of work"
 

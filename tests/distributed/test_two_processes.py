@@ -15,7 +15,7 @@ import torch
 import mmattn.engine
 from mmattn.data import write_shapes_dataset
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1] / "support"
 
 
 def free_port() -> int:
@@ -31,11 +31,11 @@ def records(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
     write_shapes_dataset(root, num_train=12, num_val=3, size=(64, 96), seed=0)
     config = tmp_path_factory.mktemp("config") / "recorded.py"
     config.write_text(
-        f"_base_ = {str(repo / 'tests/tools/configs/tiny_fcn.py')!r}\n"
+        f"_base_ = {str(repo / 'tests/support/configs/tiny_fcn.py')!r}\n"
         "custom_imports = dict(imports=['rank_recorder'])\n"
         "custom_hooks = [dict(type='RankRecorder')]\n"
         "train_cfg = dict(max_iters=6, val_interval=6)\n"
-        # Has statistics of each process's own pictures; the losses of the rest stay what they are.
+        # Has statistics of each process's own images; the losses of the rest stay what they are.
         "model = dict(auxiliary_head=dict(_delete_=True, type='FCNHead', in_channels=32,\n"
         "    in_index=2, channels=4, num_convs=1, num_classes=10, norm_cfg=dict(type='BN'),\n"
         "    loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.0)))\n"
@@ -74,14 +74,14 @@ def records(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
 def test_both_ranks_end_with_the_same_weights(records: dict) -> None:
     first, second = records["two/rank0"], records["two/rank1"]
     assert first["wrapper"] == "MMDistributedDataParallel"
-    assert first["losses"] != second["losses"], "both ranks saw the same pictures"
+    assert first["losses"] != second["losses"], "both ranks saw the same images"
     for name, value in first["weights"].items():
         assert torch.equal(value, second["weights"][name]), name
 
 
 def test_the_ranks_share_each_batch_of_the_single_process(records: dict) -> None:
-    ranks = zip(records["two/rank0"]["pictures"], records["two/rank1"]["pictures"], strict=True)
-    for alone, (first, second) in zip(records["one/rank0"]["pictures"], ranks, strict=True):
+    ranks = zip(records["two/rank0"]["images"], records["two/rank1"]["images"], strict=True)
+    for alone, (first, second) in zip(records["one/rank0"]["images"], ranks, strict=True):
         assert sorted(alone) == sorted(first + second)
 
 
@@ -90,7 +90,7 @@ def test_losses_and_weights_equal_those_of_one_process_to_rounding(records: dict
     mean = [sum(pair) / 2 for pair in ranks]
     assert mean == pytest.approx(records["one/rank0"]["losses"], rel=1e-5)
     for name, value in records["one/rank0"]["weights"].items():
-        if "running" in name:  # of half the pictures each
+        if "running" in name:  # of half the images each
             continue
         torch.testing.assert_close(
             records["two/rank0"]["weights"][name], value, rtol=1e-3, atol=1e-5
@@ -106,7 +106,7 @@ def test_every_process_validates_the_network_of_the_checkpoint(records: dict) ->
             assert torch.equal(records[rank]["validated"][name], value), (rank, name)
 
 
-def test_an_odd_number_of_validation_pictures_is_counted_once_each(records: dict) -> None:
+def test_an_odd_number_of_validation_images_is_counted_once_each(records: dict) -> None:
     one, two = records["one/values"], records["two/values"]
     assert one.keys() == two.keys()
     for key, value in one.items():

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from code_blocks import CodeBlock, read_code_blocks
 from torch import Tensor, nn
 
 from mmattn.testing import plugin
+from tests.support.code_blocks import CodeBlock, read_code_blocks
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/add_a_block.md"
 BLOCKS = read_code_blocks(GUIDE)
@@ -167,7 +167,7 @@ def build(snippet: CodeBlock) -> tuple[str, nn.Module]:
 
 
 def example(name: str) -> Tensor | list[Tensor]:
-    """A image for a backbone, maps of stride 4 to 32 for the others."""
+    """An image for a backbone, maps of stride 4 to 32 for the others."""
     torch.manual_seed(1)
     if name == "backbone":
         return torch.randn(2, 3, 64, 96)
@@ -182,7 +182,8 @@ def run_once(name: str, model: nn.Module) -> list[Tensor]:
 
 
 def test_a_package_of_ones_own(own_package: Path) -> None:
-    from mmattn.engine import build_model, load_config
+    from mmattn.config import load_config
+    from mmattn.inference import build_model
 
     model = build_model(load_config(own_package / "my_config.py"))
     assert [type(gate).__module__ for gate in gates(model)] == ["my_blocks.contrast_gate"] * 4

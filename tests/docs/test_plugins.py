@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from code_blocks import CodeBlock, read_code_blocks
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmattn.config import load_config
 from mmattn.data.shapes import write_shapes_dataset
-from mmattn.engine import build_model, load_config, preflight
+from mmattn.inference import build_model
+from mmattn.preflight import preflight
+from tests.support.code_blocks import CodeBlock, read_code_blocks
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/plugins.md"
 BLOCKS = [block for block in read_code_blocks(GUIDE) if block.language == "python"]

@@ -1,6 +1,6 @@
 """Promise: the configs of docs/segmentation.md work as they stand, on generated data.
 
-The network is an eighth as wide, the pictures are few and small, and a training has two steps; what
+The network is an eighth as wide, the images are few and small, and a training has two steps; what
 a setting is for is looked at, not only that it is accepted.
 """
 
@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from code_blocks import read_code_blocks
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
-import mmattn.engine
+import mmattn.inference
+from mmattn.config import load_config
+from mmattn.config.registry_scope import enter_scope
 from mmattn.data import ShapesDataset, write_shapes_dataset
-from mmattn.engine import load_config
-from mmattn.engine.scope import enter_scope
-from mmattn.evaluation.segmentation_scores import METRICS
+from mmattn.evaluation.semantic.scores import METRICS
+from tests.support.code_blocks import read_code_blocks
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/segmentation.md"
 SNIPPETS = {b.heading: b.code for b in read_code_blocks(GUIDE) if b.language == "python"}
@@ -56,10 +56,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("images")
     write_shapes_dataset(root, num_train=4, num_val=2, size=(48, 64), seed=0)
-    # So few pictures lack some of the classes.
+    # So few images lack some of the classes.
     names = json.dumps(ShapesDataset.METAINFO["classes"])
     (root / "classes.json").write_text(names, encoding="utf-8")
     return root
@@ -77,25 +77,25 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
     return file_of
 
 
-def options(pictures: Path, changes: dict) -> dict:
+def options(images: Path, changes: dict) -> dict:
     # Two runs within a second would share their logs.
     name = f"guide-{next(_numbers)}"
-    return {**SMALL, "data_root": str(pictures), "experiment_name": name, **changes}
+    return {**SMALL, "data_root": str(images), "experiment_name": name, **changes}
 
 
 @pytest.fixture
-def train(write, pictures: Path, tmp_path: Path) -> Callable[..., Runner]:
+def train(write, images: Path, tmp_path: Path) -> Callable[..., Runner]:
     def call(heading: str, **changes) -> Runner:
         changes = {key.replace("__", "."): value for key, value in changes.items()}
         folder = str(tmp_path / "run")
-        cfg_options = options(pictures, changes)
+        cfg_options = options(images, changes)
         return mmattn.engine.train(write(heading), work_dir=folder, cfg_options=cfg_options)
 
     return call
 
 
 @pytest.fixture
-def evaluate(write, pictures: Path, tmp_path: Path) -> Callable[..., dict[str, float]]:
+def evaluate(write, images: Path, tmp_path: Path) -> Callable[..., dict[str, float]]:
     def call(heading: str, checkpoint: Path, tta: bool = False, **changes) -> dict[str, float]:
         changes = {key.replace("__", "."): value for key, value in changes.items()}
         return mmattn.engine.test(
@@ -104,18 +104,18 @@ def evaluate(write, pictures: Path, tmp_path: Path) -> Callable[..., dict[str, f
             work_dir=str(tmp_path / "test"),
             out=str(tmp_path / "labels"),
             tta=tta,
-            cfg_options=options(pictures, changes),
+            cfg_options=options(images, changes),
         )
 
     return call
 
 
 @pytest.fixture(scope="module")
-def weights(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of the configs' kind, untrained, that finds several classes in a picture."""
+def weights(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of the configs' kind, untrained, that finds several classes in an image."""
     base = "mmattn::folder/ccnet_r18-d8_1xb4-2k_folder-256x256.py"
     torch.manual_seed(0)
-    model = mmattn.engine.build_model(load_config(base, options(pictures, {})))
+    model = mmattn.inference.build_model(load_config(base, options(images, {})))
     torch.nn.init.normal_(model.decode_head.conv_seg.weight)
     model.train()
     with torch.no_grad():
@@ -138,8 +138,8 @@ def test_every_config_is_tested_here() -> None:
 
 
 def test_the_table_of_data_sets_is_true(repo: Path) -> None:
-    table = GUIDE.read_text("utf-8").partition("## Data sets")[2].partition("## ")[0]
-    rows = re.findall(r"^\| (?!data set|---).*? \| `([^`]+)` \| (.*) \|$", table, re.MULTILINE)
+    table = GUIDE.read_text("utf-8").partition("## Datasets")[2].partition("## ")[0]
+    rows = re.findall(r"^\| (?!dataset|---).*? \| `([^`]+)` \| (.*) \|$", table, re.MULTILINE)
     assert len(rows) == 7
     named = set()
     for folder, configs in rows:
@@ -152,12 +152,12 @@ def test_the_table_of_data_sets_is_true(repo: Path) -> None:
     assert {name for name in files if "-edges_" not in name} - others == named
 
 
-def test_sliding_blended_windows(weights: Path, evaluate, write, pictures: Path) -> None:
-    cfg = load_config(write("Inference"), options(pictures, {}))
-    model = mmattn.engine.build_model(cfg)
+def test_sliding_blended_windows(weights: Path, evaluate, write, images: Path) -> None:
+    cfg = load_config(write("Inference"), options(images, {}))
+    model = mmattn.inference.build_model(cfg)
     assert model.test_cfg.mode == "slide" and model.test_cfg.blend == "cosine"
     assert type(model).__module__.startswith("mmattn.")
-    # Windows smaller than the enlarged pictures, so that there are several.
+    # Windows smaller than the enlarged images, so that there are several.
     sizes = {"model__test_cfg__crop_size": (192, 192), "model__test_cfg__stride": (144, 144)}
     assert "mIoU" in evaluate("Inference", weights, **sizes)
 
@@ -219,8 +219,8 @@ def test_early_stop(train) -> None:
     assert train("Early stop", **hook, **steps).iter == 2
 
 
-def test_class_balanced_crops(write, pictures: Path) -> None:
-    cfg = load_config(write("Class-balanced crops"), options(pictures, {}))
+def test_class_balanced_crops(write, images: Path) -> None:
+    cfg = load_config(write("Class-balanced crops"), options(images, {}))
     enter_scope(cfg)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     (crop,) = (t for t in dataset.pipeline.transforms if type(t).__name__ == "ClassBalancedCrop")

@@ -23,11 +23,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from code_blocks import CodeBlock, read_code_blocks
 
+from mmattn.config import load_config
 from mmattn.data import FolderSegDataset
-from mmattn.engine import build_model, load_config
-from mmattn.engine.config_keys import check_keys
+from mmattn.inference import build_model
+from mmattn.preflight.config_keys import check_keys
+from tests.support.code_blocks import CodeBlock, read_code_blocks
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/train_on_your_data.md"
 BLOCKS = read_code_blocks(GUIDE)
@@ -137,8 +138,8 @@ def trained(place: Path) -> Path:
 def test_the_check_shows_classes_and_rule(place: Path) -> None:
     (command,) = commands("3. Check")
     out = run(command)
-    assert re.search(r"train_dataloader.*30 pictures; looked at 30 headers, 30 masks", out)
-    assert "10 classes, from data/my_pictures/classes.json" in out
+    assert re.search(r"train_dataloader.*30 images; looked at 30 headers, 30 masks", out)
+    assert "10 classes, from data/my_images/classes.json" in out
     assert "mask_rule index" in out and re.search(r"triangle +\d+ pixels", out)
 
 
@@ -160,12 +161,12 @@ def tested(trained: Path) -> Path:
     return trained
 
 
-def test_the_test_paints_every_picture(tested: Path) -> None:
+def test_the_test_paints_every_image(tested: Path) -> None:
     assert len(list((tested / "shown").rglob("*.png"))) == 6
 
 
 def test_predictions_are_those_of_the_test(tested: Path) -> None:
-    """A picture without its mask is prepared and predicted as the test does it."""
+    """An image without its mask is prepared and predicted as the test does it."""
     (command,) = commands("7. Predict")
     assert "6 class maps in work_dirs/mine/found" in run(command)
     maps = sorted((tested / "maps").glob("*.png"))
@@ -175,7 +176,7 @@ def test_predictions_are_those_of_the_test(tested: Path) -> None:
         np.testing.assert_array_equal(found, cv2.imread(str(file), cv2.IMREAD_UNCHANGED))
         assert (tested / "found" / f"{file.stem}_overlay.jpg").is_file()
     names = json.loads((tested / "found/classes.json").read_text())
-    assert names == json.loads(block_of("data/my_pictures/classes.json").code)
+    assert names == json.loads(block_of("data/my_images/classes.json").code)
 
 
 def test_the_other_checks(place: Path) -> None:
@@ -184,7 +185,7 @@ def test_the_other_checks(place: Path) -> None:
     assert "mask_rule binary: as set" in out and "foreground" in out
     assert "val drawn from images" in out
     for command in commands("Any other network")[1:]:
-        assert "10 classes, from data/my_pictures/classes.json" in run(command)
+        assert "10 classes, from data/my_images/classes.json" in run(command)
 
 
 def test_the_fast_network_trains(place: Path) -> None:
@@ -196,13 +197,13 @@ def test_the_fast_network_trains(place: Path) -> None:
 
 @pytest.mark.parametrize("file", ["my_dice.py", "my_large.py"])
 def test_the_guide_s_configs_build(file: str, place: Path) -> None:
-    cfg = load_config(file, {"data_root": "data/my_pictures"})
+    cfg = load_config(file, {"data_root": "data/my_images"})
     assert check_keys(cfg) == []
     assert build_model(cfg).decode_head.num_classes == 10
 
 
 def test_options_in_the_text_exist(place: Path) -> None:
-    """Every ``data.KEY`` is an argument of the data set; every other dotted key can be set."""
+    """Every ``data.KEY`` is an argument of the dataset; every other dotted key can be set."""
     text = re.sub(r"```.*?```", "", GUIDE.read_text("utf-8"), flags=re.DOTALL)
     inline = " ".join(re.findall(r"`([^`]+)`", text))
     arguments = inspect.signature(FolderSegDataset.__init__).parameters
@@ -212,7 +213,7 @@ def test_options_in_the_text_exist(place: Path) -> None:
     options = dict(re.findall(r"((?:model|train_cfg|param_scheduler)\.[\w.]+)=(\w+)", inline))
     assert len(options) == 4, options
     numbers = {key: None if value == "None" else int(value) for key, value in options.items()}
-    cfg = load_config(CONFIG, {"data_root": "data/my_pictures", **numbers})
+    cfg = load_config(CONFIG, {"data_root": "data/my_images", **numbers})
     assert cfg.param_scheduler[1]["end"] == cfg.train_cfg.max_iters == 500
     model = build_model(cfg)
     model.train()
@@ -232,7 +233,7 @@ def test_every_command_runs(repo: Path, tmp_path: Path) -> None:
             command = command.replace("python ", f"{shlex.quote(sys.executable)} ", 1)
             # The generator wants an empty folder; whoever follows writes the names afterwards.
             if "make_shapes" in command:
-                assert not any((tmp_path / "data/my_pictures").iterdir())
+                assert not any((tmp_path / "data/my_images").iterdir())
             command += " " + " ".join(SHORT) if "tools/train.py" in command else ""
             done = subprocess.run(
                 command, shell=True, cwd=tmp_path, env=mine, capture_output=True, text=True
@@ -246,5 +247,5 @@ def test_every_command_runs(repo: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["my_dice.py", "my_large.py"])
 def test_the_guide_s_configs_train(file: str, place: Path) -> None:
     command = ["python", "tools/train.py", file]
-    run(command, "data_root=data/my_pictures", *SHORT, *NARROW)
+    run(command, "data_root=data/my_images", *SHORT, *NARROW)
     assert (place / f"work_dirs/{Path(file).stem}/iter_4.pth").is_file()

@@ -16,10 +16,11 @@ from mmengine.config import Config
 from mmseg.models import SegTTAModel
 from mmseg.registry import MODELS
 
+from mmattn.config import load_config
 from mmattn.data import write_shapes_dataset
-from mmattn.engine import build_model, load_config
 from mmattn.engine.tta import use_tta
 from mmattn.errors import ConfigError
+from mmattn.inference import build_model
 
 WHOLE = ["model.test_cfg.mode=whole"]
 SLIDE = [
@@ -38,11 +39,11 @@ class UpstreamTTAModel(SegTTAModel):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, repo: Path) -> Path:
-    """A folder with two test pictures, and weights whose labels are of many classes."""
+    """A folder with two test images, and weights whose labels are of many classes."""
     root = tmp_path_factory.mktemp("tta")
     write_shapes_dataset(root, num_train=1, num_val=2, size=(64, 96), seed=0)
     torch.manual_seed(0)
-    model = build_model(load_config(repo / "tests/tools/configs/tiny_fcn.py"))
+    model = build_model(load_config(repo / "tests/support/configs/tiny_fcn.py"))
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     torch.save({"state_dict": model.state_dict()}, root / "weights.pth")
@@ -63,7 +64,7 @@ def label_maps(place: Path, repo: Path, tmp_path: Path, monkeypatch) -> Callable
 
     def call(kind: str, options: list[str], *flags: str) -> np.ndarray:
         folder = tmp_path / str(next(runs))
-        words = [repo / "tests/tools/configs/tiny_fcn.py", place / "weights.pth", *flags]
+        words = [repo / "tests/support/configs/tiny_fcn.py", place / "weights.pth", *flags]
         words += ["--work-dir", folder, "--out", folder / "labels", "--cfg-options"]
         # Two runs within a second would share mmengine's logs.
         words += [
@@ -107,7 +108,7 @@ def test_blended_windows_are_averaged_too(label_maps) -> None:
 
 def test_a_calibration_error_is_refused(place: Path, repo: Path, monkeypatch) -> None:
     monkeypatch.setenv("SHAPES_ROOT", str(place))
-    cfg = load_config(repo / "tests/tools/configs/tiny_fcn.py")
+    cfg = load_config(repo / "tests/support/configs/tiny_fcn.py")
     cfg.test_evaluator = [{"type": "mmattn.ClasswiseIoUMetric", "calibration": 15}]
     with pytest.raises(ConfigError, match=r"test_evaluator\.calibration=15"):
         use_tta(cfg)
@@ -115,7 +116,7 @@ def test_a_calibration_error_is_refused(place: Path, repo: Path, monkeypatch) ->
 
 def test_copies_are_merged_one_by_one(place: Path, repo: Path, monkeypatch) -> None:
     monkeypatch.setenv("SHAPES_ROOT", str(place))
-    plain = load_config(repo / "tests/tools/configs/tiny_fcn.py")
+    plain = load_config(repo / "tests/support/configs/tiny_fcn.py")
     for model in ({"type": "SegTTAModel"}, {"type": "mmseg.SegTTAModel"}, None):
         cfg = deepcopy(plain)
         cfg.tta_model = model

@@ -1,4 +1,4 @@
-"""Intervals over pictures: those of plain resampling, and right about a known distribution."""
+"""Intervals over images: those of plain resampling, and right about a known distribution."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ def share(counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"share": per_class, "total": counts["hit"].sum(-1) / counts["all"].sum(-1)}
 
 
-def test_equals_scores_of_pictures_drawn_one_by_one() -> None:
+def test_equals_scores_of_images_drawn_one_by_one() -> None:
     rng = np.random.default_rng(0)
     counts = {"all": rng.integers(1, 50, (12, 3))}
     counts["hit"] = rng.integers(0, counts["all"] + 1)
     found = bootstrap_intervals(counts, share, resamples=150, seed=7)
 
-    # The same draws, but pictures added one after the other.
+    # The same draws, but images added one after the other.
     generator = np.random.Generator(np.random.PCG64(7))
     drawn = []
     for draws in (64, 64, 22):
         for times in generator.multinomial(12, np.full(12, 1 / 12), size=draws):
             sums = {name: np.zeros(3) for name in counts}
-            for picture, often in enumerate(times):
+            for image, often in enumerate(times):
                 for _ in range(often):
                     for name in counts:
-                        sums[name] += counts[name][picture]
+                        sums[name] += counts[name][image]
             drawn.append(share(sums))
     for name, (low, high) in found.items():
         values = np.stack([one[name] for one in drawn])
@@ -37,8 +37,8 @@ def test_equals_scores_of_pictures_drawn_one_by_one() -> None:
         assert high == pytest.approx(np.quantile(values, 0.975, axis=0), rel=1e-12)
 
 
-def test_width_is_that_of_a_mean_of_independent_pictures() -> None:
-    """Pictures of equal size: the score is a mean, whose standard error is known."""
+def test_width_is_that_of_a_mean_of_independent_images() -> None:
+    """Images of equal size: the score is a mean, whose standard error is known."""
     rng = np.random.default_rng(1)
     n = 200
     counts = {"hit": rng.integers(0, 101, (n, 1)), "all": np.full((n, 1), 100)}

@@ -1,4 +1,4 @@
-"""A small CCNet, real files exported from it, and pictures to compare on."""
+"""A small CCNet, real files exported from it, and images to compare on."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def small_config(shapes, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures(shapes) -> list[np.ndarray]:
-    from mmattn.export import read_pictures
+def images(shapes) -> list[np.ndarray]:
+    from mmattn.export import read_images
 
-    return read_pictures([shapes / "images" / "val"])
+    return read_images([shapes / "images" / "val"])
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def small_model(small_config) -> torch.nn.Module:
 
 def build(cfg: Config) -> torch.nn.Module:
     """The config's model, with random weights that all matter."""
-    from mmattn.engine import build_model
+    from mmattn.inference import build_model
 
     torch.manual_seed(0)
     return as_if_trained(build_model(cfg))

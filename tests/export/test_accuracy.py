@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
 
 from mmattn.errors import DataError
-from mmattn.export import class_ious, validation_pairs, validation_pictures
+from mmattn.export import class_ious, validation_images, validation_pairs
 
 
 def test_class_ious_equal_mmsegs_metric() -> None:
@@ -30,23 +30,23 @@ def test_class_ious_equal_mmsegs_metric() -> None:
     assert ours.pixel_accuracy == pytest.approx(100 * float(theirs["aAcc"]))
 
 
-def test_validation_pairs_are_rgb_with_their_masks(small_config, pictures) -> None:
+def test_validation_pairs_are_rgb_with_their_masks(small_config, images) -> None:
     pairs = validation_pairs(Config.fromfile(small_config))
     assert len(pairs) == 3
-    np.testing.assert_array_equal(pairs[0][0], pictures[0])
+    np.testing.assert_array_equal(pairs[0][0], images[0])
     assert pairs[0][1].shape == (64, 96) and pairs[0][1].max() < 10
 
 
-def test_pictures_are_spread_over_the_validation_set(small_config, pictures) -> None:
-    chosen = validation_pictures(Config.fromfile(small_config), limit=2)
-    np.testing.assert_array_equal(chosen[0], pictures[0])
-    np.testing.assert_array_equal(chosen[1], pictures[2])
+def test_images_are_spread_over_the_validation_set(small_config, images) -> None:
+    chosen = validation_images(Config.fromfile(small_config), limit=2)
+    np.testing.assert_array_equal(chosen[0], images[0])
+    np.testing.assert_array_equal(chosen[1], images[2])
 
 
 def test_missing_validation_set_points_to_images(small_config) -> None:
     cfg = Config.fromfile(small_config)
     cfg.val_dataloader.dataset.data_root = "no/such/folder"
     with pytest.raises(DataError, match="--images"):
-        validation_pictures(cfg, limit=1)
-    with pytest.raises(DataError, match="no validation data set"):
-        validation_pictures(Config({"default_scope": "mmseg"}), limit=1)
+        validation_images(cfg, limit=1)
+    with pytest.raises(DataError, match="no validation dataset"):
+        validation_images(Config({"default_scope": "mmseg"}), limit=1)

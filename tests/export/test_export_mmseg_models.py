@@ -23,13 +23,13 @@ MODELS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS, ids=lambda name: name.split("/")[0])
 def test_mmseg_model_exports_with_free_sizes(name, build, tmp_path) -> None:
-    from mmattn.engine import load_config
+    from mmattn.config import load_config
     from mmattn.export import check_parity, export_onnx
 
     model = build(load_config(f"mmseg::{name}.py"))
     path = tmp_path / "model.onnx"
     export_onnx(model, path, shape=(128, 192), dynamic=True)
-    picture = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
-    report = check_parity(model, path, [picture])
+    image = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
+    report = check_parity(model, path, [image])
     print(f"\n{name}\n{report.table()}")  # noqa: T201
     assert len(report.rows) == 5

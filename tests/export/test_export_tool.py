@@ -41,7 +41,7 @@ def test_export_checks_on_the_validation_set(small_config, checkpoint, repo, tmp
     assert "64 x 96" in done.stdout and "only that was checked" in done.stdout
     assert out.is_file()
     parity = json.loads((tmp_path / "parity.json").read_text())
-    assert parity["passed"] and parity["rows"][0]["pictures"] == 2
+    assert parity["passed"] and parity["rows"][0]["images"] == 2
 
 
 def test_violated_tolerance_ends_with_code_7(
@@ -86,7 +86,7 @@ def test_openvino_with_classes(main, small_config, checkpoint, tmp_path, capsys)
     segmentor = load_segmentor(out)
     classes = segmentor(np.zeros((1, 64, 96, 3), np.uint8))
     assert classes.shape == (1, 64, 96) and classes.dtype == np.int64
-    with pytest.raises(ExportError, match="picture of 64 x 90"):
+    with pytest.raises(ExportError, match="image of 64 x 90"):
         segmentor(np.zeros((1, 64, 90, 3), np.uint8))
 
 
@@ -104,7 +104,7 @@ def test_other_sizes_need_a_file_that_takes_them(main, capsys) -> None:
     assert "--dynamic" in capsys.readouterr().err
 
 
-def test_missing_pictures_are_named(main, small_config, checkpoint, capsys) -> None:
+def test_missing_images_are_named(main, small_config, checkpoint, capsys) -> None:
     argv = [str(small_config), str(checkpoint), "--images", "no/such.jpg"]
     assert main(argv) == 4
     assert "no/such.jpg" in capsys.readouterr().err

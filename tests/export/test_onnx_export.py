@@ -17,10 +17,10 @@ from mmattn.export.rewrites import adaptive_avg_pool2d
 
 
 def test_dynamic_file_matches_torch_at_every_size(
-    small_model, dynamic_file, pictures, tmp_path
+    small_model, dynamic_file, images, tmp_path
 ) -> None:
     json_path = tmp_path / "parity.json"
-    report = check_parity(small_model, dynamic_file, pictures, json_path=json_path)
+    report = check_parity(small_model, dynamic_file, images, json_path=json_path)
     sizes = {row.name: (row.batch, row.height, row.width) for row in report.rows}
     assert sizes["traced"] == (1, 64, 96)
     assert sizes["smaller"] < sizes["traced"] < sizes["larger"]
@@ -63,7 +63,7 @@ def test_metadata_is_enough_to_use_the_file(dynamic_file) -> None:
     assert onnx.load(dynamic_file).opset_import[0].version == 18
 
 
-def test_class_output_of_a_bgr_model_at_one_size(build, small_config, pictures, tmp_path) -> None:
+def test_class_output_of_a_bgr_model_at_one_size(build, small_config, images, tmp_path) -> None:
     """No normalisation, BGR network, argmax in the graph, fixed size."""
     cfg = Config.fromfile(small_config)
     cfg.model.data_preprocessor = {"type": "SegDataPreProcessor"}
@@ -71,24 +71,24 @@ def test_class_output_of_a_bgr_model_at_one_size(build, small_config, pictures, 
     path = tmp_path / "classes.onnx"
     metadata = export_onnx(model, path, shape=(64, 96), output="classes")
     assert metadata.network_channel_order == "BGR"
-    report = check_parity(model, path, pictures)
+    report = check_parity(model, path, images)
     assert [row.name for row in report.rows] == ["traced"]
     assert "only that was checked" in report.table()
     segmentor = OnnxSegmentor(path)
-    output = segmentor(np.stack(pictures[:1]))
+    output = segmentor(np.stack(images[:1]))
     assert output.shape == (1, 64, 96) and output.dtype == np.int64
-    with pytest.raises(ExportError, match="picture of 64 x 90"):
+    with pytest.raises(ExportError, match="image of 64 x 90"):
         segmentor(np.zeros((1, 64, 90, 3), np.uint8))
 
 
-def test_pooling_bins_follow_the_picture(build, small_config, pictures, tmp_path) -> None:
+def test_pooling_bins_follow_the_image(build, small_config, images, tmp_path) -> None:
     """PSPNet pools to 1, 2, 3 and 6 bins; the exporter alone would freeze those of the trace."""
     cfg = Config.fromfile(small_config)
     cfg.model.decode_head.update(type="PSPHead", pool_scales=(1, 2, 3, 6))
     model = build(cfg)
     path = tmp_path / "psp.onnx"
     export_onnx(model, path, shape=(64, 96), dynamic=True)
-    assert len(check_parity(model, path, pictures[:1]).rows) == 5
+    assert len(check_parity(model, path, images[:1]).rows) == 5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (6, 12), (13, 4)])
@@ -99,7 +99,7 @@ def test_adaptive_pooling_equals_torch(size, bins) -> None:
     torch.testing.assert_close(adaptive_avg_pool2d(x, list(bins)), expected)
 
 
-def test_changed_weights_are_noticed(small_model, dynamic_file, pictures, tmp_path) -> None:
+def test_changed_weights_are_noticed(small_model, dynamic_file, images, tmp_path) -> None:
     """The promise behind exit code 7: a file that computes something else never passes."""
     model = onnx.load(dynamic_file)
     weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
@@ -109,12 +109,12 @@ def test_changed_weights_are_noticed(small_model, dynamic_file, pictures, tmp_pa
     onnx.save(model, path)
     json_path = tmp_path / "parity.json"
     with pytest.raises(ExportError, match="FAILS"):
-        check_parity(small_model, path, pictures[:1], json_path=json_path)
+        check_parity(small_model, path, images[:1], json_path=json_path)
     assert json.loads(json_path.read_text())["passed"] is False
 
 
-def test_more_sizes_on_request(small_model, dynamic_file, pictures, tmp_path) -> None:
-    report = check_parity(small_model, dynamic_file, pictures[:1], sizes=[(33, 70), (64, 64)])
+def test_more_sizes_on_request(small_model, dynamic_file, images, tmp_path) -> None:
+    report = check_parity(small_model, dynamic_file, images[:1], sizes=[(33, 70), (64, 64)])
     assert [(row.height, row.width) for row in report.rows[5:]] == [(33, 70), (64, 64)]
     for key, value, hint in (("dynamic", "false", "--dynamic"), ("size_divisor", "8", "of 8")):
         model = onnx.load(dynamic_file)
@@ -122,10 +122,10 @@ def test_more_sizes_on_request(small_model, dynamic_file, pictures, tmp_path) ->
         path = tmp_path / "stricter.onnx"
         onnx.save(model, path)
         with pytest.raises(ExportError, match=f"size 64 x 68 cannot be checked.*{hint}"):
-            check_parity(small_model, path, pictures[:1], sizes=[(64, 68)])
+            check_parity(small_model, path, images[:1], sizes=[(64, 68)])
 
 
-def test_nan_fails_and_stays_readable(small_model, dynamic_file, pictures, tmp_path) -> None:
+def test_nan_fails_and_stays_readable(small_model, dynamic_file, images, tmp_path) -> None:
     model = onnx.load(dynamic_file)
     bias = next(t for t in model.graph.initializer if list(t.dims) == [10])
     values = np.full(10, np.nan, np.float32)
@@ -133,7 +133,7 @@ def test_nan_fails_and_stays_readable(small_model, dynamic_file, pictures, tmp_p
     onnx.save(model, tmp_path / "nan.onnx")
     json_path = tmp_path / "parity.json"
     with pytest.raises(ExportError, match="FAILS"):
-        check_parity(small_model, tmp_path / "nan.onnx", pictures[:1], json_path=json_path)
+        check_parity(small_model, tmp_path / "nan.onnx", images[:1], json_path=json_path)
     row = json.loads(json_path.read_text())["rows"][0]
     assert row["max_difference"] is None
 

@@ -32,11 +32,9 @@ def graph(openvino, dynamic_file, tmp_path_factory) -> Path:
     return path
 
 
-def test_both_files_pass_one_check(graph, small_model, dynamic_file, pictures, tmp_path) -> None:
+def test_both_files_pass_one_check(graph, small_model, dynamic_file, images, tmp_path) -> None:
     json_path = tmp_path / "parity.json"
-    report = check_parity(
-        small_model, dynamic_file, pictures, converted=[graph], json_path=json_path
-    )
+    report = check_parity(small_model, dynamic_file, images, converted=[graph], json_path=json_path)
     (converted,) = report.converted
     assert "onnxruntime" in report.runtime and "OpenVINO" in converted.runtime
     sizes = [[(row.batch, row.height, row.width) for row in one.rows] for one in report.files]
@@ -50,7 +48,7 @@ def test_both_files_pass_one_check(graph, small_model, dynamic_file, pictures, t
 
 
 def test_a_wrong_conversion_fails_though_the_onnx_file_passes(
-    openvino, small_model, dynamic_file, pictures, tmp_path
+    openvino, small_model, dynamic_file, images, tmp_path
 ) -> None:
     model = onnx.load(dynamic_file)
     weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
@@ -63,7 +61,7 @@ def test_a_wrong_conversion_fails_though_the_onnx_file_passes(
         check_parity(
             small_model,
             dynamic_file,
-            pictures[:1],
+            images[:1],
             converted=[tmp_path / "other.xml"],
             json_path=json_path,
         )
@@ -72,10 +70,10 @@ def test_a_wrong_conversion_fails_though_the_onnx_file_passes(
     assert saved["passed"] is False and saved["converted"][0]["passed"] is False
 
 
-def test_the_file_is_enough_to_use_it(graph, dynamic_file, pictures) -> None:
+def test_the_file_is_enough_to_use_it(graph, dynamic_file, images) -> None:
     segmentor, onnx_file = OpenVINOSegmentor(graph), OnnxSegmentor(dynamic_file)
     assert segmentor.metadata == onnx_file.metadata
-    np.testing.assert_array_equal(segmentor.predict(pictures[0]), onnx_file.predict(pictures[0]))
+    np.testing.assert_array_equal(segmentor.predict(images[0]), onnx_file.predict(images[0]))
 
 
 def test_it_computes_in_float32_whatever_the_cpu_offers(openvino, graph) -> None:
@@ -83,11 +81,11 @@ def test_it_computes_in_float32_whatever_the_cpu_offers(openvino, graph) -> None
     assert hint == openvino.Type.f32
 
 
-def test_an_output_survives_the_next_call(graph, pictures) -> None:
+def test_an_output_survives_the_next_call(graph, images) -> None:
     segmentor = OpenVINOSegmentor(graph)
-    first = segmentor(pictures[0][None])
+    first = segmentor(images[0][None])
     kept = first.copy()
-    segmentor(pictures[1][None])
+    segmentor(images[1][None])
     np.testing.assert_array_equal(first, kept)
 
 

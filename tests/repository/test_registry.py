@@ -49,16 +49,8 @@ def test_import_of_projects_and_of_the_registries_is_light() -> None:
     )
 
 
-_LAYERS = FOLDER.parent / "mmattn/layers/__init__.py"
-
-
-@pytest.mark.xfail(
-    "segmentor" in _LAYERS.read_text(encoding="utf-8"),
-    reason="mmattn.layers still imports mmseg and timm",
-    strict=True,
-)
 def test_a_block_brings_torch_and_mmengine_only() -> None:
-    """4 s on a busy machine, 2.6 of them torch; with mmdet, mmseg and timm it took 21 s."""
+    """Measured for SimAM: 3.7 s of CPU time, of which torch takes 1.7; all of mmattn took 5.8."""
     heavy = "mmdet mmseg mmcv timm cv2 torchvision scipy matplotlib pandas onnx"
     out = run(
         "import importlib, sys\n"

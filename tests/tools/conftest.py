@@ -1,4 +1,4 @@
-"""Generated pictures and tiny configs that the real runs of these tests use."""
+"""Generated images and tiny configs that the real runs of these tests use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmattn.data import write_shapes_dataset
 
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """8 training and 4 validation pictures with every kind of annotation."""
+    """8 training and 4 validation images with every kind of annotation."""
     root = tmp_path_factory.mktemp("shapes")
     write_shapes_dataset(root, num_train=8, num_val=4, size=(64, 96), seed=0)
     return root

@@ -110,7 +110,7 @@ def test_wrong_input_ends_in_one_line_and_its_exit_code(
 ) -> None:
     for variable in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(variable, raising=False)
-    tiny = str(repo / "tests/tools/configs/tiny_fcn.py")
+    tiny = str(repo / "tests/support/configs/tiny_fcn.py")
     words = [word.format(tiny=tiny) for word in words]
     assert tool(repo, name).main([*words, "--work-dir", str(tmp_path)]) == code
     errors = capsys.readouterr().err.strip().splitlines()
@@ -129,7 +129,7 @@ def test_wrong_input_ends_in_one_line_and_its_exit_code(
 def test_compare_refuses_a_wrong_command_line_before_torch_is_imported(
     words: list[str], said: str, repo: Path
 ) -> None:
-    words = [word.format(tiny=repo / "tests/tools/configs/tiny_fcn.py") for word in words]
+    words = [word.format(tiny=repo / "tests/support/configs/tiny_fcn.py") for word in words]
     words = ["compare.py", *words, "--insert", "SE", "--at", "neck"]
     code = (
         "import runpy, sys\n"
@@ -170,7 +170,7 @@ class PressCtrlC:
 def test_an_interrupt_ends_in_one_line(
     name: str, words: list[str], said: str, repo: Path, tmp_path: Path, capfd
 ) -> None:
-    tiny, folder = str(repo / "tests/tools/configs/tiny_fcn.py"), str(tmp_path)
+    tiny, folder = str(repo / "tests/support/configs/tiny_fcn.py"), str(tmp_path)
     words = [word.format(tiny=tiny) for word in words] + ["--work-dir", folder]
     words += ["--cfg-options", "train_dataloader.dataset.pipeline.2.type=PressCtrlC"]
     assert tool(repo, name).main(words) == 130
@@ -186,7 +186,7 @@ def test_so_does_one_that_mmengine_makes_a_syntax_error_of(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", format_code)
-    tiny = str(repo / "tests/tools/configs/tiny_fcn.py")
+    tiny = str(repo / "tests/support/configs/tiny_fcn.py")
     assert train.main([tiny, "--work-dir", str(tmp_path)]) == 130
     assert "Interrupted" in capsys.readouterr().err.splitlines()[-1]
 

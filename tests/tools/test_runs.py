@@ -1,4 +1,4 @@
-"""Real runs of the train and test tools on generated pictures, segmentation and detection."""
+"""Real runs of the train and test tools on generated images, segmentation and detection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import cv2
 import pytest
 import torch
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / "support" / "configs"
 FCN, RETINANET = str(CONFIGS / "tiny_fcn.py"), str(CONFIGS / "tiny_retinanet.py")
 
 
@@ -105,9 +105,9 @@ def test_every_validation_has_a_table_with_a_row_per_class(trained: dict) -> Non
 
 def test_curves_are_drawn(trained: dict) -> None:
     for name in ("loss", "lr", "metrics"):
-        picture = cv2.imread(str(trained["log_dir"] / "vis_data" / f"curves_{name}.png"))
-        assert picture is not None, name
-        assert len(set(map(tuple, picture.reshape(-1, 3)))) > 10, f"{name} is blank"
+        image = cv2.imread(str(trained["log_dir"] / "vis_data" / f"curves_{name}.png"))
+        assert image is not None, name
+        assert len(set(map(tuple, image.reshape(-1, 3)))) > 10, f"{name} is blank"
 
 
 def test_resuming_ends_where_the_uninterrupted_run_ended(trained: dict, run, tmp_path) -> None:
@@ -191,7 +191,7 @@ def test_detection_trains_resumes_and_tests(run, tmp_path: Path) -> None:
     run("train", RETINANET, "--work-dir", tmp_path, "--auto-scale-lr",
         options=("train_cfg.max_epochs=1",))  # fmt: skip
     first = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
-    # 4 pictures at a time, where the config's rate belongs to 16.
+    # 4 images at a time, where the config's rate belongs to 16.
     assert first["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0.001 / 4)
     run("train", RETINANET, "--work-dir", tmp_path, "--resume")
     assert (tmp_path / "last_checkpoint").read_text().endswith("epoch_2.pth")

@@ -1,7 +1,7 @@
 """ADE20K, 150 classes: crops of 512 x 512 with edge maps; shorter side 640 in the test.
 
 No colour jitter. The shorter side becomes 640, then the long side 640 times 0.5, 0.6, …, 1.6. The
-test is the usual one: whole pictures, every pixel at its original size.
+test is the usual one: whole images, every pixel at its original size.
 """
 
 _base_ = "./ade20k_512x512.py"

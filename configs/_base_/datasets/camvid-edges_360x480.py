@@ -1,4 +1,4 @@
-"""CamVid, 11 classes, pictures of 360 x 480: whole crops with edge maps, no colour jitter.
+"""CamVid, 11 classes, images of 360 x 480: whole crops with edge maps, no colour jitter.
 
 The long side becomes 480 times 0.5, 0.6, …, 2.1.
 """

@@ -1,6 +1,6 @@
 """CamVid in its original size of 720 x 960, 11 classes: crops with edge maps, no colour jitter.
 
-The long side becomes 960 times 0.5, 0.6, …, 2.1. Folders and masks as for the small pictures.
+The long side becomes 960 times 0.5, 0.6, …, 2.1. Folders and masks as for the small images.
 """
 
 _base_ = "./camvid_360x360.py"

@@ -1,4 +1,4 @@
-"""CamVid, 11 classes: crops of 360 x 360 out of pictures of 360 x 480, whole ones in the test."""
+"""CamVid, 11 classes: crops of 360 x 360 out of images of 360 x 480, whole ones in the test."""
 
 dataset_type = "mmattn.CamVidDataset"
 data_root = "data/camvid/"

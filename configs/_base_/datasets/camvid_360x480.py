@@ -1,4 +1,4 @@
-"""CamVid, 11 classes: crops of 360 x 480, whole pictures of the SegNet tutorial's size."""
+"""CamVid, 11 classes: crops of 360 x 480, whole images of the SegNet tutorial's size."""
 
 _base_ = "./camvid_360x360.py"
 

@@ -1,4 +1,4 @@
-"""CamVid, 11 classes, the original pictures of 960 x 720 pixels: crops as large as that.
+"""CamVid, 11 classes, the original images of 960 x 720 pixels: crops as large as that.
 
 Layout: ``{images,annotations}/{train,val}`` as in ``mmattn.CamVidDataset``, all of them PNG; masks
 hold 0..10 in its order of classes and 11 where nothing is labelled.

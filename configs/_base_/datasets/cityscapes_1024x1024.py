@@ -1,4 +1,4 @@
-"""Cityscapes, fine annotations, 19 classes: crops of 1024 x 1024, whole pictures in the test."""
+"""Cityscapes, fine annotations, 19 classes: crops of 1024 x 1024, whole images in the test."""
 
 _base_ = "./cityscapes_512x1024.py"
 

@@ -1,4 +1,4 @@
-"""Cityscapes, fine annotations, 19 classes: crops of 512 x 1024, whole pictures in the test."""
+"""Cityscapes, fine annotations, 19 classes: crops of 512 x 1024, whole images in the test."""
 
 dataset_type = "CityscapesDataset"
 data_root = "data/cityscapes/"

@@ -1,4 +1,4 @@
-"""Any folder of pictures and masks: crops of 512 x 512, shorter side 512 in the test.
+"""Any folder of images and masks: crops of 512 x 512, shorter side 512 in the test.
 
 Layout, classes and the rule for the masks are found by looking; docs/train_on_your_data.md tells
 how. Give your folder with ``--cfg-options data_root=DIR``, and a model whose heads have
@@ -6,7 +6,7 @@ how. Give your folder with ``--cfg-options data_root=DIR``, and a model whose he
 """
 
 dataset_type = "mmattn.FolderSegDataset"
-data_root = "data/my_pictures"
+data_root = "data/my_images"
 crop_size = (512, 512)
 
 train_pipeline = [

@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 alone (1464 training pictures), 21 classes: crops of 512 x 512."""
+"""PASCAL VOC 2012 alone (1464 training images), 21 classes: crops of 512 x 512."""
 
 _base_ = "./voc12aug_512x512.py"
 

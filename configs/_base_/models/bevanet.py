@@ -1,6 +1,6 @@
-"""BEVANet for 19 classes as its authors train it: batch norm per device, whole pictures tested.
+"""BEVANet for 19 classes as its authors train it: batch norm per device, whole images tested.
 
-Pictures are padded to the crop after normalisation.
+Images are padded to the crop after normalisation.
 """
 
 model = dict(

@@ -1,4 +1,4 @@
-"""Data set classes; importing this registers them in scope ``mmattn``."""
+"""Dataset classes; importing this registers them in scope ``mmattn``."""
 
 from mmattn.data.class_balanced_crop import ClassBalancedCrop
 from mmattn.data.edge_map import GenerateEdgeMap

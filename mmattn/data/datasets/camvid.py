@@ -11,16 +11,16 @@ _UNLABELLED = 11
 
 @DATASETS.register_module()
 class CamVidDataset(BaseSegDataset):
-    """367 train, 101 val and 233 test pictures of 480 x 360 pixels in eleven classes.
+    """367 train, 101 val and 233 test images of 480 x 360 pixels in eleven classes.
 
     Layout under ``data_root``: ``images/{train,val}`` and ``annotations/{train,val}`` with a mask
-    of the same stem for each picture. Masks hold 0..10 in the order of ``METAINFO["classes"]`` and
+    of the same stem for each image. Masks hold 0..10 in the order of ``METAINFO["classes"]`` and
     11 where nothing was labelled. Training and metric see 255 there, the value that both ignore:
     the mapping is done by the usual ``LoadAnnotations`` through ``label_map``, so the files stay as
     they are distributed.
 
     Args:
-        data_prefix: folders of pictures and masks.
+        data_prefix: folders of images and masks.
         **kwargs: as in ``BaseSegDataset``. ``metainfo=dict(classes=...)`` may name a subset of the
             classes; the others are ignored then.
     """

@@ -1,6 +1,6 @@
-"""Any folder of pictures and masks as a semantic segmentation data set; no Python needed.
+"""Any folder of images and masks as a semantic segmentation dataset; no Python needed.
 
-    dict(type='mmattn.FolderSegDataset', data_root='my_pictures', split='train',
+    dict(type='mmattn.FolderSegDataset', data_root='my_images', split='train',
          pipeline=[dict(type='LoadImageFromFile'), dict(type='mmattn.LoadFolderMask'), ...])
 
 ``mmattn.data.folder`` says which layouts are found (``layout.py``), how ``classes.json`` is written
@@ -18,7 +18,7 @@ from typing import Any
 from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 
-from mmattn.data.checks.files import check_place
+from mmattn.data.files import check_place
 from mmattn.data.folder import (
     FolderClasses,
     FolderLayout,
@@ -34,7 +34,7 @@ from mmattn.data.folder.classes_file import IGNORED
 from mmattn.data.folder.mask_reader import RULES, check_choice
 from mmattn.errors import ConfigError, DataError, did_you_mean
 from mmattn.registry import DATASETS, TRANSFORMS
-from mmattn.visualization.overlays import complete_palette
+from mmattn.reports.overlays import complete_palette
 
 CLASSES_FILE = "classes.json"
 #: Enough to tell which rule masks follow; to find the classes themselves all are read.
@@ -43,7 +43,7 @@ _LOOKED_AT = 200
 
 @DATASETS.register_module()
 class FolderSegDataset(BaseSegDataset):
-    """The pictures of one split of a folder, with their masks.
+    """The images of one split of a folder, with their masks.
 
     Layout, classes and the rule for the masks are found out by looking, the same way for every
     split; the folder is only read. Masks are loaded by ``mmattn.LoadFolderMask``, which takes the
@@ -51,20 +51,20 @@ class FolderSegDataset(BaseSegDataset):
 
     Args:
         data_root: the folder.
-        split: ``train``, ``val``, ``test``, or ``all`` for every picture there is.
+        split: ``train``, ``val``, ``test``, or ``all`` for every image there is.
         classes_file: names of the classes, relative to ``data_root``; by default ``classes.json``
             if it is there, else the classes are counted in the masks.
         mask_rule: ``auto``, ``index``, ``binary``, ``rgb`` or ``alpha``.
         others: ``refuse`` values and colours that no class has, or ``ignore`` their pixels.
-        unlabelled: ``refuse`` pictures without a mask, or ``skip`` them.
-        val_fraction: share of the pictures that is drawn for ``val`` where no folder is for it.
+        unlabelled: ``refuse`` images without a mask, or ``skip`` them.
+        val_fraction: share of the images that is drawn for ``val`` where no folder is for it.
         split_seed: of that draw.
-        img_dir: folder of pictures in ``data_root``, if it is not found by its name.
+        img_dir: folder of images in ``data_root``, if it is not found by its name.
         ann_dir: folder of masks, likewise.
-        img_suffix: ending of the pictures, where not all files are.
-        seg_map_suffix: what follows a picture's stem in the name of its mask.
+        img_suffix: ending of the images, where not all files are.
+        seg_map_suffix: what follows an image's stem in the name of its mask.
         reduce_zero_label: the values of index masks count from 1, 0 is ignored.
-        data_prefix: ``img_path`` and ``seg_map_path`` of this very split, as other data sets have
+        data_prefix: ``img_path`` and ``seg_map_path`` of this very split, as other datasets have
             them, instead of looking; ``split`` is not used then.
         metainfo: ``classes`` may name some of the classes; pixels of the others are ignored then.
         **kwargs: as in ``BaseSegDataset``.
@@ -105,7 +105,7 @@ class FolderSegDataset(BaseSegDataset):
         check_choice("unlabelled", unlabelled, ("refuse", "skip"))
         if ignore_index != IGNORED:
             raise ConfigError(
-                f"ignore_index={ignore_index}: this data set marks ignored pixels by {IGNORED}. "
+                f"ignore_index={ignore_index}: this dataset marks ignored pixels by {IGNORED}. "
                 f'To leave a mask value out, call its class "ignore" in {CLASSES_FILE}'
             )
         self.check_pipeline(kwargs.get("pipeline") or ())
@@ -178,10 +178,10 @@ class FolderSegDataset(BaseSegDataset):
                 )
 
     def load_data_list(self) -> list[dict]:
-        """One entry for each picture, as mmseg's own data sets have them."""
+        """One entry for each image, as mmseg's own datasets have them."""
         return [
             {
-                "img_path": pair.picture,
+                "img_path": pair.image,
                 "seg_map_path": pair.mask,
                 "label_map": None,
                 "reduce_zero_label": self.reduce_zero_label,
@@ -197,12 +197,12 @@ class FolderSegDataset(BaseSegDataset):
 
 @TRANSFORMS.register_module()
 class LoadFolderMask(BaseTransform):
-    """Load the mask of a ``FolderSegDataset``'s picture, as ``gt_seg_map`` (H, W) uint8.
+    """Load the mask of a ``FolderSegDataset``'s image, as ``gt_seg_map`` (H, W) uint8.
 
-    A picture that comes without a mask, as in prediction, passes unchanged.
+    An image that comes without a mask, as in prediction, passes unchanged.
 
     Raises:
-        DataError: the mask does not follow the folder's rule, or has not its picture's size.
+        DataError: the mask does not follow the folder's rule, or has not its image's size.
     """
 
     def transform(self, results: dict) -> dict:
@@ -219,8 +219,8 @@ class LoadFolderMask(BaseTransform):
         if labels.shape != tuple(size):
             raise DataError(
                 f"the mask {path} is {labels.shape[0]} x {labels.shape[1]} (height x width), its "
-                f"picture {results['img_path']} is {size[0]} x {size[1]}. Pair the right files, or "
-                "resize the mask by nearest neighbour to the picture"
+                f"image {results['img_path']} is {size[0]} x {size[1]}. Pair the right files, or "
+                "resize the mask by nearest neighbour to the image"
             )
         results["gt_seg_map"] = labels
         results.setdefault("seg_fields", []).append("gt_seg_map")
@@ -271,5 +271,5 @@ def _notes(
         )
     unused = layout.unused_masks()
     if unused:
-        notes.append(f"{unused} files beside the masks belong to no picture")
+        notes.append(f"{unused} files beside the masks belong to no image")
     return tuple(notes)

@@ -1,7 +1,7 @@
 """Training data that is the same whatever else a process does: order and augmentation.
 
-Transforms draw from the global generators of ``random``, numpy and torch. So which crop a picture
-gets depends on how many numbers were drawn before: by other pictures of the same worker, by the
+Transforms draw from the global generators of ``random``, numpy and torch. So which crop an image
+gets depends on how many numbers were drawn before: by other images of the same worker, by the
 model, by a part of the run that is left out after a resume. Here the n-th sample of a run is drawn
 from generators seeded with (seed, n) alone:
 
@@ -32,7 +32,7 @@ from mmattn.registry import DATA_SAMPLERS, DATASETS
 
 
 class NumberedIndex(int):
-    """An index of a data set that knows the how manieth sample of the run it stands for."""
+    """An index of a dataset that knows the how manieth sample of the run it stands for."""
 
     number: int
 
@@ -72,12 +72,12 @@ def seeded_generators(*key: int, device: torch.device | None = None) -> Iterator
 
 @DATASETS.register_module()
 class SeededDataset:
-    """A data set whose n-th sample is drawn from (seed, n); use it with ``SeededSampler``.
+    """A dataset whose n-th sample is drawn from (seed, n); use it with ``SeededSampler``.
 
-    All else is the inner data set's, reading and setting attributes included.
+    All else is the inner dataset's, reading and setting attributes included.
 
     Args:
-        dataset: The inner data set or its config.
+        dataset: The inner dataset or its config.
         seed: Of the run.
     """
 

@@ -1,4 +1,4 @@
-"""The generated shapes as a semantic segmentation data set."""
+"""The generated shapes as a semantic segmentation dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ShapesDataset(BaseSegDataset):
 
     The index masks hold 0..9, the positions in ``METAINFO["classes"]``; no pixel is ignored. The
     detection, instance and panoptic files of the same folder are COCO's and are read by mmdet's own
-    data sets.
+    datasets.
     """
 
     METAINFO = {"classes": CLASSES, "palette": [list(colour) for colour in PALETTE]}

@@ -1,15 +1,15 @@
-"""Which pictures and masks a folder holds, which belong together, and which are for validation.
+"""Which images and masks a folder holds, which belong together, and which are for validation.
 
 Layouts that are recognised, letter case aside (``masks`` stands for any of ``MASK_FOLDERS``,
-``images`` for any of ``PICTURE_FOLDERS``)::
+``images`` for any of ``IMAGE_FOLDERS``)::
 
     images/{train,val}/a.jpg   masks/{train,val}/a.png       splits inside
     {train,val}/images/a.jpg   {train,val}/masks/a.png       splits outside
     images/a.jpg               masks/a.png                   no splits
 
-Pictures and masks may lie in further folders, the same on both sides. Where there is no ``val``,
-pictures are drawn for it: a picture is for validation when the hash of the seed and its name falls
-below ``val_fraction``. So the split does not depend on the machine, and a picture that is added
+Images and masks may lie in further folders, the same on both sides. Where there is no ``val``,
+images are drawn for it: an image is for validation when the hash of the seed and its name falls
+below ``val_fraction``. So the split does not depend on the machine, and an image that is added
 later moves no other one.
 """
 
@@ -22,10 +22,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmattn.data.checks.files import check_place, endings
+from mmattn.data.files import check_place, endings
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
-PICTURE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "jpegimages", "pictures")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "jpegimages", "pictures")
 MASK_FOLDERS = (
     *("annotations", "annotation", "ann_dir", "masks", "mask", "labels", "label"),
     *("gt", "segmentations", "segmentationclass"),
@@ -37,36 +37,36 @@ SPLITS = {
 }
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
-# What tools append to the name of a mask or a picture; several may follow each other.
+# What tools append to the name of a mask or an image; several may follow each other.
 _MASK_ENDING = re.compile(
     r"(?:[_\-. ](?:masks?|gt[a-z]*|labels?|label_?(?:train)?ids|trainids|seg(?:mentation)?|"
     r"anno(?:tation)?|l))+$",
     re.IGNORECASE,
 )
-_PICTURE_ENDING = re.compile(r"[_\-. ](?:leftimg8bit|image|img|rgb|picture|photo|sat)$", re.I)
+_IMAGE_ENDING = re.compile(r"[_\-. ](?:leftimg8bit|image|img|rgb|picture|photo|sat)$", re.I)
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and its mask, as paths that can be opened."""
+    """An image and its mask, as paths that can be opened."""
 
-    picture: str
+    image: str
     mask: str
 
 
 @dataclass(frozen=True)
 class FolderLayout:
-    """Where the pictures and masks of a folder lie.
+    """Where the images and masks of a folder lie.
 
     Attributes:
         root: the folder.
-        folders: split to (folder of pictures, folder of masks), relative to ``root``; the one key
+        folders: split to (folder of images, folder of masks), relative to ``root``; the one key
             is ``"all"`` where there are no splits.
-        img_suffix: what pictures end with; any of ``SUFFIXES`` where it is None.
-        seg_map_suffix: what follows a picture's stem in its mask's name; worked out where None.
-        skip_unlabelled: leave pictures without a mask out instead of refusing them.
-        val_fraction: share of the pictures that become ``val`` where there is none.
+        img_suffix: what images end with; any of ``SUFFIXES`` where it is None.
+        seg_map_suffix: what follows an image's stem in its mask's name; worked out where None.
+        skip_unlabelled: leave images without a mask out instead of refusing them.
+        val_fraction: share of the images that become ``val`` where there is none.
         split_seed: of that draw.
     """
 
@@ -87,7 +87,7 @@ class FolderLayout:
         return "train" if "train" in self.folders else "all"
 
     def folders_of(self, split: str) -> tuple[str, str]:
-        """The folders of pictures and masks that ``split`` comes from.
+        """The folders of images and masks that ``split`` comes from.
 
         Raises:
             DataError: there is no such split.
@@ -105,13 +105,13 @@ class FolderLayout:
         )
 
     def pairs(self, split: str) -> list[Pair]:
-        """The pictures of a split with their masks, in the order of their names.
+        """The images of a split with their masks, in the order of their names.
 
         Args:
             split: ``train``, ``val``, ``test``, or ``all`` for everything there is.
 
         Raises:
-            DataError: no such split, no picture, a picture without mask, two masks for one, or one
+            DataError: no such split, no image, an image without mask, two masks for one, or one
                 mask for several.
         """
         if split == "all":
@@ -122,42 +122,42 @@ class FolderLayout:
         pool = self._read(self.drawn)
         if len(pool) < 2:
             raise DataError(
-                f"{self.root}: one picture cannot be split into train and val. Add pictures, or "
+                f"{self.root}: one image cannot be split into train and val. Add images, or "
                 "put it into both by hand"
             )
         chosen = draw(pool, self.val_fraction, self.split_seed)
         return [pair for stem, pair in pool.items() if (stem in chosen) == (split == "val")]
 
     def unused_masks(self) -> int:
-        """How many files beside the masks belong to no picture."""
+        """How many files beside the masks belong to no image."""
         count = 0
-        for pictures, masks in self.folders.values():
+        for images, masks in self.folders.values():
             found = _files(os.path.join(self.root, masks))
-            count += len(found) - len(self._match(pictures, masks)[0])
+            count += len(found) - len(self._match(images, masks)[0])
         return count
 
     def _read(self, name: str) -> dict[str, Pair]:
-        pictures, masks = self.folders[name]
-        pairs, lonely = self._match(pictures, masks)
+        images, masks = self.folders[name]
+        pairs, lonely = self._match(images, masks)
         if lonely and not self.skip_unlabelled:
             raise self._without_mask(lonely, len(pairs) + len(lonely), masks)
         if not pairs:
-            where = os.path.join(self.root, pictures)
+            where = os.path.join(self.root, images)
             asked = self.img_suffix or "/".join(SUFFIXES)
             raise DataError(
-                f"{where} holds no picture with a mask: it has {endings(where)}; pictures end in "
+                f"{where} holds no image with a mask: it has {endings(where)}; images end in "
                 f"{asked} (img_suffix), masks lie in {os.path.join(self.root, masks)}"
             )
         return pairs
 
-    def _match(self, pictures: str, masks: str) -> tuple[dict[str, Pair], list[str]]:
-        """(stem to pair, pictures without a mask) of two folders; they are looked at once."""
-        if (pictures, masks) not in self._matched:
-            self._matched[pictures, masks] = self._look(pictures, masks)
-        return self._matched[pictures, masks]
+    def _match(self, images: str, masks: str) -> tuple[dict[str, Pair], list[str]]:
+        """(stem to pair, images without a mask) of two folders; they are looked at once."""
+        if (images, masks) not in self._matched:
+            self._matched[images, masks] = self._look(images, masks)
+        return self._matched[images, masks]
 
-    def _look(self, pictures: str, masks: str) -> tuple[dict[str, Pair], list[str]]:
-        top, below = os.path.join(self.root, pictures), os.path.join(self.root, masks)
+    def _look(self, images: str, masks: str) -> tuple[dict[str, Pair], list[str]]:
+        top, below = os.path.join(self.root, images), os.path.join(self.root, masks)
         stems = _by_stem(_files(top), self.img_suffix, top)
         exact: dict[str, list[str]] = {}
         loose: dict[str, list[str]] = {}
@@ -174,7 +174,7 @@ class FolderLayout:
         pairs: dict[str, Pair] = {}
         lonely: list[str] = []
         for stem, name in stems.items():
-            bare = _PICTURE_ENDING.sub("", stem)
+            bare = _IMAGE_ENDING.sub("", stem)
             found = exact.get(stem) or loose.get(stem) or exact.get(bare) or loose.get(bare)
             if not found:
                 lonely.append(name)
@@ -186,13 +186,13 @@ class FolderLayout:
         return pairs, lonely
 
     def _several(
-        self, picture: str, masks: str, found: Sequence[str], stems: tuple[str, str]
+        self, image: str, masks: str, found: Sequence[str], stems: tuple[str, str]
     ) -> DataError:
         stem = stems[0] if found[0].startswith(stems[0]) else stems[1]
         suffixes = [name.removeprefix(stem) for name in found]
         return DataError(
-            f"{picture} has {len(found)} masks in {masks}: {', '.join(sorted(found)[:_SHOWN])}. "
-            f"Set seg_map_suffix={sorted(suffixes)[0]!r}, or what else follows the picture's name "
+            f"{image} has {len(found)} masks in {masks}: {', '.join(sorted(found)[:_SHOWN])}. "
+            f"Set seg_map_suffix={sorted(suffixes)[0]!r}, or what else follows the image's name "
             "in the right ones"
         )
 
@@ -204,9 +204,9 @@ class FolderLayout:
         near = [name for name in there if name.startswith(stem)] or sorted(there)[:2]
         beside = f"it has {', '.join(near[:2])}" if near else f"it holds {endings(place)}"
         return DataError(
-            f"{len(lonely)} of {count} pictures have no mask in {place}: {listed}; {beside}. A "
-            "mask has its picture's name, or that and an ending such as _mask: set seg_map_suffix "
-            "for another one; unlabelled='skip' leaves pictures without a mask out"
+            f"{len(lonely)} of {count} images have no mask in {place}: {listed}; {beside}. A "
+            "mask has its image's name, or that and an ending such as _mask: set seg_map_suffix "
+            "for another one; unlabelled='skip' leaves images without a mask out"
         )
 
 
@@ -217,7 +217,7 @@ def find_layout(
 
     Args:
         root: the folder.
-        img_dir: the folder of pictures in it, where its name is none of ``PICTURE_FOLDERS``.
+        img_dir: the folder of images in it, where its name is none of ``IMAGE_FOLDERS``.
         ann_dir: the folder of masks, likewise.
         **options: further fields of ``FolderLayout``.
 
@@ -227,17 +227,17 @@ def find_layout(
     check_place(root, "data_root", folder=True)
     if not 0 < options.get("val_fraction", 0.2) < 1:
         raise ConfigError(f"val_fraction={options['val_fraction']}: give a share between 0 and 1")
-    pictures, masks = _folder(root, img_dir, True), _folder(root, ann_dir, False)
-    if pictures and masks:
-        return FolderLayout(root, _inner_splits(root, pictures, masks), **options)
+    images, masks = _folder(root, img_dir, True), _folder(root, ann_dir, False)
+    if images and masks:
+        return FolderLayout(root, _inner_splits(root, images, masks), **options)
     outer = {}
     for split, names in SPLITS.items():
         for name in _subfolders(root):
             if name.lower() in names:
                 inside = os.path.join(root, name)
-                pictures, masks = _folder(inside, img_dir, True), _folder(inside, ann_dir, False)
-                if pictures and masks:
-                    outer[split] = (os.path.join(name, pictures), os.path.join(name, masks))
+                images, masks = _folder(inside, img_dir, True), _folder(inside, ann_dir, False)
+                if images and masks:
+                    outer[split] = (os.path.join(name, images), os.path.join(name, masks))
     if outer:
         return FolderLayout(root, outer, **options)
     raise DataError(_no_layout(root, img_dir, ann_dir))
@@ -258,20 +258,20 @@ def draw(stems: Iterable[str], fraction: float, seed: int) -> set[str]:
     return set(order[: min(max(chosen, 1), len(order) - 1)])
 
 
-def _inner_splits(root: str, pictures: str, masks: str) -> dict[str, tuple[str, str]]:
-    """The splits inside a folder of pictures and one of masks."""
+def _inner_splits(root: str, images: str, masks: str) -> dict[str, tuple[str, str]]:
+    """The splits inside a folder of images and one of masks."""
     split_of = {name: split for split, names in SPLITS.items() for name in names}
     found: dict[str, dict[str, str]] = {}
-    for top in (pictures, masks):
+    for top in (images, masks):
         inside = _subfolders(os.path.join(root, top))
         found[top] = {split_of[n.lower()]: n for n in inside if n.lower() in split_of}
-    if not found[pictures] and not found[masks]:
-        return {"all": (pictures, masks)}
-    for top in (pictures, masks):
+    if not found[images] and not found[masks]:
+        return {"all": (images, masks)}
+    for top in (images, masks):
         place = os.path.join(root, top)
-        loose = [n for n in os.listdir(place) if _is_picture(n)]
+        loose = [n for n in os.listdir(place) if _is_image(n)]
         if loose or not found[top]:
-            other = masks if top == pictures else pictures
+            other = masks if top == images else images
             there = ", ".join(sorted((found[top] or found[other]).values()))
             raise DataError(
                 f"{place} holds {len(loose)} files such as {sorted(loose)[:1]} beside the folders "
@@ -281,36 +281,36 @@ def _inner_splits(root: str, pictures: str, masks: str) -> dict[str, tuple[str, 
                 "both, or none"
             )
     both = {
-        split: (os.path.join(pictures, name), os.path.join(masks, found[masks][split]))
-        for split, name in found[pictures].items()
+        split: (os.path.join(images, name), os.path.join(masks, found[masks][split]))
+        for split, name in found[images].items()
         if split in found[masks]
     }
     for split in ("train", "val"):
-        if (split in found[pictures]) != (split in found[masks]):
-            has, lacks = (pictures, masks) if split in found[pictures] else (masks, pictures)
+        if (split in found[images]) != (split in found[masks]):
+            has, lacks = (images, masks) if split in found[images] else (masks, images)
             raise DataError(
                 f"{os.path.join(root, has, found[has][split])} exists, but {lacks}/{split} does "
-                f"not: each split needs pictures and masks"
+                f"not: each split needs images and masks"
             )
     return both
 
 
-def _folder(root: str, given: str | None, of_pictures: bool) -> str | None:
-    """The folder of pictures or masks below ``root``; None where there is none.
+def _folder(root: str, given: str | None, of_images: bool) -> str | None:
+    """The folder of images or masks below ``root``; None where there is none.
 
     Raises:
         DataError: several could be meant.
     """
-    option, known = ("img_dir", PICTURE_FOLDERS) if of_pictures else ("ann_dir", MASK_FOLDERS)
+    option, known = ("img_dir", IMAGE_FOLDERS) if of_images else ("ann_dir", MASK_FOLDERS)
     if given is not None:
         return given if os.path.isdir(os.path.join(root, given)) else None
     found = [name for name in _subfolders(root) if name.lower() in known]
-    # COCO's and VOC's annotations may lie there as well: a folder without pictures is none.
+    # COCO's and VOC's annotations may lie there as well: a folder without images is none.
     found = [n for n in found if len(found) == 1 or _files(os.path.join(root, n), limit=1)]
     if len(found) > 1:
         raise DataError(
             f"{root} has {' and '.join(sorted(found))}, each of which could hold the "
-            f"{'pictures' if of_pictures else 'masks'}: set {option}={sorted(found)[0]!r} or the "
+            f"{'images' if of_images else 'masks'}: set {option}={sorted(found)[0]!r} or the "
             "other"
         )
     return found[0] if found else None
@@ -325,23 +325,23 @@ def _no_layout(root: str, img_dir: str | None, ann_dir: str | None) -> str:
     for name in there:
         deeper = os.path.join(root, name)
         if _folder(deeper, img_dir, True) and _folder(deeper, ann_dir, False):
-            return f"{root} holds no pictures and masks, but {deeper} does: set data_root to it"
+            return f"{root} holds no images and masks, but {deeper} does: set data_root to it"
     return (
-        f"{root} has none of the known layouts; it holds {listed}. Put pictures into images/ and "
+        f"{root} has none of the known layouts; it holds {listed}. Put images into images/ and "
         "masks of the same names into masks/, each with train/ and val/ inside if you want to say "
         "which is which, or name your folders with img_dir= and ann_dir="
     )
 
 
 def _check_each_has_its_own(pairs: Iterable[Pair]) -> None:
-    """Refuse a mask that several pictures would have, as a.jpg and a_rgb.jpg have a.png."""
-    pictures: dict[str, list[str]] = {}
+    """Refuse a mask that several images would have, as a.jpg and a_rgb.jpg have a.png."""
+    images: dict[str, list[str]] = {}
     for pair in pairs:
-        pictures.setdefault(pair.mask, []).append(pair.picture)
-    for mask, users in pictures.items():
+        images.setdefault(pair.mask, []).append(pair.image)
+    for mask, users in images.items():
         if len(users) > 1:
             raise DataError(
-                f"{len(users)} pictures have the one mask {mask}: {', '.join(users[:_SHOWN])}. "
+                f"{len(users)} images have the one mask {mask}: {', '.join(users[:_SHOWN])}. "
                 "Give each a mask of its very name, or move the others out of the folder"
             )
 
@@ -354,7 +354,7 @@ def _by_stem(names: Sequence[str], suffix: str | None, folder: str) -> dict[str,
         stem = name.removesuffix(suffix) if suffix else os.path.splitext(name)[0]
         if stem in stems:
             raise DataError(
-                f"{folder} holds {stems[stem]} and {name}: two pictures of one name. Rename one, "
+                f"{folder} holds {stems[stem]} and {name}: two images of one name. Rename one, "
                 "or set img_suffix to the ending of the right ones"
             )
         stems[stem] = name
@@ -362,7 +362,7 @@ def _by_stem(names: Sequence[str], suffix: str | None, folder: str) -> dict[str,
 
 
 def _files(folder: str, limit: int | None = None) -> list[str]:
-    """Picture files below a folder, relative to it and sorted; hidden ones are passed over."""
+    """Image files below a folder, relative to it and sorted; hidden ones are passed over."""
     found: list[str] = []
     seen: set[str] = set()
     for place, inside, names in os.walk(folder, followlinks=True):
@@ -373,13 +373,13 @@ def _files(folder: str, limit: int | None = None) -> list[str]:
         seen.add(real)
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         relative = Path(place).relative_to(folder)
-        found += [(relative / name).as_posix() for name in names if _is_picture(name)]
+        found += [(relative / name).as_posix() for name in names if _is_image(name)]
         if limit is not None and len(found) >= limit:
             break
     return sorted(found)
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from mmattn.data.checks.pictures import decode
+from mmattn.data.images import decode
 from mmattn.errors import DataError
 
 #: Pillow's modes with one channel; ``P`` holds indices into a palette.
@@ -40,7 +40,7 @@ class StoredMask:
 
     @property
     def is_grey(self) -> bool:
-        """Whether the three channels agree everywhere, as in a grey picture saved as RGB."""
+        """Whether the three channels agree everywhere, as in a grey image saved as RGB."""
         if self.values is not None:
             return True
         red = self.colours[..., 0]
@@ -92,13 +92,13 @@ def read_mask(path: str) -> StoredMask:
     """Decode a mask file.
 
     Raises:
-        DataError: it is empty, cut off or not a picture.
+        DataError: it is empty, cut off or not an image.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path) as picture:
-                return _from_pillow(ImageOps.exif_transpose(picture), path)
+            with Image.open(path) as image:
+                return _from_pillow(ImageOps.exif_transpose(image), path)
         except DataError:
             raise
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
@@ -110,24 +110,24 @@ def read_mask(path: str) -> StoredMask:
     return StoredMask(path, pixels.reshape(pixels.shape[:2]))
 
 
-def _from_pillow(picture: Image.Image, path: str) -> StoredMask:
-    mode = picture.mode
+def _from_pillow(image: Image.Image, path: str) -> StoredMask:
+    mode = image.mode
     if mode.partition(";")[0] in _ONE_CHANNEL:
         if mode == "1":  # Pillow's bytes for "true" are not 1
-            values = np.asarray(picture.convert("L")) != 0
+            values = np.asarray(image.convert("L")) != 0
         else:
-            values = np.asarray(picture)
+            values = np.asarray(image)
         if mode == "F":
             values = _whole_numbers(values, path)
-        return StoredMask(path, values, palette=_palette(picture))
-    alpha = np.asarray(picture.getchannel("A")) if "A" in picture.getbands() else None
+        return StoredMask(path, values, palette=_palette(image))
+    alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
     if mode == "LA":
-        return StoredMask(path, np.asarray(picture.getchannel("L")), alpha=alpha)
-    return StoredMask(path, None, np.asarray(picture.convert("RGB")), alpha)
+        return StoredMask(path, np.asarray(image.getchannel("L")), alpha=alpha)
+    return StoredMask(path, None, np.asarray(image.convert("RGB")), alpha)
 
 
-def _palette(picture: Image.Image) -> np.ndarray | None:
-    found = {"1": [0, 0, 0, 255, 255, 255], "P": picture.getpalette("RGB")}.get(picture.mode)
+def _palette(image: Image.Image) -> np.ndarray | None:
+    found = {"1": [0, 0, 0, 255, 255, 255], "P": image.getpalette("RGB")}.get(image.mode)
     if found is None:
         return None
     table = np.zeros((256, 3), np.uint8)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmattn.data.checks.pictures import evenly
+from mmattn.data.images import evenly
 
 from .classes_file import Colour
 from .stored_mask import StoredMask, read_mask

@@ -1,4 +1,4 @@
-"""An embedded, procedural data set for every task: nothing to download, nothing to commit.
+"""An embedded, procedural dataset for every task: nothing to download, nothing to commit.
 
 >>> from mmattn.data.shapes import ShapesSceneGenerator
 >>> ShapesSceneGenerator(size=(64, 96), seed=1).scene("train", 0).image.shape

@@ -1,4 +1,4 @@
-"""The class table of the shapes data set, shared by the generator, the data set class and the
+"""The class table of the shapes dataset, shared by the generator, the dataset class and the
 tests.
 
 ======  ========  =====  ===========

@@ -27,7 +27,7 @@ _NOTHING = -1
 
 @dataclass
 class Scene:
-    """One picture with its labels.
+    """One image with its labels.
 
     Attributes:
         image: ``(H, W, 3)`` uint8, RGB.
@@ -46,7 +46,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Placed:
-    """A drawn shape: its window in the picture, and coverage (0..1) and mask inside this window."""
+    """A drawn shape: its window in the image, and coverage (0..1) and mask inside this window."""
 
     window: tuple[slice, slice]
     coverage: np.ndarray
@@ -58,8 +58,8 @@ class ShapesSceneGenerator:
     """Draws scenes.
 
     Args:
-        size: height and width of the pictures, each at least 48 pixels.
-        seed: picks the whole data set.
+        size: height and width of the images, each at least 48 pixels.
+        seed: picks the whole dataset.
         crowd_probability: share of the scenes that hold one crowd region: a cluster of small shapes
             of one class that has a single label with ``iscrowd=1``.
         colour_hint: share of the shapes whose hue is near their class's own. The others have any
@@ -230,9 +230,9 @@ class ShapesSceneGenerator:
     def _photograph(self, rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
         """Uneven light, blur and sensor noise; float32 0..1 to uint8."""
         light = 1.0 + 0.18 * textures.smooth_noise(rng, self.size, self.size)
-        picture = canvas * light[..., None]
+        image = canvas * light[..., None]
         sigma = rng.uniform(0.0, 1.1)
         if sigma > 0.3:
-            picture = cv2.GaussianBlur(picture, (0, 0), sigma)
-        noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(0.0, 0.06))
-        return np.clip(np.rint((picture + noise) * 255), 0, 255).astype(np.uint8)
+            image = cv2.GaussianBlur(image, (0, 0), sigma)
+        noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0.0, 0.06))
+        return np.clip(np.rint((image + noise) * 255), 0, 255).astype(np.uint8)

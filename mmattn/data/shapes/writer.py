@@ -1,11 +1,11 @@
-"""Writes a shapes data set to disk in every format the systems read.
+"""Writes a shapes dataset to disk in every format the systems read.
 
 Layout under the root::
 
     images/{train,val}/000000.jpg
     annotations/{train,val}/000000.png           index masks, uint8 (see classes.py for the table)
     annotations/instances_{train,val}.json       COCO detection and instance segmentation, RLE masks
-    annotations/panoptic_{train,val}.json        COCO panoptic; the pictures' segment ids are in
+    annotations/panoptic_{train,val}.json        COCO panoptic; the images' segment ids are in
     annotations/panoptic_{train,val}/000000.png  ... these, id = R + 256 G + 256^2 B
     shapes.json                                  the parameters, written last
 """
@@ -28,7 +28,7 @@ from .classes import CLASSES, STUFF_CLASSES, THING_CLASSES, category_id
 from .scene import Scene, ShapesSceneGenerator
 
 MANIFEST = "shapes.json"
-_FORMAT = 2  # changes whenever the same parameters draw other pictures
+_FORMAT = 2  # changes whenever the same parameters draw other images
 _SPLITS = ("train", "val")
 
 
@@ -43,21 +43,21 @@ def write_shapes_dataset(
     colour_hint: float = 0.8,
     overwrite: bool = False,
 ) -> Path:
-    """Write the data set, or reuse the one that is there with the same parameters.
+    """Write the dataset, or reuse the one that is there with the same parameters.
 
     The files appear under ``root`` all at once: they are written beside it and renamed, so an
-    interrupted run leaves no half data set. The same parameters and library versions give the same
+    interrupted run leaves no half dataset. The same parameters and library versions give the same
     bytes.
 
     Args:
         root: folder to create.
-        num_train: pictures in the train split.
-        num_val: pictures in the val split.
-        size: height and width of the pictures.
-        seed: picks the data set.
-        crowd_probability: share of the pictures with a crowd region (``iscrowd=1``).
+        num_train: images in the train split.
+        num_val: images in the val split.
+        size: height and width of the images.
+        seed: picks the dataset.
+        crowd_probability: share of the images with a crowd region (``iscrowd=1``).
         colour_hint: share of the shapes whose hue is near their class's own.
-        overwrite: replace a shapes data set that has other parameters; anything else is never
+        overwrite: replace a shapes dataset that has other parameters; anything else is never
             replaced.
 
     Returns:
@@ -99,7 +99,7 @@ def write_shapes_dataset(
 
 
 def _is_complete(root: Path, manifest: dict) -> bool:
-    """Whether ``root`` holds the very set: same manifest, no picture removed since."""
+    """Whether ``root`` holds the very set: same manifest, no image removed since."""
     if _read_manifest(root) != manifest:
         return False
     for split in _SPLITS:
@@ -127,13 +127,13 @@ def _refuse_foreign(root: Path, manifest: dict, overwrite: bool) -> None:
     found = _read_manifest(root) if root.is_dir() else None
     if found is None or found.get("generator") != manifest["generator"]:
         raise DataError(
-            f"{root} exists and is not a shapes data set (no {MANIFEST} of ours in it): "
+            f"{root} exists and is not a shapes dataset (no {MANIFEST} of ours in it): "
             "give another folder, nothing was written"
         )
     if not overwrite and found != manifest:
         other = [f"{k}={found.get(k)}" for k in manifest if found.get(k) != manifest[k]]
         raise DataError(
-            f"{root} holds a shapes data set with other parameters ({', '.join(other)}): "
+            f"{root} holds a shapes dataset with other parameters ({', '.join(other)}): "
             "give another folder, or overwrite=True (--overwrite) to replace it"
         )
 
@@ -191,7 +191,7 @@ def _write_image(path: Path, pixels: np.ndarray, *options: int) -> None:
     """Encode and write; ``cv2.imwrite`` alone would report a full disk by its return value only."""
     done, encoded = cv2.imencode(path.suffix, np.ascontiguousarray(pixels), list(options))
     if not done:
-        raise DataError(f"{path}: OpenCV could not encode a picture of shape {pixels.shape}")
+        raise DataError(f"{path}: OpenCV could not encode an image of shape {pixels.shape}")
     path.write_bytes(encoded.tobytes())
 
 

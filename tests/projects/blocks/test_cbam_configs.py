@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmattn.projects.blocks.cbam import CBAM
-from mmattn.testing.config_tester import ConfigTester
+from tests.support.config_tester import ConfigTester
 
 
 class TestConfigs(ConfigTester):

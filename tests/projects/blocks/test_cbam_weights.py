@@ -21,7 +21,7 @@ from mmattn.errors import CheckpointError
 from mmattn.io import load_state_dict
 from mmattn.io.convert import convert_checkpoint
 from mmattn.projects.blocks.cbam import CBAM
-from mmattn.testing.official_networks import (
+from tests.support.official_networks import (
     assert_same_maps,
     network_of_note,
     official_resnet,

@@ -14,8 +14,8 @@ from mmdet.models.backbones import ResNet
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from mmattn.engine import load_config
-from mmattn.layers import WithPlugins
+from mmattn.config import load_config
+from mmattn.plugins import WithPlugins
 from mmattn.projects.blocks.eca import ECA
 from mmattn.testing.costs import macs, parameters
 

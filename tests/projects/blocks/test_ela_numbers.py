@@ -8,7 +8,7 @@ from mmdet.models.backbones import ResNet
 from torch import nn
 
 from mmattn.errors import ConfigError
-from mmattn.layers import WithPlugins
+from mmattn.plugins import WithPlugins
 from mmattn.projects.blocks.ela import ELA
 from mmattn.testing.costs import macs, parameters
 

@@ -101,5 +101,5 @@ def test_the_first_pooled_map_is_the_maximum() -> None:
 
 def test_bad_arguments_are_named() -> None:
     for size in (0, 2):
-        with pytest.raises(ValueError, match="kernel_size must be (odd|at least 1)"):
+        with pytest.raises(ValueError, match=r"kernel_size must be (odd|at least 1)"):
             TripletAttention(8, kernel_size=size)

@@ -16,7 +16,8 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmattn.engine import build_model, load_config
+from mmattn.config import load_config
+from mmattn.inference import build_model
 from mmattn.projects.ccnet import CrissCrossAttention
 
 FOLDER = Path(__file__).resolve().parents[3] / "configs" / "ccnet"

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import mmattn.projects._register  # noqa: F401  (registers the converters)
-from mmattn.engine import build_model, load_config
+from mmattn.config import load_config
 from mmattn.errors import CheckpointError
+from mmattn.inference import build_model
 from mmattn.io import load_state_dict
 from mmattn.io.convert import convert_checkpoint
 from mmattn.ops import criss_cross_attention

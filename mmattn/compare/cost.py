@@ -1,0 +1,174 @@
+"""What a variant costs: parameters, operations, time, memory.
+
+Times depend on the moment: a machine slows down when it is hot or busy. So the variants take turns,
+one call each per round, in an order that rotates, and what disturbs one round disturbs them all.
+The minimum is what the machine can do; the median is what one gets.
+
+Memory is what torch's allocator had handed out at its highest, above the level before the call:
+weights and, in training, gradients of an earlier step are not in it. On a GPU that is
+``max_memory_allocated``; on a CPU it is summed from the allocator's own record, which is the same
+in every run, where the peak of the process's memory would depend on what was freed before.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .checks import Batch, network_call, training_loss
+
+
+@dataclass
+class Cost:
+    """Of one variant.
+
+    Attributes:
+        parameters: Their number.
+        flops: Of one forward pass on one validation image, 2 per multiply-add; products and
+            convolutions are counted.
+        latency, step: Seconds of a forward pass on one validation image, and of forward and
+            backward on a training batch; one for each round.
+        peak_inference, peak_training: Bytes allocated at the highest in these.
+        saved: Bytes that the forward pass of training keeps for the backward pass.
+    """
+
+    parameters: int
+    flops: int
+    latency: list[float] = field(default_factory=list)
+    step: list[float] = field(default_factory=list)
+    peak_inference: int = 0
+    peak_training: int = 0
+    saved: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measure(
+    models: Mapping[str, nn.Module],
+    train_batch: Batch,
+    val_batch: Batch,
+    *,
+    rounds: int = 30,
+    step_rounds: int = 5,
+    device: str = "cpu",
+) -> dict[str, Cost]:
+    """Measure all ``models`` side by side.
+
+    Args:
+        models: By label.
+        train_batch: As the training dataloader gives it.
+        val_batch: One validation image.
+        rounds: How often each is timed in a forward pass.
+        step_rounds: How often in a training step.
+        device: Where they are measured.
+    """
+    costs, forwards, steps = {}, {}, {}
+    for label, model in models.items():
+        model.to(device).eval()
+        call = network_call(model, val_batch)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            call()
+        costs[label] = Cost(sum(p.numel() for p in model.parameters()), counter.get_total_flops())
+        forwards[label] = torch.no_grad()(call)
+        steps[label] = _step(model, train_batch)
+    for model in models.values():
+        model.eval()
+    for label, times in interleaved(forwards, rounds, device).items():
+        costs[label].latency = times
+    for label, cost in costs.items():
+        cost.peak_inference = peak_bytes(forwards[label], device)
+    for label, times in interleaved(steps, step_rounds, device, warm_up=1).items():
+        costs[label].step = times
+    for label, cost in costs.items():
+        cost.peak_training = peak_bytes(steps[label], device)
+        cost.saved = saved_bytes(models[label], train_batch)
+    return costs
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], Any]], rounds: int, device: str = "cpu", warm_up: int = 2
+) -> dict[str, list[float]]:
+    """Seconds of each call in each round; the rounds of warm-up are not counted."""
+    times: dict[str, list[float]] = {label: [] for label in calls}
+    labels = list(calls)
+    for number in range(-warm_up, rounds):
+        first = number % len(labels)
+        for label in labels[first:] + labels[:first]:
+            _wait(device)
+            begin = time.perf_counter()
+            calls[label]()
+            _wait(device)
+            if number >= 0:
+                times[label].append(time.perf_counter() - begin)
+    return times
+
+
+def peak_bytes(call: Callable[[], Any], device: str = "cpu") -> int:
+    """The most that torch's allocator had handed out during ``call``, above the level before."""
+    if device != "cpu":
+        _wait(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        _wait(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    # The profiler would say on every use that it found no GPU.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    from torch._C._profiler import _EventType
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        call()
+    waiting = list(record.profiler.kineto_results.experimental_event_tree())
+    changes = []
+    while waiting:
+        event = waiting.pop()
+        waiting.extend(event.children)
+        if event.tag == _EventType.Allocation:
+            changes.append((event.start_time_ns, event.extra_fields.alloc_size))
+    level = highest = 0
+    # Frees of what was there before are not in the record.
+    for _, change in sorted(changes, key=lambda one: one[0]):
+        level += change
+        highest = max(highest, level)
+    return highest
+
+
+def saved_bytes(model: nn.Module, batch: Batch) -> int:
+    """Bytes of the tensors that a training step keeps for its backward pass, each storage once.
+
+    Parameters and buffers are not counted: they are there anyway.
+    """
+    there = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in there:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        training_loss(model, batch)
+    return sum(kept.values())
+
+
+def _step(model: nn.Module, batch: Batch) -> Callable[[], None]:
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        training_loss(model, batch).backward()
+
+    return step
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)

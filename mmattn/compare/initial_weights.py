@@ -1,0 +1,66 @@
+"""The same initial weights for all variants of one seed.
+
+A block that is built inside a network takes random numbers, so that the layers behind it would
+start from others than in the network without it. Here the network without a block is initialised
+first, pretrained weights included, and each variant takes its weights over.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from mmengine.hooks import Hook
+
+from mmattn.config.registry_scope import enter_scope, explain_registry_errors
+from mmattn.errors import CheckpointError, ConfigError
+from mmattn.io import atomic_write, read_checkpoint
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+
+def write_initial_weights(cfg: Config, seed: int, path: Path) -> None:
+    """Initialise the model of ``cfg`` as its training would, and write its weights.
+
+    Args:
+        cfg: The network without a block; its ``init_cfg`` and ``load_from`` are followed.
+        seed: Of the run.
+        path: The file to write.
+    """
+    enter_scope(cfg)
+    from mmengine.registry import MODELS
+    from mmengine.runner import load_checkpoint
+
+    with torch.random.fork_rng(), explain_registry_errors(cfg.filename):
+        torch.manual_seed(seed)
+        model = MODELS.build(deepcopy(cfg.model))
+        model.init_weights()
+    if cfg.get("load_from"):
+        load_checkpoint(model, cfg.load_from, map_location="cpu")
+    with atomic_write(path) as file:
+        torch.save({"state_dict": model.state_dict()}, file)
+
+
+class CheckInitialWeightsHook(Hook):
+    """Refuses to begin a training whose shared weights are not those of ``path``, bit by bit."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def before_train(self, runner: Runner) -> None:
+        if runner.iter > 0:  # resumed
+            return
+        wanted = read_checkpoint(self.path)["state_dict"]
+        present = runner.model.state_dict()
+        for key, value in wanted.items():
+            if key not in present:
+                raise ConfigError(
+                    f"{runner.cfg.filename}: the network with the block has no {key}, which the "
+                    "network without it has, so the two can't be given equal initial weights."
+                )
+            if not torch.equal(present[key].cpu(), value):
+                raise CheckpointError(f"{runner.cfg.filename}: {key} differs from {self.path}.")

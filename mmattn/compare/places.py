@@ -1,0 +1,101 @@
+"""Where a block goes: ``backbone.layer3.*.conv2`` and its like, as a command line has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmattn.config.registry_scope import enter_scope, explain_registry_errors
+from mmattn.errors import ConfigError, did_you_mean
+from mmattn.inference.model import strip_pretrained
+from mmattn.plugins.dry_run import dry_run
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+_PARTS = ("backbone", "neck")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One word of ``--at``.
+
+    Attributes:
+        part: ``backbone`` or ``neck``.
+        pattern: Of submodules of the part, behind each of which a block goes; None for the maps
+            that the part returns.
+        maps: How many those are.
+    """
+
+    part: str
+    pattern: str | None = None
+    maps: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.part}.{self.pattern}" if self.pattern else self.part
+
+    def entry(self, block: Mapping[str, Any]) -> dict[str, Any]:
+        """An entry of ``WithPlugins(plugins=…)``."""
+        if self.pattern:
+            return {"cfg": dict(block), "at": self.pattern}
+        return {"cfg": dict(block), "stages": list(range(self.maps))}
+
+
+def parse_places(words: Sequence[str], cfg: Config) -> tuple[Place, ...]:
+    """Read the words of ``--at`` for the model of ``cfg``.
+
+    Raises:
+        ConfigError: No such part, or one that is no single network. (Whether a pattern matches is
+            seen when the model is built.)
+    """
+    places = []
+    for word in words:
+        part, _, pattern = word.partition(".")
+        there = [name for name in _PARTS if cfg.model.get(name) is not None]
+        if part not in there:
+            raise ConfigError(
+                f"--at {word}: {cfg.filename} has no model.{part}.{did_you_mean(part, there)} "
+                f"Write {' or '.join(there) or 'another config'}, alone for the maps that it "
+                "returns, or with a pattern of its submodules, as in backbone.layer3.*.conv2."
+            )
+        if not isinstance(cfg.model[part], Mapping):
+            raise ConfigError(
+                f"--at {word}: model.{part} of {cfg.filename} is a list, not one network."
+            )
+        places.append(
+            Place(part, pattern) if pattern else Place(part, None, _returned_maps(cfg, part))
+        )
+    if not places:
+        raise ConfigError("--at: name at least one place, as in backbone.layer3.")
+    if len(set(places)) < len(places):
+        raise ConfigError(f"--at {' --at '.join(words)}: a place comes twice.")
+    return tuple(places)
+
+
+def with_block(
+    model: Mapping[str, Any], block: Mapping[str, Any] | None, places: Sequence[Place]
+) -> dict[str, Any]:
+    """A model's config with ``block`` at ``places``; without one, an equal copy."""
+    made = deepcopy(dict(model))
+    if block is None:
+        return made
+    for part in dict.fromkeys(place.part for place in places):
+        made[part] = {
+            "type": "mmattn.WithPlugins",
+            "inner": made[part],
+            "plugins": [place.entry(block) for place in places if place.part == part],
+        }
+    return made
+
+
+def _returned_maps(cfg: Config, part: str) -> int:
+    """How many maps a part of the model returns, found by running it."""
+    enter_scope(cfg)
+    from mmengine.registry import MODELS
+
+    with explain_registry_errors(cfg.filename):
+        network = MODELS.build(strip_pretrained(deepcopy(cfg.model[part])))
+    returned = dry_run(network, [""])[""].outputs[0]
+    return 1 if isinstance(returned, tuple) else len(returned)  # a tuple is one map's shape

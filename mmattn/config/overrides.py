@@ -1,0 +1,146 @@
+"""What the options of ``tools/train.py`` change in a config, and what every run adds to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmattn.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+HOOKS = (
+    "mmattn.ProgressHook",
+    "mmattn.ClasswiseResultsHook",
+    "mmattn.EvalPlotsHook",
+    "mmattn.TrainingCurvesHook",
+    "mmattn.BroadcastBuffersHook",
+)
+# Upstream's part -> ours that takes the same options and does more.
+METRICS = {
+    ("mmseg", "IoUMetric"): "mmattn.ClasswiseIoUMetric",
+    ("mmdet", "CocoMetric"): "mmattn.ClasswiseCocoMetric",
+}
+
+
+def set_work_dir(cfg: Config, work_dir: str | None) -> None:
+    """Where the run goes: the option, else the config's own, else ``work_dirs/<config>``."""
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = str(Path("work_dirs") / Path(cfg.filename).stem)
+
+
+def set_resume(cfg: Config, resume: str) -> None:
+    """Go on from the newest checkpoint of the run's folder (``"auto"``), or from a file.
+
+    Raises:
+        CheckpointError: There is no such file.
+    """
+    cfg.resume = True
+    cfg.load_from = None if resume == "auto" else existing_checkpoint(resume)
+
+
+def existing_checkpoint(path: str) -> str:
+    """``path`` itself, if it is a file or an address that mmengine can fetch.
+
+    Raises:
+        CheckpointError: It is neither.
+    """
+    if "://" not in path and not Path(path).is_file():
+        near = Path(path).parent.glob("*")
+        known = sorted(f.name for f in near if f.suffix in (".pth", ".pt", ".safetensors"))[:5]
+        hint = f" {Path(path).parent} holds {', '.join(known)}." if known else ""
+        raise CheckpointError(f"There is no checkpoint {path}.{hint}")
+    return path
+
+
+def use_amp(cfg: Config) -> None:
+    """Mixed precision: half floats with loss scaling on a GPU, bfloat16 on a CPU.
+
+    Raises:
+        ConfigError: The config's optimiser wrapper has no mixed-precision form.
+    """
+    wrapper = cfg.get("optim_wrapper") or {}
+    kind = wrapper.get("type", "OptimWrapper")
+    if kind == "AmpOptimWrapper":
+        return
+    if kind != "OptimWrapper":
+        raise ConfigError(
+            f"--amp works with optim_wrapper.type='OptimWrapper', but {cfg.filename} has {kind!r}."
+        )
+    cfg.optim_wrapper.type = "AmpOptimWrapper"
+    cfg.optim_wrapper.loss_scale = "dynamic"
+
+
+def use_cpu_amp(cfg: Config) -> None:
+    """Replace mmengine's mixed precision, which refuses to start on a CPU, by ours."""
+    wrapper = cfg.get("optim_wrapper") or {}
+    if wrapper.get("type") == "AmpOptimWrapper":
+        cfg.optim_wrapper.type = "mmattn.CPUAmpOptimWrapper"
+        for key in ("loss_scale", "dtype", "use_fsdp"):
+            cfg.optim_wrapper.pop(key, None)
+
+
+def scale_learning_rate(cfg: Config) -> None:
+    """Let mmengine scale the learning rate with the real batch size.
+
+    Raises:
+        ConfigError: The config does not say which batch size its learning rate belongs to.
+    """
+    if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
+        raise ConfigError(
+            f"--auto-scale-lr: {cfg.filename} does not say which batch size its learning rate "
+            "belongs to. Add auto_scale_lr = dict(base_batch_size=16), with the right number."
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def add_default_hooks(cfg: Config) -> None:
+    """Add what every run gets, without a change to any config file.
+
+    Progress, result tables and curves; metrics that keep the values of each class; checkpoints
+    that survive a kill; one network in all processes of a validation. A hook that the config has
+    switched off (``None``) stays off.
+    """
+    # Set and then read: a config stores a copy of what it is given.
+    cfg.default_hooks = cfg.get("default_hooks") or {}
+    cfg.default_hooks.setdefault("checkpoint", {"type": "CheckpointHook"})
+    checkpoint = cfg.default_hooks.checkpoint
+    scope, name = scope_and_name((checkpoint or {}).get("type"), "mmengine")
+    # A hook of somebody else's that has this name as well does something else.
+    if name == "CheckpointHook" and scope.partition(".")[0] in ("mmengine", "mmdet", "mmseg"):
+        checkpoint["type"] = "mmattn.CheckpointHook"
+    hooks = list(cfg.get("custom_hooks") or [])
+    present = {hook.get("type") for hook in hooks if isinstance(hook, dict)}
+    cfg.custom_hooks = hooks + [{"type": name} for name in HOOKS if name not in present]
+    for key in ("val_evaluator", "test_evaluator"):
+        if cfg.get(key):
+            _replace_metrics(cfg[key], cfg.get("default_scope"))
+
+
+def _replace_metrics(evaluator: Any, scope: str | None) -> None:
+    if isinstance(evaluator, (list, tuple)):
+        for part in evaluator:
+            _replace_metrics(part, scope)
+    elif isinstance(evaluator, dict):
+        _replace_metrics(evaluator.get("metrics"), scope)
+        found = scope_and_name(evaluator.get("type"), evaluator.get("_scope_") or scope)
+        if found in METRICS:
+            evaluator["type"] = METRICS[found]
+        elif found == ("mmdet", "CocoPanopticMetric"):
+            evaluator.setdefault("classwise", True)
+
+
+def scope_and_name(kind: Any, scope: str | None) -> tuple[str | None, str]:
+    """``("mmdet", "CocoMetric")`` for a name with or without scope, or for the class itself."""
+    if not isinstance(kind, str):
+        return getattr(kind, "__module__", "").partition(".")[0], getattr(kind, "__name__", "")
+    prefix, _, name = kind.rpartition(".")
+    return prefix or scope, name
+
+
+def is_segmentation(cfg: Config) -> bool:
+    """Whether the config is about semantic segmentation (mmseg) rather than detection (mmdet)."""
+    return cfg.get("default_scope") == "mmseg"

@@ -1,8 +1,0 @@
-"""What is looked at in a data set before the first training step.
-
-``check_dataset`` runs all of it; each other module holds one kind of fault.
-"""
-
-from .dataset import DatasetReport, check_dataset, lazy_dataset, leaf_datasets
-
-__all__ = ["DatasetReport", "check_dataset", "lazy_dataset", "leaf_datasets"]

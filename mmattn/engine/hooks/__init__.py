@@ -1,0 +1,27 @@
+"""Registers the hooks of scope ``mmattn``; the registry imports this at its first look-up."""
+
+from __future__ import annotations
+
+from .broadcast_buffers import BroadcastBuffersHook
+from .checkpoint import CheckpointHook
+from .classwise_results import ClasswiseResultsHook
+from .compile import CompileHook
+from .early_stopping import EarlyStoppingHook
+from .eval_plots import EvalPlotsHook
+from .progress import ProgressHook
+from .seed_per_iter import SeedPerIterHook
+from .training_curves import TrainingCurvesHook
+from .val_loss import ValLossHook
+
+__all__ = [
+    "BroadcastBuffersHook",
+    "CheckpointHook",
+    "ClasswiseResultsHook",
+    "CompileHook",
+    "EarlyStoppingHook",
+    "EvalPlotsHook",
+    "ProgressHook",
+    "SeedPerIterHook",
+    "TrainingCurvesHook",
+    "ValLossHook",
+]

@@ -1,0 +1,40 @@
+"""All processes evaluate the network of the first one, whose checkpoint it is.
+
+Gradients are shared by the processes of a training, buffers are not: with a batch norm that is not
+``SyncBN`` each process has running statistics of its own images. A checkpoint holds those of the
+first process; without this hook a validation would mix the predictions of several networks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmengine.dist import broadcast, get_world_size
+from mmengine.hooks import Hook
+
+from mmattn.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class BroadcastBuffersHook(Hook):
+    """Gives every process the buffers of the first one before each validation and test.
+
+    mmengine's ``SyncBuffersHook`` takes their mean instead, and only after an epoch, which a
+    training by iterations never ends.
+    """
+
+    priority = "LOW"  # after EMAHook, which may swap averaged buffers in
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._share(runner)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self._share(runner)
+
+    def _share(self, runner: Runner) -> None:
+        if get_world_size() > 1:
+            for buffer in runner.model.buffers():
+                broadcast(buffer)

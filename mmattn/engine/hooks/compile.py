@@ -1,0 +1,107 @@
+"""``torch.compile`` of the parts of a model that are functions of tensors.
+
+mmengine's ``compile=`` compiles ``train_step``: data samples, matching and the optimiser with the
+network. Most of that is Python that a compiler cannot take in; it falls apart into many small
+graphs, or fails. Backbone, neck and dense heads map tensors to tensors, so they compile whole, and
+are where the time goes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.hooks import Hook
+from torch import nn
+
+from mmattn.errors import ConfigError, did_you_mean
+from mmattn.inference.model import unwrap_model
+from mmattn.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+_PARTS = ("backbone", "neck", "decode_head", "bbox_head")
+
+
+@HOOKS.register_module()
+class CompileHook(Hook):
+    """Compiles the ``forward`` of some parts of the model while it trains.
+
+    Weights and their names stay what they are. Validation runs uncompiled, since its images may
+    have many sizes, each of which would be compiled; ``validation=True`` includes it.
+
+    Args:
+        parts: Dotted names of submodules; by default those of ``backbone``, ``neck``,
+            ``decode_head`` and ``bbox_head`` that the model has.
+        validation: Compile for validation and testing as well; in a test the inference form, where
+            the model has one, of whose parts those are compiled that it still has.
+        options: For ``torch.compile``: ``backend``, ``mode``, ``dynamic``, ``fullgraph``, …
+
+    Raises:
+        ConfigError: A part that the model does not have.
+    """
+
+    priority = "LOWEST"  # after FuseHook, which puts what is tested in the model's place
+
+    def __init__(
+        self, parts: Sequence[str] | None = None, *, validation: bool = False, **options: Any
+    ) -> None:
+        self.parts = parts
+        self.validation = validation
+        self.options = options
+
+    def before_run(self, runner: Runner) -> None:
+        names = _modules(runner)
+        for part in self.parts or ():
+            if part not in names:
+                raise ConfigError(
+                    f"CompileHook: the model has no part {part!r}.{did_you_mean(part, names)}"
+                )
+
+    def before_train(self, runner: Runner) -> None:
+        self._compile(runner)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        if self.validation:
+            self._compile(runner)
+
+    def _compile(self, runner: Runner) -> None:
+        names = _modules(runner)
+        parts = [name for name in self.parts or _PARTS if name in names]
+        for part in parts:
+            if not isinstance(names[part].forward, _CompiledForward):
+                names[part].forward = _CompiledForward(
+                    names[part], self.validation, torch.compile(names[part].forward, **self.options)
+                )
+        runner.logger.info(
+            f"torch.compile: {', '.join(parts)}. The first steps take long: they compile."
+        )
+
+
+def _modules(runner: Runner) -> dict[str, nn.Module]:
+    return dict(unwrap_model(runner).named_modules())
+
+
+class _CompiledForward:
+    """Stands in for ``module.forward``, which heads call by that name, past ``__call__``.
+
+    A deep copy of the module, such as its inference form, has the plain ``forward`` of its own:
+    what is compiled holds on to the module that it was compiled for.
+    """
+
+    def __init__(self, module: nn.Module, always: bool, compiled: Callable) -> None:
+        self.plain = module.forward
+        # Not as an attribute of a module: it would become its own submodule.
+        self.is_training = lambda: module.training
+        self.always = always
+        self.compiled = compiled
+
+    def __deepcopy__(self, memo: dict) -> Callable:
+        return copy.deepcopy(self.plain, memo)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        chosen = self.compiled if self.always or self.is_training() else self.plain
+        return chosen(*args, **kwargs)

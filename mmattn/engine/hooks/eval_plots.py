@@ -1,0 +1,49 @@
+"""Images of each validation and test, drawn by the metrics themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+
+from mmattn.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mmengine.evaluator import Evaluator
+    from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class EvalPlotsHook(Hook):
+    """Lets every metric that can (``save_plots``) draw into ``vis_data`` of the run's folder.
+
+    ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst images. The files are
+    those of the last evaluation.
+    """
+
+    priority = "LOW"  # after the table of results
+
+    @master_only
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self._draw(runner, "val", runner.val_loop.evaluator)
+
+    @master_only
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self._draw(runner, "test", runner.test_loop.evaluator)
+
+    def _draw(self, runner: Runner, split: str, evaluator: Evaluator) -> None:
+        folder = Path(runner.log_dir) / "vis_data"
+        for metric in evaluator.metrics:
+            if not hasattr(metric, "save_plots"):
+                continue
+            try:
+                files = metric.save_plots(folder, split)
+            except (ValueError, OSError) as error:
+                # A full disk must not end a training over an image.
+                runner.logger.warning(f"The evaluation could not be drawn: {error}")
+                continue
+            if files:
+                names = ", ".join(file.name for file in files)
+                runner.logger.info(f"Images of this evaluation, in {folder}: {names}")

@@ -1,0 +1,216 @@
+"""The loss on the validation set, beside the metrics: where it rises, the network learns by heart.
+
+A model's loss needs what training needs: annotations in the coordinates of the resized image, and
+every output that the losses look at. So each validation image is read once more, through the
+validation pipeline with its annotations loaded before the image is resized, and the model is run
+as in training, except that chance is fixed and nothing is remembered: no layers of dropout, stored
+statistics in normalisation, the same random numbers each time, and buffers put back afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.dist import broadcast_object_list, collect_results, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner.amp import autocast
+from torch import nn
+
+from mmattn.config.overrides import scope_and_name
+from mmattn.errors import ConfigError, MMAttnError
+from mmattn.inference.model import unwrap_model
+from mmattn.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+    from torch.utils.data import DataLoader
+
+# Steps of a training pipeline that make what losses compare with, beside the annotations.
+_TARGETS = ("GenerateEdge", "GenerateEdgeMap")
+# Steps that read the image, which annotations have to follow at once.
+_READERS = ("LoadImageFromFile", "LoadImageFromNDArray", "LoadMultiChannelImageFromFiles")
+
+
+@HOOKS.register_module()
+class ValLossHook(Hook):
+    """Adds ``val_loss``, and its parts as ``val_<part>``, to the metrics of each validation.
+
+    They are the means over the images, each taken by itself. They go wherever metrics go: log,
+    ``scalars.json``, ``save_best='val_loss'``, early stopping.
+
+    Args:
+        pipeline: How to read an image with its annotations; by default the validation pipeline,
+            with the steps that load annotations moved to right behind the image's, and those of
+            the training pipeline that make edge maps.
+
+    Raises:
+        ConfigError: Before the training: the pipeline loads no annotations, or the loss of the
+            first image cannot be computed, for want of some others for example.
+    """
+
+    # Before RuntimeInfoHook, which hands the metrics to the loggers.
+    priority = "HIGHEST"
+
+    def __init__(self, pipeline: Sequence[Mapping[str, Any]] | None = None) -> None:
+        self.pipeline = pipeline
+        self._loader: DataLoader | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Try it on one image, not only after the first interval between validations."""
+        if runner.val_loop is None:
+            return
+        self._loader = self._build_loader(runner)
+        model = unwrap_model(runner)
+        try:
+            with as_in_training(model), autocast(enabled=runner.val_loop.fp16):
+                batch = self._loader.collate_fn([self._loader.dataset[0]])
+                _losses(model, batch)
+        except MMAttnError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"ValLossHook: a validation image's loss fails: {type(error).__name__}: {error}. "
+                "If the loss needs what the pipeline does not load, give pipeline= with the step "
+                "that makes it."
+            ) from error
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Compute the losses and add them to ``metrics``, in place."""
+        if metrics is None:
+            return
+        if self._loader is None:  # a validation by itself
+            self._loader = self._build_loader(runner)
+        model = unwrap_model(runner)
+        with as_in_training(model), autocast(enabled=runner.val_loop.fp16):
+            losses = [_losses(model, batch) for batch in self._loader]
+        metrics.update(_mean(losses, len(self._loader.dataset)))
+
+    def _build_loader(self, runner: Runner) -> DataLoader:
+        from mmattn.preflight.data import leaf_datasets
+
+        cfg = deepcopy(dict(runner.cfg.val_dataloader))
+        cfg["batch_size"] = 1
+        cfg.pop("batch_sampler", None)
+        cfg["sampler"] = {"type": "DefaultSampler", "shuffle": False}
+        train = (runner.cfg.get("train_dataloader") or {}).get("dataset") or {}
+        # Datasets that are mixed are read alike.
+        training = next((leaf.get("pipeline") for _, leaf in leaf_datasets(train, "")), None) or ()
+        for where, leaf in leaf_datasets(cfg["dataset"], "val_dataloader.dataset"):
+            leaf["pipeline"] = self.pipeline or with_targets(
+                with_early_annotations(leaf["pipeline"], where), training
+            )
+        return runner.build_dataloader(cfg, seed=runner.seed)
+
+
+def _losses(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, float]:
+    data = model.data_preprocessor(batch, True)
+    _, parts = model.parse_losses(model(**data, mode="loss"))
+    return {f"val_{name}": float(value) for name, value in parts.items() if "loss" in name}
+
+
+def _names(pipeline: Sequence[Mapping]) -> list[str]:
+    return [scope_and_name(step["type"], None)[1] for step in pipeline]
+
+
+def _loads_annotations(name: str) -> bool:
+    return name.startswith("Load") and name not in _READERS
+
+
+def with_early_annotations(pipeline: Sequence[Mapping], where: str) -> list[Mapping]:
+    """A pipeline whose annotations are loaded before the image is resized.
+
+    Raises:
+        ConfigError: It loads none, or no image.
+    """
+    names = _names(pipeline)
+    annotations = [
+        step for step, name in zip(pipeline, names, strict=True) if _loads_annotations(name)
+    ]
+    readers = [index for index, name in enumerate(names) if name in _READERS]
+    if not readers or not annotations:
+        missing = "annotations" if readers else "image"
+        raise ConfigError(
+            f"ValLossHook: {where}.pipeline loads no {missing}. Give pipeline= with the steps that "
+            "read an image and its annotations."
+        )
+    first = readers[0]
+    others = [step for step in pipeline[first + 1 :] if step not in annotations]
+    before = [step for step in pipeline[: first + 1] if step not in annotations]
+    return [*before, *annotations, *others]
+
+
+def with_targets(pipeline: Sequence[Mapping], training: Sequence[Mapping]) -> list[Mapping]:
+    """``pipeline`` with the steps of ``training`` that make edge maps, unless it makes its own.
+
+    Those that directly follow the annotations there, before any scaling, do so here; the others
+    come last, right before the packing.
+    """
+    made, names = list(pipeline), _names(training)
+    if not set(_TARGETS).isdisjoint(_names(pipeline)):
+        return made
+    for index, name in enumerate(names):
+        if name not in _TARGETS:
+            continue
+        place = len(made) - 1
+        if all(one.startswith("Load") or one in _TARGETS for one in names[:index]):
+            before = [_loads_annotations(one) or one in _TARGETS for one in _names(made)]
+            place = len(before) - before[::-1].index(True)
+        made.insert(place, training[index])
+    return made
+
+
+@contextmanager
+def as_in_training(model: nn.Module) -> Iterator[None]:
+    """Let ``model`` answer as in training, but with fixed chance, without memory and gradients.
+
+    Many heads return what their losses need in training mode only. Within it, the layers that
+    normalise, drop or attend (``nn.MultiheadAttention``, for its dropout) are in evaluation mode,
+    and augmentation of batches is off. What else draws random numbers, such as samplers or a
+    ``functional.dropout``, still does so, always the same ones. Buffers are put back at the end.
+    """
+    from mmattn.data.datasets.seeded import seeded_generators
+
+    modes = {module: module.training for module in model.modules()}
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    preprocessor = model.data_preprocessor
+    augments = getattr(preprocessor, "batch_augments", None)
+    try:
+        model.train()
+        for module in model.modules():
+            if _is_random_or_remembers(module):
+                module.eval()
+        if augments is not None:
+            preprocessor.batch_augments = None
+        device = next((p.device for p in model.parameters()), None)
+        with seeded_generators(0, device=device), torch.no_grad():
+            yield
+    finally:
+        if augments is not None:
+            preprocessor.batch_augments = augments
+        for name, buffer in model.named_buffers():
+            buffer.copy_(buffers[name])
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _is_random_or_remembers(module: nn.Module) -> bool:
+    kinds = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.MultiheadAttention)
+    return isinstance(module, kinds) or "Drop" in type(module).__name__
+
+
+def _mean(losses: list[dict[str, float]], images: int) -> dict[str, float]:
+    """Means over the images of all processes, each counted once."""
+    collected = collect_results(losses, images, "cpu")
+    found: list[dict[str, float] | None] = [None]
+    if is_main_process():
+        names = dict.fromkeys(name for one in collected for name in one)
+        count = len(collected)
+        # fsum rounds once, whatever the order.
+        found = [{n: math.fsum(one.get(n, 0.0) for one in collected) / count for n in names}]
+    broadcast_object_list(found)
+    return found[0]

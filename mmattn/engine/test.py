@@ -1,0 +1,82 @@
+"""One test of a checkpoint, as ``tools/test.py`` runs it, for any config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmattn.config.load import load_config
+from mmattn.config.overrides import existing_checkpoint, set_work_dir
+from mmattn.config.registry_scope import explain_registry_errors
+
+from .runner import build_runner
+from .test_outputs import set_output, show_predictions
+from .tta import use_tta
+
+
+def test(
+    config: str | Path,
+    checkpoint: str,
+    *,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    wait_time: float = 2.0,
+    tta: bool = False,
+    amp: bool = False,
+    fuse: bool = True,
+    allow_partial: bool = False,
+    cfg_options: dict | None = None,
+    launcher: str = "none",
+) -> dict[str, float]:
+    """Evaluate ``checkpoint`` on the test split of ``config``.
+
+    Args:
+        config: A path or a name such as ``mmdet::yolox/…``.
+        checkpoint: Weights of the config's model.
+        work_dir: Where the metrics go; the config's ``work_dir``, else ``work_dirs/<name>``.
+        out: A ``.pkl`` file for all predictions or, for segmentation, a folder of label maps.
+        show: Show each prediction in a window.
+        show_dir: Where images of the predictions go.
+        wait_time: Seconds per window.
+        tta: Average over augmented copies of each image.
+        amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
+        fuse: Test the model's inference form where it has one (``mmattn.layers.fuse``).
+        allow_partial: Take a checkpoint that leaves some weights of what predicts random.
+        cfg_options: Dotted keys and values that override the config.
+        launcher: What started the processes: none, pytorch, slurm or mpi.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        MMAttnError: What is wrong with config, data or checkpoint.
+    """
+    cfg = load_config(config, cfg_options)
+    cfg.launcher = launcher
+    set_work_dir(cfg, work_dir)
+    cfg.load_from = existing_checkpoint(checkpoint)
+    # mmengine would otherwise look for a newer checkpoint in the folder of the run.
+    cfg.resume = False
+    if show or show_dir:
+        show_predictions(cfg, show=show, show_dir=show_dir, wait_time=wait_time)
+    if tta:
+        use_tta(cfg)
+    if amp:
+        cfg.test_cfg = {"type": "TestLoop", **(cfg.get("test_cfg") or {}), "fp16": True}
+    dump = set_output(cfg, out) if out else None
+    runner = build_runner(cfg, splits=("test",))
+    with explain_registry_errors(cfg.filename):
+        if dump is not None:
+            from mmengine.registry import METRICS
+
+            runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
+        if fuse:
+            from .hooks.fuse import FuseHook
+
+            runner.register_hook(FuseHook())
+        if not allow_partial:
+            from .hooks.complete_checkpoint import RequireCompleteCheckpointHook
+
+            runner.register_hook(RequireCompleteCheckpointHook())
+        return runner.test()

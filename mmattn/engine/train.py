@@ -1,0 +1,59 @@
+"""One training, as ``tools/train.py`` runs it, for any config of mmdet, mmseg or mmattn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmattn.config.load import load_config
+from mmattn.config.overrides import scale_learning_rate, set_resume, set_work_dir, use_amp
+from mmattn.config.registry_scope import explain_registry_errors
+
+from .runner import build_runner
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+
+def train(
+    config: str | Path,
+    *,
+    work_dir: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    resume: str | None = None,
+    cfg_options: dict | None = None,
+    launcher: str = "none",
+) -> Runner:
+    """Train what ``config`` describes.
+
+    Args:
+        config: A path or a name such as ``mmseg::fcn/…``.
+        work_dir: Where the run goes; the config's ``work_dir``, else ``work_dirs/<name>``.
+        amp: Mixed precision.
+        auto_scale_lr: Scale the learning rate with the batch size, as ``auto_scale_lr`` says.
+        resume: ``"auto"`` for the newest checkpoint in the run's folder, or a checkpoint.
+        cfg_options: Dotted keys and values that override the config.
+        launcher: What started the processes: none, pytorch, slurm or mpi.
+
+    Returns:
+        The runner, its training done.
+
+    Raises:
+        MMAttnError: What is wrong with config, data or checkpoint, before the first step where
+            it can be known.
+    """
+    cfg = load_config(config, cfg_options)
+    cfg.launcher = launcher
+    set_work_dir(cfg, work_dir)
+    if amp:
+        use_amp(cfg)
+    if auto_scale_lr:
+        scale_learning_rate(cfg)
+    if resume is not None:
+        set_resume(cfg, resume)
+    runner = build_runner(cfg, splits=("train", "val"))
+    # Datasets, schedulers and the optimiser are built only now.
+    with explain_registry_errors(cfg.filename):
+        runner.train()
+    return runner

@@ -1,0 +1,133 @@
+"""Facts that a result needs to be understood later: versions, backends, size of the model."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# Distribution names; a fork and its original share an import name, so both are asked for.
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmdetection",
+    "onedl-mmsegmentation",
+    "mmengine",
+    "mmcv",
+    "mmdet",
+    "mmsegmentation",
+    "timm",
+    "numpy",
+    "onnx",
+    "onnxscript",
+    "onnxslim",
+    "onnxruntime",
+)
+
+
+def environment() -> dict[str, dict[str, str]]:
+    """``{"versions": …, "backends": …, "machine": …}``, each a table of name and value."""
+    return {"versions": versions(), "backends": backends(), "machine": machine()}
+
+
+def versions() -> dict[str, str]:
+    """mmattn, Python, and those of the stack's packages that are installed."""
+    import mmattn
+
+    found = {"mmattn": mmattn.__version__, "Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def backends() -> dict[str, str]:
+    """Which implementation each interchangeable part uses in this process."""
+    return {
+        "mmcv's operators": _mmcv_operators(),
+        "mmattn's operators": _own_operators(),
+        "C++ compiler": _compiler(),
+        "device": _device(),
+        "onnxruntime": _onnxruntime(),
+    }
+
+
+def machine() -> dict[str, str]:
+    """Where this ran: system, processor cores this process may use, torch's threads."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "CPU cores": str(cores),
+        "torch threads": str(torch.get_num_threads()),
+    }
+
+
+def complexity(model: nn.Module, inputs: Tensor) -> tuple[int, int]:
+    """Parameters, and floating point operations of one forward pass, 2 per multiply-add.
+
+    Args:
+        model: Called as ``model(inputs)``; counted are products and convolutions, as
+            ``torch.utils.flop_counter`` does.
+        inputs: A batch of the size in question.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(inputs)
+    return sum(p.numel() for p in model.parameters()), counter.get_total_flops()
+
+
+def _mmcv_operators() -> str:
+    import mmcv.ops  # noqa: F401  (decides which extension is taken)
+
+    spec = importlib.util.find_spec("mmcv._ext")
+    compiled = (
+        spec is not None and spec.origin is not None and spec.origin.endswith((".so", ".pyd"))
+    )
+    return "compiled mmcv._ext" if compiled else "mmattn's bridge (torch and torchvision)"
+
+
+def _own_operators() -> str:
+    """The backend that each operator of ours takes on a CPU."""
+    import mmattn.ops  # noqa: F401  (registers them)
+
+    from .ops._library import OPERATORS
+
+    return ", ".join(f"{name}: {op.available('cpu')[0]}" for name, op in sorted(OPERATORS.items()))
+
+
+def _compiler() -> str:
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++", "cl"):
+        path = shutil.which(name) if name else None
+        if path:
+            return f"{path} (found, not needed)"
+    return "none (none needed)"
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"CUDA: {torch.cuda.get_device_name()}"
+    return "CPU"
+
+
+def _onnxruntime() -> str:
+    try:
+        import onnxruntime
+    except ImportError:
+        return "not installed"
+    return ", ".join(onnxruntime.get_available_providers())

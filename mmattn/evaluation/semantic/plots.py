@@ -1,0 +1,166 @@
+"""Images of an evaluation: the confusion matrix, and the worst images in a grid."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmattn.io import atomic_write
+from mmattn.reports.figures import new_axes, save_png
+from mmattn.reports.overlays import IGNORED, Palette, blend, complete_palette
+
+from .image_counts import ImageCounts, decode_map
+
+# With more classes the numbers in the fields could not be read.
+_MOST_NUMBERS = 25
+_TILE_WIDTH, _GAP, _LINE = 320, 8, 22
+_OTHER = "no class"
+
+
+def save_confusion(matrix: np.ndarray, classes: Sequence[str], file: Path) -> list[Path]:
+    """Draw a confusion matrix, and write its counts beside it.
+
+    The colour of a field is its share of the row: of the pixels of a class, how many were
+    predicted as which. Rows without a pixel stay empty.
+
+    Args:
+        matrix: (K + 1, K + 1) as ``confusion_matrix`` returns it; the last row and column are
+            left out if nothing is in them.
+        classes: K names.
+        file: The PNG; the counts have the same name with ``.csv``.
+
+    Returns:
+        Both files.
+    """
+    names = list(classes)
+    if matrix[-1].any() or matrix[:, -1].any():
+        names.append(_OTHER)
+    counts = matrix[: len(names), : len(names)]
+    table = file.with_suffix(".csv")
+    with atomic_write(table, "w") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(["labelled / predicted", *names])
+        writer.writerows([name, *row] for name, row in zip(names, counts.tolist(), strict=True))
+    _draw_matrix(counts, names, file)
+    return [file, table]
+
+
+def _draw_matrix(counts: np.ndarray, names: Sequence[str], file: Path) -> None:
+    from matplotlib import colormaps
+
+    pixels = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, pixels, out=np.full(counts.shape, np.nan), where=pixels > 0)
+    side = min(20.0, 3.0 + 0.42 * len(names))
+    axes = new_axes(side + 1.0, side, dpi=100)
+    colours = colormaps["Blues"].with_extremes(bad="#e5e7eb")
+    image = axes.imshow(100 * share, cmap=colours, vmin=0, vmax=100)
+    size = "small" if len(names) <= _MOST_NUMBERS else max(2.0, 240 / len(names))
+    places = range(len(names))
+    axes.set_xticks(places, names, rotation=90, fontsize=size)
+    axes.set_yticks(places, names, fontsize=size)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("labelled")
+    if len(names) <= _MOST_NUMBERS:
+        for (row, column), value in np.ndenumerate(share):
+            if value >= 0.005:
+                colour = "white" if value > 0.5 else "black"
+                text = f"{100 * value:.0f}"
+                axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=7)
+    axes.figure.colorbar(image, label="% of the labelled pixels", shrink=0.8)
+    save_png(axes, file)
+
+
+def save_worst_images(
+    images: Sequence[ImageCounts], classes: Sequence[str], palette: Palette, file: Path
+) -> Path:
+    """Draw images with their ground truth and prediction, one row for each.
+
+    Args:
+        images: With maps, the worst first.
+        classes: Names for the legend.
+        palette: RGB per class; missing colours are made up.
+        file: The PNG.
+    """
+    colours = complete_palette(palette, len(classes))
+    rows, seen = [], set()
+    for one in images:
+        label, predicted = (decode_map(encoded) for encoded in one.maps)
+        seen |= {int(value) for value in np.union1d(label, predicted) if value < len(classes)}
+        title = f"{Path(one.name).name}   mean IoU {100 * one.mean_iou:.1f} %"
+        rows.append(_row(_photograph(one.name, label.shape), label, predicted, colours, title))
+    legend = [(classes[index], colours[index]) for index in sorted(seen)]
+    width = rows[0].shape[1]
+    sheet = np.concatenate([_heading(width), *rows, _legend(legend, width)])
+    done, encoded = cv2.imencode(".png", sheet[..., ::-1])
+    if not done:
+        raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
+    with atomic_write(file) as content:
+        content.write(encoded.tobytes())
+    return file
+
+
+def _photograph(name: str, shape: tuple[int, int]) -> np.ndarray:
+    """The image in the size of its maps, RGB; grey if it cannot be read any more."""
+    image = cv2.imread(name, cv2.IMREAD_COLOR)
+    if image is None:
+        return np.full((*shape, 3), 127, np.uint8)
+    image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def _row(
+    photograph: np.ndarray,
+    label: np.ndarray,
+    predicted: np.ndarray,
+    colours: Palette,
+    title: str,
+) -> np.ndarray:
+    """Photograph, ground truth and prediction side by side below a line of text."""
+    # Colours are looked up by a byte; what is no class is black like what is ignored.
+    maps = [np.where(one < len(colours), one % IGNORED, IGNORED) for one in (label, predicted)]
+    tiles = [photograph, *(blend(photograph, one, colours[:IGNORED]) for one in maps)]
+    height = max(1, round(_TILE_WIDTH * label.shape[0] / label.shape[1]))
+    width = 3 * _TILE_WIDTH + 2 * _GAP
+    row = np.full((_LINE + height + _GAP, width, 3), 255, np.uint8)
+    for place, tile in enumerate(tiles):
+        left = place * (_TILE_WIDTH + _GAP)
+        row[_LINE : _LINE + height, left : left + _TILE_WIDTH] = cv2.resize(
+            tile, (_TILE_WIDTH, height), interpolation=cv2.INTER_AREA
+        )
+    return _with_text(row, [(0, 2, title)])
+
+
+def _heading(width: int) -> np.ndarray:
+    row = np.full((_LINE, width, 3), 255, np.uint8)
+    names = ("image", "ground truth", "prediction")
+    return _with_text(row, [(i * (_TILE_WIDTH + _GAP), 2, name) for i, name in enumerate(names)])
+
+
+def _legend(entries: Sequence[tuple[str, Sequence[int]]], width: int) -> np.ndarray:
+    """Names of the classes beside their colours, in columns."""
+    columns = 6
+    each = width // columns
+    lines = -(-len(entries) // columns)
+    row = np.full((max(1, lines) * _LINE + _GAP, width, 3), 255, np.uint8)
+    texts = []
+    for index, (name, colour) in enumerate(entries):
+        top, left = index // columns * _LINE, index % columns * each
+        row[top + 4 : top + 18, left : left + 14] = colour
+        texts.append((left + 20, top + 2, name[:20]))
+    return _with_text(row, texts)
+
+
+def _with_text(image: np.ndarray, texts: Sequence[tuple[int, int, str]]) -> np.ndarray:
+    """``image`` with texts at (x, y)."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    canvas = Image.fromarray(image)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=14)
+    for x, y, text in texts:
+        draw.text((x, y), text, fill=(17, 24, 39), font=font)
+    return np.asarray(canvas)

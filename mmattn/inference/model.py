@@ -1,0 +1,148 @@
+"""Build the model of a config for inference: in its scope, with its weights, in eval mode."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmattn.config.load import innermost_dataset
+from mmattn.config.registry_scope import enter_scope, explain_registry_errors
+from mmattn.errors import ConfigError
+from mmattn.preflight.backbone import check_channels, fill_normalization
+
+if TYPE_CHECKING:
+    import torch
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+    from torch import nn
+
+
+def build_model(
+    cfg: Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    *,
+    allow_partial: bool = False,
+) -> nn.Module:
+    """Build ``cfg.model`` and load ``checkpoint`` into it.
+
+    Nothing is downloaded: weights that the config would fetch (``init_cfg``, ``pretrained``) are
+    left out. Without a checkpoint the parameters get their random initial values.
+
+    Args:
+        cfg: A whole config; it is not changed.
+        checkpoint: Weights of this model, read as data only.
+        device: Where the model ends up. SyncBN becomes BN, since this is one process.
+        allow_partial: Take a checkpoint that leaves some weights of what predicts random.
+
+    Returns:
+        The model in eval mode; its ``dataset_meta`` (class names, palette) is the checkpoint's,
+        else that of the config's dataset.
+
+    Raises:
+        ConfigError: The config has no ``model``, or a type in it is not registered.
+        CheckpointError: The weights cannot be read safely, or some are missing or of another
+            shape.
+    """
+    if "model" not in cfg:
+        raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
+    enter_scope(cfg)
+    from mmengine.model import revert_sync_batchnorm
+    from mmengine.registry import MODELS
+
+    model_cfg = strip_pretrained(deepcopy(cfg.model))
+    if cfg.get("data_preprocessor"):
+        model_cfg.setdefault("data_preprocessor", deepcopy(cfg.data_preprocessor))
+    with explain_registry_errors(cfg.filename):
+        fill_normalization(model_cfg, cfg.get("default_scope"))
+        model = MODELS.build(model_cfg)
+    check_channels(model, cfg.filename)
+    meta: dict[str, Any] = {}
+    if checkpoint is None:
+        with _quiet():
+            model.init_weights()
+    else:
+        from mmattn.io import load_state_dict, read_checkpoint
+        from mmattn.io.load import refuse_partial
+
+        data = read_checkpoint(checkpoint)
+        source = str(checkpoint)
+        report = load_state_dict(model, data.get("state_dict", data), source=source)
+        if not allow_partial:
+            refuse_partial(report, source)
+        meta = _checkpoint_meta(data)
+    model = revert_sync_batchnorm(model)
+    model.cfg = cfg
+    model.dataset_meta = meta or dataset_meta(cfg)
+    return model.to(device).eval()
+
+
+def unwrap_model(runner: Runner) -> nn.Module:
+    """The runner's model, without the wrapper of a distributed run."""
+    from mmengine.model import is_model_wrapper
+
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep mmengine from logging the initialisation of every single parameter."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def strip_pretrained(cfg: Any) -> Any:
+    """Remove, in place and at any depth, what would fetch weights, and return ``cfg``."""
+    if isinstance(cfg, dict):
+        if isinstance(cfg.get("pretrained"), (str, bool)):
+            cfg["pretrained"] = None
+        init = cfg.get("init_cfg")
+        if isinstance(init, dict) and init.get("type") in ("Pretrained", "mmengine.Pretrained"):
+            cfg["init_cfg"] = None
+        for value in cfg.values():
+            strip_pretrained(value)
+    elif isinstance(cfg, (list, tuple)):
+        for value in cfg:
+            strip_pretrained(value)
+    return cfg
+
+
+def dataset_meta(cfg: Config) -> dict[str, Any]:
+    """What the config's dataset says about itself (``classes``, ``palette``); reads no data."""
+    from mmengine.registry import DATASETS
+
+    enter_scope(cfg)
+    for split in ("test_dataloader", "val_dataloader", "train_dataloader"):
+        loader = cfg.get(split)
+        if not loader or "dataset" not in loader:
+            continue
+        dataset = innermost_dataset(loader["dataset"])
+        if "type" not in dataset:
+            continue
+        cls = dataset["type"]
+        if isinstance(cls, str):
+            with DATASETS.switch_scope_and_registry(dataset.get("_scope_")) as registry:
+                cls = registry.get(cls)
+        given = dataset.get("metainfo")
+        if hasattr(cls, "_load_metainfo"):
+            return dict(cls._load_metainfo(deepcopy(given)))
+        return dict(getattr(cls, "METAINFO", {}), **(given or {}))
+    return {}
+
+
+def _checkpoint_meta(data: Mapping) -> dict[str, Any]:
+    """A checkpoint's description of its dataset; before 2023 its keys were upper-case."""
+    meta = data.get("meta") or {}
+    found = meta.get("dataset_meta") or {k: meta[k] for k in ("CLASSES", "PALETTE") if k in meta}
+    return {str(key).lower(): value for key, value in found.items()}

@@ -1,0 +1,14 @@
+"""Models that stand in for those of mmseg and mmdet: drop-ins, and timm's backbones."""
+
+from __future__ import annotations
+
+from mmattn.lazy import lazy_attributes
+
+__getattr__, __dir__, __all__ = lazy_attributes(
+    __name__,
+    {
+        "EncoderDecoder": "encoder_decoder",
+        "SegTTAModel": "seg_tta",
+        "TimmBackbone": "timm_backbone",
+    },
+)

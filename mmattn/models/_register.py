@@ -1,0 +1,3 @@
+"""Registers the models of scope ``mmattn``; the registry imports this at its first look-up."""
+
+from . import encoder_decoder, seg_tta, timm_backbone  # noqa: F401

@@ -1,0 +1,168 @@
+"""Every ``type=...`` of a config, looked up in the registry of its place before the build."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmattn.config.registry_scope import nearest_types
+from mmattn.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmengine.registry import Registry
+
+#: Sections of every run, and the registries that their own ``type`` may come from.
+_SECTIONS = {
+    "model": "MODELS",
+    "data_preprocessor": "MODELS",
+    "visualizer": "VISUALIZERS",
+    "log_processor": "LOG_PROCESSORS",
+    "default_hooks": "HOOKS",
+    "custom_hooks": "HOOKS",
+}
+#: Sections that only training reads.
+_TRAINING = {"optim_wrapper": "OPTIM_WRAPPERS", "param_scheduler": "PARAM_SCHEDULERS"}
+#: Sections of one split.
+_SPLIT = {"dataloader": None, "evaluator": "METRICS EVALUATOR", "cfg": "LOOPS"}
+#: Registries that a key inside a section settles.
+_KEYS = {
+    "dataset": "DATASETS",
+    "datasets": "DATASETS",
+    "pipeline": "TRANSFORMS",
+    "sampler": "DATA_SAMPLERS",
+    "batch_sampler": "DATA_SAMPLERS",
+    "optimizer": "OPTIMIZERS",
+    "vis_backends": "VISBACKENDS",
+    "metrics": "METRICS",
+}
+#: Keys whose ``type`` is no registered name: operators of mmcv, parts of other libraries.
+_UNREGISTERED = frozenset({"nms", "roi_layer", "bbox_params"})
+
+
+def check_types(cfg: Mapping[str, Any], splits: Sequence[str], filename: str | None = None) -> None:
+    """Look up every type name in the sections that ``splits`` use.
+
+    The config's scope must have been entered (``enter_scope``).
+
+    Args:
+        cfg: the merged config.
+        splits: of ``train``, ``val``, ``test``.
+        filename: of the config, for the message.
+
+    Raises:
+        ConfigError: an unregistered name, with its key and the nearest names of all scopes.
+    """
+    scope = cfg.get("default_scope") or "mmengine"
+    finder = _Finder(scope, f"{filename}: " if filename else "")
+    sections = dict(_SECTIONS)
+    if "train" in splits:
+        sections.update(_TRAINING)
+    for split in splits:
+        sections.update({f"{split}_{name}": kinds for name, kinds in _SPLIT.items()})
+    for section, kinds in sections.items():
+        for place, name, expected, inner_scope in _types(cfg.get(section), section, kinds, scope):
+            finder.check(place, name, expected, inner_scope)
+
+
+def _types(
+    value: Any, place: str, kinds: str | None, scope: str
+) -> Iterator[tuple[str, str, str | None, str]]:
+    """Each type name below ``value``: (key, name, registries of this place, scope)."""
+    if isinstance(value, Mapping):
+        scope = value.get("_scope_") or scope
+        name = value.get("type")
+        if isinstance(name, str):
+            yield f"{place}.type", name, kinds, scope
+            if name.rpartition(".")[2] == "Albu":
+                return  # the transforms inside are another library's
+        for key, inner in value.items():
+            if key not in _UNREGISTERED:
+                # Hooks are listed by name: default_hooks.logger is a hook as well.
+                named = kinds if place == "default_hooks" else None
+                in_model = place.partition(".")[0].partition("[")[0] == "model"
+                settled = None if in_model else _KEYS.get(key, named)
+                yield from _types(inner, f"{place}.{key}", settled, scope)
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _types(inner, f"{place}[{index}]", kinds, scope)
+
+
+class _Finder:
+    """Looks names up as mmengine would, without importing what a dotted name might mean."""
+
+    def __init__(self, scope: str, prefix: str) -> None:
+        from mmengine import registry
+
+        self.scope = scope
+        self.prefix = prefix
+        self._roots: dict[str, Registry] = {
+            name: value for name, value in vars(registry).items() if _is_registry(value)
+        }
+        self._names: dict[tuple[str, str, bool], set[str]] = {}
+
+    def check(self, place: str, name: str, kinds: str | None, scope: str) -> None:
+        """Raise unless ``name`` is registered where ``place`` looks for it."""
+        package, dot, bare = name.rpartition(".")
+        if dot and not _has_registry(package):
+            self._check_dotted(place, name, package)
+            return
+        # Lower-case names are switches of one class ("conv", "nms"), not registered ones.
+        if not dot and name[:1].islower() and kinds is None:
+            return
+        searched = kinds.split() if kinds else list(self._roots)
+        if any(bare in self._registered(kind, package or scope, not dot) for kind in searched):
+            return
+        kind = self._roots[searched[0] if kinds else "MODELS"].name
+        what = kind.replace("_", " ") if kinds else "type"
+        within = "" if dot else f" in scope {scope!r} or above it"
+        raise ConfigError(
+            f"{self.prefix}{place}={name!r} is no registered {what}{within}."
+            f"{nearest_types(name, scope, kind)}"
+        )
+
+    def _check_dotted(self, place: str, name: str, package: str) -> None:
+        """A full Python path is imported by mmengine itself; here its package must exist."""
+        top = package.partition(".")[0]
+        if importlib.util.find_spec(top) is None:
+            raise ConfigError(
+                f"{self.prefix}{place}={name!r}: the package {top!r} is not installed"
+                f"{did_you_mean(top, ('mmdet', 'mmseg', 'mmattn', 'mmengine', 'mmcv'))}"
+            )
+
+    def _registered(self, kind: str, scope: str, with_parents: bool) -> set[str]:
+        """The names of one kind that ``scope`` sees."""
+        key = (kind, scope, with_parents)
+        if key not in self._names:
+            names: set[str] = set()
+            registry = self._in_scope(self._roots[kind], scope)
+            while registry is not None:
+                registry.import_from_location()
+                names.update(registry.module_dict)
+                registry = registry.parent if with_parents else None
+            self._names[key] = names
+        return self._names[key]
+
+    @staticmethod
+    def _in_scope(root: Registry, scope: str) -> Registry:
+        """The child of ``root`` that belongs to ``scope``; ``root`` where there is none."""
+        if scope == root.scope:
+            return root
+        return root.children.get(scope, root)
+
+
+def _has_registry(package: str) -> bool:
+    """Whether ``package.registry`` is there; importing it adds its registries to the tree."""
+    if "." in package or importlib.util.find_spec(package) is None:
+        return False
+    if importlib.util.find_spec(f"{package}.registry") is None:
+        return False
+    importlib.import_module(f"{package}.registry")
+    return True
+
+
+def _is_registry(value: Any) -> bool:
+    from mmengine.registry import Registry
+
+    return isinstance(value, Registry)

@@ -1,0 +1,324 @@
+"""Checks the dataset of a dataloader as its config describes it, without its pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmattn.data.files import check_place, endings, is_remote, refuse_missing
+from mmattn.data.images import check_images, decode, evenly
+from mmattn.errors import ConfigError, DataError, MMAttnError
+
+from .coco import KeepCoco, check_ids, check_instance_masks, check_names, why_empty
+from .masks import MaskRules, check_masks, check_read_masks
+from .panoptic import check_panoptic
+
+_HEADERS = 2000
+_DECODED = 16
+_MASKS = 200
+
+
+@dataclass
+class DatasetReport:
+    """What was found in one dataset.
+
+    Attributes:
+        where: config key, such as ``train_dataloader.dataset``.
+        kind: class name of the dataset.
+        metainfo: of the dataset; ``classes`` may be missing.
+        entries: images in it.
+        counts: for each class, pixels in the masks looked at, or instances.
+        unit: what ``counts`` counts: ``"pixels"``, ``"instances"`` or ``""``.
+        looked_at: how many headers and masks were read.
+        notes: what the dataset says it found out for itself.
+    """
+
+    where: str
+    kind: str
+    metainfo: dict[str, Any]
+    entries: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    unit: str = ""
+    looked_at: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def table(self) -> str:
+        """A short text table: class, count, share."""
+        looked = ", ".join(f"{count} {what}" for what, count in self.looked_at.items())
+        lines = [f"{self.where} ({self.kind}): {self.entries} images; looked at {looked or 'none'}"]
+        lines += [f"  {note}" for note in self.notes]
+        total = sum(self.counts.values()) or 1
+        width = max(map(len, self.counts), default=0)
+        for name, count in self.counts.items():
+            lines.append(f"  {name:{width}}  {count:>12} {self.unit}  {count / total:6.1%}")
+        return "\n".join(lines)
+
+
+def leaf_datasets(cfg: Mapping, where: str) -> Iterator[tuple[str, Mapping]]:
+    """The datasets inside wrappers (repeat, concatenate, mix), each with its config key."""
+    if cfg.get("datasets"):
+        for index, inner in enumerate(cfg["datasets"]):
+            yield from leaf_datasets(inner, f"{where}.datasets[{index}]")
+    elif isinstance(cfg.get("dataset"), Mapping):
+        yield from leaf_datasets(cfg["dataset"], f"{where}.dataset")
+    else:
+        yield where, cfg
+
+
+def lazy_dataset(cfg: Mapping, where: str) -> Any:
+    """Build a dataset without its pipeline and without reading its files.
+
+    Returns:
+        The dataset; None when its class cannot be built that way.
+
+    Raises:
+        ConfigError: class names that are no sequence of names, arguments it does not take.
+        DataError: a file that the dataset opens at once is missing.
+    """
+    from mmengine.registry import DATASETS
+
+    _check_class_names(cfg, where)
+    cfg = deepcopy(dict(cfg))
+    cfg.update(pipeline=[], lazy_init=True)
+    if "serialize_data" in cfg:
+        cfg["serialize_data"] = False
+    try:
+        with _located(where):
+            return DATASETS.build(cfg)
+    except MMAttnError:
+        raise
+    except TypeError as error:
+        if "lazy_init" in str(error) or "'pipeline'" in str(error):
+            return None  # not one of mmengine's: only its author knows how to check it
+        raise ConfigError(
+            f"{where}: {cfg.get('type')} cannot be built: {_one_line(error)}"
+        ) from error
+    except (OSError, AssertionError, ValueError, KeyError) as error:
+        kind = DataError if isinstance(error, OSError) else ConfigError
+        raise kind(f"{where}: {cfg.get('type')} cannot be built: {_one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _located(where: str) -> Iterator[None]:
+    """Put the config key before what a dataset itself finds wrong."""
+    try:
+        yield
+    except MMAttnError as error:
+        raise type(error)(f"{where}: {error}") from error
+
+
+def check_dataset(
+    cfg: Mapping,
+    where: str,
+    *,
+    ignored: Sequence[int] = (),
+    full: bool = False,
+) -> DatasetReport:
+    """Check one dataset (not a wrapper; see ``leaf_datasets``).
+
+    Existence is checked of all files; the headers of at most 2000 images and the values of at
+    most 200 masks are read, spread evenly.
+
+    Args:
+        cfg: of the dataset.
+        where: its config key.
+        ignored: labels that the model's losses ignore beside 255.
+        full: read every header and mask and decode every image.
+
+    Returns:
+        What was found.
+
+    Raises:
+        DataError: the first fault, with file, value and what to do.
+        ConfigError: a dataset that cannot be built.
+    """
+    if isinstance(cfg.get("data_root"), str):
+        check_place(cfg["data_root"], f"{where}.data_root", folder=True)
+    dataset = lazy_dataset(cfg, where)
+    if dataset is None:
+        return DatasetReport(where, str(cfg.get("type")), {})
+    if hasattr(dataset, "check_pipeline"):  # it was built without
+        with _located(where):
+            dataset.check_pipeline(cfg.get("pipeline") or ())
+    report = DatasetReport(where, type(dataset).__name__, dict(dataset.metainfo))
+    report.notes = tuple(getattr(dataset, "notes", ()))
+    if not _is_local(dataset):
+        return report
+    _check_places(dataset, where)
+    entries = _load(dataset, where, cfg)
+    report.entries = len(entries)
+
+    loaders = {_basename(t): t for t in cfg.get("pipeline") or () if isinstance(t, Mapping)}
+    if "LoadImageFromFile" not in loaders or not all(map(_is_image_entry, entries)):
+        return report  # volumes, videos, arrays: their own transforms know them
+    refuse_missing((e["img_path"] for e in entries), "images", where)
+    headers = check_images(entries, where, None if full else _HEADERS)
+    for index in evenly(len(entries), None if full else _DECODED):
+        decode(entries[index]["img_path"], where)
+    report.looked_at["headers"] = headers
+    _check_labels(dataset, entries, loaders, ignored, full, report)
+    return report
+
+
+def _check_labels(
+    dataset: Any,
+    entries: list[dict],
+    loaders: Mapping[str, Mapping],
+    ignored: Sequence[int],
+    full: bool,
+    report: DatasetReport,
+) -> None:
+    """Masks, panoptic maps and instances, whatever the pipeline loads."""
+    where, classes = report.where, tuple(report.metainfo.get("classes") or ())
+    limit = None if full else _MASKS
+    with_maps = [e for e in entries if e.get("seg_map_path")]
+    if "LoadPanopticAnnotations" in loaders and with_maps:
+        refuse_missing((e["seg_map_path"] for e in with_maps), "panoptic maps", where)
+        report.looked_at["panoptic maps"] = check_panoptic(with_maps, where, limit)
+    elif hasattr(dataset, "mask_reader") and with_maps:
+        pixels = check_read_masks(with_maps, dataset.mask_reader, classes, where, limit)
+        report.looked_at["masks"] = len(evenly(len(with_maps), limit))
+        report.unit = "pixels"
+        report.counts = {name: pixels.get(i, 0) for i, name in enumerate(classes)}
+    elif "LoadAnnotations" in loaders and with_maps:
+        refuse_missing((e["seg_map_path"] for e in with_maps), "masks", where)
+        if classes and "label_map" in with_maps[0]:
+            rules = _mask_rules(dataset, with_maps[0], loaders["LoadAnnotations"], classes, ignored)
+            pixels = check_masks(with_maps, rules, where, limit)
+            report.looked_at["masks"] = len(evenly(len(with_maps), limit))
+            report.unit = "pixels"
+            report.counts = {name: pixels.get(i, 0) for i, name in enumerate(classes)}
+    if loaders.get("LoadAnnotations", {}).get("with_mask"):
+        check_instance_masks(entries, where)
+    if classes and any(e.get("instances") for e in entries) and not report.unit:
+        report.unit = "instances"
+        report.counts = dict.fromkeys(classes, 0)
+        for entry in entries:
+            for instance in entry["instances"]:
+                label = instance.get("bbox_label", -1)
+                if 0 <= label < len(classes):
+                    report.counts[classes[label]] += 1
+
+
+def _mask_rules(
+    dataset: Any, entry: Mapping, loader: Mapping, classes: tuple[str, ...], ignored: Sequence[int]
+) -> MaskRules:
+    reduce_zero_label = bool(entry.get("reduce_zero_label", False))
+    asked = loader.get("reduce_zero_label")
+    if asked is not None and bool(asked) != reduce_zero_label:
+        reduce_zero_label = bool(asked)
+    extra = {getattr(dataset, "ignore_index", 255), *ignored}
+    return MaskRules(
+        classes=classes,
+        ignored=frozenset({255, *(v for v in extra if isinstance(v, int))}),
+        reduce_zero_label=reduce_zero_label,
+        label_map=entry.get("label_map"),
+    )
+
+
+def _load(dataset: Any, where: str, cfg: Mapping) -> list[dict]:
+    """The entries of the dataset, read by its own code."""
+    keep = None
+    if hasattr(dataset, "COCOAPI"):
+        keep = dataset.COCOAPI = KeepCoco(dataset.COCOAPI)
+    if hasattr(dataset, "serialize_data"):
+        dataset.serialize_data = False  # entries stay readable, nothing is pickled
+    ann_file = getattr(dataset, "ann_file", "") or ""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # the COCO reader prints
+            dataset.full_init()
+    except DataError:
+        raise
+    except (
+        Exception
+    ) as error:  # whatever a reader stumbles over is the file's fault or the config's
+        if keep is not None and keep.names:
+            label_of = getattr(dataset, "cat2label", {})
+            check_names(keep.names, label_of, _classes(dataset), where, ann_file)
+        raise DataError(_cannot_read(ann_file or where, where, error)) from error
+    if keep is not None and keep.names:
+        check_names(keep.names, dataset.cat2label, _classes(dataset), where, ann_file)
+        check_ids(keep.coco, where, ann_file)
+    if not len(dataset):
+        raise DataError(f"{where}: no image is left to use. {_why_empty(dataset, keep, cfg)}")
+    return list(dataset.data_list)
+
+
+def _why_empty(dataset: Any, keep: KeepCoco | None, cfg: Mapping) -> str:
+    ann_file = getattr(dataset, "ann_file", "")
+    if keep is not None and keep.coco is not None:
+        return f"{ann_file} has {why_empty(keep.coco, dataset.cat2label, cfg.get('filter_cfg'))}"
+    folder = (getattr(dataset, "data_prefix", None) or {}).get("img_path") or ""
+    suffix = getattr(dataset, "img_suffix", None)
+    if not ann_file and suffix and os.path.isdir(folder):
+        return (
+            f"{folder} holds {endings(folder)}, img_suffix={suffix!r}: set img_suffix to what the "
+            "images end with"
+        )
+    return f"Its list is {ann_file!r}, its images are looked for in {folder!r}"
+
+
+def _cannot_read(ann_file: str, where: str, error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{where}: {ann_file} is not valid JSON ({error}): it may have been cut off"
+    if isinstance(error, KeyError):
+        return (
+            f"{where}: {ann_file} has an entry without {error}: it is not the annotation format "
+            "that this dataset reads"
+        )
+    return f"{where}: {ann_file} cannot be read: {_one_line(error)}"
+
+
+def _check_class_names(cfg: Mapping, where: str) -> None:
+    classes = (cfg.get("metainfo") or {}).get("classes")
+    if isinstance(classes, str) and not os.path.isfile(classes):
+        raise ConfigError(
+            f"{where}.metainfo.classes={classes!r} is a string, not a list of names: "
+            f"write classes=({classes!r},) with a comma"
+        )
+
+
+def _check_places(dataset: Any, where: str) -> None:
+    """The annotation file and the folders, as the dataset joined them with its root."""
+    ann_file = getattr(dataset, "ann_file", "")
+    if isinstance(ann_file, str) and not os.path.isdir(ann_file):
+        check_place(ann_file, f"{where}.ann_file", folder=False)
+    prefixes = getattr(dataset, "data_prefix", None) or {}
+    for key, path in prefixes.items():
+        if isinstance(path, str) and not path.endswith(("_", "-")):
+            check_place(path, f"{where}.data_prefix.{key}", folder=True)
+
+
+def _is_local(dataset: Any) -> bool:
+    """Whether the files are on this machine's file system."""
+    backend = getattr(dataset, "backend_args", None) or {}
+    if backend.get("backend", "local") not in ("local", "LocalBackend"):
+        return False
+    prefixes = (getattr(dataset, "data_prefix", None) or {}).values()
+    places = [getattr(dataset, "data_root", ""), getattr(dataset, "ann_file", ""), *prefixes]
+    return not any(isinstance(place, str) and is_remote(place) for place in places)
+
+
+def _is_image_entry(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and isinstance(entry.get("img_path"), str)
+
+
+def _basename(transform: Mapping) -> str:
+    kind = transform.get("type")
+    name = kind.__name__ if inspect.isclass(kind) else str(kind)
+    return name.rpartition(".")[2]
+
+
+def _classes(dataset: Any) -> tuple[str, ...]:
+    return tuple(dataset.metainfo.get("classes") or ())
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,205 @@
+"""Index masks: their values, their size, and the mistakes that make them useless."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmattn.data.images import decode, evenly, image_size
+from mmattn.errors import DataError
+
+_IGNORED = 255
+
+
+@dataclass(frozen=True)
+class MaskRules:
+    """How the loading transform turns mask values into labels.
+
+    Attributes:
+        classes: names; labels count from 0.
+        ignored: labels that the loss leaves out.
+        reduce_zero_label: 0 becomes ignored and every other value one less.
+        label_map: value to label, after that.
+    """
+
+    classes: tuple[str, ...]
+    ignored: frozenset[int] = frozenset({_IGNORED})
+    reduce_zero_label: bool = False
+    label_map: dict[int, int] | None = None
+
+    def label(self, value: int) -> int:
+        """The label of a mask value, as ``LoadAnnotations`` computes it."""
+        if self.reduce_zero_label:
+            value = _IGNORED if value in (0, _IGNORED) else value - 1
+        return (self.label_map or {}).get(value, value)
+
+    def is_known(self, label: int) -> bool:
+        """Whether the loss can take this label."""
+        return 0 <= label < len(self.classes) or label in self.ignored
+
+
+def check_masks(
+    entries: Sequence[dict], rules: MaskRules, where: str, limit: int | None
+) -> dict[int, int]:
+    """Decode masks and check values and size against classes and image.
+
+    Args:
+        entries: of the dataset, with ``img_path`` and ``seg_map_path``.
+        rules: how values become labels.
+        where: config key of the dataset.
+        limit: look at this many, evenly spread; None looks at all.
+
+    Returns:
+        Pixels of each label in the masks looked at.
+
+    Raises:
+        DataError: naming the first mask at fault, the values and the likely mistake.
+    """
+    pixels: dict[int, int] = {}
+    values_seen: set[int] = set()
+    chosen = evenly(len(entries), limit)
+    for index in chosen:
+        image, path = entries[index]["img_path"], entries[index]["seg_map_path"]
+        mask = _plain(decode(path, where), path, where, rules)
+        _check_size(mask, path, image, where)
+        counts = _histogram(mask)
+        values_seen.update(counts)
+        wrong = [v for v in counts if not 0 <= v <= 255 or not rules.is_known(rules.label(v))]
+        if wrong:
+            raise _out_of_range(path, where, wrong, values_seen, rules)
+        for value, count in counts.items():
+            label = rules.label(value)
+            pixels[label] = pixels.get(label, 0) + count
+    _refuse_useless(pixels, values_seen, entries, rules, where)
+    return pixels
+
+
+def check_read_masks(
+    entries: Sequence[dict],
+    reader: Callable[[str], np.ndarray],
+    classes: Sequence[str],
+    where: str,
+    limit: int | None,
+) -> dict[int, int]:
+    """As ``check_masks``, for a dataset that reads its masks by a rule of its own.
+
+    Args:
+        entries: of the dataset, with ``img_path`` and ``seg_map_path``.
+        reader: path to labels ``(H, W)``, 255 for ignored; raises a DataError.
+        classes: names of the labels.
+        where: config key of the dataset.
+        limit: look at this many, evenly spread; None looks at all.
+    """
+    pixels: dict[int, int] = {}
+    for index in evenly(len(entries), limit):
+        path = entries[index]["seg_map_path"]
+        try:
+            labels = reader(path)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
+        _check_size(labels, path, entries[index]["img_path"], where)
+        for label, count in _histogram(labels).items():
+            pixels[label] = pixels.get(label, 0) + count
+    found = sorted(set(pixels) - {_IGNORED})
+    # A few validation images may lack classes; who trains needs something to tell apart.
+    if pixels and len(found) < (2 if where.startswith("train") and len(classes) > 1 else 1):
+        only = repr(classes[found[0]]) if found else "ignored"
+        raise DataError(
+            f"{where}: every labelled pixel of the masks looked at, such as those of "
+            f"{entries[0]['seg_map_path']}, is {only}: there is nothing to learn. Compare the "
+            "masks' values with the classes and with mask_rule"
+        )
+    return pixels
+
+
+def _plain(mask: np.ndarray, path: str, where: str, rules: MaskRules) -> np.ndarray:
+    """The mask as ``(H, W)`` integers; one channel may be a trailing axis."""
+    if mask.ndim == 3 and mask.shape[2] == 1:
+        mask = mask[..., 0]
+    if mask.ndim == 3:
+        colours = np.unique(mask.reshape(-1, mask.shape[2]), axis=0)
+        raise DataError(
+            f"{where}: the mask {path} has {mask.shape[2]} channels and {len(colours)} colours, "
+            f"such as {tuple(colours[-1].tolist())}. A mask is one channel of class indices 0 to "
+            f"{len(rules.classes) - 1}: convert the colours to indices first"
+        )
+    if mask.dtype.kind not in "uib":
+        raise DataError(f"{where}: the mask {path} holds {mask.dtype}, not class indices")
+    return mask
+
+
+def _histogram(mask: np.ndarray) -> dict[int, int]:
+    """Pixels of each value that occurs, ascending."""
+    if mask.dtype in (np.uint8, np.bool_):  # far quicker than sorting
+        counts = np.bincount(mask.reshape(-1), minlength=256)
+        return {int(v): int(counts[v]) for v in np.flatnonzero(counts)}
+    values, counts = np.unique(mask, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _check_size(mask: np.ndarray, path: str, image: str, where: str) -> None:
+    size = image_size(image, where)
+    if size is not None and mask.shape != size:
+        raise DataError(
+            f"{where}: the mask {path} is {mask.shape[0]} x {mask.shape[1]} (height x width), its "
+            f"image {image} is {size[0]} x {size[1]}. Pair the right files, or resize the mask "
+            "by nearest neighbour to the image"
+        )
+
+
+def _out_of_range(
+    path: str, where: str, wrong: Sequence[int], seen: Collection[int], rules: MaskRules
+) -> DataError:
+    count = len(rules.classes)
+    listed = ", ".join(map(str, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
+    reduced = " after reduce_zero_label" if rules.reduce_zero_label else ""
+    return DataError(
+        f"{where}: the mask {path} holds {listed}; with {count} classes the labels{reduced} are "
+        f"0 to {count - 1}, and {', '.join(map(str, sorted(rules.ignored)))} is ignored. "
+        f"{_likely_mistake(wrong, seen, rules)}"
+    )
+
+
+def _likely_mistake(wrong: Sequence[int], seen: Collection[int], rules: MaskRules) -> str:
+    """What usually produces such values, and what to do."""
+    count = len(rules.classes)
+    if max(wrong) > 255:
+        return "Values above 255 wrap around when loaded: store the mask with 8 bits"
+    if not rules.reduce_zero_label and rules.label_map is None and list(wrong) == [count]:
+        return (
+            "If the classes count from 1 and 0 is the background, set reduce_zero_label=True in "
+            f"the dataset; if {count} means unlabelled, write {_IGNORED} instead; if a class is "
+            "missing in metainfo.classes, add it"
+        )
+    positive = sorted(v for v in seen if v > 0)
+    step = np.gcd.reduce(positive) if len(positive) > 1 else positive[0]
+    if step > 1 and max(positive) // step < max(count, 2) and max(positive) > count:
+        return (
+            f"The values are multiples of {step}: a mask stretched for viewing. Divide it by {step}"
+        )
+    return "Map these values to class indices, or to 255 where nothing is labelled"
+
+
+def _refuse_useless(
+    pixels: dict[int, int],
+    seen: Collection[int],
+    entries: Sequence[dict],
+    rules: MaskRules,
+    where: str,
+) -> None:
+    """Masks in range that still cannot train: {0, 255} images of a binary mask, or no label."""
+    labels = {label for label in pixels if label not in rules.ignored}
+    folder = entries[0]["seg_map_path"] if entries else ""
+    if not labels and pixels:
+        raise DataError(
+            f"{where}: every pixel of the masks looked at, such as {folder}, is ignored "
+            f"(values {sorted(seen)}): there is nothing to learn"
+        )
+    if set(seen) == {0, _IGNORED} and labels == {0} and len(rules.classes) > 1:
+        raise DataError(
+            f"{where}: the masks, such as {folder}, hold 0 and 255 only. 255 is ignored, so "
+            f"{rules.classes[1]!r} would never be learnt: binary masks must hold 0 and 1, "
+            "divide them by 255"
+        )

@@ -1,0 +1,51 @@
+"""Panoptic maps: the segments that an annotation file lists are there, at the image's size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmattn.data.images import decode, evenly, image_size
+from mmattn.errors import DataError
+
+
+def check_panoptic(entries: Sequence[dict], where: str, limit: int | None) -> int:
+    """Compare maps with their ``segments_info``.
+
+    Args:
+        entries: of the dataset, with ``img_path``, ``seg_map_path`` and ``segments_info``.
+        where: config key of the dataset.
+        limit: look at this many, evenly spread; None looks at all.
+
+    Returns:
+        How many were looked at.
+
+    Raises:
+        DataError: a map of another size than its image, or one that shows none of its segments.
+    """
+    chosen = evenly(len(entries), limit)
+    for index in chosen:
+        entry = entries[index]
+        path = entry["seg_map_path"]
+        colours = decode(path, where)
+        if colours.ndim != 3 or colours.shape[2] < 3:
+            raise DataError(
+                f"{where}: the panoptic map {path} has no three colour channels. Segment ids are "
+                "stored as R + 256 G + 256^2 B: use the panoptic PNG, not an index mask"
+            )
+        size = image_size(entry["img_path"], where)
+        if size is not None and colours.shape[:2] != size:
+            raise DataError(
+                f"{where}: the panoptic map {path} is {colours.shape[0]} x {colours.shape[1]} "
+                f"(height x width), its image {entry['img_path']} is {size[0]} x {size[1]}"
+            )
+        shown = set(np.unique(colours[..., :3].astype(np.int64) @ (1, 256, 65536)).tolist())
+        stated = {segment["id"] for segment in entry.get("segments_info", ())}
+        if stated - shown:
+            lost = sorted(stated - shown)
+            raise DataError(
+                f"{where}: the panoptic map {path} does not show {len(lost)} of its {len(stated)} "
+                f"segments (id {lost[0]}, ...). Pair the map with its own annotation file"
+            )
+    return len(chosen)

@@ -1,0 +1,120 @@
+"""Every head's number of classes against the dataset's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mmattn.errors import ConfigError
+
+#: Where heads sit whose ``num_classes`` counts the dataset's classes. Others count something else:
+#: stuff classes (HTC's semantic head), identities (re-identification), words (text encoders).
+_HEAD = re.compile(
+    r"""model\.(?:detector\.|segmentor\.)?
+    (?: (?:decode|auxiliary)_head(?:\[\d+\])?
+        (?:\.kernel_(?:update|generate)_head(?:\[\d+\])?)?
+      | (?:roi_head\.)?(?:bbox|mask|mask_iou|point|query)_head(?:\[\d+\])?
+      | (?:panoptic|panoptic_fusion|semantic)_head
+    )""",
+    re.VERBOSE,
+)
+#: STDC's detail head tells edges from the rest; SAN leaves out the background.
+_OTHER_COUNT = ("STDCHead", "SideAdapterCLIPHead")
+#: Models that compare images with words take any class list; their count is only a default.
+_OPEN_VOCABULARY = ("language_model", "text_encoder")
+_VIDEO = ("MOTChallengeDataset", "YouTubeVISDataset", "ReIDDataset")
+
+
+def check_class_counts(
+    model: Mapping[str, Any],
+    datasets: Sequence[tuple[str, str, Mapping[str, Any]]],
+    filename: str | None = None,
+) -> None:
+    """Refuse a head that has another number of classes than the datasets of a split.
+
+    Args:
+        model: the config's ``model``.
+        datasets: of one split: config key, class name and ``metainfo`` of each. With several of
+            them a head has to fit one.
+        filename: of the config, for the message.
+
+    Raises:
+        ConfigError: with the head's key, both numbers, and the option that sets it right.
+    """
+    known = [(where, meta) for where, kind, meta in datasets if meta.get("classes")]
+    if len(known) < len(datasets) or any(kind in _VIDEO for _, kind, _ in datasets) or not known:
+        return
+    if any(key in model for key in _OPEN_VOCABULARY):
+        return
+    where = known[0][0]
+    for place, head in _heads(model, "model"):
+        for key, value, allowed, meaning in _counts(head, [meta for _, meta in known]):
+            if value in allowed:
+                continue
+            right = min(allowed)
+            prefix = f"{filename}: " if filename else ""
+            classes = [str(name) for name in known[0][1]["classes"]]
+            shown = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
+            raise ConfigError(
+                f"{prefix}{place}.{key}={value}, but {where} has {right} {meaning} ({shown}). "
+                f"Set {place}.{key}={right} in the config or with --cfg-options{_as_list(place)}, "
+                f"or check metainfo.classes of the dataset; num_classes='auto' takes the data's"
+            )
+
+
+def _as_list(place: str) -> str:
+    """A note for heads in lists, of which every one has to be set."""
+    return " (and the other heads of the list)" if "[" in place else ""
+
+
+def _heads(value: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The heads of a model config, with their keys."""
+    if isinstance(value, Mapping):
+        if _HEAD.fullmatch(place) and value.get("type") not in _OTHER_COUNT:
+            yield place, value
+        for key, inner in value.items():
+            yield from _heads(inner, f"{place}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _heads(inner, f"{place}[{index}]")
+
+
+def _counts(
+    head: Mapping[str, Any], metas: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, int, set[int], str]]:
+    """The class counts of a head: (key, value, allowed values, what is counted)."""
+    everything = {len(meta["classes"]) for meta in metas}
+    things = {len(meta["thing_classes"]) for meta in metas if meta.get("thing_classes")}
+    stuff = {len(meta["stuff_classes"]) for meta in metas if meta.get("stuff_classes")}
+    if isinstance(head.get("num_classes"), int):
+        # Boxes and instance masks of a panoptic model are of the things alone.
+        yield "num_classes", head["num_classes"], everything | things, "classes"
+    if isinstance(head.get("num_things_classes"), int):
+        n_things = head["num_things_classes"]
+        n_stuff = head.get("num_stuff_classes") or 0
+        if things and stuff:
+            yield "num_things_classes", n_things, things, "thing classes"
+            yield "num_stuff_classes", n_stuff, stuff, "stuff classes"
+        else:
+            allowed = {count - n_stuff for count in everything}
+            yield "num_things_classes", n_things, allowed, "classes (things and stuff together)"
+        total = n_things + n_stuff
+    else:
+        total = head.get("num_classes")
+    for key, weights in _class_weights(head):
+        if isinstance(weights, (list, tuple)) and isinstance(total, int):
+            # Query-based heads weigh "no object" too.
+            yield key, len(weights), {total, total + 1}, "weights"
+
+
+def _class_weights(head: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Of the head itself and of its losses, with their keys."""
+    yield "class_weight", head.get("class_weight")
+    for key in ("loss_cls", "loss_decode"):
+        losses = head.get(key)
+        if isinstance(losses, Mapping):
+            yield f"{key}.class_weight", losses.get("class_weight")
+        for index, loss in enumerate(losses if isinstance(losses, (list, tuple)) else ()):
+            if isinstance(loss, Mapping):
+                yield f"{key}[{index}].class_weight", loss.get("class_weight")

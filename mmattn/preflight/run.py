@@ -1,0 +1,116 @@
+"""What can be known to be wrong before the first step: the config's names, then its data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmattn.config.registry_scope import enter_scope
+
+from .config_keys import check_keys
+from .config_types import check_types
+from .metrics import check_mask_metrics
+from .num_classes import check_class_counts
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from .data import DatasetReport
+
+logger = logging.getLogger("mmattn")
+
+
+def preflight(
+    cfg: Config,
+    *,
+    splits: Sequence[str] = ("train", "val"),
+    full: bool = False,
+    table: bool = False,
+) -> list[DatasetReport]:
+    """Check a config and its data; nothing is built but datasets without their pipelines.
+
+    In order: top-level keys, type names, metrics of masks that the model does not predict, then for
+    each split its dataset (files, images, masks, annotations, class names) and the heads'
+    numbers of classes, and the metric's annotation file.
+
+    Args:
+        cfg: the merged config; it is not changed.
+        splits: of ``train``, ``val``, ``test``; those without a dataloader are passed over.
+        full: read every image and mask instead of a sample.
+        table: log the classes with their counts.
+
+    Returns:
+        What was found, one report for each dataset.
+
+    Raises:
+        ConfigError: a key, type, metric or number of classes that cannot be meant.
+        DataError: data that is missing, unreadable or contradicts itself.
+    """
+    from .data import check_dataset, lazy_dataset, leaf_datasets
+
+    check_keys(cfg, cfg.filename)
+    enter_scope(cfg)
+    check_types(cfg, splits, cfg.filename)
+    for split in splits:
+        key = f"{split}_evaluator"
+        check_mask_metrics(cfg.get("model") or {}, cfg.get(key), key, cfg.filename)
+    chosen = {split: _dataset(cfg, split) for split in splits}
+    # Class counts need no file: they are told first, for every split.
+    for split, dataset in chosen.items():
+        if dataset is not None and cfg.get("model"):
+            leaves = list(leaf_datasets(dataset, f"{split}_dataloader.dataset"))
+            built = [(where, lazy_dataset(leaf, where)) for where, leaf in leaves]
+            found = [(w, type(one).__name__, one.metainfo) for w, one in built if one is not None]
+            if len(found) == len(leaves):
+                check_class_counts(cfg.model, found, cfg.filename)
+    reports = []
+    for split, dataset in chosen.items():
+        if dataset is None:
+            continue
+        for where, leaf in leaf_datasets(dataset, f"{split}_dataloader.dataset"):
+            reports.append(check_dataset(leaf, where, ignored=_ignored(cfg), full=full))
+        _check_metric_files(cfg, split)
+    if table:
+        for report in reports:
+            logger.info("%s", report.table())
+    return reports
+
+
+def _dataset(cfg: Config, split: str) -> Mapping[str, Any] | None:
+    loader = cfg.get(f"{split}_dataloader")
+    dataset = loader.get("dataset") if isinstance(loader, Mapping) else None
+    return dataset if isinstance(dataset, Mapping) else None
+
+
+def _ignored(cfg: Config) -> list[int]:
+    """``ignore_index`` of the semantic heads and their losses."""
+    found: list[int] = []
+
+    def collect(value: Any) -> None:
+        if isinstance(value, Mapping):
+            if isinstance(value.get("ignore_index"), int):
+                found.append(value["ignore_index"])
+            for inner in value.values():
+                collect(inner)
+        elif isinstance(value, (list, tuple)):
+            for inner in value:
+                collect(inner)
+
+    model = cfg.get("model") or {}
+    for key in ("decode_head", "auxiliary_head"):
+        collect(model.get(key))
+    return found
+
+
+def _check_metric_files(cfg: Config, split: str) -> None:
+    """The annotation files that the metrics of ``split`` read for themselves."""
+    from mmattn.data.files import check_place
+
+    evaluator = cfg.get(f"{split}_evaluator")
+    metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    for index, metric in enumerate(metrics):
+        if not isinstance(metric, Mapping) or not isinstance(metric.get("ann_file"), str):
+            continue
+        where = f"{split}_evaluator" + (f"[{index}]" if len(metrics) > 1 else "")
+        check_place(metric["ann_file"], f"{where}.ann_file", folder=False)

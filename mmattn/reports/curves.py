@@ -1,0 +1,98 @@
+"""Training curves as images, drawn from the scalars that mmengine writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from .figures import new_axes, plain_frame, save_png
+
+Curve = list[tuple[float, float]]
+# Facts about the run rather than about the learning.
+_NOT_DRAWN = {"time", "data_time", "memory", "epoch", "iter", "step", "eta"}
+
+
+def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[str, Curve]]:
+    """Read one or more ``scalars.json``, oldest first, as one history.
+
+    A run that was resumed repeats steps which an earlier file already has; the later file wins
+    from its first step on.
+
+    Returns:
+        Training curves over iterations and validation curves over mmengine's validation step
+        (epochs or iterations): name -> [(step, value), …].
+    """
+    training: dict[str, Curve] = {}
+    validation: dict[str, Curve] = {}
+    for file in files:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines if line.strip()]
+        # Only training records carry a learning rate, whatever it is called.
+        learns = [any(key.endswith("lr") for key in record) for record in records]
+        for curves, of_training in ((training, True), (validation, False)):
+            chosen = [r for r, learn in zip(records, learns, strict=True) if learn is of_training]
+            if not chosen:
+                continue
+            first = min(record["step"] for record in chosen)
+            for name in curves:
+                curves[name] = [point for point in curves[name] if point[0] < first]
+            for record in chosen:
+                for name, value in record.items():
+                    if name not in _NOT_DRAWN and isinstance(value, (int, float)):
+                        curves.setdefault(name, []).append((record["step"], value))
+    return training, validation
+
+
+def plot_curves(
+    files: Iterable[str | Path], folder: str | Path, *, validation_axis: str = "epoch"
+) -> list[Path]:
+    """Draw ``curves_loss.png``, ``curves_lr.png`` and ``curves_metrics.png`` into ``folder``.
+
+    Args:
+        files: ``scalars.json`` files of one run, oldest first.
+        folder: Where the images go.
+        validation_axis: What a validation step counts, for the axis' label.
+
+    Returns:
+        The images written; a kind without any value gets none.
+    """
+    training, validation = read_scalars(files)
+    losses = {name: curve for name, curve in training.items() if "loss" in name}
+    rates = {name: curve for name, curve in training.items() if name.endswith("lr")}
+    # The total last and bold: it is what the others add up to.
+    losses = dict(sorted(losses.items(), key=lambda item: item[0] == "loss"))
+    images = (
+        ("curves_loss.png", "loss", "iteration", losses),
+        ("curves_lr.png", "learning rate", "iteration", rates),
+        ("curves_metrics.png", "metric", validation_axis, validation),
+    )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        _draw(folder / file, ylabel, xlabel, curves)
+        for file, ylabel, xlabel, curves in images
+        if any(curves.values())
+    ]
+
+
+def _draw(path: Path, ylabel: str, xlabel: str, curves: Mapping[str, Sequence]) -> Path:
+    axes = new_axes(7.0, 4.2, dpi=110)
+    for name, curve in curves.items():
+        steps, values = zip(*curve, strict=True)
+        marker = "o" if len(steps) < 30 else None
+        axes.plot(
+            steps,
+            values,
+            label=name,
+            marker=marker,
+            markersize=3,
+            linewidth=2.2 if name == "loss" else 1.2,
+        )
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    if len(curves) <= 15:
+        axes.legend(fontsize="small", frameon=False)
+    plain_frame(axes)
+    save_png(axes, path)
+    return path

@@ -1,0 +1,57 @@
+"""A report: one HTML file with everything inside, readable without a network and years later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmattn.io import atomic_write
+
+from .components import Html, text
+from .style import CSS
+
+
+class Report:
+    """Collects parts from ``mmattn.reports.html.components`` and writes them as one page.
+
+    Args:
+        title: Head line.
+        summary: A sentence or two under it.
+
+    Example:
+        >>> report = Report("CCNet on shapes", "What was run and what came out.")
+        >>> report.add(cards([("mIoU", "81.2", "validation")]))        # doctest: +SKIP
+        >>> report.section("Curves", line_chart(...))                  # doctest: +SKIP
+        >>> report.write("report.html")                                # doctest: +SKIP
+    """
+
+    def __init__(self, title: str, summary: str = "") -> None:
+        self.title = title
+        self.summary = summary
+        self.footer = ""
+        self._body: list[str] = []
+
+    def add(self, part: Html) -> None:
+        """Put a part over the page's full width."""
+        self._body.append(part)
+
+    def section(self, title: str, *parts: str) -> None:
+        """Start a section that holds ``parts``."""
+        self._body.append(f"<section><h2>{text(title)}</h2>{''.join(parts)}</section>")
+
+    def html(self) -> str:
+        """The page."""
+        footer = f"<footer>{text(self.footer)}</footer>" if self.footer else ""
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{text(self.title)}</title><style>{CSS}</style></head>\n<body><main>"
+            f"<header><h1>{text(self.title)}</h1><p>{text(self.summary)}</p></header>\n"
+            + "\n".join(self._body)
+            + f"\n{footer}</main></body></html>\n"
+        )
+
+    def write(self, path: str | Path) -> Path:
+        """Write the page to ``path``."""
+        with atomic_write(path) as file:
+            file.write(self.html().encode())
+        return Path(path)

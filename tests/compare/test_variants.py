@@ -1,0 +1,151 @@
+"""What the words of a command line mean: blocks, places, budgets."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmattn.compare.budget import Budget, parse_budget
+from mmattn.compare.places import parse_places, with_block
+from mmattn.compare.variants import Insert, known_blocks, parse_variants, resolve
+from mmattn.config import load_config
+from mmattn.errors import ConfigError
+from tests.support.comparison_configs import FCN, RETINANET
+
+
+@pytest.mark.parametrize(
+    ("word", "block"),
+    [
+        ("SE", {"type": "mmattn.SE"}),
+        ("mmattn.CBAM", {"type": "mmattn.CBAM"}),
+        ("CrissCross", {"type": "mmattn.CrissCrossAttention"}),
+        ("mmattn.CrissCross", {"type": "mmattn.CrissCrossAttention"}),
+        ("ELA-T", {"type": "mmattn.ELA", "version": "T"}),
+        ("ELA-S(residual=True)", {"type": "mmattn.ELA", "version": "S", "residual": True}),
+        ("CBAM(reduction=8)", {"type": "mmattn.CBAM", "reduction": 8}),
+        ("SE()", {"type": "mmattn.SE"}),
+        ("ContextBlock(ratio=0.25)", {"type": "ContextBlock", "ratio": 0.25}),
+        ("mmdet.DropBlock", {"type": "mmdet.DropBlock"}),
+    ],
+)
+def test_a_word_is_found_in_the_registry(word: str, block: dict) -> None:
+    assert resolve(word) == Insert(word, block)
+
+
+def test_the_base_comes_first_named_or_not() -> None:
+    for text in ("SE,none", "none,SE", "SE", " none , SE ,"):
+        assert [insert.label for insert in parse_variants(text)] == ["none", "SE"]
+
+
+def test_commas_in_arguments_do_not_divide() -> None:
+    (_, one, two) = parse_variants("SE(reduction=4, bias=False),ECA(kernel_size=5)")
+    assert one.block == {"type": "mmattn.SE", "reduction": 4, "bias": False}
+    assert two.block == {"type": "mmattn.ECA", "kernel_size": 5}
+
+
+def test_labels_become_file_names() -> None:
+    assert resolve("CBAM(reduction=8)").slug == "CBAM_reduction_8"
+    assert resolve("ELA-T").slug == "ELA-T"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "CBAN",
+            r"no block of that name. Did you mean 'CBAM'\? There are none, .*TripletAttention",
+        ),
+        ("cbam", r"Did you mean 'CBAM'\?"),
+        ("mmdet.NoSuchThing", r"'mmdet.NoSuchThing': there is no block"),
+        ("E", r"the beginning of .*ECA.* and .*ELA.*: write more"),
+        ("WithPlugins", r"there is no block of that name"),
+        ("ELA-T(version='B')", r"version is settled by the name already"),
+        ("ELA-X", r"has no variant 'X'.* It has ELA-T, ELA-B, ELA-S, ELA-L"),
+        ("SE-T", r"SE has no variant 'T'. It has no named variants"),
+        ("SE(4)", r"arguments are written as Python literals with their names"),
+        ("SE(reduction=width)", r"Python literals"),
+        ("SE(reduction=", r"expected a block's name"),
+        ("SE,se", r"Did you mean 'SE'"),
+        ("SE,SE", r"'se' comes twice"),
+        ("none", r"names no block to compare with"),
+        ("S E", r"expected a block's name"),
+    ],
+)
+def test_a_wrong_word_says_what_is_there(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_variants(text)
+
+
+def test_known_blocks_are_blocks() -> None:
+    known = known_blocks()
+    assert {"CBAM", "CrissCrossAttention", "ECA", "ELA", "SE"} <= set(known)
+    assert "WithPlugins" not in known
+    assert "CCHead" not in known
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("300it", Budget(iterations=300)),
+        ("1it", Budget(iterations=1)),
+        ("90s", Budget(seconds=90)),
+        ("5min", Budget(seconds=300)),
+        ("1.5h", Budget(seconds=5400)),
+        ("2 min", Budget(seconds=120)),
+    ],
+)
+def test_a_budget_is_iterations_or_a_time(text: str, budget: Budget) -> None:
+    assert parse_budget(text) == budget
+
+
+@pytest.mark.parametrize("text", ["300", "5 minutes", "-3it", "0it", "0s", "1.5it", "soon", ""])
+def test_other_budgets_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--budget"):
+        parse_budget(text)
+
+
+def test_a_time_becomes_iterations_of_the_median_step() -> None:
+    cold = [9.0, 8.0, 7.0]
+    assert Budget(seconds=60).in_iterations([*cold, 0.5, 0.4, 0.5, 3.0]) == 120
+    assert Budget(seconds=60).in_iterations([6.0]) == 10  # the only step was a cold one
+    assert Budget(seconds=0.1).in_iterations([6.0]) == 1
+    assert Budget(iterations=7).in_iterations([1.0]) == 7
+
+
+def test_a_place_is_a_part_and_a_pattern() -> None:
+    cfg = load_config(RETINANET)
+    one, two = parse_places(["backbone.layer3.*.conv2", "neck"], cfg)
+    assert (one.part, one.pattern, str(one)) == (
+        "backbone", "layer3.*.conv2", "backbone.layer3.*.conv2",
+    )  # fmt: skip
+    assert (two.part, two.pattern, two.maps, str(two)) == ("neck", None, 5, "neck")
+    made = with_block(cfg.model, {"type": "mmattn.SE"}, [one, two])
+    assert made["backbone"]["type"] == made["neck"]["type"] == "mmattn.WithPlugins"
+    assert made["backbone"]["inner"] == cfg.model.backbone
+    assert made["backbone"]["plugins"] == [
+        {"cfg": {"type": "mmattn.SE"}, "at": "layer3.*.conv2"},
+    ]
+    assert made["neck"]["plugins"] == [{"cfg": {"type": "mmattn.SE"}, "stages": [0, 1, 2, 3, 4]}]
+    assert with_block(cfg.model, None, [one, two]) == cfg.to_dict()["model"]
+    assert cfg.model.backbone.type == "ResNet", "the base is left as it is"
+
+
+def test_two_places_of_one_part_share_one_adapter() -> None:
+    cfg = load_config(FCN)
+    places = parse_places(["backbone.layer1", "backbone.layer3"], cfg)
+    plugins = with_block(cfg.model, {"type": "mmattn.SE"}, places)["backbone"]["plugins"]
+    assert [entry["at"] for entry in plugins] == ["layer1", "layer3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["backbon.layer3"], r"has no model.backbon. Did you mean 'backbone'\?"),
+        (["neck"], r"has no model.neck. Write backbone"),
+        (["decode_head"], r"has no model.decode_head"),
+        (["backbone.layer3", "backbone.layer3"], r"a place comes twice"),
+        ([], r"name at least one place"),
+    ],
+)
+def test_a_wrong_place_says_what_is_there(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_places(words, load_config(FCN))

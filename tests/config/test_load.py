@@ -1,0 +1,130 @@
+"""A config is found by path or by package name, and what is wrong with it is said at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmattn.config import load_config, parse_cfg_options
+from mmattn.errors import ConfigError
+
+FCN = "fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024"
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [
+        ("mmdet::yolox/yolox_nano_8xb8-300e_coco.py", "mmdet"),
+        (f"mmseg::{FCN}.py", "mmseg"),
+        (f"mmseg::{FCN}", "mmseg"),
+    ],
+)
+def test_names_of_installed_packages_resolve(name: str, scope: str) -> None:
+    assert load_config(name).default_scope == scope
+
+
+def test_our_own_names_resolve_to_the_checkout(repo: Path) -> None:
+    cfg = load_config("mmattn::_base_/datasets/shapes_semantic.py")
+    assert Path(cfg.filename) == repo / "configs/_base_/datasets/shapes_semantic.py"
+
+
+def test_a_path_and_options(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("model = dict(type='A', parts=[dict(n=1), dict(n=2)])\n")
+    cfg = load_config(tmp_path / "a.py", {"model.parts.1.n": 5, "model.type": "B"})
+    assert cfg.model == {"type": "B", "parts": [{"n": 1}, {"n": 5}]}
+
+
+def test_an_option_that_cannot_be_set_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("parts = [dict(n=1)]\ndepths = [1, 2]\n")
+    for option in ({"parts.3.n": 1}, {"depths.0": 5}):
+        with pytest.raises(ConfigError, match=next(iter(option))):
+            load_config(tmp_path / "a.py", option)
+
+
+def test_bases_of_all_packages_mix_in_one_config(tmp_path: Path) -> None:
+    """Our bases name mmseg's parts without scope: they must be left to the default scope."""
+    (tmp_path / "a.py").write_text(
+        "_base_ = ['mmseg::_base_/default_runtime.py',"
+        " 'mmattn::_base_/datasets/shapes_semantic.py']\n"
+    )
+    cfg = load_config(tmp_path / "a.py")
+    assert cfg.default_scope == "mmseg"
+    assert cfg.train_dataloader.dataset.get("_scope_") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "mmdet::yolox/yolox_nan_8xb8-300e_coco.py",
+            "'mmdet::yolox/yolox_nano_8xb8-300e_coco.py'",
+        ),
+        (f"mmseg::fnc/{Path(FCN).name}.py", f"'mmseg::{FCN}.py'"),
+        ("mmdt::yolox/yolox_nano_8xb8-300e_coco.py", "'mmdet'"),
+        ("no/such/folder/a.py", "folder"),
+        ("tests", "is a folder"),
+        ("README.md", "must end in .py"),
+    ],
+)
+def test_what_is_not_there_is_named_with_its_neighbours(
+    name: str, said: str, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repo)
+    with pytest.raises(ConfigError) as error:
+        load_config(name)
+    assert said in str(error.value)
+    assert name in str(error.value) or name.partition("::")[0] in str(error.value)
+
+
+def test_a_misspelt_file_gets_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "ccnet_r50.py").write_text("")
+    with pytest.raises(ConfigError, match=r"Did you mean 'ccnet_r50.py'"):
+        load_config(tmp_path / "ccnet_r5.py")
+
+
+@pytest.mark.parametrize(
+    "text", ["_base_ = 'gone.py'\n", "model = dict(\n", "model = unknown_name\n"]
+)
+def test_a_config_that_cannot_be_read_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(ConfigError, match=r"broken\.py"):
+        load_config(tmp_path / "broken.py")
+
+
+def test_cfg_options_are_read_as_upstream_reads_them() -> None:
+    words = ["a.b=1", "c=[1,(2,3)]", "d=x,y", "e=True", "f=None", "g=1e-3", "h=text=more"]
+    assert parse_cfg_options(words) == {
+        "a.b": 1,
+        "c": [1, (2, 3)],
+        "d": ["x", "y"],
+        "e": True,
+        "f": None,
+        "g": 1e-3,
+        "h": "text=more",
+    }
+    assert parse_cfg_options(None) is None
+
+
+def test_cfg_options_without_a_value_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.depth: expected key=value"):
+        parse_cfg_options(["model.depth"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("package.py", "_base_ = ['mmdett::x.py']"),
+        ("file.py", "_base_ = ['mmdet::faster_rcnn/gone.py']"),
+        ("cut_off.py", "model = dict("),
+        ("cut_off.json", '{"model": 1,'),
+        ("cut_off.yaml", "model: [1, 2"),
+    ],
+)
+def test_a_wrong_base_or_a_file_that_was_cut_off_is_named(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=f"{name}: the config cannot be read"):
+        load_config(file)

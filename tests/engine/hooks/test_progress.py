@@ -1,0 +1,54 @@
+"""Progress is one live line on a terminal, and silent where there is none."""
+
+from __future__ import annotations
+
+import io
+import logging
+from types import SimpleNamespace
+
+from mmengine.logging import MessageHub
+from rich.console import Console
+
+from mmattn.engine.hooks.progress import ProgressHook
+
+
+def runner_at(iteration: int) -> SimpleNamespace:
+    hub = MessageHub(f"progress-{iteration}")
+    for name, value in {"loss": 1.5, "loss_cls": 1.0, "loss_bbox": 0.5, "lr": 0.01}.items():
+        hub.update_scalar(f"train/{name}", value)
+    hub.update_scalar("train/time", 0.25)
+    hub.update_scalar("train/data_time", 0.05)
+    hub.update_info("eta", 3725.0)
+    logger = logging.Logger("test")
+    logger.addHandler(logging.StreamHandler(io.StringIO()))
+    return SimpleNamespace(
+        iter=iteration, max_iters=20, epoch=1, max_epochs=4, train_dataloader=range(5),
+        message_hub=hub, logger=logger,
+    )  # fmt: skip
+
+
+def test_the_line_says_where_how_well_and_how_long() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    hook = ProgressHook(console=console)
+    runner = runner_at(6)
+    hook.before_train(runner)
+    hook.after_train_iter(runner, batch_idx=1)
+    hook._progress.refresh()  # or wait for the next quarter of a second
+    hook.after_train(runner)
+    shown = console.file.getvalue()
+    for part in (
+        "epoch 2/4 [2/5]", "loss 1.5", "loss_cls 1", "lr 0.01", "data 0.05s", "iter 0.25s",
+        "left 1:02:05",
+    ):  # fmt: skip
+        assert part in shown, part
+    assert runner.logger.handlers[0].filters == [], "the terminal's log stayed filtered"
+
+
+def test_nothing_is_drawn_without_a_terminal() -> None:
+    console = Console(file=io.StringIO(), force_terminal=False)
+    hook = ProgressHook(console=console)
+    runner = runner_at(7)
+    hook.before_train(runner)
+    hook.after_train_iter(runner, batch_idx=1)
+    hook.after_train(runner)
+    assert console.file.getvalue() == ""

@@ -1,0 +1,55 @@
+"""Where the tools send predictions, for configs with and without a visualisation hook."""
+
+from __future__ import annotations
+
+import pytest
+from mmengine.config import Config
+
+from mmattn.engine.test_outputs import set_output, show_predictions
+from mmattn.engine.tta import use_tta
+from mmattn.errors import ConfigError
+
+
+@pytest.mark.parametrize("default_hooks", [None, {"visualization": {"type": "X", "interval": 7}}])
+def test_windows_and_images_are_switched_on(default_hooks: dict | None) -> None:
+    cfg = Config({"default_scope": "mmdet", "default_hooks": default_hooks})
+    show_predictions(cfg, show=True, show_dir="painted", wait_time=0.5)
+    hook = cfg.default_hooks.visualization
+    assert (hook.draw, hook.show, hook.wait_time, hook.test_out_dir) == (True, True, 0.5, "painted")
+    assert hook.type == ("X" if default_hooks else "DetVisualizationHook")
+
+
+def test_images_of_segmentation_go_through_the_visualizer() -> None:
+    cfg = Config({"default_scope": "mmseg"})
+    show_predictions(cfg, show=False, show_dir="painted")
+    assert cfg.visualizer.type == "SegLocalVisualizer"
+    assert cfg.visualizer.save_dir == "painted"
+    assert cfg.default_hooks.visualization == {"type": "SegVisualizationHook", "draw": True}
+
+
+def test_label_maps_are_written_by_the_metric_and_files_by_one_more() -> None:
+    cfg = Config({"default_scope": "mmseg", "test_evaluator": [{"type": "IoUMetric"}]})
+    assert set_output(cfg, "folder") is None
+    assert cfg.test_evaluator[0].output_dir == "folder"
+    assert set_output(cfg, "all.pkl")["type"] == "mmengine.DumpResults"
+
+
+def test_a_pipeline_that_packs_nothing_cannot_be_augmented() -> None:
+    loader = {"dataset": {"pipeline": [{"type": "LoadImageFromFile"}]}}
+    cfg = Config({"default_scope": "mmdet", "model": {}, "test_dataloader": loader})
+    with pytest.raises(ConfigError, match="tta_pipeline"):
+        use_tta(cfg)
+
+
+@pytest.mark.parametrize("own", [None, [{"type": "Own"}]])
+def test_every_data_set_of_a_concatenation_is_augmented(own: list | None) -> None:
+    def part() -> dict:
+        return {"pipeline": [{"type": "LoadImageFromFile"}, {"type": "PackSegInputs"}]}
+
+    dataset = {"type": "ConcatDataset", "datasets": [part(), part()]}
+    loader = {"dataset": dataset}
+    cfg = Config({"default_scope": "mmseg", "model": {}, "test_dataloader": loader})
+    cfg.tta_pipeline = own
+    use_tta(cfg)
+    last = [one.pipeline[-1].type for one in cfg.test_dataloader.dataset.datasets]
+    assert last == ["Own" if own else "TestTimeAug"] * 2

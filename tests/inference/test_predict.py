@@ -1,0 +1,120 @@
+"""Promise: images of no dataset are predicted and written, or named when they cannot be.
+
+That the predictions are those of ``tools/test.py`` is tested with docs/train_on_your_data.md.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmattn.config import load_config
+from mmattn.errors import ConfigError, DataError
+from mmattn.inference import build_model, predict_images
+
+CLASSES = ["sky", "road", "car"]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+    """A tiny network without training, and its weights."""
+    root = tmp_path_factory.mktemp("network")
+    (root / "tiny.py").write_text(
+        "default_scope = 'mmseg'\n"
+        "model = dict(type='EncoderDecoder', train_cfg=dict(), test_cfg=dict(mode='whole'),\n"
+        "    data_preprocessor=dict(type='SegDataPreProcessor', bgr_to_rgb=True, size=(32, 32),\n"
+        "        mean=[0.0] * 3, std=[255.0] * 3),\n"
+        "    backbone=dict(type='ResNet', depth=18, base_channels=4, stem_channels=4),\n"
+        "    decode_head=dict(type='FCNHead', in_channels=32, in_index=3, channels=4,\n"
+        "        num_convs=1, num_classes=3))\n"
+        "test_dataloader = dict(dataset=dict(type='mmattn.FolderSegDataset', pipeline=[\n"
+        "    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 48)),\n"
+        "    dict(type='mmattn.LoadFolderMask'), dict(type='PackSegInputs')]))\n"
+    )
+    cfg = load_config(root / "tiny.py")
+    torch.manual_seed(0)
+    state = build_model(cfg).state_dict()
+    meta = {"dataset_meta": {"classes": CLASSES, "palette": [[255, 0, 0], [0, 255, 0]]}}
+    torch.save({"state_dict": state, "meta": meta}, root / "tiny.pth")
+    return cfg, root / "tiny.pth"
+
+
+def image(path: Path, *size: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    cv2.imwrite(str(path), noise)
+    return path
+
+
+def test_maps_overlays_and_names_are_written(network: tuple, tmp_path: Path) -> None:
+    alone = image(tmp_path / "a.png", 50, 70)
+    folder = image(tmp_path / "more/b.JPG", 40, 30).parent
+    said: list[str] = []
+    written = predict_images(*network, [alone, folder], tmp_path / "out/new", say=said.append)
+    assert [path.name for path in written] == ["a.png", "b.png"]
+    for path, size in zip(written, ((50, 70), (40, 30)), strict=True):
+        classes = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert classes.shape == size and classes.max() < 3
+        overlay = cv2.imread(str(path.with_name(f"{path.stem}_overlay.jpg")))
+        assert overlay.shape == (*size, 3)
+        shares = [f"{np.mean(classes == i):.1%}" for i in np.unique(classes)]
+        (line,) = [one for one in said if f"{path.stem}." in one]
+        assert all(share in line for share in shares)
+    assert json.loads((tmp_path / "out/new/classes.json").read_text()) == CLASSES
+
+
+def test_what_cannot_be_predicted_is_named(network: tuple, tmp_path: Path) -> None:
+    good = image(tmp_path / "x/a.png", 20, 20)
+    other = image(tmp_path / "y/a.jpg", 20, 20)
+    (tmp_path / "z").mkdir()
+    (tmp_path / "broken.png").write_bytes(good.read_bytes()[:60])
+    for images, said in (
+        ([tmp_path / "gone.png"], r"gone\.png: no such image or folder"),
+        ([tmp_path / "z"], "z holds no images"),
+        ([good, other], r"a\.png and .*a\.jpg would both be written as a\.png"),
+        ([tmp_path / "broken.png"], r"broken\.png cannot be read"),
+    ):
+        with pytest.raises(DataError, match=said):
+            predict_images(*network, images, tmp_path / "out")
+
+
+def test_no_result_takes_the_place_of_a_image(network: tuple, tmp_path: Path) -> None:
+    alone = image(tmp_path / "a.png", 20, 20)
+    before = alone.read_bytes()
+    with pytest.raises(DataError, match=r"a\.png would be written over .*a\.png"):
+        predict_images(*network, [alone], tmp_path)
+    assert alone.read_bytes() == before
+    assert not (tmp_path / "classes.json").exists()
+    # "b_overlay" is the name of what is painted for "b".
+    pair = [image(tmp_path / f"in/{name}.jpg", 20, 20) for name in ("b", "b_overlay")]
+    with pytest.raises(DataError, match=r"b_overlay\.jpg\. Give another folder"):
+        predict_images(*network, pair, tmp_path / "in")
+
+
+def test_more_than_256_classes_are_written_in_16_bits(network: tuple, tmp_path: Path) -> None:
+    cfg = network[0].copy()
+    cfg.model = {**cfg.model, "decode_head": {**cfg.model["decode_head"], "num_classes": 300}}
+    model = build_model(cfg)
+    with torch.no_grad():
+        model.decode_head.conv_seg.bias[290] = 1e6
+    meta = {"dataset_meta": {"classes": [f"c{i}" for i in range(300)], "palette": []}}
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, tmp_path / "wide.pth")
+    said: list[str] = []
+    (written,) = predict_images(
+        cfg, tmp_path / "wide.pth", [image(tmp_path / "a.png", 20, 20)], tmp_path / "out",
+        say=said.append,
+    )  # fmt: skip
+    assert (cv2.imread(str(written), cv2.IMREAD_UNCHANGED) == 290).all()
+    assert "c290 100.0%" in said[0]
+
+
+def test_a_config_without_pipeline_is_refused(network: tuple, tmp_path: Path) -> None:
+    cfg = Config({"model": network[0].model, "default_scope": "mmseg"})
+    with pytest.raises(ConfigError, match="has no test pipeline"):
+        predict_images(cfg, network[1], [image(tmp_path / "a.png", 8, 8)], tmp_path / "out")

@@ -1,0 +1,50 @@
+"""Curves are drawn from mmengine's scalars, also of a run that was resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+
+from mmattn.reports.curves import plot_curves, read_scalars
+
+
+def write(path: Path, records: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def training(step: int, loss: float) -> dict:
+    return {
+        "lr": 0.1,
+        "loss": loss,
+        "decode.loss_ce": loss,
+        "time": 1.0,
+        "iter": step,
+        "step": step,
+    }
+
+
+def test_a_resumed_run_replaces_what_it_repeats(tmp_path: Path) -> None:
+    first = [training(10, 3.0), {"mIoU": 1.0, "step": 10}, training(20, 2.0), training(30, 1.9)]
+    second = [training(20, 2.5), {"mIoU": 2.0, "step": 20}]
+    files = [write(tmp_path / "a.json", first), write(tmp_path / "b.json", second)]
+    curves, metrics = read_scalars(files)
+    assert curves["loss"] == [(10, 3.0), (20, 2.5)]
+    assert metrics == {"mIoU": [(10, 1.0), (20, 2.0)]}
+    assert "time" not in curves
+
+
+def test_images_are_written_and_show_something(tmp_path: Path) -> None:
+    records = [training(step, 1 / step) for step in (1, 2, 3)] + [{"mIoU": 5.0, "step": 3}]
+    images = plot_curves([write(tmp_path / "s.json", records)], tmp_path / "out")
+    assert [p.name for p in images] == ["curves_loss.png", "curves_lr.png", "curves_metrics.png"]
+    for image in images:
+        # Axes and labels alone are dark; a curve is coloured.
+        pixels = cv2.imread(str(image)).astype(int)
+        assert ((pixels.max(axis=2) - pixels.min(axis=2)) > 60).sum() > 50, image
+
+
+def test_nothing_logged_draws_nothing(tmp_path: Path) -> None:
+    assert plot_curves([write(tmp_path / "s.json", [])], tmp_path / "out") == []

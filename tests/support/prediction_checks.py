@@ -1,0 +1,65 @@
+"""What a prediction of mmdet or mmseg has to look like, task by task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from mmengine.config import Config
+
+
+def check_prediction(sample: Any, task: str, size: tuple[int, int], cfg: Config) -> None:
+    """Check the fields, shapes and values that a model left in a data sample.
+
+    Args:
+        sample: ``DetDataSample`` or ``SegDataSample`` of one image.
+        task: ``detection``, ``instance``, ``panoptic`` or ``semantic``.
+        size: Height and width of the image.
+        cfg: The model's config, for its number of classes.
+
+    Raises:
+        AssertionError: A field is empty, has another shape or a value that cannot be.
+    """
+    if task == "panoptic":
+        expect(sample.pred_panoptic_seg.sem_seg, (1, *size), "pred_panoptic_seg.sem_seg")
+    elif task == "semantic":
+        _check_semantic(sample, size, _classes_of(cfg))
+    else:
+        _check_instances(sample.pred_instances, size, with_masks=task == "instance")
+
+
+def _check_instances(found: Any, size: tuple[int, int], *, with_masks: bool) -> None:
+    count = len(found)
+    if not count:
+        raise AssertionError("nothing was predicted, with all thresholds open")
+    expect(found.scores, (count,), "pred_instances.scores")
+    expect(found.labels, (count,), "pred_instances.labels")
+    expect(found.bboxes, (count, 4), "pred_instances.bboxes")
+    if with_masks:
+        expect(found.masks, (count, *size), "pred_instances.masks")
+
+
+def _check_semantic(sample: Any, size: tuple[int, int], classes: int) -> None:
+    expect(sample.seg_logits.data, (classes, *size), "seg_logits")
+    expect(sample.pred_sem_seg.data, (1, *size), "pred_sem_seg")
+    if sample.pred_sem_seg.data.max() >= classes:
+        raise AssertionError(f"pred_sem_seg has a class that is not below {classes}")
+
+
+def _classes_of(cfg: Config) -> int:
+    head = cfg.model.decode_head
+    # A cascade's last head gives the result.
+    return (head[-1] if isinstance(head, (list, tuple)) else head).num_classes
+
+
+def expect(value: torch.Tensor, shape: tuple[int, ...], name: str) -> None:
+    """Raise an AssertionError unless ``value`` is a finite tensor of ``shape``."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise AssertionError(f"{name} is a {type(value).__name__}, not a tensor")
+    if tuple(value.shape) != shape:
+        raise AssertionError(f"{name} has shape {tuple(value.shape)}, not {shape}")
+    if not torch.isfinite(value.float()).all():
+        raise AssertionError(f"{name} has values that are not finite")

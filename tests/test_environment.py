@@ -1,0 +1,37 @@
+"""Facts beside a result: what ran it, and how large the model is."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mmattn.environment import complexity, environment
+from mmattn.ops._library import OPERATORS
+
+
+def test_complexity_counts_two_operations_per_multiply_add() -> None:
+    model = nn.Conv2d(3, 8, 3, padding=1)
+    parameters, flops = complexity(model, torch.zeros(1, 3, 10, 12))
+    assert parameters == 8 * 3 * 9 + 8
+    assert flops == 2 * 10 * 12 * 8 * 3 * 9
+
+
+def test_environment_names_the_active_backends() -> None:
+    import mmcv._ext
+
+    facts = environment()
+    assert torch.__version__.startswith(facts["versions"]["torch"])
+    compiled = (getattr(mmcv._ext, "__file__", None) or "").endswith((".so", ".pyd"))
+    assert ("compiled" in facts["backends"]["mmcv's operators"]) is compiled
+    operators = dict(
+        entry.split(": ") for entry in facts["backends"]["mmattn's operators"].split(", ")
+    )
+    assert operators["criss_cross"] == OPERATORS["criss_cross"].available("cpu")[0]
+    assert set(operators) == set(OPERATORS), "every operator, and nothing else that ops exports"
+    assert int(facts["machine"]["CPU cores"]) >= 1
+
+
+def test_a_missing_compiler_is_said(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert environment()["backends"]["C++ compiler"] == "none (none needed)"
