@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.layers.precision import run_in_float32
-from mmattn.ops import apply_gates, strip_means
+from mmattn.ops import apply_gates, row_column_means
 from mmattn.registry import MODELS
 
 _MIN_HIDDEN = 8
@@ -64,7 +64,7 @@ class CoordAtt(nn.Module):
         self.conv_w = nn.Conv2d(hidden_channels, in_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        strips = torch.cat(strip_means(x), 2).unsqueeze(3)  # (N, C, H + W, 1)
+        strips = torch.cat(row_column_means(x), 2).unsqueeze(3)  # (N, C, H + W, 1)
         f = run_in_float32(self.bn1, run_in_float32(self.conv1, strips))  # (N, C / r, H + W, 1)
         f_h, f_w = F.hardswish(f).split([x.shape[2], x.shape[3]], 2)
         gate_h = run_in_float32(self.conv_h, f_h).sigmoid().squeeze(3)  # (N, C, H)

@@ -20,9 +20,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from mmattn.layers.precision import at_least_float32, run_in_float32
-from mmattn.ops import apply_gates
-from mmattn.ops._library import autocast_off
+from mmattn.layers.precision import run_in_float32
+from mmattn.ops import accumulate_dtype, apply_gates, autocast_off
 from mmattn.registry import MODELS
 
 _MIN_HIDDEN = 8
@@ -99,7 +98,7 @@ class GlobalContext(nn.Module):
     def _context(self, x: Tensor) -> Tensor:
         """The mean of all positions, weighted by attention. Shape (N, C, 1, 1), float32."""
         # Weights of about 1 / (H W) would be subnormal in float16.
-        x = x.to(at_least_float32(x.dtype))
+        x = x.to(accumulate_dtype(x.dtype))
         attention = run_in_float32(self.conv_mask, x).flatten(2).softmax(-1)  # (N, 1, H W)
         with autocast_off(x.device.type):
             return (x.flatten(2) @ attention.transpose(1, 2)).unsqueeze(-1)

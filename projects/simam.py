@@ -20,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmattn.layers.precision import at_least_float32
+from mmattn.ops import accumulate_dtype
 from mmattn.registry import MODELS
 
 
@@ -50,7 +50,7 @@ class SimAM(nn.Module):
         self.regularisation = regularisation
 
     def forward(self, x: Tensor) -> Tensor:
-        values = x.to(at_least_float32(x.dtype))
+        values = x.to(accumulate_dtype(x.dtype))
         squares = (values - values.mean((2, 3), keepdim=True)).square()
         others = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
         variance = squares.sum((2, 3), keepdim=True) / others

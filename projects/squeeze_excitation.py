@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mmattn.layers.precision import at_least_float32, run_in_float32
-from mmattn.ops import apply_gates
+from mmattn.layers.precision import run_in_float32
+from mmattn.ops import accumulate_dtype, apply_gates
 from mmattn.registry import MODELS
 
 
@@ -63,6 +63,6 @@ class SE(nn.Module):
         self.fc2 = nn.Conv2d(hidden_channels, in_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        z = x.mean((2, 3), keepdim=True, dtype=at_least_float32(x.dtype))  # (N, C, 1, 1)
+        z = x.mean((2, 3), keepdim=True, dtype=accumulate_dtype(x.dtype))  # (N, C, 1, 1)
         s = run_in_float32(self.fc2, run_in_float32(self.fc1, z).relu()).sigmoid()
         return apply_gates(x, channel=s.flatten(1))

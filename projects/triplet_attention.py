@@ -19,7 +19,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmattn.layers.precision import at_least_float32, run_in_float32
+from mmattn.layers.precision import run_in_float32
+from mmattn.ops import accumulate_dtype
 from mmattn.registry import MODELS
 
 
@@ -65,7 +66,7 @@ class TripletAttention(nn.Module):
 def _pool(x: Tensor, dim: int) -> Tensor:
     """Maximum and mean over ``dim``, which then has length 2; at least float32."""
     largest = x.max(dim, keepdim=True).values
-    mean = x.mean(dim, keepdim=True, dtype=at_least_float32(x.dtype))
+    mean = x.mean(dim, keepdim=True, dtype=accumulate_dtype(x.dtype))
     return torch.cat([largest.to(mean.dtype), mean], dim)
 
 

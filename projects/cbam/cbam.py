@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn.layers.precision import run_in_float32
-from mmattn.ops import apply_gates, gated_channel_max_mean, global_mean_max
+from mmattn.ops import apply_gates, gated_channel_pool, global_avg_max_pool
 from mmattn.registry import MODELS
 
 
@@ -144,7 +144,7 @@ class _ChannelGate(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = torch.cat(global_mean_max(x))  # (2 N, C)
+        pooled = torch.cat(global_avg_max_pool(x))  # (2 N, C)
         # Not chunk(2): an exported file would keep the batch that it was traced with.
         of_mean, of_max = run_in_float32(self.mlp, pooled).unflatten(0, (2, x.shape[0]))
         return (of_mean + of_max).sigmoid()
@@ -165,7 +165,7 @@ class _SpatialGate(nn.Module):
             self.spatial.add_module("bn", norm)
 
     def forward(self, x: Tensor, channel: Tensor | None) -> Tensor:
-        maps = gated_channel_max_mean(x, channel)  # (N, 2, H, W)
+        maps = gated_channel_pool(x, channel)  # (N, 2, H, W)
         if self.mean_first:
             maps = maps.flip(1)
         return run_in_float32(self.spatial, maps).sigmoid()

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.layers.precision import at_least_float32, run_in_float32
-from mmattn.ops import apply_gates
+from mmattn.layers.precision import run_in_float32
+from mmattn.ops import accumulate_dtype, apply_gates
 from mmattn.registry import MODELS
 
 
@@ -110,7 +110,7 @@ class ECA(nn.Module):
             self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        means = x.mean((2, 3), dtype=at_least_float32(x.dtype))  # (N, C)
+        means = x.mean((2, 3), dtype=accumulate_dtype(x.dtype))  # (N, C)
         return apply_gates(x, channel=self.gate(means))
 
     def gate(self, means: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn.layers.precision import run_in_float32
-from mmattn.ops import apply_gates, strip_means
+from mmattn.ops import apply_gates, row_column_means
 from mmattn.registry import MODELS
 
 
@@ -120,7 +120,7 @@ class ELA(nn.Module):
         self.gn = _GroupNorm(norm_groups, in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = strip_means(x)  # (N, C, H), (N, C, W)
+        rows, columns = row_column_means(x)  # (N, C, H), (N, C, W)
         return apply_gates(
             x, row=self.gate(rows), column=self.gate(columns), residual=self.residual
         )

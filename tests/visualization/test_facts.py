@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mmattn.ops._library import OPERATORS
+from mmattn.ops import OPERATORS
 from mmattn.visualization import complexity, environment
 
 
