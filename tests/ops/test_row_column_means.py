@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmattn.ops import strip_means
-from mmattn.ops._pictures import exact
+from mmattn.ops import accumulate_dtype, row_column_means
 from mmattn.testing.op_tester import OpTester, Sample
 
 
-def picture(*shape: int) -> Sample:
+def image(*shape: int) -> Sample:
     """A call with random numbers."""
     generator = torch.Generator().manual_seed(shape[-1])
     return Sample((torch.randn(*shape, generator=generator, dtype=torch.float64),))
@@ -21,26 +20,26 @@ def picture(*shape: int) -> Sample:
 
 def both(x: Tensor) -> Tensor:
     """Both strips as one tensor, so that the gradients of both are tested."""
-    return torch.cat(strip_means(x), -1)
+    return torch.cat(row_column_means(x), -1)
 
 
-class TestStripMeans(OpTester):
-    op = "strip_means"
+class TestRowColumnMeans(OpTester):
+    op = "row_column_means"
     function = staticmethod(both)
-    result_dtype = staticmethod(exact)
+    result_dtype = staticmethod(accumulate_dtype)
 
     @staticmethod
     def samples() -> dict[str, Sample]:
         return {
-            "small": picture(2, 3, 5, 6),
-            "empty batch": picture(0, 3, 5, 6),
-            "no channels": picture(2, 0, 5, 6),
-            "one pixel": picture(2, 5, 1, 1),
-            "prime sizes": picture(2, 17, 11, 53),
-            "one channel": picture(3, 1, 7, 9),
-            "tall": picture(1, 3, 150, 4),
-            "wide": picture(1, 2, 3, 301),
-            "many channels": picture(1, 300, 20, 5),
+            "small": image(2, 3, 5, 6),
+            "empty batch": image(0, 3, 5, 6),
+            "no channels": image(2, 0, 5, 6),
+            "one pixel": image(2, 5, 1, 1),
+            "prime sizes": image(2, 17, 11, 53),
+            "one channel": image(3, 1, 7, 9),
+            "tall": image(1, 3, 150, 4),
+            "wide": image(1, 2, 3, 301),
+            "many channels": image(1, 300, 20, 5),
         }
 
     @staticmethod
@@ -65,13 +64,13 @@ class TestStripMeans(OpTester):
     def random_kernel_call(rng: random.Random) -> tuple[str, tuple]:
         n, c, height, width = (rng.choice([0, 1, 2, 3, 17]) for _ in range(4))
         dtype = rng.choice([torch.float32, torch.float64, torch.bfloat16])
-        rows = torch.randn(n, c, height, dtype=exact(dtype))
-        columns = torch.randn(n, c, width, dtype=exact(dtype))
+        rows = torch.randn(n, c, height, dtype=accumulate_dtype(dtype))
+        columns = torch.randn(n, c, width, dtype=accumulate_dtype(dtype))
         wild = rng.randrange(8)  # some calls get one thing wrong
         if wild == 0:
             rows = rows[:, 0] if c else rows[..., None]
         elif wild == 1:
-            columns = torch.randn(n + 1, c, width, dtype=exact(dtype))
+            columns = torch.randn(n + 1, c, width, dtype=accumulate_dtype(dtype))
         elif wild == 2:
             columns = columns.half()
         elif wild == 3:
@@ -83,13 +82,13 @@ class TestStripMeans(OpTester):
 
 
 @pytest.mark.gpu
-class TestStripMeansOnGpu(TestStripMeans):
+class TestRowColumnMeansOnGpu(TestRowColumnMeans):
     device = "cuda"
 
 
 def test_rows_are_rows() -> None:
     """Not square, so that exchanged sides could not hide."""
     x = torch.arange(12.0).view(1, 1, 3, 4)
-    over_width, over_height = strip_means(x)
-    assert over_width.tolist() == [[[1.5, 5.5, 9.5]]]
-    assert over_height.tolist() == [[[4.0, 5.0, 6.0, 7.0]]]
+    row_means, column_means = row_column_means(x)
+    assert row_means.tolist() == [[[1.5, 5.5, 9.5]]]
+    assert column_means.tolist() == [[[4.0, 5.0, 6.0, 7.0]]]

@@ -10,16 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmattn.ops import global_mean_max, use_backend
-from mmattn.ops._library import OPERATORS
-from mmattn.ops._pictures import exact
+from mmattn.ops import OPERATORS, accumulate_dtype, global_avg_max_pool, use_backend
 from mmattn.testing.op_tester import OpTester, Sample
 
 BACKENDS = ["reference", "cpp"]
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
 
-def picture(*shape: int) -> Sample:
+def image(*shape: int) -> Sample:
     """A call with random numbers."""
     generator = torch.Generator().manual_seed(shape[-1])
     return Sample((torch.randn(*shape, generator=generator, dtype=torch.float64),))
@@ -27,31 +25,31 @@ def picture(*shape: int) -> Sample:
 
 def both(x: Tensor) -> Tensor:
     """Mean and maximum as one tensor, so that the gradients of both are tested."""
-    return torch.stack(global_mean_max(x))
+    return torch.stack(global_avg_max_pool(x))
 
 
 def need(backend: str) -> None:
     """Skip where the backend is not built."""
-    if reason := OPERATORS["global_mean_max"].why_not(backend, "cpu", torch.float32):
+    if reason := OPERATORS["global_avg_max_pool"].why_not(backend, "cpu", torch.float32):
         pytest.skip(reason)
 
 
-class TestGlobalMeanMax(OpTester):
-    op = "global_mean_max"
+class TestGlobalAvgMaxPool(OpTester):
+    op = "global_avg_max_pool"
     function = staticmethod(both)
-    result_dtype = staticmethod(exact)
+    result_dtype = staticmethod(accumulate_dtype)
 
     @staticmethod
     def samples() -> dict[str, Sample]:
         return {
-            "small": picture(2, 3, 5, 6),
-            "empty batch": picture(0, 3, 5, 6),
-            "no channels": picture(2, 0, 5, 6),
-            "one pixel": picture(2, 5, 1, 1),
-            "prime sizes": picture(2, 17, 11, 53),
-            "one channel": picture(3, 1, 7, 9),
-            "several chunks": picture(1, 2, 37, 61),
-            "many channels": picture(1, 300, 3, 5),
+            "small": image(2, 3, 5, 6),
+            "empty batch": image(0, 3, 5, 6),
+            "no channels": image(2, 0, 5, 6),
+            "one pixel": image(2, 5, 1, 1),
+            "prime sizes": image(2, 17, 11, 53),
+            "one channel": image(3, 1, 7, 9),
+            "several chunks": image(1, 2, 37, 61),
+            "many channels": image(1, 300, 3, 5),
         }
 
     @staticmethod
@@ -77,7 +75,7 @@ class TestGlobalMeanMax(OpTester):
         size = [rng.choice([0, 1, 2, 3, 17]) for _ in range(4)]
         dtype = rng.choice([torch.float32, torch.float64, torch.bfloat16])
         n, c, height, width = size
-        grad = torch.randn(n, c, dtype=exact(dtype))
+        grad = torch.randn(n, c, dtype=accumulate_dtype(dtype))
         index = torch.zeros(n, c, dtype=torch.int64)
         wild = rng.randrange(10)  # some calls get one thing wrong
         if wild == 0:
@@ -102,7 +100,7 @@ class TestGlobalMeanMax(OpTester):
 
 
 @pytest.mark.gpu
-class TestGlobalMeanMaxOnGpu(TestGlobalMeanMax):
+class TestGlobalAvgMaxPoolOnGpu(TestGlobalAvgMaxPool):
     device = "cuda"
 
 
@@ -117,7 +115,7 @@ def test_first_maximum_gets_the_gradient(backend: str, layout: str) -> None:
         x[:, :4] = -1.0  # nothing but zeros
         x = x.mul(2).round().relu().contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
         with use_backend(backend):
-            found = torch.autograd.grad(global_mean_max(x)[1].square().sum() + x.sum(), x)[0]
+            found = torch.autograd.grad(global_avg_max_pool(x)[1].square().sum() + x.sum(), x)[0]
         pooled = F.max_pool2d(x.contiguous(), (height, width))
         wanted = torch.autograd.grad(pooled.square().sum() + x.sum(), x)[0]
         torch.testing.assert_close(found, wanted, rtol=0, atol=0)
@@ -138,7 +136,7 @@ def test_not_finite_numbers(backend: str, layout: str) -> None:
     x[0, 5] = nan
     x = x.contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
     with use_backend(backend):
-        mean, maximum = global_mean_max(x)
+        mean, maximum = global_avg_max_pool(x)
         grad = torch.autograd.grad(maximum, x, torch.ones_like(maximum))[0]
     flat = x.detach().flatten(2)
     torch.testing.assert_close(mean, flat.mean(2), equal_nan=True)
@@ -154,7 +152,7 @@ def test_large_means_are_exact(layout: str) -> None:
     x = 100 + torch.randn(1, 2, 1024, 1024, generator=torch.Generator().manual_seed(0))
     x = x.contiguous(memory_format=LAYOUTS[layout])
     with use_backend("cpp"):
-        mean, _ = global_mean_max(x)
+        mean, _ = global_avg_max_pool(x)
     torch.testing.assert_close(mean, x.double().mean((2, 3)).float(), rtol=2e-7, atol=0)
 
 
@@ -170,7 +168,7 @@ def test_more_than_two_to_the_31_numbers(layout: str) -> None:
     assert x.numel() > 2**31
     x[..., -1, -2] = 2.0
     with use_backend("cpp"):
-        mean, maximum, index = torch.ops.mmattn.global_mean_max(x)
+        mean, maximum, index = torch.ops.mmattn.global_avg_max_pool(x)
     assert maximum.unique().tolist() == [2.0]
     assert index.unique().tolist() == [shape[2] * shape[3] - 2]
     torch.testing.assert_close(mean, torch.full_like(mean, 2 / (shape[2] * shape[3])))

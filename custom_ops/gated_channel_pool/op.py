@@ -1,4 +1,4 @@
-"""``mmattn::gated_channel_max_mean``: schema, fake and autograd, and who serves what."""
+"""``mmattn::gated_channel_pool``: schema, fake and autograd, and backends."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from functools import partial
 
 import torch
 
-from .._backends import Compiled
-from .._library import Function, Operator, differentiate
-from .._pictures import dense
+from .._backends import FLOATS, Compiled
+from .._derivatives import differentiate
+from .._layout import to_dense
+from .._operator import Function, Operator
+from .._precision import accumulate_dtype
 from . import reference
 
 
@@ -20,7 +22,7 @@ def _fake(x, gate):
 
 def _fake_backward(grad, x, gate, index, need_x, need_gate):
     return (
-        torch.empty_like(dense(x)) if need_x else x.new_empty(0),
+        torch.empty_like(to_dense(x)) if need_x else x.new_empty(0),
         gate.new_empty(gate.shape if need_gate else 0),
     )
 
@@ -29,13 +31,11 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 20, 19, 23, generator=generator).to(device, dtype)
     gate = torch.rand(2, 20, generator=generator)
-    return x, gate.to(device, torch.promote_types(dtype, torch.float32))
+    return x, gate.to(device, accumulate_dtype(dtype))
 
-
-FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 operator = Operator(
-    "gated_channel_max_mean",
+    "gated_channel_pool",
     __package__,
     functions={
         "forward": Function("(Tensor x, Tensor gate) -> (Tensor, Tensor)", fake=_fake),
@@ -57,7 +57,7 @@ def _setup_context(ctx, inputs, output) -> None:
 
 def _backward(ctx, grad, _):
     needs = ctx.needs_input_grad
-    grads = torch.ops.mmattn.gated_channel_max_mean_backward(grad, *ctx.saved_tensors, *needs)
+    grads = torch.ops.mmattn.gated_channel_pool_backward(grad, *ctx.saved_tensors, *needs)
     return tuple(g if need else None for g, need in zip(grads, needs, strict=True))
 
 
@@ -68,7 +68,7 @@ def _setup_double_backward(ctx, inputs, output) -> None:
 
 
 def _double_backward(ctx, *grads):
-    """Second derivatives, rare enough to leave them to torch."""
+    """Second derivatives, left to torch because they are rare."""
     function = partial(reference.backward, need_x=ctx.need_x, need_gate=ctx.need_gate)
     return (*differentiate(function, ctx.saved_tensors, grads), None, None)
 

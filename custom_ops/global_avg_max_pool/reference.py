@@ -1,17 +1,25 @@
-"""Global mean and maximum in plain torch: the oracle, and what is exported and compiled."""
+"""Global average and maximum in plain torch: the oracle, also exported and compiled."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from .._pictures import exact
+from .._layout import memory_format
+from .._precision import accumulate_dtype
 
 
 def forward(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """See ``mmattn.ops.global_mean_max``; also the position h W + w of the first maximum."""
+    """Return mean, maximum and the position h W + w of the first maximum, shape (N, C) each.
+
+    See ``mmattn.ops.global_avg_max_pool``.
+    """
     maximum, index = x.flatten(2).max(2)
-    return x.mean((2, 3), dtype=exact(x.dtype)), maximum.to(exact(x.dtype)), index
+    return (
+        x.mean((2, 3), dtype=accumulate_dtype(x.dtype)),
+        maximum.to(accumulate_dtype(x.dtype)),
+        index,
+    )
 
 
 def backward(
@@ -22,8 +30,8 @@ def backward(
     dtype: torch.dtype,
     channels_last: bool,
 ) -> Tensor:
-    """Gradient of x, which had this size, dtype and layout."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    """Return the gradient of x, in its size, dtype and layout."""
+    layout = memory_format(channels_last)
     grad = torch.empty(size, dtype=dtype, device=index.device, memory_format=layout)
     everywhere = grad_mean / (size[2] * size[3])
     grad.copy_(everywhere[:, :, None, None].expand(size))

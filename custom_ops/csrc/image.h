@@ -1,4 +1,4 @@
-// Pictures (N, C, H, W) as torch hands them over: dtype, checks, the two memory layouts, threads.
+// Images (N, C, H, W) as torch hands them over: dtype, checks, the two memory layouts, threads.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
@@ -31,13 +31,13 @@ void dispatch(const char* op, ScalarType type, F&& f) {
   }
 }
 
-// Of statistics and gates.
-inline ScalarType exact_type(ScalarType type) {
+// Dtype of statistics and gates, like `accumulate_dtype` in Python.
+inline ScalarType accumulate_type(ScalarType type) {
   return type == ScalarType::Double ? type : ScalarType::Float;
 }
 
 // Whether the channels of a pixel are neighbours in memory. Torch's contiguous layout goes first
-// where a picture has both.
+// where an image has both.
 inline bool is_channels_last(const Tensor& t) {
   if (t.is_contiguous()) return false;
   int64_t expected = 1;
@@ -48,7 +48,7 @@ inline bool is_channels_last(const Tensor& t) {
   return true;
 }
 
-// The picture itself if it is contiguous or channels-last, else a copy in the nearer layout.
+// The image itself if it is contiguous or channels-last, else a copy in the nearer layout.
 inline Tensor dense(const char* op, const char* name, const Tensor& t) {
   STD_TORCH_CHECK(t.is_cpu(), op, ": ", name, " must be on the CPU");
   STD_TORCH_CHECK(t.dim() == 4, op, ": ", name, " must have 4 dimensions");
@@ -94,7 +94,7 @@ inline Tensor zeros_like(const Tensor& t) {
   return zeros;
 }
 
-// Sizes of a picture, by which threads share out the work.
+// Sizes of an image, by which threads share out the work.
 struct Shape {
   int64_t n, c, h, w;
   bool channels_last;
@@ -134,7 +134,7 @@ void transpose(const A* from, int64_t n, int64_t rows, int64_t columns, A* to, A
   });
 }
 
-// Gates of rows or columns (N, C, L) as channels-last pictures need them, (N, L, C), scaled.
+// Gates of rows or columns (N, C, L) as channels-last images need them, (N, L, C), scaled.
 template <typename A>
 std::vector<A> channels_to_the_end(const A* from, int64_t n, int64_t c, int64_t length, A scale) {
   std::vector<A> to(n * c * length);

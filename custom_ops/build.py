@@ -1,13 +1,13 @@
 """Compile the operators' C++ and CUDA sources into libraries that torch can load.
 
-One library per operator, device kind and instruction set, for instance
+One library per operator, language and instruction set, for instance
 ``depthwise_conv2d-cpp-avx512-0f3c….so``. The sources use LibTorch's stable ABI and never Python's:
-a library serves torch 2.10 and every later release, under every Python. Its name carries a hash
-of all that went into it: a changed source simply finds no library until it is built again.
+a library serves torch 2.10 and every later release, under every Python. Its name holds a hash
+of sources, headers and flags: after a change no library is found until it is built again.
 
 Libraries are looked for in ``_lib/`` beside this file (where a wheel brings them), then in the
 user's cache (where ``python -m mmattn.ops build`` puts them; ``MMATTN_OPS_CACHE`` moves it), so an
-installation that cannot be written to works too.
+read-only installation works too.
 
 This file needs the standard library alone: torch is located, not imported, so that ``setup.py``
 can run it by path.
@@ -54,27 +54,29 @@ _CUDA_ARCHITECTURES = ("80", "90")
 
 
 class BuildError(RuntimeError):
-    """A library could not be built; the message holds the compiler's words."""
+    """Raised when a library cannot be built; the message holds the compiler's output."""
 
 
 @dataclass(frozen=True)
 class Library:
-    """What to build: the sources of one operator, for one device kind and instruction set."""
+    """A library to build: the sources of one operator in one language, for one instruction set."""
 
     op: str
-    kind: str  # "cpp" or "cuda"
+    language: str  # "cpp" or "cuda"
     variant: str
 
     @property
     def sources(self) -> list[Path]:
-        """The files that are compiled."""
-        return sorted((ROOT / self.op / "csrc").glob({"cpp": "*.cpp", "cuda": "*.cu"}[self.kind]))
+        """Files that are compiled."""
+        return sorted(
+            (ROOT / self.op / "csrc").glob({"cpp": "*.cpp", "cuda": "*.cu"}[self.language])
+        )
 
     @property
     def flags(self) -> list[str]:
         """Compiler flags that change the result."""
         flags = [*_COMMON, f"-DTORCH_TARGET_VERSION={ABI_TARGET}", f"-I{ROOT / 'csrc'}"]
-        if self.kind == "cpp":
+        if self.language == "cpp":
             more = shlex.split(os.environ.get("MMATTN_CXXFLAGS", ""))  # for instance sanitizers
             return [*flags, *_X86.get(self.variant, ()), *more]
         host = ",".join(flag for flag in _COMMON if flag not in ("-std=c++17", "-O3"))
@@ -87,19 +89,19 @@ class Library:
 
     @property
     def file_name(self) -> str:
-        """The library's name, which changes whenever a source, a header or a flag does."""
+        """File name, which changes whenever a source, a header or a flag does."""
         digest = hashlib.sha256()
         folders = (ROOT / "csrc", ROOT / self.op / "csrc")
         for file in sorted(f for folder in folders for f in folder.glob("*") if f.is_file()):
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
         flags = (flag for flag in self.flags if not flag.startswith("-I"))
         digest.update(" ".join([*flags, sys.platform, platform.machine()]).encode())
-        return f"{self.op}-{self.kind}-{self.variant}-{digest.hexdigest()[:16]}.so"
+        return f"{self.op}-{self.language}-{self.variant}-{digest.hexdigest()[:16]}.so"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one library: a path, or the reason why there is none."""
+    """Result of building one library: its path, or the error."""
 
     library: Library
     path: Path | None
@@ -107,9 +109,9 @@ class Outcome:
     error: str = ""
 
 
-def operators(kind: str) -> list[str]:
-    """Names of the operators that have sources of this kind."""
-    pattern = {"cpp": "*/csrc/*.cpp", "cuda": "*/csrc/*.cu"}[kind]
+def operators(language: str) -> list[str]:
+    """Return the names of the operators that have sources in a language, "cpp" or "cuda"."""
+    pattern = {"cpp": "*/csrc/*.cpp", "cuda": "*/csrc/*.cu"}[language]
     return sorted({file.parent.parent.name for file in ROOT.glob(pattern)})
 
 
@@ -140,10 +142,13 @@ def cuda_variant() -> str:
 
 
 @cache
-def find(op: str, kind: str, variants: tuple[str, ...]) -> Path | None:
-    """The built library that suits, or None. Call ``find.cache_clear()`` after a build."""
+def find(op: str, language: str, variants: tuple[str, ...]) -> Path | None:
+    """Return the first built library of these variants, or None.
+
+    Call ``find.cache_clear()`` after a build.
+    """
     for variant in variants:
-        library = Library(op, kind, variant)
+        library = Library(op, language, variant)
         if not library.sources:
             continue
         for directory in (EMBEDDED, cache_directory()):
@@ -153,26 +158,27 @@ def find(op: str, kind: str, variants: tuple[str, ...]) -> Path | None:
 
 
 def cxx() -> str | None:
-    """The C++ compiler: ``$CXX``, or the first that is found."""
+    """Return the C++ compiler: ``$CXX``, or the first that is found."""
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
     return next(filter(None, map(shutil.which, names)), None)
 
 
 def nvcc() -> str | None:
-    """The CUDA compiler: ``$CUDACXX``, the one on the path, or that of ``$CUDA_HOME``."""
+    """Return the CUDA compiler: ``$CUDACXX``, the one on the path, or that of ``$CUDA_HOME``."""
     home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
     names = [os.environ.get("CUDACXX", ""), "nvcc", f"{home}/bin/nvcc"]
     return next(filter(None, map(shutil.which, filter(None, names))), None)
 
 
 def torch_directory() -> Path | None:
-    """The folder of the installed torch, which is not imported."""
+    """Return the folder of the installed torch, without importing it."""
     spec = importlib.util.find_spec("torch")
-    return Path(next(iter(spec.submodule_search_locations))) if spec else None
+    folders = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(folders))) if folders else None
 
 
 def cuda_wanted() -> bool:
-    """Whether CUDA sources should be built without being asked: nvcc, a CUDA torch and a GPU.
+    """Return whether CUDA sources are built by default: with nvcc, a CUDA build of torch and a GPU.
 
     ``MMATTN_CUDA=1`` forces them (for machines that only build), ``MMATTN_CUDA=0`` leaves them out.
     """
@@ -185,24 +191,32 @@ def cuda_wanted() -> bool:
 
 
 def command(library: Library, output: Path, extra: Sequence[str] = ()) -> list[str]:
-    """The compiler's command line.
+    """Return the command line of the compiler.
+
+    Args:
+        library: Library to build.
+        output: Path of the file to write.
+        extra: Further flags of the compiler.
 
     Raises:
         BuildError: There is no compiler, or no torch to build against.
     """
-    compiler = cxx() if library.kind == "cpp" else nvcc()
+    compiler = cxx() if library.language == "cpp" else nvcc()
     if compiler is None:
-        wanted = "a C++ compiler (or set CXX)" if library.kind == "cpp" else "nvcc (or set CUDACXX)"
-        raise BuildError(f"no compiler: install {wanted}")
+        name = (
+            "a C++ compiler (or set CXX)" if library.language == "cpp" else "nvcc (or set CUDACXX)"
+        )
+        raise BuildError(f"no compiler: install {name}")
     folder = torch_directory()
     if folder is None:
-        raise BuildError("torch is not installed in this Python, and its headers are needed")
-    # Links to libtorch by name alone: the process has torch loaded already. -w in torch's headers.
+        raise BuildError("torch is not installed in this Python; its headers are needed")
+    # Linked to libtorch by name alone, since a process that loads the library has loaded torch.
+    # -isystem silences warnings in torch's headers.
     include = ["-isystem", str(folder / "include")]
     link = [f"-L{folder / 'lib'}", "-ltorch_cpu"]
     if sys.platform == "darwin":
         link = ["-undefined", "dynamic_lookup"]
-    if library.kind == "cuda":
+    if library.language == "cuda":
         link.append("-ltorch_cuda")
     sources = [str(source) for source in library.sources]
     shared = ["-shared", *library.flags, *extra, *include, *sources, "-o", str(output)]
@@ -210,7 +224,7 @@ def command(library: Library, output: Path, extra: Sequence[str] = ()) -> list[s
 
 
 def compile_library(library: Library, directory: Path, *, force: bool = False) -> Outcome:
-    """Build one library into a directory, unless it is there; failures are in the outcome."""
+    """Build one library into a directory, unless it is there; an error is in the outcome."""
     start = time.perf_counter()
     path = directory / library.file_name
     if path.is_file() and not force:
@@ -235,33 +249,39 @@ def build(
     directory: Path | None = None,
     *,
     ops: Iterable[str] | None = None,
-    kinds: Iterable[str] | None = None,
+    languages: Iterable[str] | None = None,
     jobs: int | None = None,
     force: bool = False,
 ) -> list[Outcome]:
-    """Build what is missing, in parallel.
+    """Build the libraries that are missing, in parallel.
 
     Args:
-        directory: Where to; the user's cache by default.
-        ops: Names of operators; all by default.
-        kinds: ``"cpp"`` and ``"cuda"``; by default the first, and the second where
-            ``cuda_wanted()`` says so.
-        jobs: Compilers that run at once; as many as there are CPUs by default.
-        force: Build also what is there already.
+        directory: Folder for the libraries; the user's cache by default.
+        ops: Names of the operators; all by default.
+        languages: ``"cpp"``, ``"cuda"`` or both; by default ``"cpp"``, and ``"cuda"`` where
+            ``cuda_wanted()``.
+        jobs: Number of compilers that run at once; by default the number of CPUs.
+        force: Whether to build libraries again that are there already.
+
+    Returns:
+        One outcome for each library, also for those that were there already.
     """
-    kinds = list(kinds) if kinds is not None else ["cpp", *(["cuda"] if cuda_wanted() else [])]
+    if languages is None:
+        languages = ["cpp", "cuda"] if cuda_wanted() else ["cpp"]
+    chosen = None if ops is None else set(ops)
     libraries = [
-        Library(op, kind, variant)
-        for kind in kinds
-        for op in operators(kind)
-        if ops is None or op in set(ops)
-        for variant in (cpu_variants() if kind == "cpp" else [cuda_variant()])
+        Library(op, language, variant)
+        for language in languages
+        for op in operators(language)
+        if chosen is None or op in chosen
+        for variant in (cpu_variants() if language == "cpp" else [cuda_variant()])
     ]
     directory = directory or cache_directory()
-    jobs = jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    if not jobs:
+        jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         outcomes = list(
-            pool.map(lambda each: compile_library(each, directory, force=force), libraries)
+            pool.map(lambda library: compile_library(library, directory, force=force), libraries)
         )
     find.cache_clear()
     return outcomes

@@ -1,31 +1,31 @@
-// mmattn_cpp::gated_channel_max_mean and its backward.
+// mmattn_cpp::gated_channel_pool and its backward.
 //
-// Of a contiguous picture some neighbouring pixels are taken at once, channel after channel; of a
+// Of a contiguous image some neighbouring pixels are taken at once, channel after channel; of a
 // channels-last one pixel after pixel. The backward pass sums the gate's gradient plane by plane,
 // or over parts of some pixels, which are added in order: parts depend on the size alone, so
 // results do not change with the number of threads.
 #include <tuple>
 
 #include "lines.h"
-#include "picture.h"
+#include "image.h"
 
 namespace mmattn {
-namespace gated_channel_max_mean {
+namespace gated_channel_pool {
 namespace {
 
-constexpr const char* kOp = "gated_channel_max_mean";
-constexpr int64_t kPart = 256;    // pixels of a channels-last picture
+constexpr const char* kOp = "gated_channel_pool";
+constexpr int64_t kPart = 256;    // pixels of a channels-last image
 constexpr int64_t kAtOnce = 512;  // pixels of a contiguous one
 constexpr int64_t kTogether = 4;  // channels, in the backward pass
 
-// Maximum, mean and index of each pixel of one picture.
+// Maximum, mean and index of each pixel of one image.
 template <typename A>
 struct Result {
   A *maximum, *mean;
   int32_t* index;
 };
 
-// Pixels from `begin` of a contiguous picture.
+// Pixels from `begin` of a contiguous image.
 template <typename S, typename A = Compute<S>>
 void reduce_pixels(
     const S* x, const A* gate, const Shape& shape, int64_t begin, int64_t count,
@@ -66,7 +66,7 @@ void reduce_pixels(
   }
 }
 
-// One pixel of a channels-last picture.
+// One pixel of a channels-last image.
 template <typename S, typename A = Compute<S>>
 void reduce_pixel(
     const S* x, const A* gate, const Shape& shape, int64_t pixel, const Result<A>& result) {
@@ -91,9 +91,9 @@ std::tuple<Tensor, Tensor> forward(const Tensor& input, const Tensor& gate_in) {
   const Tensor x = dense(kOp, "x", input);
   const Shape shape(x);
   check(shape);
-  const ScalarType exact = exact_type(x.scalar_type());
-  const Tensor gate = small(kOp, "gate", gate_in, exact, {shape.n, shape.c});
-  Tensor out = empty({shape.n, 2, shape.h, shape.w}, exact, false, x);
+  const ScalarType wide = accumulate_type(x.scalar_type());
+  const Tensor gate = small(kOp, "gate", gate_in, wide, {shape.n, shape.c});
+  Tensor out = empty({shape.n, 2, shape.h, shape.w}, wide, false, x);
   Tensor index = empty({shape.n, shape.h, shape.w}, ScalarType::Int, false, x);
   if (index.numel() == 0) return {out, index};
   dispatch(kOp, x.scalar_type(), [&](auto* type) {
@@ -138,7 +138,7 @@ struct Backward {
   const A* of_maximum(int64_t n) const { return grad + n * 2 * shape.pixels(); }
   const A* of_mean(int64_t n) const { return of_maximum(n) + shape.pixels(); }
 
-  // Gradients of some channels of a contiguous picture, which take turns, while what they share is
+  // Gradients of some channels of a contiguous image, which take turns, while what they share is
   // in L1.
   void planes(int64_t n, int64_t begin, int64_t end) const {
     double totals[kTogether] = {};
@@ -169,7 +169,7 @@ struct Backward {
     return sum_products<A>(widened(x + place, count, wide_x), of_product, count);
   }
 
-  // Gradients of one part of a channels-last picture; those of the gate are added to `sums`.
+  // Gradients of one part of a channels-last image; those of the gate are added to `sums`.
   void part(int64_t n, int64_t begin, int64_t end, A* sums) const {
     const int64_t c = shape.c, pixels = shape.pixels();
     const A share = A(1) / A(c);
@@ -221,16 +221,16 @@ std::tuple<Tensor, Tensor> backward(
   const Tensor x = dense(kOp, "x", input);
   const Shape shape(x);
   check(shape);
-  const ScalarType exact = exact_type(x.scalar_type());
-  const Tensor gate = small(kOp, "gate", gate_in, exact, {shape.n, shape.c});
-  const Tensor grad = small(kOp, "grad", grad_in, exact, {shape.n, 2, shape.h, shape.w});
+  const ScalarType wide = accumulate_type(x.scalar_type());
+  const Tensor gate = small(kOp, "gate", gate_in, wide, {shape.n, shape.c});
+  const Tensor grad = small(kOp, "grad", grad_in, wide, {shape.n, 2, shape.h, shape.w});
   const Tensor index = small(kOp, "index", index_in, ScalarType::Int, {shape.n, shape.h, shape.w});
   const int32_t* indices = static_cast<const int32_t*>(index.const_data_ptr());
   bool inside = true;
   for (int64_t i = 0; i < index.numel(); ++i) inside &= indices[i] >= 0 && indices[i] < shape.c;
   STD_TORCH_CHECK(inside, kOp, ": index is not that of a channel");
   Tensor grad_x = need_x ? torch::stable::empty_like(x) : torch::stable::new_empty(x, {0});
-  Tensor grad_gate = zeros_like(need_gate ? gate : empty({0}, exact, false, x));
+  Tensor grad_gate = zeros_like(need_gate ? gate : empty({0}, wide, false, x));
   if (x.numel() == 0) return {grad_x, grad_gate};
   dispatch(kOp, x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
@@ -249,17 +249,17 @@ std::tuple<Tensor, Tensor> backward(
 }
 
 }  // namespace
-}  // namespace gated_channel_max_mean
+}  // namespace gated_channel_pool
 }  // namespace mmattn
 
 STABLE_TORCH_LIBRARY_FRAGMENT(mmattn_cpp, m) {
-  m.def("gated_channel_max_mean(Tensor x, Tensor gate) -> (Tensor, Tensor)");
+  m.def("gated_channel_pool(Tensor x, Tensor gate) -> (Tensor, Tensor)");
   m.def(
-      "gated_channel_max_mean_backward(Tensor grad, Tensor x, Tensor gate, Tensor index, "
+      "gated_channel_pool_backward(Tensor grad, Tensor x, Tensor gate, Tensor index, "
       "bool need_x, bool need_gate) -> (Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(mmattn_cpp, CPU, m) {
-  m.impl("gated_channel_max_mean", TORCH_BOX(&mmattn::gated_channel_max_mean::forward));
-  m.impl("gated_channel_max_mean_backward", TORCH_BOX(&mmattn::gated_channel_max_mean::backward));
+  m.impl("gated_channel_pool", TORCH_BOX(&mmattn::gated_channel_pool::forward));
+  m.impl("gated_channel_pool_backward", TORCH_BOX(&mmattn::gated_channel_pool::backward));
 }

@@ -1,18 +1,18 @@
-// mmattn_cpp::global_mean_max and its backward.
+// mmattn_cpp::global_avg_max_pool and its backward.
 //
-// A contiguous picture is reduced plane by plane; a channels-last one in parts of some pixels, each
+// A contiguous image is reduced plane by plane; a channels-last one in parts of some pixels, each
 // with sums and maxima of all channels, which are then merged in order. Parts depend on the size
 // alone, so results do not change with the number of threads.
 #include <tuple>
 
 #include "lines.h"
-#include "picture.h"
+#include "image.h"
 
 namespace mmattn {
-namespace global_mean_max {
+namespace global_avg_max_pool {
 namespace {
 
-constexpr const char* kOp = "global_mean_max";
+constexpr const char* kOp = "global_avg_max_pool";
 constexpr int64_t kPart = 256;  // pixels
 
 template <typename S, typename A = Compute<S>>
@@ -27,7 +27,7 @@ Total<A> reduce_plane(const S* plane, int64_t pixels) {
   return total;
 }
 
-// Sums and maxima of one part of a channels-last picture.
+// Sums and maxima of one part of a channels-last image.
 template <typename S, typename A = Compute<S>>
 void reduce_part(const S* part, int64_t pixels, int64_t channels, const Accumulators<A>& into) {
   constexpr int kLines = 4;
@@ -85,9 +85,9 @@ std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& input) {
   const Tensor x = dense(kOp, "x", input);
   const Shape shape(x);
   STD_TORCH_CHECK(shape.h > 0 && shape.w > 0, kOp, ": height and width must not be 0");
-  const ScalarType exact = exact_type(x.scalar_type());
-  Tensor mean = empty({shape.n, shape.c}, exact, false, x);
-  Tensor maximum = empty({shape.n, shape.c}, exact, false, x);
+  const ScalarType wide = accumulate_type(x.scalar_type());
+  Tensor mean = empty({shape.n, shape.c}, wide, false, x);
+  Tensor maximum = empty({shape.n, shape.c}, wide, false, x);
   Tensor index = empty({shape.n, shape.c}, ScalarType::Long, false, x);
   if (mean.numel() == 0) return {mean, maximum, index};
   dispatch(kOp, x.scalar_type(), [&](auto* type) {
@@ -142,10 +142,10 @@ Tensor backward(
     const std::vector<int64_t> size, ScalarType type, bool channels_last) {
   STD_TORCH_CHECK(
       size.size() == 4 && size[0] >= 0 && size[1] >= 0 && size[2] > 0 && size[3] > 0, kOp,
-      ": size must be that of a picture (N, C, H, W)");
+      ": size must be that of an image (N, C, H, W)");
   const std::vector<int64_t> small_size{size[0], size[1]};
-  const Tensor of_mean = small(kOp, "grad_mean", grad_mean, exact_type(type), small_size);
-  const Tensor of_maximum = small(kOp, "grad_max", grad_maximum, exact_type(type), small_size);
+  const Tensor of_mean = small(kOp, "grad_mean", grad_mean, accumulate_type(type), small_size);
+  const Tensor of_maximum = small(kOp, "grad_max", grad_maximum, accumulate_type(type), small_size);
   const Tensor index = small(kOp, "index", index_in, ScalarType::Long, small_size);
   Tensor grad = empty(size, type, channels_last, index);
   if (grad.numel() == 0) return grad;
@@ -153,7 +153,7 @@ Tensor backward(
   const int64_t pixels = size[2] * size[3];
   for (int64_t i = 0; i < index.numel(); ++i) {
     STD_TORCH_CHECK(
-        indices[i] >= 0 && indices[i] < pixels, kOp, ": index is outside of the picture");
+        indices[i] >= 0 && indices[i] < pixels, kOp, ": index is outside of the image");
   }
   dispatch(kOp, type, [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
@@ -167,17 +167,17 @@ Tensor backward(
 }
 
 }  // namespace
-}  // namespace global_mean_max
+}  // namespace global_avg_max_pool
 }  // namespace mmattn
 
 STABLE_TORCH_LIBRARY_FRAGMENT(mmattn_cpp, m) {
-  m.def("global_mean_max(Tensor x) -> (Tensor, Tensor, Tensor)");
+  m.def("global_avg_max_pool(Tensor x) -> (Tensor, Tensor, Tensor)");
   m.def(
-      "global_mean_max_backward(Tensor grad_mean, Tensor grad_max, Tensor index, SymInt[] size, "
+      "global_avg_max_pool_backward(Tensor grad_mean, Tensor grad_max, Tensor index, SymInt[] size, "
       "ScalarType dtype, bool channels_last) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(mmattn_cpp, CPU, m) {
-  m.impl("global_mean_max", TORCH_BOX(&mmattn::global_mean_max::forward));
-  m.impl("global_mean_max_backward", TORCH_BOX(&mmattn::global_mean_max::backward));
+  m.impl("global_avg_max_pool", TORCH_BOX(&mmattn::global_avg_max_pool::forward));
+  m.impl("global_avg_max_pool_backward", TORCH_BOX(&mmattn::global_avg_max_pool::backward));
 }

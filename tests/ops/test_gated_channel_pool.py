@@ -7,16 +7,14 @@ import random
 import pytest
 import torch
 
-from mmattn.ops import gated_channel_max_mean, use_backend
-from mmattn.ops._library import OPERATORS
-from mmattn.ops._pictures import exact
+from mmattn.ops import OPERATORS, accumulate_dtype, gated_channel_pool, use_backend
 from mmattn.testing.op_tester import OpTester, Sample
 
 BACKENDS = ["reference", "cpp"]
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
 
-def picture(*shape: int) -> Sample:
+def image(*shape: int) -> Sample:
     """A call with random numbers; gates of either sign."""
     generator = torch.Generator().manual_seed(shape[-1])
     draw = lambda *size: torch.randn(*size, generator=generator, dtype=torch.float64)  # noqa: E731
@@ -25,26 +23,26 @@ def picture(*shape: int) -> Sample:
 
 def need(backend: str) -> None:
     """Skip where the backend is not built."""
-    if reason := OPERATORS["gated_channel_max_mean"].why_not(backend, "cpu", torch.float32):
+    if reason := OPERATORS["gated_channel_pool"].why_not(backend, "cpu", torch.float32):
         pytest.skip(reason)
 
 
-class TestGatedChannelMaxMean(OpTester):
-    op = "gated_channel_max_mean"
-    function = staticmethod(gated_channel_max_mean)
-    result_dtype = staticmethod(exact)
+class TestGatedChannelPool(OpTester):
+    op = "gated_channel_pool"
+    function = staticmethod(gated_channel_pool)
+    result_dtype = staticmethod(accumulate_dtype)
 
     @staticmethod
     def samples() -> dict[str, Sample]:
         return {
-            "small": picture(2, 3, 5, 6),
-            "empty batch": picture(0, 3, 5, 6),
-            "no pixels": picture(2, 3, 0, 6),
-            "one pixel": picture(2, 5, 1, 1),
-            "prime sizes": picture(2, 17, 11, 53),
-            "one channel": picture(3, 1, 7, 9),
-            "several blocks of pixels": picture(1, 6, 37, 61),
-            "many channels": picture(1, 300, 3, 5),
+            "small": image(2, 3, 5, 6),
+            "empty batch": image(0, 3, 5, 6),
+            "no pixels": image(2, 3, 0, 6),
+            "one pixel": image(2, 5, 1, 1),
+            "prime sizes": image(2, 17, 11, 53),
+            "one channel": image(3, 1, 7, 9),
+            "several blocks of pixels": image(1, 6, 37, 61),
+            "many channels": image(1, 300, 3, 5),
         }
 
     @staticmethod
@@ -69,7 +67,9 @@ class TestGatedChannelMaxMean(OpTester):
         if rng.random() < 0.5:
             x = x.contiguous(memory_format=torch.channels_last)
         gate = torch.randn(
-            n, c if rng.random() < 0.9 else c + 1, dtype=rng.choice([dtype, exact(dtype)])
+            n,
+            c if rng.random() < 0.9 else c + 1,
+            dtype=rng.choice([dtype, accumulate_dtype(dtype)]),
         )
         if rng.random() < 0.1:
             gate = gate.half()
@@ -79,8 +79,11 @@ class TestGatedChannelMaxMean(OpTester):
     def random_kernel_call(rng: random.Random) -> tuple[str, tuple]:
         n, c, height, width = (rng.choice([0, 1, 2, 3, 17]) for _ in range(4))
         dtype = rng.choice([torch.float32, torch.float64, torch.bfloat16])
-        x, gate = torch.randn(n, c, height, width).to(dtype), torch.randn(n, c, dtype=exact(dtype))
-        grad = torch.randn(n, 2, height, width, dtype=exact(dtype))
+        x, gate = (
+            torch.randn(n, c, height, width).to(dtype),
+            torch.randn(n, c, dtype=accumulate_dtype(dtype)),
+        )
+        grad = torch.randn(n, 2, height, width, dtype=accumulate_dtype(dtype))
         index = torch.zeros(n, height, width, dtype=torch.int32)
         if rng.random() < 0.5:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -107,21 +110,21 @@ class TestGatedChannelMaxMean(OpTester):
 
 
 @pytest.mark.gpu
-class TestGatedChannelMaxMeanOnGpu(TestGatedChannelMaxMean):
+class TestGatedChannelPoolOnGpu(TestGatedChannelPool):
     device = "cuda"
 
 
 def test_maximum_comes_first() -> None:
     """The order that the authors of CBAM show to their convolution."""
     x = torch.tensor([1.0, -2.0, 3.0]).view(1, 3, 1, 1)
-    found = gated_channel_max_mean(x, torch.tensor([[1.0, -2.0, 1.0]]))
+    found = gated_channel_pool(x, torch.tensor([[1.0, -2.0, 1.0]]))
     torch.testing.assert_close(found.flatten(), torch.tensor([4.0, 8.0 / 3]))
 
 
 def test_without_a_gate() -> None:
-    x = picture(2, 5, 4, 3).args[0]
+    x = image(2, 5, 4, 3).args[0]
     ones = torch.ones(2, 5, dtype=x.dtype)
-    assert torch.equal(gated_channel_max_mean(x), gated_channel_max_mean(x, ones))
+    assert torch.equal(gated_channel_pool(x), gated_channel_pool(x, ones))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -134,7 +137,7 @@ def test_first_maximum_gets_the_gradient(backend: str, layout: str) -> None:
     x = x.contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
     gate = torch.ones(2, 70, requires_grad=True)
     with use_backend(backend):
-        found = torch.autograd.grad(gated_channel_max_mean(x, gate)[:, 0].sum(), (x, gate))
+        found = torch.autograd.grad(gated_channel_pool(x, gate)[:, 0].sum(), (x, gate))
     maximum = (x * gate[:, :, None, None]).max(1).values
     torch.testing.assert_close(found, torch.autograd.grad(maximum.sum(), (x, gate)))
 
@@ -154,7 +157,7 @@ def test_not_finite_numbers(backend: str, layout: str) -> None:
     x[0, :, 0, 5] = nan
     x = x.contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
     with use_backend(backend):
-        found = gated_channel_max_mean(x, torch.ones(1, 70))
+        found = gated_channel_pool(x, torch.ones(1, 70))
         grad = torch.autograd.grad(found[:, 0].sum(), x)[0]
     wanted = torch.stack([x.amax(1), x.mean(1)], 1).detach()
     torch.testing.assert_close(found.detach(), wanted, equal_nan=True)

@@ -1,16 +1,17 @@
-"""``mmattn::global_mean_max``: schema, fake and autograd, and who serves what."""
+"""``mmattn::global_avg_max_pool``: schema, fake and autograd, and backends."""
 
 from __future__ import annotations
 
 import torch
 
-from .._backends import Compiled
-from .._library import Function, Operator
-from .._pictures import exact
+from .._backends import FLOATS, Compiled
+from .._layout import memory_format
+from .._operator import Function, Operator
+from .._precision import accumulate_dtype
 
 
 def _fake(x):
-    statistic = x.new_empty(x.shape[:2], dtype=exact(x.dtype))
+    statistic = x.new_empty(x.shape[:2], dtype=accumulate_dtype(x.dtype))
     return (
         statistic,
         torch.empty_like(statistic),
@@ -19,7 +20,7 @@ def _fake(x):
 
 
 def _fake_backward(grad_mean, grad_max, index, size, dtype, channels_last):
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    layout = memory_format(channels_last)
     return torch.empty(size, dtype=dtype, device=index.device, memory_format=layout)
 
 
@@ -28,10 +29,8 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
     return (torch.randn(2, 20, 19, 23, generator=generator).to(device, dtype),)
 
 
-FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
 operator = Operator(
-    "global_mean_max",
+    "global_avg_max_pool",
     __package__,
     functions={
         "forward": Function("(Tensor x) -> (Tensor, Tensor, Tensor)", fake=_fake),
@@ -48,7 +47,7 @@ operator = Operator(
 
 def _setup_context(ctx, inputs, output) -> None:
     (x,) = inputs
-    # Not x: whoever needs the means alone should not keep the picture.
+    # Sizes instead of x, so that the image is not kept for the backward pass.
     ctx.size, ctx.dtype, ctx.channels_last = x.shape, x.dtype, not x.is_contiguous()
     ctx.mark_non_differentiable(output[2])
     ctx.save_for_backward(output[2])
@@ -56,7 +55,7 @@ def _setup_context(ctx, inputs, output) -> None:
 
 def _backward(ctx, grad_mean, grad_max, _):
     (index,) = ctx.saved_tensors
-    return torch.ops.mmattn.global_mean_max_backward(
+    return torch.ops.mmattn.global_avg_max_pool_backward(
         grad_mean, grad_max, index, ctx.size, ctx.dtype, ctx.channels_last
     )
 
@@ -66,9 +65,9 @@ def _setup_double_backward(ctx, inputs, output) -> None:
 
 
 def _double_backward(ctx, grad):
-    """The backward pass is linear: what it spread is averaged, and read where the maximum was."""
+    """The backward pass is linear; its transpose averages, and reads where the maximum was."""
     (index,) = ctx.saved_tensors
-    grad = grad.to(exact(grad.dtype))
+    grad = grad.to(accumulate_dtype(grad.dtype))
     at_maximum = grad.flatten(2).gather(2, index[:, :, None]).squeeze(2)
     return grad.mean((2, 3)), at_maximum, None, None, None, None
 

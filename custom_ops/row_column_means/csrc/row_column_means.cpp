@@ -1,18 +1,18 @@
-// mmattn_cpp::strip_means and its backward.
+// mmattn_cpp::row_column_means and its backward.
 //
-// A contiguous picture is averaged plane by plane; a channels-last one in parts of some rows, whose
+// A contiguous image is averaged plane by plane; a channels-last one in parts of some rows, whose
 // sums of columns are then added in order. Parts depend on the size alone, so results do not change
 // with the number of threads.
 #include <tuple>
 
 #include "lines.h"
-#include "picture.h"
+#include "image.h"
 
 namespace mmattn {
-namespace strip_means {
+namespace row_column_means {
 namespace {
 
-constexpr const char* kOp = "strip_means";
+constexpr const char* kOp = "row_column_means";
 constexpr int64_t kPart = 16;     // rows, at least
 constexpr int64_t kTogether = 4;  // rows whose pixels take turns, while sums of a column are in L1
 
@@ -105,20 +105,20 @@ std::tuple<Tensor, Tensor> forward(const Tensor& input) {
   const Tensor x = dense(kOp, "x", input);
   const Shape shape(x);
   STD_TORCH_CHECK(shape.h > 0 && shape.w > 0, kOp, ": height and width must not be 0");
-  const ScalarType exact = exact_type(x.scalar_type());
-  Tensor over_width = empty({shape.n, shape.c, shape.h}, exact, false, x);
-  Tensor over_height = empty({shape.n, shape.c, shape.w}, exact, false, x);
-  if (x.numel() == 0) return {over_width, over_height};
+  const ScalarType wide = accumulate_type(x.scalar_type());
+  Tensor row_means = empty({shape.n, shape.c, shape.h}, wide, false, x);
+  Tensor column_means = empty({shape.n, shape.c, shape.w}, wide, false, x);
+  if (x.numel() == 0) return {row_means, column_means};
   dispatch(kOp, x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     using A = Compute<S>;
     const S* numbers = static_cast<const S*>(x.const_data_ptr());
-    A *rows = static_cast<A*>(over_width.mutable_data_ptr()),
-      *columns = static_cast<A*>(over_height.mutable_data_ptr());
+    A *rows = static_cast<A*>(row_means.mutable_data_ptr()),
+      *columns = static_cast<A*>(column_means.mutable_data_ptr());
     if (shape.channels_last) return reduce_channels_last(numbers, shape, rows, columns);
     reduce_planes(numbers, shape, rows, columns);
   });
-  return {over_width, over_height};
+  return {row_means, column_means};
 }
 
 // Every pixel gets its share of the gradients of its row and its column.
@@ -148,19 +148,19 @@ void spread(const Shape& shape, const A* rows, const A* columns, S* grad) {
 }
 
 Tensor backward(
-    const Tensor& grad_over_width, const Tensor& grad_over_height, ScalarType type,
+    const Tensor& grad_row_means, const Tensor& grad_column_means, ScalarType type,
     bool channels_last) {
   STD_TORCH_CHECK(
-      grad_over_width.dim() == 3 && grad_over_height.dim() == 3, kOp,
+      grad_row_means.dim() == 3 && grad_column_means.dim() == 3, kOp,
       ": gradients must have 3 dimensions");
   const std::vector<int64_t> size{
-      grad_over_width.size(0), grad_over_width.size(1), grad_over_width.size(2),
-      grad_over_height.size(2)};
-  const ScalarType exact = exact_type(type);
+      grad_row_means.size(0), grad_row_means.size(1), grad_row_means.size(2),
+      grad_column_means.size(2)};
+  const ScalarType wide = accumulate_type(type);
   const Tensor rows =
-      small(kOp, "grad_over_width", grad_over_width, exact, {size[0], size[1], size[2]});
+      small(kOp, "grad_row_means", grad_row_means, wide, {size[0], size[1], size[2]});
   const Tensor columns =
-      small(kOp, "grad_over_height", grad_over_height, exact, {size[0], size[1], size[3]});
+      small(kOp, "grad_column_means", grad_column_means, wide, {size[0], size[1], size[3]});
   Tensor grad = empty(size, type, channels_last, rows);
   if (grad.numel() == 0) return grad;
   dispatch(kOp, type, [&](auto* null) {
@@ -174,17 +174,17 @@ Tensor backward(
 }
 
 }  // namespace
-}  // namespace strip_means
+}  // namespace row_column_means
 }  // namespace mmattn
 
 STABLE_TORCH_LIBRARY_FRAGMENT(mmattn_cpp, m) {
-  m.def("strip_means(Tensor x) -> (Tensor, Tensor)");
+  m.def("row_column_means(Tensor x) -> (Tensor, Tensor)");
   m.def(
-      "strip_means_backward(Tensor grad_over_width, Tensor grad_over_height, ScalarType dtype, "
+      "row_column_means_backward(Tensor grad_row_means, Tensor grad_column_means, ScalarType dtype, "
       "bool channels_last) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(mmattn_cpp, CPU, m) {
-  m.impl("strip_means", TORCH_BOX(&mmattn::strip_means::forward));
-  m.impl("strip_means_backward", TORCH_BOX(&mmattn::strip_means::backward));
+  m.impl("row_column_means", TORCH_BOX(&mmattn::row_column_means::forward));
+  m.impl("row_column_means_backward", TORCH_BOX(&mmattn::row_column_means::backward));
 }
