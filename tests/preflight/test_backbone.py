@@ -169,7 +169,7 @@ def test_channels_that_fit_pass_in_every_way_heads_take_them() -> None:
         ({"inner": {"type": "ResNet", "dept": 18}}, "takes no 'dept'. Did you mean 'depth'"),
         ({"plugin": []}, "WithPlugins takes no 'plugin'. Did you mean 'plugins'"),
         ({"plugins": [{"cfg": {"type": "mmattn.SE", "reduktion": 4}, "stages": (0,)}]},
-         "SE takes no 'reduktion'. Did you mean 'reduction'"),
+         "unexpected argument 'reduktion' for SE. Did you mean 'reduction'"),
     ],
 )  # fmt: skip
 def test_mistakes_inside_with_plugins_are_named(change: dict, message: str) -> None:
