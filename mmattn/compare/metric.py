@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from mmattn.errors import ConfigError, did_you_mean
 
-# Ends of the names of metrics that are compared unless another one is asked for.
-_USUAL = ("mIoU", "bbox_mAP")
+if TYPE_CHECKING:
+    from mmattn.tasks import Task
 
 
 def pick_metric(
-    metrics: Collection[str], wanted: str | None, source: str, preferred: str | None = None
+    metrics: Collection[str],
+    wanted: str | None,
+    task: Task,
+    source: str,
+    preferred: str | None = None,
 ) -> str:
-    """Choose the wanted metric, else the preferred one, else mIoU or bbox_mAP, else the first.
+    """Choose the wanted metric, else the preferred one, else the task's usual one, else the first.
 
     Args:
         metrics: Names of the metrics that there are.
         wanted: Name given by ``--metric``; None if it was not given.
+        task: Task of the networks, which has a usual metric.
         source: Name of what has these metrics (a config, a run), used in messages.
         preferred: Name to take, if it is there, when none was given.
 
@@ -35,4 +41,6 @@ def pick_metric(
         raise ConfigError(f"{source}: the evaluator returned no metric.")
     if preferred in metrics:
         return preferred
-    return next((name for name in metrics if name.endswith(_USUAL)), next(iter(metrics)))
+    # Names may have a prefix, as in coco/bbox_mAP.
+    usual = (name for name in metrics if name.rpartition("/")[2] == task.default_metric)
+    return next(usual, next(iter(metrics)))

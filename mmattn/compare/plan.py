@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.config.load import load_config
 from mmattn.errors import ConfigError
+from mmattn.tasks import task_of
 
 from .budget import parse_budget
 from .metric import pick_metric
@@ -105,7 +106,7 @@ def plan_comparison(
 
 
 def choose_metric(comparison: Comparison, metrics: Collection[str]) -> str:
-    """Choose ``--metric``, else the metric that the config keeps the best checkpoint of, else mIoU.
+    """Choose ``--metric``, else that of the config's best checkpoint, else the task's usual one.
 
     Args:
         comparison: The comparison.
@@ -116,4 +117,5 @@ def choose_metric(comparison: Comparison, metrics: Collection[str]) -> str:
     """
     hooks = comparison.cfg.get("default_hooks") or {}
     best = (hooks.get("checkpoint") or {}).get("save_best")
-    return pick_metric(metrics, comparison.metric, comparison.config, preferred=best)
+    task = task_of(comparison.cfg)
+    return pick_metric(metrics, comparison.metric, task, comparison.config, preferred=best)

@@ -24,10 +24,10 @@ from mmattn.config.registry_scope import enter_scope
 from mmattn.environment import commit
 from mmattn.errors import ConfigError
 from mmattn.preflight.run import preflight
+from mmattn.quiet import output_to
 
 from .budget import parse_budget
 from .checks import build_datasets, check_variant, collate_first, naming_variant
-from .console import CONSOLE, quiet
 from .files import read_json, write_json
 from .fingerprint import check_settings, fingerprint
 from .initial_weights import write_initial_weights
@@ -39,7 +39,7 @@ from .report import write_report
 from .results import COSTS
 from .saved_settings import restore_settings, save_settings
 from .shared_config import shared_config
-from .train_variant import run_variant, time_steps
+from .train_variant import CONSOLE, run_variant, time_steps
 from .variants import BASE
 
 #: Seconds of training that a time budget is measured with.
@@ -117,12 +117,12 @@ def _check(comparison: Comparison, log: Log) -> None:
     """Check data and all variants, and settle the number of iterations."""
     cfg, console = comparison.cfg, comparison.work_dir / CONSOLE
     log(f"Checking {comparison.config} and its data")
-    with quiet(console):
+    with output_to(console):
         enter_scope(cfg)
     preflight(cfg)
     if cfg.get("val_evaluator") is None:
         raise ConfigError(f"{cfg.filename}: no val_evaluator, so there is no metric to compare.")
-    with quiet(console):
+    with output_to(console):
         train, val = build_datasets(cfg)
         batch = collate_first(cfg, "train", train, 2)
         image = collate_first(cfg, "val", val, 1)
@@ -133,7 +133,7 @@ def _check(comparison: Comparison, log: Log) -> None:
         if variant.block is not None:
             name += f" at {' and '.join(map(str, comparison.places))}"
         log(f"Checking {number}/{len(comparison.variants)}: {name}")
-        with naming_variant(name), quiet(console):
+        with naming_variant(name), output_to(console):
             check_variant(comparison.configs[variant.label], batch, image)
     if comparison.iterations is None:
         _settle_budget(comparison, len(train), log)
@@ -188,7 +188,7 @@ def _settle_budget(comparison: Comparison, num_samples: int, log: Log) -> None:
 def _write_initial_weights(comparison: Comparison, seed: int) -> None:
     path = comparison.initial_weights(seed)
     if not path.is_file():
-        with quiet(comparison.work_dir / CONSOLE):
+        with output_to(comparison.work_dir / CONSOLE):
             write_initial_weights(comparison.configs[BASE], seed, path)
 
 
@@ -234,7 +234,7 @@ def _measure_costs(comparison: Comparison, log: Log) -> None:
         return
     log("Measuring time and memory of all variants in turn")
     cfg = comparison.cfg
-    with quiet(comparison.work_dir / CONSOLE):
+    with output_to(comparison.work_dir / CONSOLE):
         train, val = build_datasets(cfg)
         loader = cfg.train_dataloader
         size = loader.get("batch_size") or loader.batch_sampler.batch_size

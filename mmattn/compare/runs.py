@@ -18,6 +18,7 @@ from mmattn.errors import ConfigError
 from mmattn.io import atomic_write
 from mmattn.reports.curves import Curve, read_scalars
 from mmattn.tables import markdown_table
+from mmattn.tasks import task_of
 
 from .files import write_csv
 from .metric import pick_metric
@@ -62,7 +63,7 @@ def compare_runs(
 
     Args:
         folders: Work dirs of ``tools/train.py``.
-        metric: Name of the metric; by default mIoU or bbox_mAP, else the first.
+        metric: Name of the metric; by default the task's usual one, else the first.
         out: Folder for ``report.md``, ``curves.png`` and ``runs.csv``; None writes nothing.
         command: Command line, for the report.
         log: Function that prints.
@@ -149,19 +150,19 @@ def by_network(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def choose_metric(runs: Sequence[Run], name: str | None) -> str:
-    """Return ``name`` if all runs have it; without a name mIoU or bbox_mAP, else the first.
+    """Return ``name`` if all runs have it; without a name the task's usual metric, else the first.
 
     Raises:
         ConfigError: A run lacks it, or there is none that all have.
     """
     if name is not None:
         for run in runs:
-            pick_metric(run.metrics, name, str(run.folder))
+            pick_metric(run.metrics, name, task_of(run.settings), str(run.folder))
         return name
     shared = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
     if not shared:
         raise ConfigError("These runs have no metric in common: give runs of one task.")
-    return pick_metric(shared, None, str(runs[0].folder))
+    return pick_metric(shared, None, task_of(runs[0].settings), str(runs[0].folder))
 
 
 def differences(runs: Sequence[Run], but: Sequence[str] = ()) -> list[str]:

@@ -16,9 +16,10 @@ from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.engine.runner import build_runner
 from mmattn.environment import commit
 from mmattn.errors import NumericsError
+from mmattn.evaluation.protocols import HasAreas
 from mmattn.io import atomic_write
+from mmattn.quiet import output_to
 
-from .console import CONSOLE, quiet
 from .files import read_json, write_json
 from .fingerprint import SETTINGS, check_settings, fingerprint
 from .initial_weights import CheckInitialWeightsHook
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
-#: Files in a run's folder: its result, and its pixel counts for each image.
-RESULT, AREAS = "result.json", "areas.npz"
+#: Files in a run's folder: its result, its pixel counts for each image, what was printed.
+RESULT, AREAS, CONSOLE = "result.json", "areas.npz", "console.txt"
 
 
 def run_variant(
@@ -68,7 +69,7 @@ def run_variant(
     cfg.experiment_name = f"{work_dir.parent.name}_{seed}_{time.time_ns()}"
     monitor = _RunMonitorHook(progress)
     result: dict[str, Any] = {**settings, "commit": commit(), **_software()}
-    with quiet(work_dir / CONSOLE):
+    with output_to(work_dir / CONSOLE):
         runner = build_runner(cfg, splits=("train", "val"))
         runner.register_hook(CheckInitialWeightsHook(initial_weights))
         runner.register_hook(monitor)
@@ -103,7 +104,7 @@ def time_steps(
     cfg.experiment_name = f"timing_{time.time_ns()}"
     cfg.default_hooks["checkpoint"] = None
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
-    with quiet(work_dir / CONSOLE):
+    with output_to(work_dir / CONSOLE):
         runner = build_runner(cfg, splits=("train",))
         runner.register_hook(monitor)
         with explain_registry_errors(cfg.filename):
@@ -123,10 +124,9 @@ def _release(runner: Runner) -> None:
 def _write_areas(runner: Runner, work_dir: Path) -> bool:
     """Write the pixel counts of each image, for the bootstrap; return whether there are any."""
     for metric in runner.val_loop.evaluator.metrics:
-        areas = getattr(metric, "areas", None)
-        if areas is not None:
+        if isinstance(metric, HasAreas) and metric.areas is not None:
             with atomic_write(work_dir / AREAS) as file:
-                np.savez_compressed(file, areas=areas.astype(np.int64))
+                np.savez_compressed(file, areas=metric.areas.astype(np.int64))
             return True
     return False
 
