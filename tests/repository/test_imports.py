@@ -42,7 +42,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"io", "ops", "plugins", "layers"},
     "projects": {"io", "layers", "ops"},
     "cli": {"compare", "config", "data", "engine", "environment", "evaluation", "export",
-            "inference", "io", "palette", "preflight", "reports", "tables", "tasks"},
+            "inference", "io", "palette", "preflight", "projects", "reports", "tables", "tasks"},
+    "__main__": {"cli"},
 }  # fmt: skip
 #: The package itself turns the bridge on.
 OF_THE_PACKAGE = {"bridge", "lazy"}
