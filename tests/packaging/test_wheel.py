@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -103,6 +104,9 @@ def test_installed_wheel_builds_models(installed: Path, tmp_path: Path) -> None:
         "cfg=dict(type='mmattn.CrissCrossAttention'), stages=(False, False, False, True),"
         "position='after_conv3')]))\n"
     )
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [python, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=own
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "mmattn.projects.ccnet.head"
