@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from . import _arguments as arguments
 from ._run import run
@@ -65,8 +66,16 @@ def main(argv: list[str] | None = None, prog: str = "python tools/convert_checkp
     return run(lambda: _list_converters() if args.list else _convert(args))
 
 
+def _register_converters() -> None:
+    """Import all plugins, which register their converters; name those that cannot be imported."""
+    from mmattn.plugin_imports import import_all_plugins
+
+    for error in import_all_plugins():  # their converters are missing, all others work
+        print(f"convert_checkpoint: {error}", file=sys.stderr)
+
+
 def _list_converters() -> None:
-    import mmattn.projects  # noqa: F401  the systems register their converters
+    _register_converters()
     from mmattn.io.convert import converters
 
     known = converters()
@@ -77,7 +86,7 @@ def _list_converters() -> None:
 
 def _convert(args: argparse.Namespace) -> int:
     """Read, convert, compare with the model if there is one, write."""
-    import mmattn.projects  # noqa: F401  the systems register their converters
+    _register_converters()
     from mmattn.errors import CheckpointError
     from mmattn.io import read_checkpoint, read_trusted_pickle
     from mmattn.io.convert import convert_checkpoint, weights_of, write_converted

@@ -62,6 +62,6 @@ def _predict(args: argparse.Namespace) -> None:
         opacity=args.opacity,
         fuse=not args.no_fuse,
         allow_partial=args.allow_partial,
-        say=print,
+        log=print,
     )
     print(f"{len(written)} class maps in {args.out}")

@@ -7,9 +7,6 @@ can load the file.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +17,7 @@ from torch import nn
 import mmattn
 from mmattn.errors import ExportError
 from mmattn.io import atomic_write
+from mmattn.quiet import quiet
 
 from ..metadata import ExportMetadata
 from ..size_divisor import find_size_divisor
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
 
 DEFAULT_OPSET = 18
 STANDARD_DOMAINS = ("", "ai.onnx")
+# Their progress notes and deprecation warnings are not the user's business.
+_EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir")
 INPUT_AXES = {"images": {0: "batch", 2: "height", 3: "width"}}
 
 
@@ -135,7 +135,7 @@ def _trace(
         auto = torch.export.Dim.DYNAMIC
         free = ({0: auto, 2: _axis("height", divisor), 3: _axis("width", divisor)},)
     try:
-        with torch.no_grad(), sizes_stay_symbolic(), _quiet():
+        with torch.no_grad(), sizes_stay_symbolic(), quiet(*_EXPORTERS, hide_warnings=True):
             program = torch.export.export(wrapper, (images,), dynamic_shapes=free)
             return program.run_decompositions(DECOMPOSITIONS)
     except Exception as error:  # torch.export raises whatever the traced code raises
@@ -159,7 +159,7 @@ def _translate(
     import onnxslim
 
     try:
-        with _quiet():
+        with quiet(*_EXPORTERS, hide_warnings=True):
             translated = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -172,22 +172,6 @@ def _translate(
             return onnxslim.slim(proto)
     except Exception as error:
         raise ExportError(f"torch.onnx could not translate the model: {error}") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporters' progress notes and deprecation warnings."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _name_axes(proto: onnx.ModelProto, axes: dict[str, dict[int, str]]) -> None:
