@@ -174,7 +174,8 @@ def _names(model: nn.Module) -> list[str]:
 def _painted(
     image: np.ndarray, classes: np.ndarray, model: nn.Module, count: int, opacity: float
 ) -> np.ndarray:
-    from mmattn.reports.overlays import blend, complete_palette
+    from mmattn.palette import complete_palette
+    from mmattn.reports.overlays import blend
 
     palette = complete_palette((model.dataset_meta or {}).get("palette") or (), count)
     return blend(image, classes, palette, opacity=opacity)
