@@ -142,9 +142,7 @@ def _mmcv_operators() -> str:
 
 def _own_operators() -> str:
     """Return the backend that each operator of mmattn takes on a CPU."""
-    import mmattn.ops  # noqa: F401  (registers them)
-
-    from .ops._library import OPERATORS
+    from mmattn.ops import OPERATORS
 
     return ", ".join(f"{name}: {op.available('cpu')[0]}" for name, op in sorted(OPERATORS.items()))
 

@@ -27,6 +27,12 @@ class MissingOpError(MMAttnError, NotImplementedError):
     exit_code = 3
 
 
+class PluginError(MMAttnError, RuntimeError):
+    """Raised when a plugin is asked for that this installation cannot import."""
+
+    exit_code = 3
+
+
 class DataError(MMAttnError, ValueError):
     """A dataset, image or annotation that is missing, unreadable or contradicts itself."""
 

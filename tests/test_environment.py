@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mmattn.environment import collect_env, commit, complexity
-from mmattn.ops._library import OPERATORS
+from mmattn.ops import OPERATORS
 
 
 def test_complexity_counts_two_operations_per_multiply_add() -> None:

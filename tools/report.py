@@ -61,7 +61,7 @@ def report(args: argparse.Namespace) -> Path:
     from mmattn.compare.runs import run_minutes
     from mmattn.config import load_config
     from mmattn.environment import collect_env
-    from mmattn.export import OnnxSegmentor, class_ious, torch_predictor, validation_pairs
+    from mmattn.export import class_ious, load_exported, torch_predictor, validation_pairs
     from mmattn.inference import build_model
     from mmattn.reports import SegmentationRun, write_markdown_report
     from mmattn.reports.semantic.run import Sample
@@ -72,7 +72,7 @@ def report(args: argparse.Namespace) -> Path:
     predict = torch_predictor(model)
     exported, parity, predict_exported = None, None, None
     if args.onnx:
-        predict_exported = OnnxSegmentor(args.onnx).predict
+        predict_exported = load_exported(args.onnx).predict
         exported = class_ious(predict_exported, pairs, classes)
         parity = json.loads(Path(args.onnx).with_name("parity.json").read_text(encoding="utf-8"))
     samples = []

@@ -66,9 +66,9 @@ def torch_predictor(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     """``model``, an mmseg ``EncoderDecoder`` in eval mode, as (H, W, 3) uint8 RGB -> (H, W)."""
     import torch
 
-    from .semantic_export import ExportableSegmentor, class_map, torch_logits
+    from .tasks.semantic_model import SemanticExport, class_map, torch_logits
 
-    threshold = ExportableSegmentor(model).threshold
+    threshold = SemanticExport(model).threshold
     device = next(model.parameters()).device
 
     def predict(image: np.ndarray) -> np.ndarray:

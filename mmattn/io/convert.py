@@ -1,7 +1,8 @@
 """Converters from other projects' checkpoint layouts, found by name or by looking at the keys.
 
 A converter knows one source layout and one target layout. Whoever owns the target registers it:
-systems do when ``mmattn.projects`` is imported, ``mmattn.io`` brings those for whole backbones.
+plugins do when they are imported (``mmattn.plugin_imports``), ``mmattn.io`` brings those for whole
+backbones.
 """
 
 from __future__ import annotations

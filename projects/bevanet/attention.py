@@ -32,7 +32,7 @@ from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.folding import Affine, affine_of, fold_after, fold_before
 from mmattn.layers.fuse import fuse_children
 
-from .blocks import build_norm
+from .conv_blocks import build_norm
 from .kernel_selection import CKS
 
 

@@ -13,7 +13,7 @@ With c channels at the start (64; 32 in BEVANet-S), sizes as parts of the input'
 The last two semantic stages are a basic block and two EVA blocks with kernel 35, the detail stage
 between has one with kernel 23; a layer norm follows each EVA block.
 
-Differs from the authors' code: trains on a single picture, takes any size from 64x64 (theirs fails
+Differs from the authors' code: trains on a single image, takes any size from 64x64 (theirs fails
 where 8 does not divide it), and ends in the maps for the heads, which are mmattn.BEVAHead.
 """
 
@@ -31,9 +31,9 @@ from mmattn.layers.folding import affine_of
 from mmattn.layers.fuse import fuse_children
 from mmattn.registry import MODELS
 
-from .block import EVABlock
-from .blocks import BasicBlock, Bottleneck, ConvNorm, LayerNorm2d, basic_stage
 from .context import DLKPPM
+from .conv_blocks import BasicBlock, Bottleneck, ConvNorm, LayerNorm2d, basic_stage
+from .eva_block import EVABlock
 from .fusion import BGAF, SemanticGuide, resize
 
 
@@ -94,7 +94,7 @@ class BEVANetStages(BaseModule):
         """The shared part.
 
         Args:
-            x: Pictures. Shape (N, 3, H, W).
+            x: Images. Shape (N, 3, H, W).
 
         Returns:
             The detail map after each of its two meetings with the semantic branch,
@@ -110,7 +110,7 @@ class BEVANetStages(BaseModule):
 
 @MODELS.register_module()
 class BEVANet(BEVANetStages):
-    """The backbone: a picture to the three maps that ``BEVAHead`` reads.
+    """The backbone: a image to the three maps that ``BEVAHead`` reads.
 
     Args:
         channels: c above: 64, or 32 in BEVANet-S.
@@ -121,7 +121,7 @@ class BEVANet(BEVANetStages):
         detail_kernel: The same in the detail branch.
         expansion: Hidden over outer channels in the EVA blocks.
         norm_cfg: Config of the batch norms. ``None`` and ``type='BN'`` are mmattn's
-            LenientBatchNorm2d, which trains on one picture, too.
+            LenientBatchNorm2d, which trains on one image, too.
         init_cfg: For mmengine; by default the weights are those that the constructor drew.
 
     Shape:

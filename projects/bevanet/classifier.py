@@ -20,12 +20,12 @@ from torch.nn import functional as F
 from mmattn.registry import MODELS
 
 from .backbone import BEVANetStages, attend
-from .blocks import Bottleneck, ConvNorm
+from .conv_blocks import Bottleneck, ConvNorm
 
 
 @MODELS.register_module()
 class BEVANetClassifier(BEVANetStages):
-    """The classifier: pictures (N, 3, H, W) to logits (N, num_classes).
+    """The classifier: images (N, 3, H, W) to logits (N, num_classes).
 
     Args:
         num_classes: Number of classes.
@@ -84,7 +84,7 @@ class BEVANetClassifier(BEVANetStages):
 
 @MODELS.register_module()
 class MixedCrossEntropy(nn.Module):
-    """Cross-entropy with the labels of two pictures that were mixed, by CutMix or MixUp.
+    """Cross-entropy with the labels of two images that were mixed, by CutMix or MixUp.
 
         L = lambda CE(logits, first) + (1 - lambda) CE(logits, second)
 
@@ -103,9 +103,9 @@ class MixedCrossEntropy(nn.Module):
 
         Args:
             logits: Shape (N, K).
-            first: Classes of the pictures. Shape (N,).
+            first: Classes of the images. Shape (N,).
             second: Classes of those that were mixed in; None where nothing was. Shape (N,).
-            share: lambda, the first pictures' part of the area or of the brightness.
+            share: lambda, the first images' part of the area or of the brightness.
 
         Raises:
             ValueError: ``share`` is outside [0, 1], or is not 1 and there is no ``second``.

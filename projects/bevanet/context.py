@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from mmattn.layers.folding import Affine, fold_after
 
 from .attention import LSKA, LargeKernelAttention
-from .blocks import NormReLUConv
+from .conv_blocks import NormReLUConv
 
 
 class DLKPPM(nn.Module):

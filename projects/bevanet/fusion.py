@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from mmattn.layers.folding import Affine, affine_of, fold_after
 from mmattn.layers.fuse import fuse_children
 
-from .blocks import ConvNorm, NormReLUConv
+from .conv_blocks import ConvNorm, NormReLUConv
 
 
 def resize(x: Tensor, like: Tensor) -> Tensor:

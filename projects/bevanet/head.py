@@ -21,7 +21,7 @@ from mmattn.layers.folding import affine_of, fold_after
 from mmattn.layers.fuse import fuse_children
 from mmattn.registry import MODELS
 
-from .blocks import NormReLUConv, build_norm
+from .conv_blocks import NormReLUConv, build_norm
 
 _LOSSES = ("auxiliary", "main", "boundary", "main_at_boundary")
 
@@ -201,7 +201,7 @@ def default_losses(class_weight: Sequence[float] | None = None) -> list[dict]:
 def _stack_edges(batch_data_samples: list) -> Tensor:
     """Edge maps, 1 at edges and 0 elsewhere, (N, H, W).
 
-    mmseg pads small pictures' edge maps with 255, as labels; the authors pad theirs with 0.
+    mmseg pads small images' edge maps with 255, as labels; the authors pad theirs with 0.
     """
     if not all("gt_edge_map" in sample for sample in batch_data_samples):
         raise ValueError(

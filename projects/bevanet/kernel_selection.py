@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.folding import Affine, affine_of, fold_after
 
-from .blocks import build_norm
+from .conv_blocks import build_norm
 
 _BRANCHES = ("small", "horizontal", "vertical")
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn.layers.checks import require_at_least
 from mmattn.registry import MODELS
 
 
@@ -105,8 +106,7 @@ class HardPixelCrossEntropy(_WeightedPixels):
         loss_name: str = "loss_ohem",
     ):
         super().__init__(class_weight=class_weight, loss_weight=loss_weight, loss_name=loss_name)
-        if min_kept < 1:
-            raise ValueError(f"min_kept must be at least 1, got {min_kept}")
+        require_at_least(1, min_kept=min_kept)
         self.threshold = threshold
         self.min_kept = min_kept
 

@@ -200,9 +200,9 @@ def test_it_works_anywhere(snippet: CodeBlock, own_package: Path) -> None:
     fresh = run_once(name, model)
     for gate in found:
         torch.nn.init.ones_(gate.weight)
-    awake = run_once(name, model)
-    assert all(y.isfinite().all() for y in awake)
-    assert not all(torch.equal(a, b) for a, b in zip(fresh, awake, strict=True))
+    changed = run_once(name, model)
+    assert all(y.isfinite().all() for y in changed)
+    assert not all(torch.equal(a, b) for a, b in zip(fresh, changed, strict=True))
 
 
 def test_the_places_are_those_that_the_guide_promises() -> None:

@@ -162,7 +162,7 @@ def test_the_table_has_every_block() -> None:
 
 @pytest.mark.parametrize(("name", "formula", "fresh"), TABLE, ids=[name for name, *_ in TABLE])
 def test_the_table_is_true(name: str, formula: str, fresh: str) -> None:
-    from mmattn.projects.eca import kernel_rule
+    from mmattn.projects.blocks.eca import kernel_rule
 
     for channels in (64, 256, 1024):
         block = MODELS.build({"type": f"mmattn.{name}", "in_channels": channels})

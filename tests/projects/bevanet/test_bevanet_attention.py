@@ -164,7 +164,7 @@ class TestEVABlock(PluginTester):
     )
 
     @staticmethod
-    def at_init(module: EVABlock, x: torch.Tensor) -> torch.Tensor:
+    def expected_at_init(module: EVABlock, x: torch.Tensor) -> torch.Tensor:
         """The equations with both scales at 0.01."""
         attention, mlp = module.attention, module.mlp
         z = attention.norm(x)
@@ -173,7 +173,7 @@ class TestEVABlock(PluginTester):
         hidden = mlp.depthwise(mlp.expand(mlp.norm(x)))
         return x + 0.01 * mlp.reduce(F.gelu(hidden))
 
-    def awaken(self, module: EVABlock) -> None:
+    def randomize_zero_init(self, module: EVABlock) -> None:
         for part in (module.attention, module.mlp):
             nn.init.constant_(part.scale, 0.7)
 

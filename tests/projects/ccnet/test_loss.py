@@ -18,7 +18,7 @@ def part(name: str, features: Tensor, labels: Tensor) -> float:
 
 
 def row(values: list[list[float]]) -> Tensor:
-    """Feature vectors of a picture of one row. Shape (1, K, 1, W)."""
+    """Feature vectors of a image of one row. Shape (1, K, 1, W)."""
     return torch.tensor(values).T[None, :, None]
 
 
