@@ -34,7 +34,12 @@ def test() -> ModuleType:
     return importlib.import_module("mmattn.cli.test")
 
 
-TOOLS = sorted(p.stem for p in (Path(__file__).parents[2] / "tools").glob("*.py"))
+# Commands; tools/demo_steps.py is a part of one.
+TOOLS = sorted(
+    p.stem
+    for p in (Path(__file__).parents[2] / "tools").glob("*.py")
+    if "__main__" in p.read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize("name", TOOLS)
