@@ -17,9 +17,10 @@ examples:
       --insert "SE,CBAM(reduction=8)" --at "backbone.layer3.*.conv2" --at neck --budget 2h
   python tools/compare.py --config my_config.py --insert SE,ECA --at backbone --budget 90s --dry-run
 
-A block is named as it is registered (CBAM, mmattn.CBAM, mmdet.X), by the beginning of just one name
-(CrissCross), with a variant (ELA-T) or arguments. A place is backbone or neck, alone for the maps
-that it returns, or with a pattern of its submodules, in which * stays within one part.
+A block is given by its registered name (CBAM, mmattn.CBAM, mmdet.X) or by the beginning of exactly
+one name (CrissCross), with a version (ELA-T) or arguments. A place is backbone or neck: alone, the
+block goes after each of its output feature maps; with a pattern, after each submodule that matches,
+where * stands for one part of a name.
 
 All variants are checked before any is trained. The same command again goes on where it was stopped;
 with more names or seeds it adds them. The report has Markdown, CSV per run, JSON and a plot.
@@ -39,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--insert",
         required=True,
         metavar="NAMES",
-        help="blocks, comma-separated; none, the network without one, is always compared with",
+        help="blocks, separated by commas; each is compared with none, the network without a block",
     )
     parser.add_argument(
         "--at",
@@ -52,26 +53,31 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--budget",
         required=True,
         metavar="LENGTH",
-        help="training of each run: iterations (300it) or a time (90s, 5min, 1h), which is turned "
-        "into iterations once, with the speed of none",
+        help="length of each run: iterations (300it) or a time (90s, 5min, 1h), which is turned "
+        "into iterations once, by the speed of the network without a block",
     )
     parser.add_argument(
         "--seeds", type=int, default=3, metavar="N", help="runs of each variant (default: 3)"
     )
-    parser.add_argument("--data", metavar="ROOT", help="replaces the data_root of the config")
     parser.add_argument(
-        "--work-dir", metavar="DIR", help="where runs go (default: work_dirs/compare_<config>)"
+        "--data", metavar="ROOT", help="folder that replaces the data_root of the config"
     )
-    parser.add_argument("--out", metavar="DIR", help="where the report goes (default: work-dir)")
+    parser.add_argument(
+        "--work-dir", metavar="DIR", help="folder of the runs (default: work_dirs/compare_<config>)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder of the report (default: work-dir)")
     parser.add_argument(
         "--metric",
-        help="what is compared (default: what the config saves the best of, mIoU, or the first)",
+        help="metric to compare (default: that of the config's best checkpoint, else mIoU or "
+        "bbox_mAP, else the first)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything and write the configs, then stop"
     )
     parser.add_argument(
-        "--report-only", action="store_true", help="write the report from the runs that are there"
+        "--report-only",
+        action="store_true",
+        help="write the report from finished runs; train nothing",
     )
     parser.add_argument(
         "--cfg-options",
@@ -111,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
             dry_run=args.dry_run,
             report_only=args.report_only,
             command=f"{setting}python tools/compare.py {shlex.join(words)}",
-            say=lambda text: print(text, flush=True),
+            log=lambda text: print(text, flush=True),
         )
     except MMAttnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

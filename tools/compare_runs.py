@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Put finished (or running) trainings side by side: curves of a metric, a table, all values.
 
-Runs of one config are taken together, whatever their seed. What runs of several do not share beside
-the model is listed, so that nobody compares different schedules unawares.
+Runs of one config are grouped, whatever their seed. Settings that the runs do not share, besides
+the model, are listed, so that different schedules are not compared unawares.
 
 Example:
     python tools/compare_runs.py work_dirs/bevanet-s_seed304 work_dirs/pidnet-s_seed304 \\
@@ -37,32 +37,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Read, print, write."""
     args = parse_args(argv)
-    from mmattn.compare import runs as comparison
+    from mmattn.compare import compare_runs
     from mmattn.errors import MMAttnError
 
+    command = shlex.join(["tools/compare_runs.py", *(sys.argv[1:] if argv is None else argv)])
     try:
-        runs = [comparison.read_run(folder) for folder in args.runs]
-        metric = comparison.choose_metric(runs, args.metric)
-        table = comparison.markdown_table(runs, metric)
+        compare_runs(args.runs, metric=args.metric, out=args.out, command=f"python {command}")
     except MMAttnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
-    differing = comparison.differences(runs, but=("model",))
-    remark = (
-        "All settings but the model and the seed are equal."
-        if not differing
-        else "Besides model and seed, these settings differ: " + ", ".join(differing) + "."
-    )
-    print(table, remark, sep="\n\n")
-    if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        comparison.draw(args.out / "curves.png", runs, metric)
-        comparison.write_csv(args.out / "runs.csv", runs)
-        command = shlex.join(["tools/compare_runs.py", *(argv or sys.argv[1:])])
-        text = f"# {metric} of {len(runs)} runs\n\n{table}\n\n{remark}\n\n![curves](curves.png)\n"
-        text += f"\nWritten by `python {command}`; every value is in [runs.csv](runs.csv).\n"
-        (args.out / "report.md").write_text(text, encoding="utf-8")
-        print(f"\nWrote {args.out / 'report.md'}")
     return 0
 
 
