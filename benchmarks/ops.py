@@ -15,13 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from machine import as_line, machine
+
+from mmattn.tables import markdown_table
 
 # Threads that wait for work should sleep: spinning ones would disturb the contender that follows.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -79,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{row.op}: {row.name} ({threads} threads)", file=sys.stderr, flush=True)
             timings += time_row(row, threads, args.seconds, args.device)
     table = as_table(timings)
-    print(machine_line(args.device))
+    print(as_line(machine(args.device)))
     print(table)
     print(as_summary(timings))
     if args.output:
@@ -165,12 +167,7 @@ def as_table(timings: list[Timing]) -> str:
         lines.append((t.op, t.row, str(t.threads), t.contender, f"{t.shortest:.2f}",
                       f"{t.median:.2f}", f"{t.ratio:.2f}", f"{median_ratio:.2f}", saved, t.goal,
                       f"{t.load:.1f}"))  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    rule = tuple("-" * width for width in widths)
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
-        for line in (head, rule, *lines)
-    )
+    return markdown_table(head, lines)
 
 
 def as_summary(timings: list[Timing]) -> str:
@@ -207,39 +204,9 @@ def as_summary(timings: list[Timing]) -> str:
 def summary_of(path: Path) -> str:
     """The machine and the summary of figures that were written before."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    facts = "; ".join(f"{key} {value}" for key, value in content["machine"].items())
-    return f"{facts}\n\n{as_summary([Timing(**t) for t in content['timings']])}"
-
-
-def machine(device: str) -> dict[str, str]:
-    """What the figures depend on."""
-    import torch
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].split(":")[1].strip() if names else model
-    facts = {
-        "cpu": f"{model}, {os.cpu_count()} CPUs, {torch.backends.cpu.get_cpu_capability()}",
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "commit": git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--short") else ""),
-        "date": time.strftime("%Y-%m-%d"),
-        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-    }
-    if device == "cuda":
-        facts["gpu"] = torch.cuda.get_device_name()
-    return facts
-
-
-def machine_line(device: str) -> str:
-    """The machine in one line."""
-    return "; ".join(f"{key} {value}" for key, value in machine(device).items())
+    return (
+        f"{as_line(content['machine'])}\n\n{as_summary([Timing(**t) for t in content['timings']])}"
+    )
 
 
 def write(path: Path, timings: list[Timing], table: str, device: str) -> None:
@@ -247,7 +214,7 @@ def write(path: Path, timings: list[Timing], table: str, device: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine(device), "timings": [asdict(t) for t in timings]}
     path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    text = f"{machine_line(device)}\n\n{table}\n"
+    text = f"{as_line(machine(device))}\n\n{table}\n"
     path.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"written: {path.with_suffix('.json')} and {path.with_suffix('.md')}")
 
