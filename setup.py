@@ -44,6 +44,7 @@ INSTALL_REQUIRES = [
     "pycocotools",
 ]
 EXPORT_REQUIRES = ["onnx", "onnxscript", "onnxslim", "onnxruntime"]
+TESTING_REQUIRES = ["pytest"]  # mmattn.testing.plugin, for the tests of one's own blocks
 OPENVINO_REQUIRES = [*EXPORT_REQUIRES, "openvino>=2026.4"]  # it is converted from an ONNX file
 
 
@@ -106,6 +107,10 @@ setup(
     distclass=MmattnDistribution,
     cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel},
     install_requires=INSTALL_REQUIRES,
-    extras_require={"export": EXPORT_REQUIRES, "openvino": OPENVINO_REQUIRES},
+    extras_require={
+        "export": EXPORT_REQUIRES,
+        "openvino": OPENVINO_REQUIRES,
+        "testing": TESTING_REQUIRES,
+    },
     zip_safe=False,
 )
