@@ -154,8 +154,8 @@ def _describe_mobilenet(state_dict: StateDict, target: str) -> str:
         for size, at in sorted(patterns.items())
     )
     return (
-        f"Matching network: dict(type='mmattn.WithPlugins', inner=dict(type='{target}.MobileNetV2'), "
-        f"plugins=[{plugins}])"
+        "Matching network: dict(type='mmattn.WithPlugins', "
+        f"inner=dict(type='{target}.MobileNetV2'), plugins=[{plugins}])"
     )
 
 

@@ -101,6 +101,52 @@ def test_a_number_of_channels_below_one_has_to_be_refused_and_named(
     assert "- `in_channels` below 1 is a `ValueError`" in GUIDE.read_text("utf-8")
 
 
+class LoudGate(nn.Module):
+    """A block whose attention maps are wrong in one way: ``attention_maps`` returns ``maps``."""
+
+    maps: Callable[[Tensor], Tensor]
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 2
+
+    def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
+        return {"gate": type(self).maps(x)}
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (lambda x: x.new_full((1, 1, 1, 1), 0.5), "gate: shape"),
+        (lambda x: x.new_full((*x.shape[:2], 3, 3), 0.5), "gate: shape"),
+        (lambda x: x.new_full((2, 5, 1, 1), 0.5), "no gate has 5"),
+        (lambda x: torch.full_like(x, 2.0), r"leaves \[0, 1\]"),
+        (lambda x: torch.full_like(x, torch.nan), r"leaves \[0, 1\]"),
+        (lambda x: torch.full_like(x, 0.5).half(), "gate: torch.float16"),
+        (lambda x: torch.full_like(x, 0.4), "not close"),
+        (lambda x: torch.full_like(x, 0.5), None),
+    ],
+)
+def test_wrong_attention_maps_are_found(
+    maps: Callable[[Tensor], Tensor], message: str | None
+) -> None:
+    class Tester(plugin.PluginTester):
+        module = type("Gate", (LoudGate,), {"maps": staticmethod(maps)})
+        output_is_gated_input = True
+
+    def run_them() -> None:
+        Tester().test_attention_maps_fit_the_input((5, 7))
+        Tester().test_attention_maps_are_what_scales_the_input()
+
+    if message is None:
+        run_them()
+    else:
+        with pytest.raises(AssertionError, match=message):
+            run_them()
+
+
 @pytest.mark.slow
 def test_a_wrong_block_fails_them(checkout: Path, tmp_path: Path) -> None:
     """The command above tests the guide's own file, and its tests can fail."""

@@ -78,7 +78,7 @@ def assert_same_maps(found: Iterable[Tensor], expected: Iterable[Tensor]) -> Non
 
 
 def network_of_note(note: str, scope: str | None = None) -> nn.Module:
-    """The network that a converter's note ends with, ``Matching network: dict(type=…)``, in eval mode."""
+    """Build the network of a converter's note (``Matching network: dict(…)``), in eval mode."""
     text = note.partition("Matching network: ")[2]
     cfg = Config.fromstring(f"network = {text}", ".py").network
     if scope:

@@ -67,7 +67,7 @@ def test_other_versions_are_told_by_their_shapes(width: int, taps: int, version:
 
 
 def test_modules_of_that_name_with_other_sizes_are_an_error() -> None:
-    """One of the authors' has a dense convolution of five taps."""
+    """A module of the authors has a dense convolution of five taps."""
     weights = file()
     weights["backbone.feat1.conv.weight"] = torch.zeros(128, 128, 5)
     with pytest.raises(
