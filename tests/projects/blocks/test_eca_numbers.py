@@ -194,7 +194,7 @@ def detector(name: str, depth: int, kernels: tuple[int, ...] | None) -> nn.Modul
 
 
 class Dense(nn.Module):
-    """The parts of a detector that the authors counted: 1000 boxes and 100 masks after the dense part."""
+    """The parts of a detector that the authors counted: 1000 boxes and 100 masks at the end."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
