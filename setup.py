@@ -56,7 +56,7 @@ def version() -> str:
 
 def operators():
     """The operators' build module, or None where nothing is to be compiled."""
-    path = ROOT / "mmattn" / "ops" / "_build.py"  # a source distribution has no other
+    path = ROOT / "mmattn" / "ops" / "build.py"  # a source distribution has no other
     spec = importlib.util.spec_from_file_location("mmattn_ops_build", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

@@ -124,18 +124,9 @@ def time_once(run, device: str) -> float:
 
 def saved_bytes(run) -> float | None:
     """Megabytes that autograd keeps between forward and backward, each storage once."""
-    import torch
+    from mmattn.costs import saved_for_backward
 
-    storages: dict[int, int] = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        run()
-    return sum(storages.values()) / 1e6 if storages else None
+    return saved_for_backward(run)["other"] / 1e6 or None
 
 
 def assert_parity(row, results: dict) -> None:

@@ -104,7 +104,7 @@ def forms_of(config: str, args: argparse.Namespace, images) -> dict[str, Callabl
     import torch
 
     from mmattn.config import load_config
-    from mmattn.export import ExportableSegmentor
+    from mmattn.export import SemanticExport
     from mmattn.inference import build_model
     from mmattn.layers.fuse import fuse
 
@@ -115,7 +115,7 @@ def forms_of(config: str, args: argparse.Namespace, images) -> dict[str, Callabl
 
     def torch_run(network, *, channels_last=True, compiled=False, low=False) -> Callable:
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        network = ExportableSegmentor(network).eval().to(args.device, dtype)
+        network = SemanticExport(network).eval().to(args.device, dtype)
         network = network.to(memory_format=layout)
         x = images.to(args.device, dtype, memory_format=layout)
         call = torch.compile(network) if compiled else network
@@ -142,12 +142,12 @@ def onnx_run(model, args: argparse.Namespace, images) -> Callable:
     """The exported inference form in onnxruntime, on the CPU."""
     import torch
 
-    from mmattn.export import OnnxSegmentor, export_onnx
+    from mmattn.export import OnnxSession, export_onnx
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export_onnx(model, path, shape=tuple(args.size), dynamic=args.batch > 1)
-        session = OnnxSegmentor(path, num_threads=args.threads).session
+        session = OnnxSession(path, num_threads=args.threads).session
     x = {"images": images.numpy()}
     return lambda: torch.from_numpy(session.run(None, x)[0])
 

@@ -6,7 +6,9 @@ import importlib.util
 import os
 import platform
 import shutil
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,15 +65,42 @@ def backends() -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """Where this ran: system, processor cores this process may use, torch's threads."""
+    """Describe this machine: processor, system, cores this process may use, torch's threads."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
+        "processor": processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "CPU cores": str(cores),
         "torch threads": str(torch.get_num_threads()),
     }
+
+
+def processor() -> str:
+    """Return the processor's name, or its architecture where the system does not tell the name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """Return the commit of mmattn's checkout, or ``unknown`` outside of one.
+
+    ``-dirty`` is appended if files differ from the commit.
+    """
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return result.stdout.strip() or "unknown"
 
 
 def complexity(model: nn.Module, inputs: Tensor) -> tuple[int, int]:
@@ -103,8 +132,7 @@ def _mmcv_operators() -> str:
 def _own_operators() -> str:
     """The backend that each operator of ours takes on a CPU."""
     import mmattn.ops  # noqa: F401  (registers them)
-
-    from .ops._library import OPERATORS
+    from mmattn.ops import OPERATORS
 
     return ", ".join(f"{name}: {op.available('cpu')[0]}" for name, op in sorted(OPERATORS.items()))
 

@@ -47,7 +47,7 @@ TRANSFORMS = _registry(_mmengine.TRANSFORMS, "mmattn.data.datasets")
 
 HOOKS = _registry(_mmengine.HOOKS, "mmattn.engine.hooks")
 LOOPS = _registry(_mmengine.LOOPS)
-METRICS = _registry(_mmengine.METRICS, "mmattn.evaluation")
+METRICS = _registry(_mmengine.METRICS, "mmattn.evaluation._register")
 OPTIM_WRAPPERS = _registry(_mmengine.OPTIM_WRAPPERS, "mmattn.engine.amp")
 OPTIM_WRAPPER_CONSTRUCTORS = _registry(_mmengine.OPTIM_WRAPPER_CONSTRUCTORS)
 OPTIMIZERS = _registry(_mmengine.OPTIMIZERS)

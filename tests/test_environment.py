@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import nn
 
-from mmattn.environment import complexity, environment
-from mmattn.ops._library import OPERATORS
+from mmattn.environment import commit, complexity, environment
+from mmattn.ops import OPERATORS
 
 
 def test_complexity_counts_two_operations_per_multiply_add() -> None:
@@ -29,6 +31,13 @@ def test_environment_names_the_active_backends() -> None:
     assert operators["criss_cross"] == OPERATORS["criss_cross"].available("cpu")[0]
     assert set(operators) == set(OPERATORS), "every operator, and nothing else that ops exports"
     assert int(facts["machine"]["CPU cores"]) >= 1
+    assert facts["machine"]["processor"]
+
+
+def test_the_commit_is_that_of_the_checkout(monkeypatch, tmp_path) -> None:
+    assert re.fullmatch(r"(\S*[0-9a-f]{7,}|v?\d\S*)(-dirty)?|unknown", commit())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit() == "unknown", "no git"
 
 
 def test_a_missing_compiler_is_said(monkeypatch, tmp_path) -> None:

@@ -65,7 +65,7 @@ def tell(out: Path, *, quick: bool) -> Path:
 
         from mmattn.config import load_config, parse_cfg_options
         from mmattn.environment import environment
-        from mmattn.export import OnnxSegmentor, class_ious, torch_predictor, validation_pairs
+        from mmattn.export import class_ious, load_exported, torch_predictor, validation_pairs
         from mmattn.inference import build_model
 
         facts = environment()
@@ -92,7 +92,7 @@ def tell(out: Path, *, quick: bool) -> Path:
         story.run("tools/export.py", CONFIG, checkpoint, *how, *cfg_options)
 
     with story.step("Run torch and the exported file on all validation images"):
-        model, segmentor = build_model(cfg, checkpoint), OnnxSegmentor(onnx_file)
+        model, segmentor = build_model(cfg, checkpoint), load_exported(onnx_file)
         trained = class_ious(torch_predictor(model), pairs, classes)
         exported = class_ious(segmentor.predict, pairs, classes)
         story.say(f"mIoU untrained:   {untrained.mean:6.2f} %")
@@ -101,12 +101,12 @@ def tell(out: Path, *, quick: bool) -> Path:
 
     with story.step("Write the report"):
         from mmattn.environment import complexity
-        from mmattn.export import ExportableSegmentor
+        from mmattn.export import SemanticExport
         from mmattn.reports import SegmentationRun, write_segmentation_report
         from mmattn.reports.semantic import Sample
 
         shape = (1, 3, *SIZE)
-        parameters, flops = complexity(ExportableSegmentor(model).eval(), torch.zeros(shape))
+        parameters, flops = complexity(SemanticExport(model).eval(), torch.zeros(shape))
         predict = torch_predictor(model)
         run = SegmentationRun(
             title="CCNet, from generated images to an exported model",

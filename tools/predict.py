@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
             opacity=args.opacity,
             fuse=not args.no_fuse,
             allow_partial=args.allow_partial,
-            say=print,
+            log=print,
         )
     except MMAttnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -59,12 +59,12 @@ def write(args: argparse.Namespace) -> None:
     """The page and its images."""
     from mmattn.config import load_config
     from mmattn.environment import environment
-    from mmattn.export import OnnxSegmentor, class_ious
+    from mmattn.export import class_ious, load_exported
     from mmattn.export.accuracy import torch_predictor, validation_pairs
     from mmattn.inference import build_model
 
     cfg = load_config(args.config)
-    model, segmentor = build_model(cfg, args.checkpoint), OnnxSegmentor(args.onnx)
+    model, segmentor = build_model(cfg, args.checkpoint), load_exported(args.onnx)
     pairs = validation_pairs(cfg)
     classes = model.dataset_meta["classes"]
     predict = torch_predictor(model)

@@ -9,7 +9,7 @@ from mmattn.ops import criss_cross_attention, use_backend
 from ops_cases import Contender, Row, forward, forward_backward
 
 CHANNELS, DEPTH = 512, 64  # of CCNet's head: the value, and query and key
-SIZES = (64, 97)  # pictures of 512 x 512 and 769 x 769, at stride 8
+SIZES = (64, 97)  # images of 512 x 512 and 769 x 769, at stride 8
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
 THEIRS = "mmcv's formula"
 

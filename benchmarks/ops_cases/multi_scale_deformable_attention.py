@@ -2,7 +2,7 @@
 
 Queries of an encoder read near their own pixel (offsets with a deviation of two pixels), those of a
 decoder near random places. The last rows are training steps of unchanged mmdet configs on drawn
-pictures, with mmcv's path put back for the second contender.
+images, with mmcv's path put back for the second contender.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _mmcv_path() -> Callable[..., Tensor]:
 
 
 def _inputs(shapes, queries: int | None, device: str) -> list[Tensor]:
-    """Values, locations and weights of one picture: 8 heads of 32 channels, 4 points per level."""
+    """Values, locations and weights of one image: 8 heads of 32 channels, 4 points per level."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *size: torch.randn(*size, generator=generator)  # noqa: E731
     pixels, levels = sum(height * width for height, width in shapes), len(shapes)
@@ -128,7 +128,7 @@ def _training_steps(stem: str) -> dict[str, Contender]:
     case = replace(case, size=(512, 512))
     cfg = load_config(case.config)
     for augment in cfg.model.data_preprocessor.get("batch_augments") or ():
-        augment.size = case.size  # the pictures' own
+        augment.size = case.size  # the images' own
     torch.manual_seed(0)
     logging.disable(logging.WARNING)  # a line for every parameter
     try:

@@ -1,4 +1,4 @@
-"""Criss-cross attention of channels-last pictures in Triton: forward and backward.
+"""Criss-cross attention of channels-last images in Triton: forward and backward.
 
 A line, a column or a row, is a small attention of its own. Columns run first and leave out the
 position itself; each leaves its output and log-sum-exp l_c in float32. Rows then merge:
@@ -261,12 +261,12 @@ def _empty(like: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _lines(t: Tensor, column: bool) -> tuple[int, int]:
-    """How many lines a picture has, and how long they are."""
+    """How many lines an image has, and how long they are."""
     return (t.shape[3], t.shape[2]) if column else (t.shape[2], t.shape[3])
 
 
 def _steps(t: Tensor, column: bool) -> tuple[int, int, int]:
-    """Steps in memory: pictures, lines, positions."""
+    """Steps in memory: images, lines, positions."""
     down, across = t.stride(-2), t.stride(-1)
     return (t.stride(0), across, down) if column else (t.stride(0), down, across)
 

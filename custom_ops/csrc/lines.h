@@ -1,4 +1,4 @@
-// Sums and maxima over lines of neighbouring numbers: a plane of a contiguous picture, or the
+// Sums and maxima over lines of neighbouring numbers: a plane of a contiguous image, or the
 // channels of one pixel of a channels-last one. Stored numbers are widened in short chunks, so all
 // that computes is compiled for float and double alone.
 #pragma once

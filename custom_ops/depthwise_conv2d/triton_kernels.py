@@ -1,4 +1,4 @@
-"""Depthwise convolution of channels-last pictures in Triton: forward and both gradients.
+"""Depthwise convolution of channels-last images in Triton: forward and both gradients.
 
 A program sums a tile of neighbouring pixels of one row and some channels over the kernel's taps;
 taps that read the same pixels hit the L1 cache. The input gradient is the same kernel with flipped

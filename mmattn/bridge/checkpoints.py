@@ -15,13 +15,20 @@ import io
 import logging
 import os
 import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
+from weakref import WeakKeyDictionary
 
 from mmattn.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mmattn.io import LoadReport
+
+_reports: WeakKeyDictionary[nn.Module, LoadReport] = WeakKeyDictionary()
 
 
 def refuse_pickles(checkpoint_module: ModuleType) -> None:
@@ -47,7 +54,7 @@ def refuse_pickles(checkpoint_module: ModuleType) -> None:
 def teach_runner(runner_module: ModuleType) -> None:
     """Make the Runner take files that hold weights alone, and its errors name the file."""
     runner = runner_module.Runner
-    runner_module._load_checkpoint = _under_state_dict(runner_module._load_checkpoint)
+    runner_module._load_checkpoint = _normalizing(runner_module._load_checkpoint)
     runner.load_checkpoint = _naming_source(
         runner.load_checkpoint, lambda arguments: arguments["filename"]
     )
@@ -98,11 +105,30 @@ def load_url(
 
 
 def unwrapped(module) -> Any:
-    """What a wrapper, of a distributed run or for test-time augmentation, wraps."""
+    """Return the module inside a wrapper for a distributed run or test-time augmentation."""
     from mmengine.model import BaseTTAModel, is_model_wrapper
 
     wrapped = is_model_wrapper(module) or isinstance(module, BaseTTAModel)
     return module.module if wrapped else module
+
+
+def load_report(module) -> LoadReport | None:
+    """Return the report of the last weights that mmengine loaded into ``module``.
+
+    Args:
+        module: Network, with or without wrappers.
+
+    Returns:
+        None where none were loaded, or only by ways that pass ``load_state_dict`` by, such as
+        deepspeed's.
+    """
+    return _reports.get(_innermost(module))
+
+
+def _innermost(module) -> Any:
+    while (inner := unwrapped(module)) is not module:
+        module = inner
+    return module
 
 
 def load_state_dict(module, state_dict, strict=False, logger=None) -> None:
@@ -110,14 +136,15 @@ def load_state_dict(module, state_dict, strict=False, logger=None) -> None:
     from mmengine.dist import get_rank
     from mmengine.logging import print_log
 
-    from mmattn.io.load import fill
+    from mmattn.io.load import load_into
 
-    report = fill(module, state_dict, strict=strict, unwrap=unwrapped)
+    report = load_into(module, state_dict, strict=strict, unwrap=unwrapped)
+    _reports[_innermost(module)] = report
     if get_rank() == 0:
         # A backbone that finds more than it needs (a classifier's last layer) is no cause to warn.
         # New blocks are no cause where a backbone is initialised, but in a whole model they may be.
-        fresh = any(not key.startswith("plugins.") for key in report.fresh)
-        partial = report.lost or report.mismatched or fresh
+        new_blocks = any(not key.startswith("plugins.") for key in report.newly_added)
+        partial = report.missing_required or report.mismatched or new_blocks
         level = logging.WARNING if partial else logging.INFO
         print_log(f"Weights: {report}", logger=logger or "current", level=level)
 
@@ -188,24 +215,16 @@ def _saving(original: Callable) -> Callable:
     return save_checkpoint
 
 
-def _under_state_dict(read: Callable) -> Callable:
-    """``read``, whose result is as hooks expect it: under "state_dict", without "module."."""
+def _normalizing(read: Callable) -> Callable:
+    """Wrap ``read`` so that hooks get what they expect: "state_dict", without "module."."""
 
     @functools.wraps(read)
     def load_checkpoint(*args, **kwargs):
+        from mmattn.io.load import normalize_checkpoint
+
         checkpoint = read(*args, **kwargs)
-        if not isinstance(checkpoint, dict):
-            return checkpoint
-        if "state_dict" not in checkpoint:
-            checkpoint = {"state_dict": checkpoint}
-        weights = checkpoint["state_dict"]
-        if weights and all(key.startswith("module.") for key in weights):
-            # The Runner takes it off as well, but only after the hooks, of which one is EMA's.
-            bare = OrderedDict((key.removeprefix("module."), weights[key]) for key in weights)
-            versions = getattr(weights, "_metadata", {})
-            bare._metadata = {key.removeprefix("module")[1:]: versions[key] for key in versions}
-            checkpoint["state_dict"] = bare
-        return checkpoint
+        # The Runner removes "module." too, but only after the hooks, of which one is EMA's.
+        return normalize_checkpoint(checkpoint) if isinstance(checkpoint, dict) else checkpoint
 
     return load_checkpoint
 

@@ -22,6 +22,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmattn.costs import saved_for_backward
+
 from .checks import Batch, network_call, training_loss
 
 
@@ -147,18 +149,9 @@ def saved_bytes(model: nn.Module, batch: Batch) -> int:
 
     Parameters and buffers are not counted: they are there anyway.
     """
-    there = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-    kept: dict[int, int] = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in there:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-        training_loss(model, batch)
-    return sum(kept.values())
+    with torch.random.fork_rng():
+        owners = {"model": (*model.parameters(), *model.buffers())}
+        return saved_for_backward(lambda: training_loss(model, batch), owners)["other"]
 
 
 def _step(model: nn.Module, batch: Batch) -> Callable[[], None]:

@@ -11,11 +11,10 @@ from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.errors import ConfigError, did_you_mean
 from mmattn.inference.model import strip_pretrained
 from mmattn.plugins.dry_run import dry_run
+from mmattn.tasks import task_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-
-_PARTS = ("backbone", "neck")
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def parse_places(words: Sequence[str], cfg: Config) -> tuple[Place, ...]:
     places = []
     for word in words:
         part, _, pattern = word.partition(".")
-        there = [name for name in _PARTS if cfg.model.get(name) is not None]
+        there = [name for name in task_of(cfg).insertable_parts if cfg.model.get(name) is not None]
         if part not in there:
             raise ConfigError(
                 f"--at {word}: {cfg.filename} has no model.{part}.{did_you_mean(part, there)} "

@@ -17,7 +17,7 @@ from mmattn.io import atomic_write
 
 from . import statistics
 from .plot import plot
-from .provenance import machine
+from .provenance import machine_and_versions
 from .run import choose_metric
 from .statistics import AREA_METRICS, Difference, area_metric, difference, spread
 from .train_variant import AREAS, RESULT, write_json
@@ -85,7 +85,7 @@ def write_report(this: Comparison, out: Path, say: Callable[[str], None]) -> Pat
     if with_plot:
         plot(out / "accuracy_latency.png", rows, metric)
     _write_csv(out / "runs.csv", results)
-    about = costs.get("machine") or machine()
+    about = costs.get("machine") or machine_and_versions()
     write_json(out / "report.json", _as_json(this, metric, rows, results, costs, about))
     text = _markdown(this, metric, rows, results, costs, about, with_plot)
     with atomic_write(out / "report.md", "w") as file:

@@ -25,22 +25,24 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.config.load import load_config
 from mmattn.config.registry_scope import enter_scope
+from mmattn.environment import commit
 from mmattn.errors import ConfigError
 from mmattn.preflight.run import preflight
+from mmattn.quiet import output_to
+from mmattn.tasks import task_of
 
 from .budget import parse_budget
 from .checks import build_datasets, check_variant, collated, naming
 from .initial_weights import write_initial_weights
 from .places import Place, parse_places, with_block
 from .progress import Progress
-from .provenance import commit, data_facts, machine
+from .provenance import data_facts, machine_and_versions
 from .shared_config import set_data_root, shared_config
 from .train_variant import (
     CONSOLE,
     SETTINGS,
     check_settings,
     fingerprint,
-    quiet,
     read_settings,
     run_variant,
     time_steps,
@@ -218,12 +220,12 @@ def _save(this: Comparison) -> None:
 def _check(this: Comparison, say: Callable[[str], None]) -> None:
     """Check data and all variants, and settle the number of iterations."""
     say(f"Checking {this.config} and its data")
-    with quiet(this.work_dir / CONSOLE):
+    with output_to(this.work_dir / CONSOLE):
         enter_scope(this.cfg)
     preflight(this.cfg)
     if this.cfg.get("val_evaluator") is None:
         raise ConfigError(f"{this.cfg.filename}: has no val_evaluator, so nothing to compare.")
-    with quiet(this.work_dir / CONSOLE):
+    with output_to(this.work_dir / CONSOLE):
         train, val = build_datasets(this.cfg)
         batch = collated(this.cfg, "train", train, 2)
         image = collated(this.cfg, "val", val, 1)
@@ -234,7 +236,7 @@ def _check(this: Comparison, say: Callable[[str], None]) -> None:
         where = " and ".join(map(str, this.places))
         what = insert.label if insert.block is None else f"{insert.label} at {where}"
         say(f"Checking {number}/{len(this.inserts)}: {what}")
-        with naming(what), quiet(this.work_dir / CONSOLE):
+        with naming(what), output_to(this.work_dir / CONSOLE):
             check_variant(this.configs[insert.label], batch, image)
     if this.iterations is None:
         _settle_budget(this, len(train), say)
@@ -280,7 +282,7 @@ def _settle_budget(this: Comparison, num_samples: int, say: Callable[[str], None
 
 def _write_start(this: Comparison, seed: int) -> None:
     if not this.start(seed).is_file():
-        with quiet(this.work_dir / CONSOLE):
+        with output_to(this.work_dir / CONSOLE):
             write_initial_weights(this.configs[BASE], seed, this.start(seed))
 
 
@@ -310,7 +312,7 @@ def _outcome(this: Comparison, result: dict[str, Any]) -> str:
 
 
 def choose_metric(this: Comparison, metrics: dict[str, float]) -> str:
-    """``--metric``, else what the config saves the best of, else mIoU, else the first.
+    """``--metric``, else what the config saves the best of, else the task's own, else the first.
 
     Raises:
         ConfigError: The metric that was asked for is none of the results, or there are none.
@@ -328,7 +330,9 @@ def choose_metric(this: Comparison, metrics: dict[str, float]) -> str:
         raise ConfigError(f"{this.config}: its evaluator gave no metric.")
     hooks = this.cfg.get("default_hooks") or {}
     best = (hooks.get("checkpoint") or {}).get("save_best")
-    return next((name for name in (best, "mIoU") if name in metrics), next(iter(metrics)))
+    usual = task_of(this.cfg).default_metric
+    known = [name for name in metrics if name.rpartition("/")[2] == usual]
+    return next((name for name in (best, *known) if name in metrics), next(iter(metrics)))
 
 
 def _costs(this: Comparison, say: Callable[[str], None]) -> None:
@@ -342,11 +346,11 @@ def _costs(this: Comparison, say: Callable[[str], None]) -> None:
     file = this.work_dir / "costs.json"
     # What runs below the same config decides as well.
     prints = {label: fingerprint(cfg) for label, cfg in this.configs.items()}
-    prints["operators"] = machine()["mmattn's operators"]
+    prints["operators"] = machine_and_versions()["mmattn's operators"]
     if file.is_file() and json.loads(file.read_text(encoding="utf-8"))["of"] == prints:
         return
     say("Measuring time and memory of all variants in turn")
-    with quiet(this.work_dir / CONSOLE):
+    with output_to(this.work_dir / CONSOLE):
         train, val = build_datasets(this.cfg)
         loader = this.cfg.train_dataloader
         size = loader.get("batch_size") or loader.batch_sampler.batch_size
@@ -359,7 +363,7 @@ def _costs(this: Comparison, say: Callable[[str], None]) -> None:
         {
             "of": prints,
             "commit": commit(),
-            "machine": machine(),
+            "machine": machine_and_versions(),
             "batch_size": size,
             "image": shape,
             "costs": {label: cost.to_dict() for label, cost in costs.items()},

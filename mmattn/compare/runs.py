@@ -19,6 +19,7 @@ from mmattn.errors import ConfigError, did_you_mean
 from mmattn.io import atomic_write
 from mmattn.reports.curves import Curve, read_scalars
 from mmattn.reports.figures import COLOURS, new_axes, plain_frame, save_png
+from mmattn.tasks import task_of
 
 # Settings that do not bear on the result: the seed, which is shown, and where a run lies.
 _ELSEWHERE = ("randomness", "work_dir", "resume", "visualizer", "log_level", "experiment_name")
@@ -114,7 +115,8 @@ def choose_metric(runs: Sequence[Run], name: str | None) -> str:
     if name is None:
         if not common:
             raise ConfigError("These runs have no metric in common: give runs of one task.")
-        return next((key for key in common if key.endswith(("mIoU", "bbox_mAP"))), common[0])
+        usual = task_of(runs[0].settings).default_metric
+        return next((key for key in common if key.rpartition("/")[2] == usual), common[0])
     for run in runs:
         if name not in run.metrics:
             raise ConfigError(

@@ -6,10 +6,8 @@ import hashlib
 import json
 import logging
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +16,14 @@ from mmengine.hooks import Hook
 
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.engine.runner import build_runner
+from mmattn.environment import commit
 from mmattn.errors import ConfigError, NumericsError
+from mmattn.evaluation.protocols import HasAreas
 from mmattn.io import atomic_write
 from mmattn.preflight.config_keys import READ_KEYS
+from mmattn.quiet import output_to
 
 from .initial_weights import CheckInitialWeightsHook
-from .provenance import commit
 from .shared_config import run_config
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run_variant(
     cfg.experiment_name = f"{work_dir.parent.name}_{seed}_{time.time_ns()}"
     watcher = _RunMonitorHook(progress)
     result: dict[str, Any] = {**settings, "commit": commit(), **_software()}
-    with quiet(work_dir / CONSOLE):
+    with output_to(work_dir / CONSOLE):
         runner = build_runner(cfg, splits=("train", "val"))
         runner.register_hook(CheckInitialWeightsHook(start))
         runner.register_hook(watcher)
@@ -97,7 +97,7 @@ def time_steps(cfg: Config, seed: int, work_dir: Path, start: Path, seconds: flo
     cfg.experiment_name = f"timing_{time.time_ns()}"
     cfg.default_hooks["checkpoint"] = None
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
-    with quiet(work_dir / CONSOLE):
+    with output_to(work_dir / CONSOLE):
         runner = build_runner(cfg, splits=("train",))
         runner.register_hook(watcher)
         with explain_registry_errors(cfg.filename):
@@ -137,33 +137,6 @@ def write_json(path: Path, content: Any) -> None:
         file.write(json.dumps(content, indent=1) + "\n")
 
 
-@contextmanager
-def quiet(path: Path) -> Iterator[None]:
-    """Send all that is printed to a file: mmengine says hundreds of lines per run."""
-    from mmengine.logging import MMLogger
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handlers = [
-        handler
-        for logger in MMLogger._instance_dict.values()
-        for handler in logger.handlers
-        if type(handler) is logging.StreamHandler
-    ]
-    with path.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-        streams = [handler.stream for handler in handlers]
-        for handler in handlers:
-            handler.stream = file  # not setStream(): it flushes the old one, which may be closed
-        errors = os.dup(2)  # where libraries that are not Python write
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(errors, 2)
-            os.close(errors)
-            for handler, stream in zip(handlers, streams, strict=True):
-                handler.stream = stream
-
-
 def _release(runner: Runner) -> None:
     """Let nothing write into the run's console any more: mmengine's loggers live for ever."""
     for handler in list(runner.logger.handlers):
@@ -175,10 +148,9 @@ def _release(runner: Runner) -> None:
 def _write_areas(runner: Runner, work_dir: Path) -> bool:
     """Keep what each image adds to a segmentation metric; a bootstrap draws images from it."""
     for metric in runner.val_loop.evaluator.metrics:
-        areas = getattr(metric, "areas", None)
-        if areas is not None:
+        if isinstance(metric, HasAreas) and metric.areas is not None:
             with atomic_write(work_dir / AREAS) as file:
-                np.savez_compressed(file, areas=areas.astype(np.int64))
+                np.savez_compressed(file, areas=metric.areas.astype(np.int64))
             return True
     return False
 

@@ -21,8 +21,8 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import ConfigError, DataError
-
-from .overrides import is_segmentation
+from mmattn.tasks import TASKS, Task, task_of
+from mmattn.type_names import bare_name, scope_and_name
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -31,10 +31,8 @@ logger = logging.getLogger("mmattn")
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 AUTO = "auto"
-#: The transform that loads masks by a folder's rule.
-LOAD_MASK = "mmattn.LoadFolderMask"
-#: STDC's head of that kind tells edges from the rest.
-_OTHER_COUNT = ("STDCHead",)
+#: Heads whose ``num_classes`` does not count the classes of the data.
+_OTHER_COUNT = {head for task in TASKS for head in task.heads_of_other_counts}
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -89,24 +87,25 @@ def use_folder(cfg: Config, folder: str) -> None:
     Training takes the split ``train``, validation and test take ``val``.
 
     Raises:
-        ConfigError: the config is not about semantic segmentation.
+        ConfigError: No dataset reads a folder for the config's task.
     """
-    if not is_segmentation(cfg):
+    task = task_of(cfg)
+    if task.folder_dataset is None:
         raise ConfigError(
-            f"data={folder}: {cfg.filename} is not about semantic segmentation "
-            f"(default_scope='mmseg'), so masks are not what it needs. data_root={folder} changes "
-            "the place of its own data"
+            f"data={folder}: {cfg.filename} is not about semantic segmentation with mmseg's "
+            f"models but about {task.name}, for which a folder of masks cannot be used yet. "
+            f"data_root={folder} says where the config's own dataset lies"
         )
     old = _old_count(cfg)
     for key in [key for key in cfg if key != "model"]:
         if isinstance(cfg[key], (Mapping, list, tuple)):
-            cfg[key] = _with_folder_masks(cfg[key])
+            cfg[key] = _with_folder_masks(cfg[key], task)
     for loader in LOADERS:
         if cfg.get(loader) is not None:
             split = "train" if loader == "train_dataloader" else "val"
             cfg[loader]["dataset"] = _in_its_place(
                 cfg[loader]["dataset"],
-                {"type": "mmattn.FolderSegDataset", "data_root": folder, "split": split},
+                {"type": task.folder_dataset, "data_root": folder, "split": split},
             )
     if isinstance(cfg.get("data_root"), str):
         cfg.data_root = folder
@@ -201,7 +200,7 @@ def _with_open_counts(value: Any, old: int | None, place: str) -> Any:
     if not isinstance(value, Mapping):
         return value
     made = {key: _with_open_counts(inner, old, f"{place}.{key}") for key, inner in value.items()}
-    if old and made.get("num_classes") == old and made.get("type") not in _OTHER_COUNT:
+    if old and made.get("num_classes") == old and bare_name(made.get("type")) not in _OTHER_COUNT:
         made["num_classes"] = AUTO
     weights = made.get("class_weight")
     if isinstance(weights, (list, tuple)) and old:
@@ -229,15 +228,16 @@ def _has_auto(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(map(_has_auto, value))
 
 
-def _with_folder_masks(value: Any) -> Any:
+def _with_folder_masks(value: Any, task: Task) -> Any:
     """Pipelines, at any depth, with the loader of a folder's masks."""
     if isinstance(value, (list, tuple)):
-        return type(value)(_with_folder_masks(inner) for inner in value)
+        return type(value)(_with_folder_masks(inner, task) for inner in value)
     if not isinstance(value, Mapping):
         return value
-    if value.get("type") in ("LoadAnnotations", "mmseg.LoadAnnotations"):
-        return {"type": LOAD_MASK}
-    return {key: _with_folder_masks(inner) for key, inner in value.items()}
+    scope, name = scope_and_name(value.get("type"), task.scope)
+    if scope == task.scope and name in task.annotation_loaders:
+        return {"type": task.folder_loader}
+    return {key: _with_folder_masks(inner, task) for key, inner in value.items()}
 
 
 def _in_its_place(dataset: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import CheckpointError, ConfigError
+from mmattn.tasks import TASKS
+from mmattn.type_names import scope_and_name
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -17,11 +19,9 @@ HOOKS = (
     "mmattn.TrainingCurvesHook",
     "mmattn.BroadcastBuffersHook",
 )
-# Upstream's part -> ours that takes the same options and does more.
-METRICS = {
-    ("mmseg", "IoUMetric"): "mmattn.ClasswiseIoUMetric",
-    ("mmdet", "CocoMetric"): "mmattn.ClasswiseCocoMetric",
-}
+# Of all tasks: a config may measure more than its own.
+_METRICS = {found: ours for task in TASKS for found, ours in task.metrics.items()}
+_METRIC_OPTIONS = {found: kw for task in TASKS for found, kw in task.metric_options.items()}
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
@@ -127,20 +127,7 @@ def _replace_metrics(evaluator: Any, scope: str | None) -> None:
     elif isinstance(evaluator, dict):
         _replace_metrics(evaluator.get("metrics"), scope)
         found = scope_and_name(evaluator.get("type"), evaluator.get("_scope_") or scope)
-        if found in METRICS:
-            evaluator["type"] = METRICS[found]
-        elif found == ("mmdet", "CocoPanopticMetric"):
-            evaluator.setdefault("classwise", True)
-
-
-def scope_and_name(kind: Any, scope: str | None) -> tuple[str | None, str]:
-    """``("mmdet", "CocoMetric")`` for a name with or without scope, or for the class itself."""
-    if not isinstance(kind, str):
-        return getattr(kind, "__module__", "").partition(".")[0], getattr(kind, "__name__", "")
-    prefix, _, name = kind.rpartition(".")
-    return prefix or scope, name
-
-
-def is_segmentation(cfg: Config) -> bool:
-    """Whether the config is about semantic segmentation (mmseg) rather than detection (mmdet)."""
-    return cfg.get("default_scope") == "mmseg"
+        if found in _METRICS:
+            evaluator["type"] = _METRICS[found]
+        for option, value in _METRIC_OPTIONS.get(found, {}).items():
+            evaluator.setdefault(option, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import Image, ImageOps
 
 from mmattn.errors import DataError
 
+#: Endings, in lower case, of files that are taken for images.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 #: How the bytes of a whole file end; a file that ends otherwise is decoded to be sure.
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82"}
 #: EXIF orientations that swap height and width when the image is loaded.
@@ -84,6 +87,21 @@ def _unreadable(path: str, where: str, error: BaseException) -> DataError:
     return DataError(
         f"{where}: the image {path} {state}. Fetch or export it again, or take it out of the data"
     )
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read one image as (H, W, 3) uint8 RGB, turned as EXIF says.
+
+    Raises:
+        DataError: The file is missing or is not an image.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such image")
+    bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise DataError(f"{path}: not an image that OpenCV can read")
+    return bgr[..., ::-1].copy()
 
 
 def check_images(entries: Sequence[dict], where: str, limit: int | None) -> int:

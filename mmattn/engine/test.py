@@ -42,7 +42,7 @@ def test(
         tta: Average over augmented copies of each image.
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
         fuse: Test the model's inference form where it has one (``mmattn.layers.fuse``).
-        allow_partial: Take a checkpoint that leaves some weights of what predicts random.
+        allow_partial: Accept a checkpoint that lacks weights which inference uses.
         cfg_options: Dotted keys and values that override the config.
         launcher: What started the processes: none, pytorch, slurm or mpi.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmattn.config.overrides import is_segmentation, scope_and_name
 from mmattn.errors import ConfigError
+from mmattn.tasks import Task, task_of
+from mmattn.type_names import bare_name
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -16,24 +17,23 @@ def show_predictions(
     cfg: Config, *, show: bool, show_dir: str | None, wait_time: float = 2.0
 ) -> None:
     """Draw the predictions, in windows or into a folder, each as upstream's own tool does."""
-    segments = is_segmentation(cfg)
-    kind = "Seg" if segments else "Det"
-    name = f"{kind}VisualizationHook"
+    task = task_of(cfg)
     if not cfg.get("visualizer"):
         backend = {"type": "LocalVisBackend"}
-        cfg.visualizer = {"type": f"{kind}LocalVisualizer", "vis_backends": [backend]}
+        cfg.visualizer = {"type": _spelled(task.visualizer, task, cfg), "vis_backends": [backend]}
     # Set and then read: a config stores a copy of what it is given.
     cfg.default_hooks = cfg.get("default_hooks") or {}
-    cfg.default_hooks.setdefault("visualization", {"type": name})
+    cfg.default_hooks.setdefault(
+        "visualization", {"type": _spelled(task.visualization_hook, task, cfg)}
+    )
     hook = cfg.default_hooks.visualization
     hook["draw"] = True
     if show:
         hook["show"] = True
         hook["wait_time"] = wait_time
-    if show_dir and segments:
-        cfg.visualizer["save_dir"] = show_dir
-    elif show_dir:
-        hook["test_out_dir"] = show_dir
+    if show_dir:
+        place, option = task.show_dir
+        {"visualizer": cfg.visualizer, "hook": hook}[place][option] = show_dir
 
 
 def set_output(cfg: Config, out: str) -> dict | None:
@@ -45,9 +45,9 @@ def set_output(cfg: Config, out: str) -> dict | None:
     Raises:
         ConfigError: A folder is asked for, but no metric of the config writes one.
     """
+    task = task_of(cfg)
     if out.endswith((".pkl", ".pickle")):
-        dump = "mmengine.DumpResults" if is_segmentation(cfg) else "mmdet.DumpDetResults"
-        return {"type": dump, "out_file_path": out}
+        return {"type": task.dump_metric, "out_file_path": out}
     if Path(out).suffix:
         raise ConfigError(
             f"--out {out}: predictions are written as a .pkl file or, in semantic segmentation, as "
@@ -56,13 +56,16 @@ def set_output(cfg: Config, out: str) -> dict | None:
     evaluators = cfg.get("test_evaluator") or []
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
     for evaluator in evaluators:
-        name = scope_and_name(evaluator.get("type"), None)[1]
-        if name in ("IoUMetric", "ClasswiseIoUMetric", "CityscapesMetric"):
-            evaluator["output_dir"] = out
-            if name == "CityscapesMetric":
-                evaluator["keep_results"] = True
+        options = task.label_map_metrics.get(bare_name(evaluator.get("type")))
+        if options is not None:
+            evaluator.update(output_dir=out, **options)
             return None
     raise ConfigError(
-        f"--out {out}: only semantic segmentation writes a folder of label maps; for detection "
-        "give a file that ends in .pkl."
+        f"--out {out}: only semantic segmentation with mmseg's models and metrics writes a folder "
+        f"of label maps; for {task.name} give a file that ends in .pkl."
     )
+
+
+def _spelled(name: str, task: Task, cfg: Config) -> str:
+    """Return a type's name as the scope of ``cfg`` finds it."""
+    return name if cfg.get("default_scope") == task.scope else f"{task.scope}.{name}"

@@ -5,21 +5,15 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from mmattn.config.data_overrides import LOAD_MASK
-from mmattn.config.overrides import is_segmentation, scope_and_name
 from mmattn.errors import ConfigError
+from mmattn.tasks import Task, task_of
+from mmattn.type_names import bare_name, scope_and_name
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# mmdet's own defaults for a config without tta_model.
-_DETECTION_TTA = {
-    "type": "DetTTAModel",
-    "tta_cfg": {"nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 100},
-}
 _LABELS_ALONE = ("mmattn", "EncoderDecoder")
 _KEEPS_ALL_COPIES = ("mmseg", "SegTTAModel")
-_META = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 _FLIPS = [{"type": "RandomFlip", "prob": 0.0}, {"type": "RandomFlip", "prob": 1.0}]
 
 
@@ -40,14 +34,10 @@ def use_tta(cfg: Config) -> None:
                 "their logits, and the average over copies has none. Set calibration=0, or test "
                 "without --tta."
             )
-    default_model, default_pipeline = (
-        ({"type": "mmattn.SegTTAModel"}, _flipped_segmentation)
-        if is_segmentation(cfg)
-        else (_DETECTION_TTA, _flipped_detection)
-    )
-    model = cfg.get("tta_model") or deepcopy(default_model)
+    task = task_of(cfg)
+    model = cfg.get("tta_model") or _default_model(task)
     for _, dataset in leaf_datasets(cfg.test_dataloader["dataset"], "test_dataloader.dataset"):
-        dataset["pipeline"] = cfg.get("tta_pipeline") or default_pipeline(dataset["pipeline"])
+        dataset["pipeline"] = cfg.get("tta_pipeline") or _flipped(dataset["pipeline"], task)
     if scope_and_name(cfg.model.get("type"), cfg.get("default_scope")) == _LABELS_ALONE:
         # The copies are averaged by their logits.
         cfg.model.test_cfg = {**(cfg.model.get("test_cfg") or {}), "keep_logits": True}
@@ -56,26 +46,33 @@ def use_tta(cfg: Config) -> None:
     cfg.model = {**model, "module": cfg.model}
 
 
-def _flipped_detection(pipeline: list) -> list:
-    *steps, pack = _packed(pipeline, "PackDetInputs")
-    # Every augmentation has to tell how to undo it.
-    pack = {**pack, "meta_keys": _META}
-    return [*steps, {"type": "TestTimeAug", "transforms": [_FLIPS, [pack]]}]
+def _default_model(task: Task) -> dict:
+    if task.tta is None:
+        raise ConfigError(
+            f"--tta: the results of {task.name} in {task.scope} cannot be averaged yet. Write "
+            "tta_model and tta_pipeline, or test without --tta."
+        )
+    return deepcopy(dict(task.tta.model))
 
 
-def _flipped_segmentation(pipeline: list) -> list:
-    *steps, pack = _packed(pipeline, "PackSegInputs")
-    # The ground truth is loaded after the flip: it is compared in the image's own orientation.
-    loads = [step for step in steps if step["type"] in ("LoadAnnotations", LOAD_MASK)]
+def _flipped(pipeline: list, task: Task) -> list:
+    """Return a test pipeline that packs each image and its mirror image."""
+    if task.tta is None:
+        raise ConfigError(
+            f"--tta: the config has a tta_model but no tta_pipeline, and for {task.name} in "
+            f"{task.scope} there is no default. Write tta_pipeline."
+        )
+    last = pipeline[-1].get("type") if pipeline else None
+    if bare_name(last) != task.tta.pack:
+        raise ConfigError(
+            "--tta: the config has no tta_pipeline, and its test pipeline does not end in "
+            f"{task.tta.pack}, so none can be made from it. Write tta_pipeline and tta_model."
+        )
+    *steps, pack = deepcopy(list(pipeline))
+    pack = {**pack, **task.tta.pack_options}
+    loads = []
+    if task.tta.annotations_per_copy:
+        loads = [step for step in steps if bare_name(step["type"]) in task.annotation_loaders]
     steps = [step for step in steps if step not in loads]
     branches = [_FLIPS, *([step] for step in loads), [pack]]
     return [*steps, {"type": "TestTimeAug", "transforms": branches}]
-
-
-def _packed(pipeline: list, pack: str) -> list:
-    if not pipeline or str(pipeline[-1].get("type")).rpartition(".")[2] != pack:
-        raise ConfigError(
-            f"--tta: the config has no tta_pipeline, and its test pipeline does not end in {pack}, "
-            "so none can be made from it. Write tta_pipeline and tta_model."
-        )
-    return deepcopy(list(pipeline))

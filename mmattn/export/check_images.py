@@ -6,30 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
+from mmattn.data.images import IMAGE_SUFFIXES, read_image
 from mmattn.errors import DataError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """One image as (H, W, 3) uint8 RGB.
-
-    Raises:
-        DataError: The file is missing or is not an image.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such image")
-    bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise DataError(f"{path}: not an image that OpenCV can read")
-    return bgr[..., ::-1].copy()
 
 
 def read_images(paths: Iterable[str | Path], *, limit: int | None = None) -> list[np.ndarray]:
@@ -41,7 +24,7 @@ def read_images(paths: Iterable[str | Path], *, limit: int | None = None) -> lis
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files += sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+            files += sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
         else:
             files.append(path)
     if not files:

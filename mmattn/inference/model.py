@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,9 @@ from mmattn.config.load import innermost_dataset
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.errors import ConfigError
 from mmattn.preflight.backbone import check_channels, fill_normalization
+from mmattn.quiet import quiet
+
+from .weights import load_weights
 
 if TYPE_CHECKING:
     import torch
@@ -34,10 +35,10 @@ def build_model(
     left out. Without a checkpoint the parameters get their random initial values.
 
     Args:
-        cfg: A whole config; it is not changed.
-        checkpoint: Weights of this model, read as data only.
-        device: Where the model ends up. SyncBN becomes BN, since this is one process.
-        allow_partial: Take a checkpoint that leaves some weights of what predicts random.
+        cfg: Whole config; it is not changed.
+        checkpoint: File of this model's weights, read as data only.
+        device: Device of the result. SyncBN becomes BN, since this is one process.
+        allow_partial: Accept a checkpoint that lacks weights which inference uses.
 
     Returns:
         The model in eval mode; its ``dataset_meta`` (class names, palette) is the checkpoint's,
@@ -51,6 +52,7 @@ def build_model(
     if "model" not in cfg:
         raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
     enter_scope(cfg)
+    from mmengine.logging import MMLogger
     from mmengine.model import revert_sync_batchnorm
     from mmengine.registry import MODELS
 
@@ -63,18 +65,11 @@ def build_model(
     check_channels(model, cfg.filename)
     meta: dict[str, Any] = {}
     if checkpoint is None:
-        with _quiet():
+        # mmengine logs the initialisation of every single parameter.
+        with quiet(MMLogger.get_current_instance(), level=logging.WARNING):
             model.init_weights()
     else:
-        from mmattn.io import load_state_dict, read_checkpoint
-        from mmattn.io.load import refuse_partial
-
-        data = read_checkpoint(checkpoint)
-        source = str(checkpoint)
-        report = load_state_dict(model, data.get("state_dict", data), source=source)
-        if not allow_partial:
-            refuse_partial(report, source)
-        meta = _checkpoint_meta(data)
+        meta = load_weights(model, checkpoint, allow_partial=allow_partial)
     model = revert_sync_batchnorm(model)
     model.cfg = cfg
     model.dataset_meta = meta or dataset_meta(cfg)
@@ -86,20 +81,6 @@ def unwrap_model(runner: Runner) -> nn.Module:
     from mmengine.model import is_model_wrapper
 
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep mmengine from logging the initialisation of every single parameter."""
-    from mmengine.logging import MMLogger
-
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def strip_pretrained(cfg: Any) -> Any:
@@ -139,10 +120,3 @@ def dataset_meta(cfg: Config) -> dict[str, Any]:
             return dict(cls._load_metainfo(deepcopy(given)))
         return dict(getattr(cls, "METAINFO", {}), **(given or {}))
     return {}
-
-
-def _checkpoint_meta(data: Mapping) -> dict[str, Any]:
-    """A checkpoint's description of its dataset; before 2023 its keys were upper-case."""
-    meta = data.get("meta") or {}
-    found = meta.get("dataset_meta") or {k: meta[k] for k in ("CLASSES", "PALETTE") if k in meta}
-    return {str(key).lower(): value for key, value in found.items()}

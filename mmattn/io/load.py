@@ -1,34 +1,37 @@
-"""Putting weights into a model, and saying how many of them fitted."""
+"""Load weights into a model and report which of them matched."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from mmattn.errors import CheckpointError
+from mmattn.tasks import TASKS
 
 _logger = logging.getLogger(__name__)
+_TRAINING_ONLY = tuple({prefix for task in TASKS for prefix in task.training_only})
 _KNOWN_PREFIXES = ("module.", "backbone.", "model.", "state_dict.")
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """How a checkpoint's weights met a model's.
+    """Comparison of a checkpoint's weights with those of the model that they were loaded into.
 
     Attributes:
-        matched: How many of the model's weights were loaded.
-        total: How many there are. BatchNorm's ``num_batches_tracked`` is not counted.
+        matched: Number of the model's weights that were loaded.
+        total: Number of the model's weights. BatchNorm's ``num_batches_tracked`` is not counted.
         missing: Weights of the model that the checkpoint lacks.
         unexpected: Weights of the checkpoint that the model lacks.
         mismatched: Weights of other shapes: name -> (shape in the checkpoint, in the model).
-        fresh: Those of ``missing`` that belong to blocks which were put into a network that was
-            trained without them (``mmattn.WithPlugins``).
+        newly_added: Those of ``missing`` that belong to blocks which were inserted into a network
+            that was trained without them (``mmattn.WithPlugins``).
     """
 
     matched: int
@@ -36,35 +39,35 @@ class LoadReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
-    fresh: tuple[str, ...] = ()
+    newly_added: tuple[str, ...] = ()
 
     @property
-    def lost(self) -> tuple[str, ...]:
-        """Those of ``missing`` that are not ``fresh``: they should have been in the checkpoint."""
-        fresh = set(self.fresh)
-        return tuple(key for key in self.missing if key not in fresh)
+    def missing_required(self) -> tuple[str, ...]:
+        """Missing weights that are not ``newly_added``: the checkpoint should have had them."""
+        newly_added = set(self.newly_added)
+        return tuple(key for key in self.missing if key not in newly_added)
 
     @property
-    def untrained(self) -> tuple[str, ...]:
-        """Weights that keep their initial values though a prediction needs them.
+    def uninitialized(self) -> tuple[str, ...]:
+        """Weights that keep their initial values though inference uses them.
 
         An ``auxiliary_head`` is not among them: it serves training alone.
         """
         kept = (*self.missing, *self.mismatched)
-        return tuple(key for key in kept if not key.startswith("auxiliary_head."))
+        return tuple(key for key in kept if not key.startswith(_TRAINING_ONLY))
 
     @property
     def complete(self) -> bool:
-        """Whether both sides have the same weights."""
+        """Return whether checkpoint and model have the same weights."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:
         """One line: ``matched 265/267 weights; missing: decode_head.conv_seg (2)``."""
         parts = [f"matched {self.matched}/{self.total} weights"]
-        if self.lost:
-            parts.append(f"missing: {_grouped(self.lost)}")
-        if self.fresh:
-            parts.append(f"{_grouped(self.fresh)} keep their initial values")
+        if self.missing_required:
+            parts.append(f"missing: {_grouped(self.missing_required)}")
+        if self.newly_added:
+            parts.append(f"{_grouped(self.newly_added)} keep their initial values")
         if self.unexpected:
             parts.append(f"unexpected: {_grouped(self.unexpected)}")
         if self.mismatched:
@@ -84,44 +87,68 @@ def load_state_dict(
     """Load weights into ``model`` and log, in one line, how many matched.
 
     Args:
-        model: The model; it is changed in place.
+        model: Network to load; it is changed in place.
         state_dict: Weights by name.
-        strict: Refuse anything but the model's very weights.
-        source: Where the weights come from, for messages.
+        strict: Refuse anything but exactly the model's weights.
+        source: File or address of the weights, for messages.
 
     Raises:
         CheckpointError: If no weight matches (the message says which prefix would make them), or
             if ``strict`` and anything is missing, unexpected or of another shape.
     """
-    report = fill(model, state_dict, strict=strict, source=source)
+    report = load_into(model, state_dict, strict=strict, source=source)
     level = logging.INFO if report.complete else logging.WARNING
     _logger.log(level, "%s%s", f"{source}: " if source else "", report)
     return report
 
 
-def refuse_partial(report: LoadReport, source: str) -> None:
-    """Refuse weights that leave a part of what predicts at its initial values.
+def require_complete(report: LoadReport, source: str) -> None:
+    """Refuse a checkpoint that left weights which inference uses at their initial values.
 
     Args:
-        report: Of the loading.
-        source: Where the weights come from.
+        report: Result of loading the checkpoint.
+        source: File or address of the checkpoint, for the message.
 
     Raises:
-        CheckpointError: Some are missing or of another shape.
+        CheckpointError: Weights are missing or have another shape.
     """
-    if report.untrained:
+    if report.uninitialized:
         raise CheckpointError(
-            f"{source}: {len(report.untrained)} of the model's {report.total} weights would stay "
-            f"random, so this is not a checkpoint of that config: {report}. Give the config of the "
-            "training (it lies beside the checkpoint); --allow-partial goes on all the same."
+            f"{source}: {len(report.uninitialized)} of the model's {report.total} weights would "
+            f"stay random, so this is not a checkpoint of that config: {report}. Give the config "
+            "of the training (it lies beside the checkpoint), or accept the checkpoint as it is "
+            "with --allow-partial."
         )
+
+
+def normalize_checkpoint(checkpoint: Mapping[str, Any], source: str = "") -> dict[str, Any]:
+    """Return a checkpoint whose weights are under ``state_dict``, without a ``module.`` prefix.
+
+    Files of bare weights and those of data-parallel models come out alike.
+
+    Raises:
+        CheckpointError: What is under ``state_dict`` is not a dictionary.
+    """
+    content = dict(checkpoint) if "state_dict" in checkpoint else {"state_dict": checkpoint}
+    weights = content["state_dict"]
+    if not isinstance(weights, Mapping):
+        raise CheckpointError(
+            f"{source or 'The checkpoint'}: its 'state_dict' is a {type(weights).__name__}, not a "
+            "dictionary of weights."
+        )
+    if weights and all(str(key).startswith("module.") for key in weights):
+        bare = OrderedDict((key.removeprefix("module."), weights[key]) for key in weights)
+        versions = getattr(weights, "_metadata", {})
+        bare._metadata = {key.removeprefix("module")[1:]: versions[key] for key in versions}
+        content["state_dict"] = bare
+    return content
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
     return module.module if isinstance(module, DataParallel | DistributedDataParallel) else module
 
 
-def fill(
+def load_into(
     model: nn.Module,
     state_dict: Mapping[str, torch.Tensor],
     *,
@@ -129,20 +156,31 @@ def fill(
     source: str = "",
     unwrap: Callable[[nn.Module], nn.Module] = _unwrapped,
 ) -> LoadReport:
-    """``load_state_dict`` without the log; ``unwrap`` strips wrappers that add a prefix."""
-    filling = _StateDictLoader(getattr(state_dict, "_metadata", None) or {}, unwrap)
-    filling.visit(model, dict(state_dict), "")
-    report = filling.report()
+    """Copy weights into ``model`` and report what matched; every load of mmattn ends here.
+
+    Args:
+        model: Network to load; it is changed in place.
+        state_dict: Weights by name.
+        strict: Refuse anything but exactly the model's weights.
+        source: File or address of the weights, for messages.
+        unwrap: Function that returns the module inside a wrapper whose name is no part of the keys.
+
+    Raises:
+        CheckpointError: As ``load_state_dict`` says.
+    """
+    loader = _StateDictLoader(getattr(state_dict, "_metadata", None) or {}, unwrap)
+    loader.visit(model, dict(state_dict), "")
+    report = loader.report()
     where = f"{source}: " if source else ""
     if report.total and not report.matched:
-        raise CheckpointError(where + _why_nothing(filling.names, state_dict, report))
+        raise CheckpointError(where + _why_nothing(loader.names, state_dict, report))
     if strict and not report.complete:
         raise CheckpointError(f"{where}does not fit strictly: {report}.")
     return report
 
 
 class _StateDictLoader:
-    """Walks a model and hands each module its part, as ``nn.Module.load_state_dict`` does.
+    """Walk a model and hand each module its part, as ``nn.Module.load_state_dict`` does.
 
     That method raises on shapes that differ, after the rest is loaded, and then keeps what it
     found out to itself; its steps are repeated here to have the lists. Modules' own renaming of
@@ -152,7 +190,7 @@ class _StateDictLoader:
     def __init__(self, metadata: Mapping, unwrap: Callable[[nn.Module], nn.Module]):
         self.names: list[str] = []
         self.missing_keys: list[str] = []
-        self._fresh: list[str] = []
+        self._newly_added: list[str] = []
         self.unexpected_keys: list[str] = []
         self._shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._other: list[str] = []
@@ -164,7 +202,7 @@ class _StateDictLoader:
         if getattr(module, "allow_missing_keys", False) and not any(
             k.startswith(prefix) for k in weights
         ):
-            self._fresh.append(prefix)
+            self._newly_added.append(prefix)
         own = {**module._parameters, **module._buffers}
         own = {
             prefix + name: value
@@ -204,19 +242,19 @@ class _StateDictLoader:
         if self._other:
             raise CheckpointError("; ".join(self._other))
         missing = [key for key in self.missing_keys if "num_batches_tracked" not in key]
-        lost = (set(missing) | set(self._shapes)) & set(self.names)
+        not_loaded = (set(missing) | set(self._shapes)) & set(self.names)
         return LoadReport(
-            matched=len(self.names) - len(lost),
+            matched=len(self.names) - len(not_loaded),
             total=len(self.names),
             missing=tuple(missing),
             unexpected=tuple(self.unexpected_keys),
             mismatched=self._shapes,
-            fresh=tuple(key for key in missing if key.startswith(tuple(self._fresh))),
+            newly_added=tuple(key for key in missing if key.startswith(tuple(self._newly_added))),
         )
 
 
 def _why_nothing(names: list[str], state_dict: Mapping, report: LoadReport) -> str:
-    """The message for weights that are not this model's at all."""
+    """Explain why no weight of the checkpoint fits the model."""
     if not state_dict:
         return f"holds no weights; the model has {report.total}."
     if report.mismatched:
@@ -235,7 +273,7 @@ def _why_nothing(names: list[str], state_dict: Mapping, report: LoadReport) -> s
 
 
 def _prefix_hint(names: set[str], keys: list[str]) -> str:
-    """Which prefix, taken off or put on, makes most keys match; "" if none does."""
+    """Suggest the prefix that, removed or added, makes most keys match; "" if none does."""
     heads = {key.split(".", 1)[0] + "." for key in keys if "." in key}
     stripped = {
         head: sum(key.startswith(head) and key[len(head) :] in names for key in keys)
@@ -257,7 +295,7 @@ def _examples(keys: Iterable[str], limit: int = 3) -> str:
 
 
 def _grouped(keys: Iterable[str], limit: int = 6) -> str:
-    """Names as few groups with counts: ``decode_head.conv_seg (2), backbone.layer4 (30)``."""
+    """Group names and count them: ``decode_head.conv_seg (2), backbone.layer4 (30)``."""
     keys = list(keys)
     paths = [key.split(".") for key in keys]
     deepest = max(len(path) for path in paths)

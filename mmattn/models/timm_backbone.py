@@ -159,7 +159,7 @@ class TimmBackbone(BaseModule):
 
     def _load(self, checkpoint: str, prefix: str | None = None, **_: Any) -> None:
         from mmattn.io.convert import weights_of
-        from mmattn.io.load import fill
+        from mmattn.io.load import load_into
         from mmattn.io.weights import read_checkpoint
 
         from .timm_weights import read_timm_weights
@@ -169,7 +169,7 @@ class TimmBackbone(BaseModule):
             start = prefix.rstrip(".") + "."
             weights = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
         if any(key.startswith(_OWN_PREFIX) for key in weights):
-            report = fill(self, weights, source=checkpoint)
+            report = load_into(self, weights, source=checkpoint)
         else:
             found, report = read_timm_weights(checkpoint, self.model_name, self._build_arguments)
             self.timm_model.load_state_dict(found, strict=False)

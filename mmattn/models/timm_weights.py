@@ -7,9 +7,7 @@ second network is built around the file's content, and its weights are taken.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from mmattn.errors import CheckpointError, ConfigError
 from mmattn.io.convert import weights_of
 from mmattn.io.load import LoadReport
 from mmattn.io.weights import read_checkpoint
+from mmattn.quiet import quiet
 
 from .timm_models import build_features
 
@@ -66,7 +65,8 @@ def read_timm_weights(
 def _through_timm(
     weights: Mapping[str, Tensor], name: str, arguments: Mapping[str, Any]
 ) -> dict[str, Tensor]:
-    with _quiet(), torch.random.fork_rng([]):
+    # timm warns of the classifier's weights, which have no place in a feature network.
+    with quiet("timm.models._builder"), torch.random.fork_rng([]):
         network = build_features(
             name,
             pretrained=True,
@@ -75,15 +75,3 @@ def _through_timm(
             **arguments,
         )
     return network.state_dict()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep timm from warning of the classifier's weights, which have no place in the network."""
-    logger = logging.getLogger("timm.models._builder")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

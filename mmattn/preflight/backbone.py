@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmattn.config.overrides import scope_and_name
 from mmattn.errors import ConfigError
+from mmattn.type_names import scope_and_name
 
 if TYPE_CHECKING:
     from torch import nn

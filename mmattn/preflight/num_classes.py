@@ -7,20 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmattn.errors import ConfigError
+from mmattn.tasks import TASKS
+from mmattn.type_names import bare_name
 
 #: Where heads sit whose ``num_classes`` counts the dataset's classes. Others count something else:
 #: stuff classes (HTC's semantic head), identities (re-identification), words (text encoders).
 _HEAD = re.compile(
-    r"""model\.(?:detector\.|segmentor\.)?
-    (?: (?:decode|auxiliary)_head(?:\[\d+\])?
-        (?:\.kernel_(?:update|generate)_head(?:\[\d+\])?)?
-      | (?:roi_head\.)?(?:bbox|mask|mask_iou|point|query)_head(?:\[\d+\])?
-      | (?:panoptic|panoptic_fusion|semantic)_head
-    )""",
-    re.VERBOSE,
+    r"model\.(?:detector\.|segmentor\.)?(?:"
+    + "|".join(dict.fromkeys(head for task in TASKS for head in task.heads))
+    + ")"
 )
-#: STDC's detail head tells edges from the rest; SAN leaves out the background.
-_OTHER_COUNT = ("STDCHead", "SideAdapterCLIPHead")
+_OTHER_COUNT = {head for task in TASKS for head in task.heads_of_other_counts}
 #: Models that compare images with words take any class list; their count is only a default.
 _OPEN_VOCABULARY = ("language_model", "text_encoder")
 _VIDEO = ("MOTChallengeDataset", "YouTubeVISDataset", "ReIDDataset")
@@ -71,7 +68,7 @@ def _as_list(place: str) -> str:
 def _heads(value: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The heads of a model config, with their keys."""
     if isinstance(value, Mapping):
-        if _HEAD.fullmatch(place) and value.get("type") not in _OTHER_COUNT:
+        if _HEAD.fullmatch(place) and bare_name(value.get("type")) not in _OTHER_COUNT:
             yield place, value
         for key, inner in value.items():
             yield from _heads(inner, f"{place}.{key}")

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmattn.costs import saved_for_backward
+
 
 def parameters(module: nn.Module) -> int:
     """Number of parameters."""
@@ -18,21 +20,8 @@ def kept_for_backward(module: nn.Module, x: Tensor) -> dict[str, int]:
     Returns:
         ``input``: those of ``x`` itself, which are there anyway; ``parameters``; ``other``.
     """
-    owners = {p.untyped_storage().data_ptr(): "parameters" for p in module.parameters()}
-    owners[x.untyped_storage().data_ptr()] = "input"
-    kept: dict[int, tuple[str, int]] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = (owners.get(storage.data_ptr(), "other"), storage.nbytes())
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        module(x.requires_grad_())
-    totals = dict.fromkeys(("input", "parameters", "other"), 0)
-    for owner, size in kept.values():
-        totals[owner] += size
-    return totals
+    x.requires_grad_()
+    return saved_for_backward(lambda: module(x), {"parameters": module.parameters(), "input": [x]})
 
 
 def macs(module: nn.Module, *shape: int) -> int:

@@ -26,8 +26,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmattn.ops._backends import Compiled
-from mmattn.ops._library import OPERATORS, use_backend
+from mmattn.ops import OPERATORS, use_backend
 
 TOLERANCE = {
     torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2,
@@ -115,7 +114,7 @@ class OpTester:
         names = {
             "backend": [b.name for b in served],
             "contender": [b.name for b in served if b.name != "reference"],
-            "kernel": [b.name for b in served if isinstance(b, Compiled)],
+            "kernel": [b.name for b in served if b.compiled],
         }
         for argument in set(names) & set(metafunc.fixturenames):
             metafunc.parametrize(argument, names[argument])

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from mmattn.layers.checks import require_at_least, require_odd
 from mmattn.layers.precision import run_in_float32
-from mmattn.ops import apply_gates, gated_channel_max_mean, global_mean_max
+from mmattn.ops import apply_gates, gated_channel_pool, global_avg_max_pool
 from mmattn.registry import MODELS
 
 
@@ -163,7 +163,7 @@ class _ChannelGate(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = torch.cat(global_mean_max(x))  # (2 N, C)
+        pooled = torch.cat(global_avg_max_pool(x))  # (2 N, C)
         # Not chunk(2): an exported file would keep the batch that it was traced with.
         mean, maximum = run_in_float32(self.mlp, pooled).unflatten(0, (2, x.shape[0]))
         return (mean + maximum).sigmoid()
@@ -184,7 +184,7 @@ class _SpatialGate(nn.Module):
             self.spatial.add_module("bn", norm)
 
     def forward(self, x: Tensor, channel: Tensor | None) -> Tensor:
-        pooled = gated_channel_max_mean(x, channel)  # (N, 2, H, W)
+        pooled = gated_channel_pool(x, channel)  # (N, 2, H, W)
         if self.mean_first:
             pooled = pooled.flip(1)
         return run_in_float32(self.spatial, pooled).sigmoid()

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.precision import run_in_float32
-from mmattn.ops import apply_gates, strip_means
+from mmattn.ops import apply_gates, row_column_means
 from mmattn.registry import MODELS
 
 _MIN_HIDDEN = 8
@@ -75,7 +75,7 @@ class CoordAtt(nn.Module):
 
     def gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gates of rows, (N, C, H), and of columns, (N, C, W), at least float32."""
-        strips = torch.cat(strip_means(x), 2).unsqueeze(3)  # (N, C, H + W, 1)
+        strips = torch.cat(row_column_means(x), 2).unsqueeze(3)  # (N, C, H + W, 1)
         f = run_in_float32(self.bn1, run_in_float32(self.conv1, strips))  # (N, C / r, H + W, 1)
         f_h, f_w = F.hardswish(f).split([x.shape[2], x.shape[3]], 2)
         gate_h = run_in_float32(self.conv_h, f_h).sigmoid().squeeze(3)  # (N, C, H)

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.layers.checks import require_at_least, require_odd
-from mmattn.layers.precision import at_least_float32, run_in_float32
-from mmattn.ops import apply_gates
+from mmattn.layers.precision import run_in_float32
+from mmattn.ops import accumulate_dtype, apply_gates
 from mmattn.registry import MODELS
 
 
@@ -138,4 +138,4 @@ class ECA(nn.Module):
 
 def _means(x: Tensor) -> Tensor:
     """Return g. Shape (N, C, H, W) -> (N, C), at least float32."""
-    return x.mean((2, 3), dtype=at_least_float32(x.dtype))
+    return x.mean((2, 3), dtype=accumulate_dtype(x.dtype))

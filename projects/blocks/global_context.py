@@ -27,8 +27,7 @@ from torch import Tensor, nn
 
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.precision import run_in_float32
-from mmattn.ops import apply_gates
-from mmattn.ops._library import autocast_off
+from mmattn.ops import apply_gates, autocast_off
 from mmattn.registry import MODELS
 
 _MIN_HIDDEN = 8

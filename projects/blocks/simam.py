@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn.layers.checks import require_at_least
-from mmattn.layers.precision import at_least_float32
+from mmattn.ops import accumulate_dtype
 from mmattn.registry import MODELS
 
 
@@ -64,7 +64,7 @@ class SimAM(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """Return sigmoid(1 / e*) of every value. Shape (N, C, H, W), at least float32."""
-        values = x.to(at_least_float32(x.dtype))
+        values = x.to(accumulate_dtype(x.dtype))
         squares = (values - values.mean((2, 3), keepdim=True)).square()
         others = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
         variance = squares.sum((2, 3), keepdim=True) / others

@@ -21,8 +21,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmattn.layers.checks import require_at_least
-from mmattn.layers.precision import at_least_float32, run_in_float32
-from mmattn.ops import apply_gates
+from mmattn.layers.precision import run_in_float32
+from mmattn.ops import accumulate_dtype, apply_gates
 from mmattn.registry import MODELS
 
 
@@ -73,7 +73,7 @@ class SE(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """Return s. Shape (N, C, H, W) -> (N, C), at least float32."""
-        z = x.mean((2, 3), keepdim=True, dtype=at_least_float32(x.dtype))  # (N, C, 1, 1)
+        z = x.mean((2, 3), keepdim=True, dtype=accumulate_dtype(x.dtype))  # (N, C, 1, 1)
         return run_in_float32(self.fc2, run_in_float32(self.fc1, z).relu()).sigmoid().flatten(1)
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:

@@ -26,7 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from mmattn.layers.checks import require_at_least, require_odd
-from mmattn.layers.precision import at_least_float32, run_in_float32
+from mmattn.layers.precision import run_in_float32
+from mmattn.ops import accumulate_dtype
 from mmattn.registry import MODELS
 
 
@@ -78,7 +79,7 @@ class TripletAttention(nn.Module):
 def _pool(x: Tensor, dim: int) -> Tensor:
     """Return maximum and mean over ``dim``, which then has length 2; at least float32."""
     largest = x.max(dim, keepdim=True).values
-    mean = x.mean(dim, keepdim=True, dtype=at_least_float32(x.dtype))
+    mean = x.mean(dim, keepdim=True, dtype=accumulate_dtype(x.dtype))
     return torch.cat([largest.to(mean.dtype), mean], dim)
 
 

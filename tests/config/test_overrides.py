@@ -25,7 +25,7 @@ def hooks(cfg: Config) -> list[str]:
 
 
 def test_every_run_gets_progress_tables_curves_and_safe_checkpoints() -> None:
-    added = ("Progress", "ResultTable", "EvaluationImages", "Curves", "SameBuffers")
+    added = ("Progress", "ClasswiseResults", "EvalPlots", "TrainingCurves", "BroadcastBuffers")
     ours = [f"mmattn.{name}Hook" for name in added]
     bare = config()
     add_default_hooks(bare)

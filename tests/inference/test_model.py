@@ -76,8 +76,8 @@ def test_weights_for_a_part_of_the_model_are_refused_unless_allowed(fcn, tmp_pat
 
 def test_a_head_that_only_training_needs_may_be_missing() -> None:
     report = LoadReport(1, 3, missing=("auxiliary_head.conv.weight",))
-    assert report.untrained == ()
-    assert LoadReport(1, 3, missing=("decode_head.conv.weight",)).untrained
+    assert report.uninitialized == ()
+    assert LoadReport(1, 3, missing=("decode_head.conv.weight",)).uninitialized
 
 
 def test_an_error_of_a_part_names_the_config(fcn) -> None:

@@ -55,8 +55,8 @@ def image(path: Path, *size: int) -> Path:
 def test_maps_overlays_and_names_are_written(network: tuple, tmp_path: Path) -> None:
     alone = image(tmp_path / "a.png", 50, 70)
     folder = image(tmp_path / "more/b.JPG", 40, 30).parent
-    said: list[str] = []
-    written = predict_images(*network, [alone, folder], tmp_path / "out/new", say=said.append)
+    lines: list[str] = []
+    written = predict_images(*network, [alone, folder], tmp_path / "out/new", log=lines.append)
     assert [path.name for path in written] == ["a.png", "b.png"]
     for path, size in zip(written, ((50, 70), (40, 30)), strict=True):
         classes = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -64,9 +64,44 @@ def test_maps_overlays_and_names_are_written(network: tuple, tmp_path: Path) -> 
         overlay = cv2.imread(str(path.with_name(f"{path.stem}_overlay.jpg")))
         assert overlay.shape == (*size, 3)
         shares = [f"{np.mean(classes == i):.1%}" for i in np.unique(classes)]
-        (line,) = [one for one in said if f"{path.stem}." in one]
+        (line,) = [line for line in lines if f"{path.stem}." in line]
         assert all(share in line for share in shares)
     assert json.loads((tmp_path / "out/new/classes.json").read_text()) == CLASSES
+
+
+def test_each_image_is_decoded_once(network: tuple, tmp_path: Path, monkeypatch) -> None:
+    files = [image(tmp_path / f"in/{name}.png", 20, 30) for name in "abc"]
+    decoded, decode = [], cv2.imdecode
+
+    def count(*args):
+        decoded.append(args)
+        return decode(*args)
+
+    monkeypatch.setattr(cv2, "imdecode", count)
+    predict_images(*network, files, tmp_path / "out")
+    assert len(decoded) == len(files)
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadImageFromFile", "to_float32": True},
+        {"type": "LoadImageFromFile", "imdecode_backend": "pillow"},
+    ],
+)
+def test_the_overlay_shows_the_image_whatever_loaded_it(
+    network: tuple, tmp_path: Path, loader: dict
+) -> None:
+    cfg = network[0].copy()
+    pipeline = [loader, *cfg.test_dataloader["dataset"]["pipeline"][1:]]
+    cfg.test_dataloader = {"dataset": {"type": "mmattn.FolderSegDataset", "pipeline": pipeline}}
+    file = tmp_path / "a.png"
+    cv2.imwrite(str(file), np.full((20, 30, 3), (200, 100, 20), np.uint8))
+    predict_images(cfg, network[1], [file], tmp_path / "out", opacity=0.0)
+    painted = cv2.imread(str(tmp_path / "out/a_overlay.jpg"))
+    # In grey: 0.299 red + 0.587 green + 0.114 blue; 121 if red and blue were exchanged.
+    assert abs(np.median(painted) - 87) < 4
 
 
 def test_what_cannot_be_predicted_is_named(network: tuple, tmp_path: Path) -> None:
@@ -84,7 +119,7 @@ def test_what_cannot_be_predicted_is_named(network: tuple, tmp_path: Path) -> No
             predict_images(*network, images, tmp_path / "out")
 
 
-def test_no_result_takes_the_place_of_a_image(network: tuple, tmp_path: Path) -> None:
+def test_no_result_takes_the_place_of_an_image(network: tuple, tmp_path: Path) -> None:
     alone = image(tmp_path / "a.png", 20, 20)
     before = alone.read_bytes()
     with pytest.raises(DataError, match=r"a\.png would be written over .*a\.png"):
@@ -105,13 +140,13 @@ def test_more_than_256_classes_are_written_in_16_bits(network: tuple, tmp_path: 
         model.decode_head.conv_seg.bias[290] = 1e6
     meta = {"dataset_meta": {"classes": [f"c{i}" for i in range(300)], "palette": []}}
     torch.save({"state_dict": model.state_dict(), "meta": meta}, tmp_path / "wide.pth")
-    said: list[str] = []
+    lines: list[str] = []
     (written,) = predict_images(
         cfg, tmp_path / "wide.pth", [image(tmp_path / "a.png", 20, 20)], tmp_path / "out",
-        say=said.append,
+        log=lines.append,
     )  # fmt: skip
     assert (cv2.imread(str(written), cv2.IMREAD_UNCHANGED) == 290).all()
-    assert "c290 100.0%" in said[0]
+    assert "c290 100.0%" in lines[0]
 
 
 def test_a_config_without_pipeline_is_refused(network: tuple, tmp_path: Path) -> None:

@@ -10,9 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmattn.ops import apply_gates, use_backend
-from mmattn.ops._library import OPERATORS
-from mmattn.ops._pictures import exact
+from mmattn.ops import OPERATORS, accumulate_dtype, apply_gates, use_backend
 from mmattn.testing.op_tester import OpTester, Sample
 
 NAMES = ("channel", "row", "column", "spatial")
@@ -25,7 +23,7 @@ def shapes(n: int, c: int, height: int, width: int) -> dict[str, tuple[int, ...]
     return dict(zip(NAMES, sizes, strict=True))
 
 
-def picture(*shape: int, gates: tuple[str, ...] = NAMES, residual: bool = False) -> Sample:
+def image(*shape: int, gates: tuple[str, ...] = NAMES, residual: bool = False) -> Sample:
     """A call with random numbers; gates of either sign."""
     generator = torch.Generator().manual_seed(shape[-1])
     draw = lambda *size: torch.randn(*size, generator=generator, dtype=torch.float64)  # noqa: E731
@@ -40,16 +38,16 @@ class TestApplyGates(OpTester):
     @staticmethod
     def samples() -> dict[str, Sample]:
         return {
-            "small": picture(2, 3, 5, 6, residual=True),
-            "empty batch": picture(0, 3, 5, 6),
-            "no pixels": picture(2, 3, 0, 6),
-            "one pixel": picture(2, 5, 1, 1),
-            "prime sizes": picture(2, 17, 11, 53, residual=True),
-            "one channel": picture(3, 1, 7, 9),
-            "ECA": picture(2, 20, 25, 31, gates=("channel",)),
-            "CBAM": picture(2, 20, 25, 31, gates=("channel", "spatial")),
-            "ELA": picture(2, 20, 25, 31, gates=("row", "column"), residual=True),
-            "many channels": picture(1, 300, 20, 3),
+            "small": image(2, 3, 5, 6, residual=True),
+            "empty batch": image(0, 3, 5, 6),
+            "no pixels": image(2, 3, 0, 6),
+            "one pixel": image(2, 5, 1, 1),
+            "prime sizes": image(2, 17, 11, 53, residual=True),
+            "one channel": image(3, 1, 7, 9),
+            "ECA": image(2, 20, 25, 31, gates=("channel",)),
+            "CBAM": image(2, 20, 25, 31, gates=("channel", "spatial")),
+            "ELA": image(2, 20, 25, 31, gates=("row", "column"), residual=True),
+            "many channels": image(1, 300, 20, 3),
         }
 
     @staticmethod
@@ -79,7 +77,7 @@ class TestApplyGates(OpTester):
         for name, size in shapes(*shape).items():
             if rng.random() < 0.5:
                 size = size if rng.random() < 0.95 else (*size[:-1], size[-1] + 1)
-                gates[name] = torch.randn(size, dtype=rng.choice([dtype, exact(dtype)]))
+                gates[name] = torch.randn(size, dtype=rng.choice([dtype, accumulate_dtype(dtype)]))
                 gates[name].requires_grad_(rng.random() < 0.5)
         if gates and rng.random() < 0.1:
             gates = {name: gate.detach().half() for name, gate in gates.items()}
@@ -93,7 +91,7 @@ class TestApplyGates(OpTester):
         dtype = rng.choice([torch.float32, torch.float64, torch.bfloat16])
         x, grad = torch.randn(shape).to(dtype), torch.randn(shape).to(dtype)
         gates: list[Tensor | None] = [
-            torch.randn(size, dtype=exact(dtype)) if rng.random() < 0.5 else None
+            torch.randn(size, dtype=accumulate_dtype(dtype)) if rng.random() < 0.5 else None
             for size in shapes(*shape).values()
         ]
         if rng.random() < 0.5:
@@ -138,7 +136,7 @@ def test_every_choice_of_gates(backend: str, layout: str) -> None:
     }
     for count, residual in itertools.product((1, 2, 3, 4), (False, True)):
         for names in itertools.combinations(NAMES, count):
-            call = picture(2, 5, 18, 7, gates=names, residual=residual)
+            call = image(2, 5, 18, 7, gates=names, residual=residual)
             x = call.args[0].contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
             gates = {name: call.kwargs[name].requires_grad_() for name in names}
             with use_backend(backend):
@@ -160,7 +158,7 @@ def test_half_precision_is_rounded_once(backend: str, dtype: torch.dtype) -> Non
     """A float32 gate is not rounded before the product."""
     if reason := OPERATORS["apply_gates"].why_not(backend, "cpu", dtype):
         pytest.skip(reason)
-    x, channel = picture(2, 33, 5, 7).args[0].to(dtype), torch.rand(2, 33)
+    x, channel = image(2, 33, 5, 7).args[0].to(dtype), torch.rand(2, 33)
     with use_backend(backend):
         found = apply_gates(x, channel=channel)
     assert torch.equal(found, (x.float() * channel[:, :, None, None]).to(dtype))

@@ -16,9 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmattn.ops import _build, multi_scale_deformable_attention, use_backend
-from mmattn.ops._library import OPERATORS
-from mmattn.ops.multi_scale_deformable_attention import export_graph
+from mmattn.ops import (
+    OPERATORS,
+    build,
+    export_deform_attention_as,
+    multi_scale_deformable_attention,
+    use_backend,
+)
 from mmattn.testing.op_tester import OpTester, Sample
 
 OP = OPERATORS["multi_scale_deformable_attention"]
@@ -279,7 +283,7 @@ def test_both_graphs_in_onnxruntime(graph: str, dynamo: bool) -> None:
     free = {"value": ("batch",), "locations": ("batch", "queries"), "weights": ("batch", "queries")}
     axes = {name: dict(enumerate(symbols)) for name, symbols in free.items()}
     file = io.BytesIO()
-    with warnings.catch_warnings(), export_graph(graph):
+    with warnings.catch_warnings(), export_deform_attention_as(graph):
         warnings.simplefilter("ignore")  # the exporter's own
         model = Attention(shapes).eval()
         if dynamo:
@@ -305,17 +309,20 @@ def test_both_graphs_in_onnxruntime(graph: str, dynamo: bool) -> None:
 
 
 def test_unknown_graph_is_refused() -> None:
-    with pytest.raises(ValueError, match="grid_sample, gather"), export_graph("plugin"):
+    with (
+        pytest.raises(ValueError, match="grid_sample, gather"),
+        export_deform_attention_as("plugin"),
+    ):
         pass
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(_build.nvcc() is None, reason="there is no nvcc")
+@pytest.mark.skipif(build.nvcc() is None, reason="there is no nvcc")
 @pytest.mark.parametrize("architecture", ["80", "90"])
 def test_cuda_kernels_keep_to_their_registers(tmp_path: Path, architecture: str) -> None:
     """Spilled registers would go through memory; needs the compiler, but no GPU."""
-    library = _build.Library("multi_scale_deformable_attention", "cuda", architecture)
-    command = _build.command(library, tmp_path / library.file_name, ["-Xptxas=-v"])
+    library = build.Library("multi_scale_deformable_attention", "cuda", architecture)
+    command = build.command(library, tmp_path / library.file_name, ["-Xptxas=-v"])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)

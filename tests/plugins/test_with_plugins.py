@@ -374,7 +374,7 @@ def test_blocks_that_a_checkpoint_does_not_know_are_not_called_missing(caplog) -
     network = build(RESNET, {"cfg": {"type": Normed}, "stages": (1, 2)})
     blocks = {f"plugins.{key}" for key in network.plugins.state_dict() if "num_batch" not in key}
     report = load_state_dict(network, plain(RESNET).state_dict())
-    assert set(report.missing) == set(report.fresh) == blocks
+    assert set(report.missing) == set(report.newly_added) == blocks
     assert str(report).endswith(" keep their initial values")
     assert "missing" not in str(report)
     with pytest.raises(CheckpointError, match="does not fit strictly"):
@@ -382,7 +382,7 @@ def test_blocks_that_a_checkpoint_does_not_know_are_not_called_missing(caplog) -
     # A file that knows some of them lacks the others.
     part = {key: value for key, value in network.state_dict().items() if "map2" not in key}
     report = load_state_dict(network, part)
-    assert len(report.missing) == 6 and not report.fresh
+    assert len(report.missing) == 6 and not report.newly_added
     assert "missing: plugins.map2" in str(report)
 
 

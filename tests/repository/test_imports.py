@@ -12,17 +12,20 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"ops": ROOT / "custom_ops", "projects": ROOT / "projects"}
 
 #: Room of ``mmattn`` -> rooms that it may import; each may import ``LEAVES`` and itself besides.
-LEAVES = {"errors", "lazy", "plugin_imports", "registry"}
+LEAVES = {"costs", "errors", "lazy", "plugin_imports", "quiet", "registry", "type_names"}
 MAY_IMPORT: dict[str, set[str]] = {
+    "costs": set(),
     "errors": set(),
     "lazy": set(),
+    "quiet": set(),
     "plugin_imports": set(),
     "registry": set(),
+    "type_names": set(),
     "palette": set(),
     "tables": set(),
     "ops": set(),
     "tasks": set(),
-    "io": set(),
+    "io": {"tasks"},
     "layers": {"ops"},
     "environment": {"ops"},
     "config": {"tasks", "io"},

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mmattn.quiet import quiet
+
 from .scenes import draw_scene
 
 if TYPE_CHECKING:
@@ -264,19 +266,14 @@ def _sample(case: Case, seed: int, *, targets: bool) -> dict[str, Any]:
 @contextmanager
 def _quiet_first_iteration() -> Iterator[None]:
     """What a runner sets up around a step: a message hub with the iteration, a logger (silent)."""
-    import logging
-
     from mmengine.logging import MessageHub, MMLogger
 
     hubs = MessageHub._instance_dict.copy()
     MessageHub.get_instance(f"compatibility-{time.time_ns()}").update_info("iter", 0)
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
-        yield
+        with quiet(MMLogger.get_current_instance()):
+            yield
     finally:
-        logger.setLevel(level)
         MessageHub._instance_dict = hubs
 
 

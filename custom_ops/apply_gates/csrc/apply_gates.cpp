@@ -14,7 +14,7 @@
 #include <tuple>
 
 #include "lines.h"
-#include "picture.h"
+#include "image.h"
 
 namespace mmattn {
 namespace apply_gates {
@@ -139,7 +139,7 @@ A value(const A* gate, int64_t at) {
   return gate != nullptr ? gate[at] : A(1);
 }
 
-// to[i] = sum over parts of from[part][i], for `size` numbers of each of n pictures.
+// to[i] = sum over parts of from[part][i], for `size` numbers of each of n images.
 template <typename A>
 void add_parts(const std::vector<A>& from, int64_t n, int64_t parts, int64_t size, A* to) {
   parallel(n, parts * size, [&](int64_t image) {
@@ -326,7 +326,7 @@ class Given {
 
   // New tensors for the gradients, of zeros; without numbers for gates that are not there.
   std::array<Tensor, 4> gradients(const Tensor& x, bool needed) const {
-    const Tensor none = empty({0}, exact_type(x.scalar_type()), false, x);
+    const Tensor none = empty({0}, accumulate_type(x.scalar_type()), false, x);
     auto make = [&](int i) { return zeros_like(needed && gates_[i] ? *gates_[i] : none); };
     return {make(0), make(1), make(2), make(3)};
   }
@@ -365,7 +365,7 @@ Tensor forward(
     const std::optional<Tensor>& column, const std::optional<Tensor>& spatial, bool residual) {
   const Tensor x = dense(kOp, "x", input);
   const Shape shape(x);
-  const Given given(shape, exact_type(x.scalar_type()), channel, row, column, spatial);
+  const Given given(shape, accumulate_type(x.scalar_type()), channel, row, column, spatial);
   Tensor y = torch::stable::empty_like(x);
   if (x.numel() == 0) return y;
   dispatch(kOp, x.scalar_type(), [&](auto* type) {
@@ -385,7 +385,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
     const std::optional<Tensor>& spatial, bool residual, bool need_x, bool need_gates) {
   const Tensor x = dense(kOp, "x", input), grad = gradient_like(kOp, grad_in, x);
   const Shape shape(x);
-  const Given given(shape, exact_type(x.scalar_type()), channel, row, column, spatial);
+  const Given given(shape, accumulate_type(x.scalar_type()), channel, row, column, spatial);
   Tensor grad_x = need_x ? torch::stable::empty_like(x) : torch::stable::new_empty(x, {0});
   auto grads = given.gradients(x, need_gates);
   if (x.numel() > 0) {

@@ -1,6 +1,6 @@
-// Criss-cross attention of channels-last pictures, line by line. No torch here.
+// Criss-cross attention of channels-last images, line by line. No torch here.
 //
-// One task takes one line, a column or a row, of one picture. It copies what it reads into dense
+// One task takes one line, a column or a row, of one image. It copies what it reads into dense
 // panels and then multiplies small matrices on register tiles, all of it in the L2 cache:
 //
 //   forward   columns first: logits, their largest m and the sum l of their exponentials, and the
@@ -50,7 +50,7 @@ struct Panels {
 
 // A tensor (N, C, H, W) whose channels are neighbours in memory.
 template <typename S>
-struct Picture {
+struct Image {
   S* data;
   int64_t n, h, w;  // steps, in numbers
 };
@@ -60,11 +60,11 @@ struct Line {
   int64_t n, index, length;
 
   template <typename S>
-  S* start(const Picture<S>& p) const {
+  S* start(const Image<S>& p) const {
     return p.data + n * p.n + index * (column ? p.w : p.h);
   }
   template <typename S>
-  int64_t step(const Picture<S>& p) const {
+  int64_t step(const Image<S>& p) const {
     return column ? p.h : p.w;
   }
 };
@@ -206,7 +206,7 @@ void pack_columns(
 class Ahead {
  public:
   template <typename S>
-  void add(const Line* line, const Picture<const S>& p, int64_t channels) {
+  void add(const Line* line, const Image<const S>& p, int64_t channels) {
     if (line == nullptr || channels == 0) return;
     rows_[count_++] = {
         reinterpret_cast<const char*>(line->start(p)), line->step(p) * int64_t(sizeof(S)),
@@ -349,7 +349,7 @@ void multiply_scores(
   }
 }
 
-// a b with b (depth, channels) in panels, into rows of a picture.
+// a b with b (depth, channels) in panels, into rows of an image.
 template <bool Turned, typename A>
 void multiply_panels(
     int64_t rows, const A* a, int64_t step, int64_t depth, const A* b, const Panels<A>& channels,
@@ -473,9 +473,9 @@ template <typename S>
 struct Forward {
   using A = Compute<S>;
   Sizes sizes;
-  Picture<const S> query, key, value;
-  Picture<A> out, lse;      // one channel: lse
-  Picture<A> shift, total;  // of the columns; one channel each
+  Image<const S> query, key, value;
+  Image<A> out, lse;      // one channel: lse
+  Image<A> shift, total;  // of the columns; one channel each
 
   // Columns leave sums that are not divided yet; rows take them up if there are any (`merge`).
   void run(const Line& line, const Line* next, bool merge, Scratch& scratch) const {
@@ -536,10 +536,10 @@ template <typename S>
 struct Backward {
   using A = Compute<S>;
   Sizes sizes;
-  Picture<const S> query, key, value, out, grad;
-  Picture<const A> lse, grad_lse;  // grad_lse may be null
-  Picture<A> delta;                // sum over the channels of grad x out, less grad_lse
-  Picture<A> grad_query, grad_key, grad_value;
+  Image<const S> query, key, value, out, grad;
+  Image<const A> lse, grad_lse;  // grad_lse may be null
+  Image<A> delta;                // sum over the channels of grad x out, less grad_lse
+  Image<A> grad_query, grad_key, grad_value;
 
   // The first direction writes the gradients and delta, the second adds to them.
   void run(const Line& line, const Line* next, bool add, Scratch& scratch) const {

@@ -253,7 +253,7 @@ class Reduction {
   std::vector<A> sums_;
 };
 
-// Calls f(picture, window, first block, last block, part) for all windows and groups of blocks.
+// Calls f(image, window, first block, last block, part) for all windows and groups of blocks.
 // Windows are dealt into parts, and threads share out parts and groups. How many parts there are
 // depends on the sizes alone, so that sums over them do; groups get smaller with more threads.
 template <typename A>

@@ -1,6 +1,6 @@
-// Depthwise convolution of channels-last pictures, stride 1, any kernel and dilation. No torch here.
+// Depthwise convolution of channels-last images, stride 1, any kernel and dilation. No torch here.
 //
-// One task takes one register-wide block of channels of one window of one picture. It copies what
+// One task takes one register-wide block of channels of one window of one image. It copies what
 // it reads into a dense scratch with zeros around, so that the inner loops see neither borders nor
 // strides, and then works on register tiles:
 //
@@ -26,7 +26,7 @@
 namespace mmattn {
 namespace depthwise {
 
-// One side of the picture: input and output size, kernel size, dilation, zeros in front, and how far
+// One side of the image: input and output size, kernel size, dilation, zeros in front, and how far
 // apart its neighbours are in memory (in elements).
 struct Axis {
   int64_t in, out, kernel, dilation, pad;
@@ -71,8 +71,8 @@ constexpr int64_t kScratchBytes = 512 * 1024;
 
 template <typename A>
 Tiling tile(const Problem& p) {
-  constexpr int64_t kWidest = 256;  // wider pictures are cut, so that a kernel's rows stay in L2
-  constexpr int64_t kTasks = 16;    // at least, where the picture is not small
+  constexpr int64_t kWidest = 256;  // wider images are cut, so that a kernel's rows stay in L2
+  constexpr int64_t kTasks = 16;    // at least, where the image is not small
   const int64_t pixel = kLanes<A> * sizeof(A), blocks = ceil_div(p.channels, kLanes<A>);
   Tiling t;
   t.inner_count = std::max<int64_t>(1, ceil_div(p.inner.out, kWidest));
@@ -118,12 +118,12 @@ class Scratch {
   size_t size_ = 0;
 };
 
-// A dense copy of a part of a picture, one block of lanes per pixel. What is next to each other in
-// the picture is so here too, whichever axis is the inner one.
+// A dense copy of a part of an image, one block of lanes per pixel. What is next to each other in
+// the image is so here too, whichever axis is the inner one.
 template <typename A>
 struct Packed {
   A* data;
-  int64_t row_begin, column_begin;  // of the picture: what `data` points at
+  int64_t row_begin, column_begin;  // of the image: what `data` points at
   int64_t row_step, column_step;    // in numbers
 
   const A* at(int64_t row, int64_t column) const {

@@ -32,7 +32,7 @@ class Buffer {
   A* data_;
 };
 
-// One row of a picture, to pixels whose channels lie beside each other.
+// One row of an image, to pixels whose channels lie beside each other.
 template <typename S, typename A = Compute<S>>
 void pack_row(const Problem& p, const S* from, int64_t c_step, int64_t w_step, A* to) {
   constexpr int64_t kBlock = 16;  // channels that are read at the same time when they are far apart

@@ -105,11 +105,11 @@ Problem make_problem(
   return p;
 }
 
-// The picture as pixels whose channels lie beside each other: as it is, or copied into the buffer.
+// The images as pixels whose channels lie beside each other: as they are, or copied into the buffer.
 template <typename S, typename A = Compute<S>>
-class Picture {
+class Images {
  public:
-  Picture(const Problem& p, const Tensor& t) : x_(strided<S>(t)), plane_(p.height * p.width * p.channels) {
+  Images(const Problem& p, const Tensor& t) : x_(strided<S>(t)), plane_(p.height * p.width * p.channels) {
     const bool dense = (p.channels == 1 || x_.c == 1) && (p.width == 1 || x_.w == p.channels) &&
         (p.height == 1 || x_.h == p.width * p.channels);
     if constexpr (std::is_same<S, A>::value) {
@@ -130,7 +130,7 @@ class Picture {
     });
   }
 
-  const A* image(int64_t n) const { return data_ + n * step_; }
+  const A* at(int64_t n) const { return data_ + n * step_; }
 
  private:
   Strided<S> x_;
@@ -152,7 +152,7 @@ void convolve(
     const Problem& p, const Tensor& x, const Offsets<A>& offsets, const S* weight, const S* bias, S* y,
     bool channels_last) {
   constexpr int64_t P = kPanel<A>;
-  const Picture<S> picture(p, x);
+  const Images<S> images(p, x);
   const int64_t out_panels = panels<A>(p.group_out()), tap_size = weight_panels_size<A>(p);
   Buffer<A> packed(p.groups * p.taps() * tap_size);
   parallel_for(0, p.groups * out_panels, 1, [&](int64_t begin, int64_t end) {
@@ -180,7 +180,7 @@ void convolve(
           for_spans(p, first_in, first_in + p.group_in(), p.channels, [&](const Span& span) {
             locate(p, offsets, n, span.deform_group, tap, first, count, samples.get());
             gather(
-                p, picture.image(n), nothing.get(), span, first_in, samples.get(), count, columns.get());
+                p, images.at(n), nothing.get(), span, first_in, samples.get(), count, columns.get());
           });
           multiply(
               columns.get(), packed.get() + (group * p.taps() + tap) * tap_size, p.group_in() * P,
@@ -218,10 +218,10 @@ Buffer<A> pack_grads(const Problem& p, const Tensor& grad) {
   return packed;
 }
 
-// Gradients of the picture (added to grad_x, unless it is null) and of offset and mask (unless null).
+// Gradients of the images (added to grad_x, unless it is null) and of offset and mask (unless null).
 template <typename S, typename A = Compute<S>>
 void differentiate_reading(
-    const Problem& p, const Picture<S>& picture, const Offsets<A>& offsets, const S* weight,
+    const Problem& p, const Images<S>& images, const Offsets<A>& offsets, const S* weight,
     const A* grads, A* grad_x, A* grad_offset, A* grad_mask) {
   constexpr int64_t P = kPanel<A>;
   std::vector<Span> spans;
@@ -261,7 +261,7 @@ void differentiate_reading(
           A* to = parts.get() + ((index * p.batch + n) * p.taps() + tap) * 3 * pixels + first;
           if (grad_offset == nullptr) to = nullptr;
           scatter(
-              p, picture.image(n), grad_x ? grad_x + n * p.height * p.width * p.channels : nullptr,
+              p, images.at(n), grad_x ? grad_x + n * p.height * p.width * p.channels : nullptr,
               nothing.get(), sink.get(), span, samples.get(), count, columns.get(), to,
               to ? to + pixels : nullptr, to ? to + 2 * pixels : nullptr);
         }
@@ -296,7 +296,7 @@ void differentiate_reading(
 
 template <typename S, typename A = Compute<S>>
 void differentiate_weight(
-    const Problem& p, const Picture<S>& picture, const Offsets<A>& offsets, const A* grads,
+    const Problem& p, const Images<S>& images, const Offsets<A>& offsets, const A* grads,
     S* grad_weight) {
   constexpr int64_t P = kPanel<A>;
   const int64_t blocks = ceil_div(p.group_in(), kWeightBlock), tile_size = grad_tile_size<A>(p);
@@ -318,7 +318,7 @@ void differentiate_weight(
           for_spans(p, first_in, first_in + width, width, [&](const Span& span) {
             locate(p, offsets, n, span.deform_group, tap, first, count, samples.get());
             gather(
-                p, picture.image(n), nothing.get(), span, first_in, samples.get(), count, columns.get());
+                p, images.at(n), nothing.get(), span, first_in, samples.get(), count, columns.get());
           });
           const A* grad = grads + (n * p.tiles() + tile) * tile_size +
               group * panels<A>(p.group_out()) * kTilePixels * P;
@@ -415,11 +415,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
     const Buffer<A> grads = pack_grads<S>(p, grad);
     if (need_bias) differentiate_bias<S>(p, grads.get(), static_cast<S*>(grad_bias.mutable_data_ptr()));
     if (!need_x && !need_offset && !need_weight) return;
-    const Picture<S> picture(p, x);
+    const Images<S> images(p, x);
     const Offsets<A> offsets = make_offsets<A>(offset, mask);
     if (need_weight) {
       differentiate_weight<S>(
-          p, picture, offsets, grads.get(), static_cast<S*>(grad_weight.mutable_data_ptr()));
+          p, images, offsets, grads.get(), static_cast<S*>(grad_weight.mutable_data_ptr()));
     }
     if (!need_x && !need_offset) return;
     const int64_t pixels = p.height * p.width, numbers = p.batch * pixels * p.channels;
@@ -429,7 +429,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
     A* sums = !need_x ? nullptr : direct ? reinterpret_cast<A*>(to) : copy.get();
     if (need_x) std::fill(sums, sums + numbers, A(0));
     differentiate_reading<S>(
-        p, picture, offsets, static_cast<const S*>(weight.const_data_ptr()), grads.get(), sums,
+        p, images, offsets, static_cast<const S*>(weight.const_data_ptr()), grads.get(), sums,
         need_offset ? static_cast<A*>(grad_offset.mutable_data_ptr()) : nullptr,
         need_offset && mask.has_value() ? static_cast<A*>(grad_mask.mutable_data_ptr()) : nullptr);
     if (!need_x || direct) return;

@@ -122,7 +122,7 @@ MMATTN_INLINE int64_t in_panel(int64_t channel, int64_t row) {
 }
 
 // Reads the span's channels at the samples: pixel k to row k of panels whose channel 0 is `origin`.
-// `x` is the picture, dense, a pixel's channels beside each other; `nothing` is as many zeros.
+// `x` is the image, dense, a pixel's channels beside each other; `nothing` is as many zeros.
 template <typename A>
 void gather(
     const Problem& p, const A* x, const A* nothing, const Span& span, int64_t origin,
@@ -156,7 +156,7 @@ MMATTN_INLINE A add_up(Vec<A> v) {
 }
 
 // From the gradient of what `gather` wrote (panels whose channel 0 is the span's first): adds to the
-// gradient of the picture unless it is null, and gives the span's part of those of offset and mask.
+// gradient of the image unless it is null, and gives the span's part of those of offset and mask.
 template <typename A>
 void scatter(
     const Problem& p, const A* x, A* grad_x, const A* nothing, A* sink, const Span& span,

@@ -256,7 +256,7 @@ MMATTN_INLINE A total(Vec<A> v) {
   }
 }
 
-// One level of one head of one image. Both pictures have `lanes` channels per pixel, `step` apart, and
+// One level of one head of one image. Both feature maps have `lanes` channels per pixel, `step` apart, and
 // begin at the level's first pixel. Null pointers leave out what they would hold.
 template <typename A>
 struct LevelTask {
@@ -330,7 +330,7 @@ struct TaskScratch {
 };
 
 // Gradients of level `level` of head `head` of image `image`: no two such tasks write the same numbers.
-// The level is copied into a dense picture, where neighbouring pixels are neighbours in memory, unless
+// The level is copied into a dense feature map, where neighbouring pixels are neighbours in memory, unless
 // so few points are read that the copy would cost more than it gains.
 template <typename S, typename A = Compute<S>>
 void backward_level(

@@ -19,11 +19,12 @@ from torch import nn
 from mmattn.errors import ConfigError, did_you_mean
 from mmattn.inference.model import unwrap_model
 from mmattn.registry import HOOKS
+from mmattn.tasks import TASKS
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
-_PARTS = ("backbone", "neck", "decode_head", "bbox_head")
+_PARTS = tuple(dict.fromkeys(part for task in TASKS for part in task.compilable_parts))
 
 
 @HOOKS.register_module()

@@ -1,31 +1,34 @@
-"""A test of weights that fill a part of the network alone measures nothing."""
+"""Refuse to test a model when the checkpoint lacks weights that inference uses."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from mmengine.hooks import Hook
 
-from mmattn.bridge.checkpoints import unwrapped
-from mmattn.io.load import fill, refuse_partial
+from mmattn.bridge.checkpoints import load_report
+from mmattn.errors import CheckpointError
+from mmattn.io.load import require_complete
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
 
 class RequireCompleteCheckpointHook(Hook):
-    """Raises ``CheckpointError`` where a loaded checkpoint leaves random what predicts.
+    """Raises ``CheckpointError`` before a test whose model the checkpoint did not fill.
 
-    Training may start from such weights, so only tests have this hook.
+    It reads the report of the one load that the runner made, after all hooks that rearrange a
+    checkpoint. Training may start from partial weights, so only tests have this hook.
     """
 
-    # After hooks that rearrange the checkpoint, such as EMAHook.
-    priority = "LOWEST"
+    priority = "VERY_HIGH"  # before other hooks prepare a test that will not be run
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        weights = checkpoint.get("state_dict", checkpoint)
-        # As mmengine does, right after this.
-        weights = {re.sub(r"^module\.", "", key): value for key, value in weights.items()}
-        report = fill(runner.model, weights, unwrap=unwrapped)
-        refuse_partial(report, str(runner._load_from))
+    def before_test(self, runner: Runner) -> None:
+        """Check what was loaded."""
+        source, report = str(runner._load_from), load_report(runner.model)
+        if report is None:
+            raise CheckpointError(
+                f"{source}: it is not known which of the model's weights this loaded, because "
+                "mmengine's loader was not used; --allow-partial tests the model all the same."
+            )
+        require_complete(report, source)

@@ -1,4 +1,4 @@
-"""Images of each validation and test, drawn by the metrics themselves."""
+"""Plots of each validation and test, drawn by the metrics themselves."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
+from mmattn.evaluation.protocols import SavesPlots
 from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class EvalPlotsHook(Hook):
-    """Lets every metric that can (``save_plots``) draw into ``vis_data`` of the run's folder.
+    """Lets every metric that can (``SavesPlots``) draw into ``vis_data`` of the run's folder.
 
     ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst images. The files are
     those of the last evaluation.
@@ -36,14 +37,14 @@ class EvalPlotsHook(Hook):
     def _draw(self, runner: Runner, split: str, evaluator: Evaluator) -> None:
         folder = Path(runner.log_dir) / "vis_data"
         for metric in evaluator.metrics:
-            if not hasattr(metric, "save_plots"):
+            if not isinstance(metric, SavesPlots):
                 continue
             try:
                 files = metric.save_plots(folder, split)
             except (ValueError, OSError) as error:
-                # A full disk must not end a training over an image.
-                runner.logger.warning(f"The evaluation could not be drawn: {error}")
+                # A full disk must not end a training over a plot.
+                runner.logger.warning(f"The plots of this evaluation could not be saved: {error}")
                 continue
             if files:
                 names = ", ".join(file.name for file in files)
-                runner.logger.info(f"Images of this evaluation, in {folder}: {names}")
+                runner.logger.info(f"Plots of this evaluation, in {folder}: {names}")

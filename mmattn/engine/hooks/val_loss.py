@@ -21,17 +21,18 @@ from mmengine.hooks import Hook
 from mmengine.runner.amp import autocast
 from torch import nn
 
-from mmattn.config.overrides import scope_and_name
 from mmattn.errors import ConfigError, MMAttnError
 from mmattn.inference.model import unwrap_model
 from mmattn.registry import HOOKS
+from mmattn.tasks import TASKS
+from mmattn.type_names import bare_name
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
     from torch.utils.data import DataLoader
 
 # Steps of a training pipeline that make what losses compare with, beside the annotations.
-_TARGETS = ("GenerateEdge", "GenerateEdgeMap")
+_TARGETS = {step for task in TASKS for step in task.target_steps}
 # Steps that read the image, which annotations have to follow at once.
 _READERS = ("LoadImageFromFile", "LoadImageFromNDArray", "LoadMultiChannelImageFromFiles")
 
@@ -114,7 +115,7 @@ def _losses(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _names(pipeline: Sequence[Mapping]) -> list[str]:
-    return [scope_and_name(step["type"], None)[1] for step in pipeline]
+    return [bare_name(step["type"]) for step in pipeline]
 
 
 def _loads_annotations(name: str) -> bool:

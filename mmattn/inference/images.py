@@ -1,0 +1,107 @@
+"""The images that a prediction is about: find their files and load them as the config says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmattn.config.load import innermost_dataset
+from mmattn.config.registry_scope import enter_scope, explain_registry_errors
+from mmattn.errors import ConfigError, DataError
+from mmattn.tasks import task_of
+from mmattn.type_names import bare_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config
+
+
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """List the images in ``paths``, which are files and folders, without repetition.
+
+    Raises:
+        DataError: A path does not exist, or a folder holds no images.
+    """
+    from mmattn.data.images import IMAGE_SUFFIXES
+
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise DataError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise DataError(f"{path}: no such image or folder")
+    return list(dict.fromkeys(files))
+
+
+class TestPipeline:
+    """The transforms of a config's test dataset, without those that load annotations.
+
+    Args:
+        cfg: Whole config, with a ``test_dataloader`` or a ``val_dataloader``.
+
+    Raises:
+        ConfigError: The config has no test pipeline, or a transform is not registered.
+    """
+
+    __test__ = False  # the name is for users, not for pytest
+
+    def __init__(self, cfg: Config) -> None:
+        from mmengine.dataset import Compose
+
+        loader = cfg.get("test_dataloader") or cfg.get("val_dataloader")
+        steps = innermost_dataset(loader["dataset"]).get("pipeline") if loader else None
+        if not steps:
+            raise ConfigError(f"{cfg.filename} has no test pipeline, which prepares the images")
+        enter_scope(cfg)
+        # An image to predict has no ground truth.
+        loaders = task_of(cfg).annotation_loaders
+        kept = [step for step in deepcopy(steps) if bare_name(step["type"]) not in loaders]
+        with explain_registry_errors(cfg.filename):
+            self.transforms = Compose(kept).transforms
+
+    def __call__(self, file: Path) -> tuple[dict[str, Any], np.ndarray]:
+        """Decode an image once and prepare it for the model.
+
+        Returns:
+            What the pipeline makes of the file, and the image as it was decoded: (H, W, 3) uint8
+            RGB.
+
+        Raises:
+            DataError: The file cannot be read or prepared.
+        """
+        results: dict[str, Any] | None = {"img_path": str(file)}
+        decoded = None
+        try:
+            for transform in self.transforms:
+                results = transform(results)
+                if results is None:
+                    raise ValueError(f"{type(transform).__name__} leaves it out")
+                if decoded is None and "img" in results:
+                    decoded = _as_rgb(results["img"])
+        except Exception as error:
+            raise DataError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+        if decoded is None:
+            from mmattn.data.images import read_image
+
+            decoded = read_image(file)
+        return results, decoded
+
+
+def _as_rgb(image: np.ndarray) -> np.ndarray | None:
+    """Copy an image of a loader (BGR, grey or float) as uint8 RGB; None for other channels."""
+    import numpy as np
+
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3):
+        return None
+    if image.dtype != np.uint8:
+        image = image.clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(image[..., ::-1], (*image.shape[:2], 3)))

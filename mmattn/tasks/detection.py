@@ -1,0 +1,31 @@
+"""Object detection: a box and a class for every object, as mmdet does it."""
+
+from __future__ import annotations
+
+from .task import Task, TestTimeAugmentation
+
+_UNDO = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
+
+DETECTION = Task(
+    name="object detection",
+    scope="mmdet",
+    heads=(r"(?:roi_head\.)?(?:bbox|query)_head(?:\[\d+\])?",),
+    metrics={("mmdet", "CocoMetric"): "mmattn.ClasswiseCocoMetric"},
+    default_metric="bbox_mAP",
+    annotation_loaders=("LoadAnnotations",),
+    prediction="pred_instances",
+    visualizer="DetLocalVisualizer",
+    visualization_hook="DetVisualizationHook",
+    show_dir=("hook", "test_out_dir"),
+    dump_metric="mmdet.DumpDetResults",
+    tta=TestTimeAugmentation(
+        # mmdet's own defaults for a config without tta_model.
+        model={
+            "type": "DetTTAModel",
+            "tta_cfg": {"nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 100},
+        },
+        pack="PackDetInputs",
+        pack_options={"meta_keys": _UNDO},
+    ),
+    compilable_parts=("backbone", "neck", "bbox_head"),
+)

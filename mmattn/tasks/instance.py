@@ -1,0 +1,14 @@
+"""Instance segmentation: a mask and a class for every object, as mmdet does it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .detection import DETECTION
+
+#: Test-time augmentation averages its boxes and leaves its masks out, as mmdet's own does.
+INSTANCE = replace(
+    DETECTION,
+    name="instance segmentation",
+    heads=(*DETECTION.heads, r"(?:roi_head\.)?(?:mask|mask_iou|point)_head(?:\[\d+\])?"),
+)

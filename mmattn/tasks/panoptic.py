@@ -1,0 +1,18 @@
+"""Panoptic segmentation: a class for every pixel and, for things, an object, as mmdet does it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .instance import INSTANCE
+
+PANOPTIC = replace(
+    INSTANCE,
+    name="panoptic segmentation",
+    heads=(*INSTANCE.heads, r"(?:panoptic|panoptic_fusion|semantic)_head"),
+    metric_options={("mmdet", "CocoPanopticMetric"): {"classwise": True}},
+    default_metric="PQ",
+    annotation_loaders=("LoadPanopticAnnotations",),
+    prediction="pred_panoptic_seg",
+    tta=None,  # mmdet's averages boxes
+)
