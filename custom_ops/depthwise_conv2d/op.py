@@ -96,7 +96,7 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
 
 operator = Operator(
     "depthwise_conv2d",
-    __package__,
+    __name__,
     functions={
         "forward": Function(
             "(Tensor x, Tensor weight, Tensor? bias, int[2] padding, int[2] dilation) -> Tensor",

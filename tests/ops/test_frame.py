@@ -54,7 +54,7 @@ def make_operator() -> Iterator:
         fake = lambda x: torch.empty_like(x)  # noqa: E731
         operator = Operator(
             name,
-            name,
+            f"{name}.op",
             functions={
                 "forward": Function("(Tensor x) -> Tensor", fake=fake),
                 "backward": Function("(Tensor grad) -> Tensor", fake=fake),
