@@ -14,7 +14,6 @@ import inspect
 import io
 import logging
 import os
-import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from types import ModuleType
@@ -22,6 +21,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 from mmattn.errors import CheckpointError
+
+from ._replacing import replace
 
 
 def refuse_pickles(checkpoint_module: ModuleType) -> None:
@@ -41,7 +42,7 @@ def refuse_pickles(checkpoint_module: ModuleType) -> None:
         "save_checkpoint": _saving(checkpoint_module.save_checkpoint),
         "find_latest_checkpoint": find_latest_checkpoint,
     }.items():
-        _replace(checkpoint_module, name, function)
+        replace(checkpoint_module, name, function)
 
 
 def teach_runner(runner_module: ModuleType) -> None:
@@ -241,11 +242,3 @@ def _naming_source(function: Callable, source_of: Callable[[dict], Any]) -> Call
             raise CheckpointError(f"{source}: {error}") from error
 
     return wrapper
-
-
-def _replace(module: ModuleType, name: str, function: Callable) -> None:
-    """Replace a function in its module and wherever it was imported from there already."""
-    original = getattr(module, name)
-    for other in list(sys.modules.values()):
-        if getattr(other, "__dict__", {}).get(name) is original:
-            setattr(other, name, function)
