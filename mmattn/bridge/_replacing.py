@@ -16,6 +16,6 @@ def replace(module: ModuleType, name: str, function: Callable) -> None:
     original = getattr(module, name, None)
     if original is None:
         return
-    for other in list(sys.modules.values()):
+    for other in (module, *sys.modules.values()):
         if getattr(other, "__dict__", {}).get(name) is original:
             setattr(other, name, function)

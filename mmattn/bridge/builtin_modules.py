@@ -18,7 +18,7 @@ from ._replacing import replace
 def patch_builtin_modules(config_utils: ModuleType) -> None:
     """Make ``mmengine.config.utils`` know the standard library by its names, and what it knew."""
     original = config_utils._is_builtin_module
-    if hasattr(original, "__wrapped__"):
+    if original("os"):  # it knows, as the forked mmengine does, or is patched already
         return
 
     @functools.wraps(original)
