@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import inspect
 import re
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_a_compiled_extension_is_left_alone(tmp_path):
     assert finder.find_spec("mmcv.other", [str(tmp_path)]) is None
 
 
-def test_a_compiled_extension_is_what_mmcv_gets(tmp_path):
+def test_a_compiled_extension_is_what_mmcv_gets(tmp_path, repo):
     package = tmp_path / "mmcv"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -83,7 +84,7 @@ def test_a_compiled_extension_is_what_mmcv_gets(tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path)},
+        env={"PYTHONPATH": os.pathsep.join([str(tmp_path), str(repo)])},
     )
     assert done.stdout.split() == ["True", "False"], done.stderr
 
