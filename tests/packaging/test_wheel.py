@@ -49,7 +49,7 @@ def test_installed_wheel_builds_models(wheel: Path, tmp_path: Path) -> None:
         f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n"
         "import mmattn; from pathlib import Path\n"
         f"assert Path(mmattn.__file__).is_relative_to({str(site)!r}), mmattn.__file__\n"
-        "from mmattn.engine import load_config, build_model\n"
+        "from mmattn.config import load_config\nfrom mmattn.inference import build_model\n"
         "cfg = load_config('mmattn::ccnet/ccnet_r50-d8_4xb2-40k_cityscapes-512x1024.py')\n"
         "print(type(build_model(cfg).decode_head).__module__)\n"
         "from mmdet.registry import MODELS\n"
