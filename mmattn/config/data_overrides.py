@@ -7,7 +7,7 @@
     ``mmattn.FolderSegDataset``; pipelines, crop sizes and the network stay, and every head that
     had a channel for each of the old classes gets one for each of the new ones.
 ``data.KEY=VALUE``
-    An argument of the dataset of every split, such as ``data.mask_rule=binary``.
+    An argument of the dataset of every split, such as ``data.mask_format=binary``.
 
 The heads then say ``num_classes="auto"``, the number of classes of the training data, which is
 counted before a model is built (``preflight/auto_classes.py``): reading a config opens no data.

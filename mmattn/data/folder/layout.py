@@ -66,7 +66,7 @@ class FolderLayout:
             is ``"all"`` where there are no splits.
         img_suffix: what images end with; any of ``IMAGE_SUFFIXES`` where it is None.
         seg_map_suffix: what follows an image's stem in its mask's name; worked out where None.
-        skip_unlabelled: leave images without a mask out instead of refusing them.
+        skip_missing_masks: leave images without a mask out instead of refusing them.
         val_fraction: share of the images that become ``val`` where there is none.
         split_seed: of that draw.
     """
@@ -75,7 +75,7 @@ class FolderLayout:
     folders: Mapping[str, tuple[str, str]]
     img_suffix: str | None = None
     seg_map_suffix: str | None = None
-    skip_unlabelled: bool = False
+    skip_missing_masks: bool = False
     val_fraction: float = 0.2
     split_seed: int = 0
     _matched: dict = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -140,7 +140,7 @@ class FolderLayout:
     def _read(self, name: str) -> dict[str, Pair]:
         images, masks = self.folders[name]
         pairs, lonely = self._match(images, masks)
-        if lonely and not self.skip_unlabelled:
+        if lonely and not self.skip_missing_masks:
             raise self._without_mask(lonely, len(pairs) + len(lonely), masks)
         if not pairs:
             where = os.path.join(self.root, images)
@@ -207,7 +207,7 @@ class FolderLayout:
         return DataError(
             f"{len(lonely)} of {count} images have no mask in {place}: {listed}; {beside}. A "
             "mask has its image's name, or that and an ending such as _mask: set seg_map_suffix "
-            "for another one; unlabelled='skip' leaves images without a mask out"
+            "for another one; missing_masks='skip' leaves images without a mask out"
         )
 
 

@@ -65,7 +65,7 @@ class StoredMask:
             raise DataError(
                 f"the mask {self.path} has {len(found)} colours, such as {listed}, where one "
                 "channel of numbers is expected. Colours need their names in classes.json, "
-                '{"road": [128, 64, 128]}, and mask_rule=rgb'
+                '{"road": [128, 64, 128]}, and mask_format=rgb'
             )
         return self.colours[..., 0]
 
@@ -82,7 +82,7 @@ class StoredMask:
         if self.values.size and int(self.values.max()) > 255:
             raise DataError(
                 f"the mask {self.path} holds {self.values.dtype} values up to "
-                f"{self.values.max()}, which are no colours. Set mask_rule=index"
+                f"{self.values.max()}, which are no colours. Set mask_format=index"
             )
         grey = self.values.astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)

@@ -83,7 +83,7 @@ def check_read_masks(
     where: str,
     limit: int | None,
 ) -> dict[int, int]:
-    """As ``check_masks``, for a dataset that reads its masks by a rule of its own.
+    """As ``check_masks``, for a dataset that reads masks of its own format.
 
     Args:
         entries: of the dataset, with ``img_path`` and ``seg_map_path``.
@@ -109,7 +109,7 @@ def check_read_masks(
         raise DataError(
             f"{where}: every labelled pixel of the masks looked at, such as those of "
             f"{entries[0]['seg_map_path']}, is {only}: there is nothing to learn. Compare the "
-            "masks' values with the classes and with mask_rule"
+            "masks' values with the classes and with mask_format"
         )
     return pixels
 
