@@ -37,7 +37,7 @@ _KEYS = {
     "vis_backends": "VISBACKENDS",
     "metrics": "METRICS",
 }
-#: Keys whose ``type`` is no registered name: operators of mmcv, parts of other libraries.
+#: Keys whose ``type`` is not a registered name: operators of mmcv, parts of other libraries.
 _UNREGISTERED = frozenset({"nms", "roi_layer", "bbox_params"})
 
 
@@ -118,7 +118,7 @@ class _Finder:
         what = kind.replace("_", " ") if kinds else "type"
         within = "" if dot else f" in scope {scope!r} or above it"
         raise ConfigError(
-            f"{self.prefix}{place}={name!r} is no registered {what}{within}."
+            f"{self.prefix}{place}={name!r} is not a registered {what}{within}."
             f"{nearest_types(name, scope, kind)}"
         )
 

@@ -154,12 +154,14 @@ class FolderSegDataset(BaseSegDataset):
     def _check_names(cls, kwargs: Mapping[str, Any]) -> None:
         known = {
             name
-            for kind in (cls, BaseSegDataset)
-            for name in inspect.signature(kind.__init__).parameters
+            for owner in (cls, BaseSegDataset)
+            for name in inspect.signature(owner.__init__).parameters
         }
         for name in kwargs:
             if name not in known:
-                raise ConfigError(f"{cls.__name__} takes no {name!r}.{did_you_mean(name, known)}")
+                raise ConfigError(
+                    f"unexpected argument {name!r} for {cls.__name__}.{did_you_mean(name, known)}"
+                )
 
     @staticmethod
     def check_pipeline(pipeline: Sequence) -> None:
