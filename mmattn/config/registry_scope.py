@@ -1,4 +1,4 @@
-"""The registry scope that a config is meant for, and typed errors for unregistered names."""
+"""Enter the registry scope of a config, and turn errors of registries into ConfigErrors."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def explain_registry_errors(filename: str | None = None) -> Iterator[None]:
     """Turn mmengine's "is not in the registry" into a ConfigError that offers the nearest names.
 
     An unexpected keyword argument is reported as a ConfigError too; every message starts with the
-    config's path. The names of all scopes are searched, since a forgotten prefix (``TimmBackbone`` for
-    ``mmattn.TimmBackbone``) is as common a mistake as a misspelt name.
+    config's path. The names of all scopes are searched, since a forgotten prefix
+    (``TimmBackbone`` for ``mmattn.TimmBackbone``) is as common a mistake as a misspelt name.
 
     Args:
         filename: Path of the config, used in messages.

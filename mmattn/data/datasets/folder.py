@@ -50,33 +50,33 @@ class FolderSegDataset(BaseSegDataset):
     place of ``LoadAnnotations`` in the pipeline.
 
     Args:
-        data_root: the folder.
+        data_root: Path of the folder.
         split: ``train``, ``val``, ``test``, or ``all`` for every image there is.
-        classes_file: names of the classes, relative to ``data_root``; by default ``classes.json``
+        classes_file: Names of the classes, relative to ``data_root``; by default ``classes.json``
             if it is there, else the classes are counted in the masks.
         mask_format: ``auto``, ``index``, ``binary``, ``rgb`` or ``alpha``.
         unknown_values: ``error`` for values and colours that no class has, or ``ignore`` their
             pixels.
         missing_masks: ``error`` for images without a mask, or ``skip`` them.
-        val_fraction: share of the images that is drawn for ``val`` where no folder is for it.
-        split_seed: of that draw.
-        img_dir: folder of images in ``data_root``, if it is not found by its name.
-        ann_dir: folder of masks, likewise.
-        img_suffix: ending of the images, where not all files are.
-        seg_map_suffix: what follows an image's stem in the name of its mask.
-        reduce_zero_label: the values of index masks count from 1, 0 is ignored.
+        val_fraction: Share of the images that is drawn for ``val`` where no folder is for it.
+        split_seed: Random seed of that draw.
+        img_dir: Folder of images in ``data_root``, if it is not found by its name.
+        ann_dir: Folder of masks, likewise.
+        img_suffix: Ending of the images, where not all files are.
+        seg_map_suffix: Ending that follows an image's stem in the name of its mask.
+        reduce_zero_label: The values of index masks count from 1, 0 is ignored.
         data_prefix: ``img_path`` and ``seg_map_path`` of this very split, as other datasets have
             them, instead of looking; ``split`` is not used then.
         metainfo: ``classes`` may name some of the classes; pixels of the others are ignored then.
-        **kwargs: as in ``BaseSegDataset``.
+        **kwargs: As in ``BaseSegDataset``.
 
     Attributes:
-        mask_reader: turns a mask file into labels.
-        notes: what was found out, in short sentences.
+        mask_reader: Turns a mask file into labels.
+        notes: What was found out about the folder, in short sentences.
 
     Raises:
-        DataError: what the folder holds does not say what it means; the message says what to do.
-        ConfigError: options that do not exist or do not fit.
+        DataError: What the folder holds does not say what it means; the message says what to do.
+        ConfigError: Options that do not exist or do not fit.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class FolderSegDataset(BaseSegDataset):
         """Refuse the usual ``LoadAnnotations``, which knows nothing of mask formats.
 
         Raises:
-            ConfigError: it is in the pipeline.
+            ConfigError: It is in the pipeline.
         """
         for step in pipeline:
             kind = step.get("type") if isinstance(step, Mapping) else type(step)
@@ -181,7 +181,7 @@ class FolderSegDataset(BaseSegDataset):
                 )
 
     def load_data_list(self) -> list[dict]:
-        """One entry for each image, as mmseg's own datasets have them."""
+        """Return one entry for each image, as mmseg's own datasets have them."""
         return [
             {
                 "img_path": pair.image,
@@ -194,7 +194,7 @@ class FolderSegDataset(BaseSegDataset):
         ]
 
     def get_data_info(self, idx: int) -> dict:
-        """An entry with what reads its mask."""
+        """Return an entry, with the reader of its mask."""
         return {**super().get_data_info(idx), "mask_reader": self.mask_reader}
 
 
@@ -205,7 +205,7 @@ class LoadFolderMask(BaseTransform):
     An image that comes without a mask, as in prediction, passes unchanged.
 
     Raises:
-        DataError: the mask does not have the folder's format, or has not its image's size.
+        DataError: The mask does not have the folder's format, or has not its image's size.
     """
 
     def transform(self, results: dict) -> dict:
@@ -214,8 +214,8 @@ class LoadFolderMask(BaseTransform):
             return results
         if "mask_reader" not in results:
             raise ConfigError(
-                "mmattn.LoadFolderMask loads masks of mmattn.FolderSegDataset; with another data "
-                "set write dict(type='LoadAnnotations')"
+                "mmattn.LoadFolderMask loads masks of mmattn.FolderSegDataset; with another "
+                "dataset write dict(type='LoadAnnotations')"
             )
         labels = results["mask_reader"](path)
         size = results.get("ori_shape", labels.shape)[:2]

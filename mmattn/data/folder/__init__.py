@@ -1,4 +1,4 @@
-"""What a folder of images and masks means: its layout, its classes, and how masks become labels.
+"""Meaning of a folder of images and masks: its layout, its classes, and how masks become labels.
 
 ``mmattn.FolderSegDataset`` puts these together. Everything here reads; nothing is ever written.
 """

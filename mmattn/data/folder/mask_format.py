@@ -36,15 +36,15 @@ def choose_format(survey: MaskSurvey, classes: FolderClasses | None, root: str) 
     """Decide what ``mask_format="auto"`` means.
 
     Args:
-        survey: of the masks.
-        classes: of ``classes.json``; None without one.
-        root: the folder, for messages.
+        survey: Survey of the masks.
+        classes: Classes of ``classes.json``; None without this file.
+        root: Path of the folder, used in messages.
 
     Returns:
         The format and the reason for it.
 
     Raises:
-        DataError: it is not certain what the masks mean; the message says what to write.
+        DataError: It is not certain what the masks mean; the message says what to write.
     """
     if survey.see_through is not None:
         raise DataError(
@@ -83,7 +83,7 @@ def check_halves(survey: MaskSurvey, root: str) -> None:
     """Refuse ``mask_format=binary`` where the upper half of the range is empty.
 
     Raises:
-        DataError: no mask holds a value there.
+        DataError: No mask holds a value there.
     """
     if survey.values and not survey.upper_half:
         held = ", ".join(map(str, sorted(survey.values)[:_SHOWN]))
@@ -96,7 +96,7 @@ def check_halves(survey: MaskSurvey, root: str) -> None:
 
 
 def _values_or_colours(survey: MaskSurvey, classes: FolderClasses) -> tuple[str, str]:
-    """One channel, but classes with colours: are the numbers places in the list or colours?"""
+    """Decide whether masks of one channel hold places in the list of classes or colours."""
     by_value = {value: classes.values.get(value) for value in survey.labelled_values}
     by_colour = {
         value: {classes.colours.get(colour) for colour in colours}
@@ -150,16 +150,16 @@ def _needs_colours(survey: MaskSurvey, classes: FolderClasses | None, root: str)
 def classes_from_masks(
     survey: MaskSurvey, mask_format: str, root: str, *, reduce_zero_label: bool = False
 ) -> FolderClasses:
-    """The classes where no file names them.
+    """Return the classes where no file names them.
 
     Args:
-        survey: of all masks.
+        survey: Survey of all masks.
         mask_format: Format of the masks.
-        root: the folder, for messages.
-        reduce_zero_label: whether 0 is no class, so that they count from 1.
+        root: Path of the folder, used in messages.
+        reduce_zero_label: Whether 0 is no class, so that they count from 1.
 
     Raises:
-        DataError: the values leave gaps, or are colours.
+        DataError: The values leave gaps, or are colours.
     """
     source = f"the masks of {root}"
     if mask_format in ("binary", "alpha"):
@@ -212,7 +212,7 @@ def _gaps(found: Sequence[int], survey: MaskSurvey, root: str) -> str:
 
 
 def _palette(survey: MaskSurvey, count: int) -> list | None:
-    """The colours of palette masks, if they have one for each class."""
+    """Return the colours of palette masks, if they have one for each class."""
     shown = [sorted(survey.shown[value]) for value in range(count)]
     colours = [found[0] for found in shown if len(found) == 1]
     return colours if survey.palettes and len(set(colours)) == count else None

@@ -21,19 +21,19 @@ _SMOOTH = 20
 
 
 class MaskReader:
-    """Turns mask files of one format into labels.
+    """Reader that turns mask files of one format into labels.
 
     Args:
         mask_format: ``index``, ``binary``, ``rgb`` or ``alpha``.
-        classes: of the folder.
-        white: for ``binary``, the value of the upper class where masks hold it and 0 alone; others
+        classes: Classes of the folder.
+        white: For ``binary``, the value of the upper class where masks hold it and 0 alone; others
             are refused. None divides at half the range.
         unknown_values: ``"error"`` for values and colours that no class has, or ``"ignore"`` their
             pixels.
-        reduce_zero_label: for ``index``, 0 is ignored and every other value one less.
+        reduce_zero_label: For ``index``, 0 is ignored and every other value one less.
 
     Raises:
-        ConfigError: an unknown format, or one that the classes do not fit.
+        ConfigError: An unknown format, or one that the classes do not fit.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class MaskReader:
         return table
 
     def __call__(self, path: str) -> np.ndarray:
-        """The labels of a mask file, (H, W) uint8; 255 where pixels are ignored.
+        """Return the labels of a mask file, (H, W) uint8; 255 where pixels are ignored.
 
         Raises:
-            DataError: the file cannot be read, does not have the format, or holds what no class
+            DataError: The file cannot be read, does not have the format, or holds what no class
                 has.
         """
         mask = read_mask(path)
@@ -159,7 +159,7 @@ class MaskReader:
         )
 
     def _advice(self, wrong: Sequence[int], known: Sequence[int]) -> str:
-        """What usually produces such values."""
+        """Return the usual cause of such values."""
         count = len(self.classes.names)
         if not self.classes.by_position:
             return (

@@ -20,7 +20,7 @@ class StoredMask:
     """The pixels of a mask file.
 
     Attributes:
-        path: of the file.
+        path: Path of the file.
         values: (H, W) numbers as stored, bool for one bit, indices for a palette; None for colours.
         colours: (H, W, 3) uint8 RGB; None for one channel.
         alpha: (H, W) uint8; None without an alpha channel.
@@ -55,7 +55,7 @@ class StoredMask:
         """(H, W) values; those of one channel where the three agree.
 
         Raises:
-            DataError: they do not.
+            DataError: They do not.
         """
         if self.values is not None:
             return self.values
@@ -73,7 +73,7 @@ class StoredMask:
         """(H, W, 3) uint8 colours; a grey value v is (v, v, v).
 
         Raises:
-            DataError: values beyond 8 bits have no colour.
+            DataError: Values beyond 8 bits have no colour.
         """
         if self.colours is not None:
             return self.colours
@@ -92,7 +92,7 @@ def read_mask(path: str) -> StoredMask:
     """Decode a mask file.
 
     Raises:
-        DataError: it is empty, cut off or not an image.
+        DataError: It is empty, cut off or not an image.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
