@@ -170,7 +170,7 @@ def test_channels_that_fit_pass_in_every_way_heads_take_them() -> None:
          "unexpected argument 'dept' for ResNet. Did you mean 'depth'"),
         ({"plugin": []}, "unexpected argument 'plugin' for WithPlugins. Did you mean 'plugins'"),
         ({"plugins": [{"cfg": {"type": "mmattn.SE", "reduktion": 4}, "stages": (0,)}]},
-         "SE takes no 'reduktion'. Did you mean 'reduction'"),
+         "unexpected argument 'reduktion' for SE. Did you mean 'reduction'"),
     ],
 )  # fmt: skip
 def test_mistakes_inside_with_plugins_are_named(change: dict, message: str) -> None:
