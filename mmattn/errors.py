@@ -10,19 +10,19 @@ from collections.abc import Iterable
 
 
 class MMAttnError(Exception):
-    """Base of every error that is the input's fault; tools print it without a traceback."""
+    """Base of the errors raised for bad input; commands print them without a traceback."""
 
     exit_code = 1
 
 
 class ConfigError(MMAttnError, ValueError):
-    """A config, or a command line, that cannot be meant."""
+    """Raised for an invalid config or command line."""
 
     exit_code = 2
 
 
 class MissingOpError(MMAttnError, NotImplementedError):
-    """An operator that this installation cannot run; the message says how to get it."""
+    """Raised for an operator that this installation lacks; the message says how to get it."""
 
     exit_code = 3
 
@@ -34,31 +34,31 @@ class PluginError(MMAttnError, RuntimeError):
 
 
 class DataError(MMAttnError, ValueError):
-    """A dataset, image or annotation that is missing, unreadable or contradicts itself."""
+    """Raised for a dataset, image or annotation that is missing, unreadable or inconsistent."""
 
     exit_code = 4
 
 
 class NumericsError(MMAttnError, FloatingPointError):
-    """A loss or gradient that is not finite."""
+    """Raised for a loss or gradient that is not finite."""
 
     exit_code = 5
 
 
 class CheckpointError(MMAttnError, RuntimeError):
-    """Weights that cannot be read safely, or do not belong to the model."""
+    """Raised for weights that cannot be read safely, or do not belong to the model."""
 
     exit_code = 6
 
 
 class ExportError(MMAttnError, RuntimeError):
-    """A model that cannot be exported, or whose exported file computes something else."""
+    """Raised for a model that cannot be exported, or whose exported file computes otherwise."""
 
     exit_code = 7
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Whether ``error`` is Ctrl-C, or was raised because of it.
+    """Return whether ``error`` is Ctrl-C, or was raised because of it.
 
     mmengine makes a SyntaxError of one that comes while it formats a config, which takes seconds.
     """
@@ -74,7 +74,7 @@ def one_line(error: BaseException) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], limit: int = 3) -> str:
-    """``" Did you mean 'a' or 'b'?"`` for the closest names in ``known``, else ``""``."""
+    """Return ``" Did you mean 'a' or 'b'?"`` for the closest names in ``known``, else ``""``."""
     near = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.6)
     if not near:
         return ""

@@ -1,13 +1,13 @@
-"""A user's own data in any config, by three options of every tool's ``--cfg-options``.
+"""Use own data with any config, by three options of every command's ``--cfg-options``.
 
 ``data_root=DIR``
-    The config's datasets lie in DIR: the same classes, layout and file names, another place.
+    Read the config's datasets from DIR: the same classes, layout and file names, another place.
 ``data=DIR``
-    The images and masks of DIR take the place of the config's datasets, which become
-    ``mmattn.FolderSegDataset``; pipelines, crop sizes and the network stay, and every head that
-    had a channel for each of the old classes gets one for each of the new ones.
+    Replace the config's datasets by the images and masks of DIR, as ``mmattn.FolderSegDataset``;
+    pipelines, crop sizes and the network stay, and every head that had a channel for each of the
+    old classes gets one for each of the new ones.
 ``data.KEY=VALUE``
-    An argument of the dataset of every split, such as ``data.mask_rule=binary``.
+    Set an argument of the dataset of every split, such as ``data.mask_format=binary``.
 
 The heads then say ``num_classes="auto"``, the number of classes of the training data, which is
 counted before a model is built (``preflight/auto_classes.py``): reading a config opens no data.
@@ -39,7 +39,7 @@ _OTHER_COUNT = {head for task in TASKS for head in task.heads_of_other_counts}
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of this module, and all others."""
+    """Split options into those of this module and all others."""
     ours = {
         key: value
         for key, value in options.items()
@@ -52,7 +52,7 @@ def apply_data_overrides(cfg: Config, options: Mapping[str, Any]) -> None:
     """Apply ``data_root``, ``data`` and ``data.KEY``, in this order.
 
     Raises:
-        ConfigError: they do not fit the config.
+        ConfigError: An option does not fit the config.
     """
     if "data_root" in options:
         set_data_root(cfg, str(options["data_root"]))
@@ -64,7 +64,7 @@ def apply_data_overrides(cfg: Config, options: Mapping[str, Any]) -> None:
 
 
 def set_data_root(cfg: Config, root: str) -> None:
-    """Let every dataset of ``cfg``, and the files that its metrics read, lie under ``root``.
+    """Move every dataset of ``cfg``, and the files that its metrics read, to ``root``.
 
     Raises:
         ConfigError: No dataset of the config has a ``data_root``.
@@ -122,7 +122,7 @@ def use_folder(cfg: Config, folder: str) -> None:
 
 
 def _old_count(cfg: Config) -> int | None:
-    """How many classes the config's own data has, else its head."""
+    """Return the number of classes of the config's own data, else that of its head."""
     classes = dataset_meta(cfg).get("classes")
     if classes:
         return len(classes)

@@ -1,4 +1,4 @@
-"""What the dataset of a config says about itself, from its class and its settings alone."""
+"""Classes and palette of a config's dataset, from its class and its settings alone."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def add_default_hooks(cfg: Config) -> Config:
     cfg.default_hooks.setdefault("checkpoint", {"type": "CheckpointHook"})
     checkpoint = cfg.default_hooks.checkpoint
     scope, name = scope_and_name((checkpoint or {}).get("type"), "mmengine")
-    # A hook of somebody else's that has this name as well does something else.
+    # Another package may have a hook of this name, which does something else.
     if name == "CheckpointHook" and scope.partition(".")[0] in ("mmengine", "mmdet", "mmseg"):
         checkpoint["type"] = "mmattn.CheckpointHook"
     hooks = list(cfg.get("custom_hooks") or [])

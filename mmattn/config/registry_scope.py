@@ -1,4 +1,4 @@
-"""The registry scope that a config is meant for, and typed errors for unregistered names."""
+"""Enter the registry scope of a config, and turn errors of registries into ConfigErrors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,22 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 _KNOWN_SCOPES = ("mmdet", "mmseg", "mmattn")
-# mmengine's words: "X is not in the mmdet::model registry", for some kinds without the scope.
+# mmengine's words: "X is not in the mmdet::model registry"; for runners and schedulers without the
+# scope. tests/config/test_registry_scope.py raises each of them for real.
 _NOT_FOUND = re.compile(
-    r"(?P<name>[\w.]+) is not in the (?:(?P<scope>\w+)::)?(?P<kind>[\w ]+) registry"
+    r"(?P<name>[\w.]+) is not in the (?:(?P<scope>\w+)::)?(?P<registry>[\w ]+) registry"
+)
+# Python's words for an argument that a function does not have.
+_UNEXPECTED = re.compile(
+    r"(?P<cls>\w+)(?P<init>\.__init__)?\(\) got an unexpected keyword argument '(?P<key>\w+)'"
 )
 
 
 def enter_scope(cfg: Config) -> str:
     """Make the scope of ``cfg`` the default one and register everything of its package.
+
+    Args:
+        cfg: A whole config.
 
     Returns:
         The scope: ``default_scope`` of the config, or mmengine's own.
@@ -38,62 +46,62 @@ def enter_scope(cfg: Config) -> str:
     return scope
 
 
-# Python's words for a key that a class does not know.
-_UNKNOWN_ARGUMENT = re.compile(
-    r"(?P<cls>\w+)(?P<init>\.__init__)?\(\) got an unexpected keyword argument '(?P<key>\w+)'"
-)
-
-
 @contextmanager
 def explain_registry_errors(filename: str | None = None) -> Iterator[None]:
     """Turn mmengine's "is not in the registry" into a ConfigError that offers the nearest names.
 
-    A key that a part does not take becomes one as well, and every ConfigError names the config.
+    An unexpected keyword argument is reported as a ConfigError too; every message starts with the
+    config's path. The names of all scopes are searched, since a forgotten prefix
+    (``TimmBackbone`` for ``mmattn.TimmBackbone``) is as common a mistake as a misspelt name.
 
-    The names of all scopes are searched, since a forgotten prefix (``CCHead`` for
-    ``mmattn.CCHead``) is as common a mistake as a misspelt name.
+    Args:
+        filename: Path of the config, used in messages.
+
+    Raises:
+        ConfigError: A type is not registered, or an argument is unexpected.
     """
+    where = f"{filename}: " if filename else ""
     try:
         yield
     except ConfigError as error:
         if not filename or filename in str(error):
             raise
-        raise ConfigError(f"{filename}: {error}") from error
+        raise ConfigError(f"{where}{error}") from error
     except TypeError as error:
-        unknown = _UNKNOWN_ARGUMENT.search(str(error))
-        known = _arguments(unknown["cls"]) if unknown else set()
+        unexpected = _UNEXPECTED.search(str(error))
+        known = _arguments(unexpected["cls"]) if unexpected else set()
         # Any function may be called wrongly, by code; by a config, only a registered one.
-        if unknown is None or not (unknown["init"] or known):
+        if unexpected is None or not (unexpected["init"] or known):
             raise
         raise ConfigError(
-            f"{f'{filename}: ' if filename else ''}{unknown['cls']} takes no {unknown['key']!r}."
-            f"{did_you_mean(unknown['key'], known)}"
+            f"{where}unexpected argument {unexpected['key']!r} for {unexpected['cls']}."
+            f"{did_you_mean(unexpected['key'], known)}"
         ) from error
     except (KeyError, ImportError) as error:
-        found = _NOT_FOUND.search(str(error))
-        if found is None:
+        missing = _NOT_FOUND.search(str(error))
+        if missing is None:
             raise
-        name, kind, scope = found["name"], found["kind"], found["scope"] or "mmengine"
-        where = f"{filename}: " if filename else ""
+        name, registry, scope = missing["name"], missing["registry"], missing["scope"] or "mmengine"
         raise ConfigError(
-            f"{where}type={name!r} is no registered {kind} in scope {scope!r} or above it."
-            f"{nearest_types(name, scope, kind)}"
+            f"{where}type={name!r} is not a registered {registry} in scope {scope!r} or above it."
+            f"{nearest_types(name, scope, registry)}"
         ) from error
 
 
 def _arguments(class_name: str) -> set[str]:
-    """Arguments of the registered function, or classes, of that name and of those derived from it.
+    """Return the arguments of the registered function or classes called ``class_name``.
 
-    The name is the base's that refused the key: ``CCHead`` hands what it does not know upwards.
+    Those of derived classes count as well: ``CCHead`` hands what it does not know to its base,
+    whose name is then in the error.
     """
     from mmengine.registry import MODELS
 
     names: set[str] = set()
     for registry in (MODELS, *MODELS.children.values()):
-        for kind in registry.module_dict.values():
-            if isinstance(kind, FunctionType) and kind.__name__ == class_name:
-                names.update(inspect.signature(kind).parameters)
-            lineage = getattr(kind, "__mro__", ())
+        for registered in registry.module_dict.values():
+            if isinstance(registered, FunctionType) and registered.__name__ == class_name:
+                names.update(inspect.signature(registered).parameters)
+            lineage = getattr(registered, "__mro__", ())
             if any(base.__name__ == class_name for base in lineage):
                 for base in lineage:
                     if isinstance(base.__init__, FunctionType):
@@ -101,20 +109,27 @@ def _arguments(class_name: str) -> set[str]:
     return names - {"self", "args", "kwargs"}
 
 
-def nearest_types(name: str, scope: str, kind: str) -> str:
-    """A did-you-mean over this kind's registries of all scopes, spelled as ``scope`` writes it."""
+def nearest_types(name: str, scope: str, registry_name: str) -> str:
+    """Return a did-you-mean over the registries of all scopes.
+
+    Args:
+        name: Type name that is not registered.
+        scope: Scope in which the name is written; suggestions are spelled as this scope needs it.
+        registry_name: Name of the registries, such as ``model``.
+    """
     prefix, _, bare = name.rpartition(".")
     spelled: dict[str, list[str]] = {}
     for other in dict.fromkeys((scope, *_KNOWN_SCOPES, "mmengine")):
         for registry in _registries(other):
-            if registry.name.replace("_", " ") != kind.replace("_", " ") or registry.scope != other:
+            same_name = registry.name.replace("_", " ") == registry_name.replace("_", " ")
+            if not same_name or registry.scope != other:
                 continue
             registry.import_from_location()
             for key in registry.module_dict:
                 spelling = key if other in (scope, "mmengine") else f"{other}.{key}"
                 spelled.setdefault(key, []).append(spelling)
     if bare in spelled:
-        return " Did you mean " + " or ".join(repr(one) for one in spelled[bare]) + "?"
+        return " Did you mean " + " or ".join(repr(spelling) for spelling in spelled[bare]) + "?"
     hint = did_you_mean(bare, spelled)
     for key, spellings in spelled.items():
         asked = f"{prefix}.{key}"

@@ -63,7 +63,7 @@ class ClassBalancedCrop(RandomCrop):
 
     @cache_randomness
     def crop_bbox(self, results: dict) -> tuple[int, int, int, int]:
-        """Where to crop: top, bottom, left, right.
+        """Return where to crop: top, bottom, left, right.
 
         Args:
             results: With ``img`` and ``gt_seg_map``.

@@ -13,7 +13,7 @@ _SHOWN = 20
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path names another machine, which is not looked at here."""
+    """Return whether a path names another machine, which is not looked at here."""
     return "://" in path or path.startswith(("s3:", "petrel:"))
 
 
@@ -21,9 +21,9 @@ def check_place(path: str, where: str, *, folder: bool) -> None:
     """Raise unless the folder (or file) ``path`` exists.
 
     Args:
-        path: as the dataset will open it.
-        where: config key that gives it, for the message.
-        folder: expect a folder; a file otherwise.
+        path: Path as the dataset will open it.
+        where: Config key that gives the path, used in messages.
+        folder: Expect a folder; a file otherwise.
     """
     if not path or is_remote(path) or (os.path.isdir(path) if folder else os.path.isfile(path)):
         return
@@ -41,7 +41,7 @@ def check_place(path: str, where: str, *, folder: bool) -> None:
 
 
 def missing_files(paths: Iterable[str]) -> list[str]:
-    """Those of ``paths`` that do not exist, in order; each folder is listed once."""
+    """Return those of ``paths`` that do not exist, in order; each folder is listed once."""
     folders: dict[str, set[str]] = {}
     missing = []
     for path in dict.fromkeys(paths):
@@ -59,9 +59,9 @@ def refuse_missing(paths: Iterable[str], what: str, where: str) -> None:
     """Raise with the number of missing files and the first twenty of them.
 
     Args:
-        paths: all files of one kind.
-        what: the kind, for the message: "images" or "masks".
-        where: config key of the dataset.
+        paths: Paths of all files of one sort.
+        what: What the files are, used in messages: "images" or "masks".
+        where: Config key of the dataset, used in messages.
     """
     paths = [p for p in paths if not is_remote(p)]
     missing = missing_files(paths)
@@ -76,7 +76,7 @@ def refuse_missing(paths: Iterable[str], what: str, where: str) -> None:
 
 
 def _reason(missing: list[str]) -> str:
-    """The likely cause, from what lies beside the first missing file."""
+    """Return the likely cause, from what lies beside the first missing file."""
     folder, name = os.path.split(missing[0])
     if not os.path.isdir(folder or "."):
         return f"The folder {folder} does not exist: check data_root and data_prefix"
@@ -98,6 +98,6 @@ def _reason(missing: list[str]) -> str:
 
 
 def endings(folder: str) -> str:
-    """The file endings in a folder with their counts, such as ``.png x 367``."""
+    """Return the file endings in a folder with their counts, such as ``.png x 367``."""
     counts = Counter(os.path.splitext(name)[1] or "none" for name in os.listdir(folder))
     return ", ".join(f"{ending} x {count}" for ending, count in counts.most_common(4)) or "nothing"

@@ -1,4 +1,4 @@
-"""Images that cannot be read: headers of many, full decoding of those that look cut off."""
+"""Read images and find those that cannot be read, mostly by their headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRANSPOSED = (5, 6, 7, 8)
 
 
 def evenly(count: int, limit: int | None) -> np.ndarray:
-    """At most ``limit`` indices spread evenly over ``range(count)``; None takes all."""
+    """Return at most ``limit`` indices spread evenly over ``range(count)``; None takes all."""
     if limit is None or count <= limit:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, limit).round().astype(np.int64))
@@ -34,7 +34,7 @@ def image_size(path: str, where: str) -> tuple[int, int] | None:
     Only the header is read, unless the file ends like one that was cut off.
 
     Raises:
-        DataError: the file is empty, cut off or not an image.
+        DataError: The file is empty, cut off or not an image.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -61,10 +61,10 @@ def _ends_with(path: str, ending: bytes) -> bool:
 
 
 def decode(path: str, where: str) -> np.ndarray:
-    """All pixels, unchanged and as stored: ``(H, W)`` or ``(H, W, C)``; palettes stay indices.
+    """Return all pixels as stored: ``(H, W)`` or ``(H, W, C)``; palettes stay indices.
 
     Raises:
-        DataError: as ``image_size``.
+        DataError: The file is empty, cut off or not an image.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -108,15 +108,16 @@ def check_images(entries: Sequence[dict], where: str, limit: int | None) -> int:
     """Read the headers of images, compare them with the size that the annotation file states.
 
     Args:
-        entries: of the dataset; ``img_path``, and ``height`` and ``width`` where annotated.
-        where: config key of the dataset.
-        limit: look at this many, evenly spread; None looks at all.
+        entries: Entries of the dataset, with ``img_path``, and ``height`` and ``width``
+            where annotated.
+        where: Config key of the dataset, used in messages.
+        limit: Largest number of files to look at, evenly spread; None looks at all.
 
     Returns:
         How many were looked at.
 
     Raises:
-        DataError: an image that cannot be read or has another size than annotated.
+        DataError: An image that cannot be read or has another size than annotated.
     """
     chosen = evenly(len(entries), limit)
     for index in chosen:

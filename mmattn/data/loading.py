@@ -1,4 +1,4 @@
-"""Errors of loading transforms that name the file they stumbled over.
+"""Make errors of loading transforms name the file that they failed on.
 
 The checks before training read a sample of the files. What they did not see fails while training,
 and decoders do not know file names: "cannot identify image file <_io.BytesIO object>" from a worker
@@ -32,7 +32,7 @@ def name_files_in_errors() -> None:
 
 
 def _loaders() -> Iterator[type]:
-    """The classes of that kind in all scopes."""
+    """Yield the classes of loading transforms in all scopes."""
     from mmengine.registry import TRANSFORMS
 
     registries = [TRANSFORMS]

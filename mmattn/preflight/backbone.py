@@ -55,7 +55,7 @@ def check_channels(model: nn.Module, filename: str | None = None) -> None:
 
 
 def _check_head(head: Any, where: str, channels: list[int], kind: str) -> None:
-    """One head of mmseg's kind: it picks maps by ``in_index``."""
+    """Check a head of mmseg, which picks feature maps by ``in_index``."""
     index, expected = getattr(head, "in_index", None), getattr(head, "in_channels", None)
     if index is None or expected is None:
         return

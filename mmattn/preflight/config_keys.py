@@ -1,4 +1,4 @@
-"""Top-level keys of a config: a misspelt one is silently ignored by the runner.
+"""Find misspelt top-level keys of a config, which the runner would silently ignore.
 
 A config is also a place for plain variables (``crop_size``, ``train_pipeline``, ...), so an
 unknown key is an error only when it is one slip away from a key that is read; an unused block of
@@ -45,14 +45,14 @@ def check_keys(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]
     """Refuse misspelt and outdated top-level keys.
 
     Args:
-        cfg: the merged config.
-        filename: of the config, for the message.
+        cfg: The whole config.
+        filename: Path of the config, used in messages.
 
     Returns:
         Blocks of settings that nothing uses; they are logged as a warning.
 
     Raises:
-        ConfigError: a key one slip away from one that is read, or an outdated config.
+        ConfigError: A key is one slip away from one that is read, or the config is outdated.
     """
     where = f"{filename}: " if filename else ""
     unread = [k for k in cfg if k not in READ_KEYS and not k.startswith("_")]
@@ -74,7 +74,12 @@ def check_keys(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]
 
 
 def nearest_read_key(key: str) -> str | None:
-    """The key that is read and one slip away from ``key`` (two in long names), if there is one."""
+    """Return the key that is read and one slip away from ``key``, two in long names.
+
+    ``did_you_mean`` cannot decide this: with difflib's ratio every cutoff that lets single slips
+    (``mdoel``: 0.8) be found also refuses variables of upstream's configs (``val_evaluator_abs``:
+    0.87). A suggestion may be wrong, a refusal may not.
+    """
     if key in READ_KEYS or key in _VARIABLES:
         return None
     for known in sorted(READ_KEYS):
@@ -85,7 +90,7 @@ def nearest_read_key(key: str) -> str | None:
 
 
 def slip_distance(a: str, b: str) -> int:
-    """Letters added, dropped, changed or swapped with a neighbour (optimal string alignment)."""
+    """Count letters added, dropped, changed or swapped with a neighbour (string alignment)."""
     rows = [list(range(len(b) + 1))]
     for i, x in enumerate(a, 1):
         row = [i]
@@ -114,7 +119,7 @@ def _is_block(value: Any) -> bool:
 
 
 def _is_used(value: Any, used: list[Any]) -> bool:
-    """Whether a block went into another one, whole or spread."""
+    """Return whether a block went into another one, whole or spread."""
     if isinstance(value, Mapping):
         return any(
             all(key in block and block[key] == item for key, item in value.items())
@@ -132,7 +137,7 @@ def _is_used(value: Any, used: list[Any]) -> bool:
 
 
 def _own_names(filename: str | None) -> set[str] | None:
-    """What a Python config assigns itself; None where that cannot be told."""
+    """Return the names that a Python config assigns; None where that cannot be told."""
     if filename is None or not filename.endswith(".py") or not Path(filename).is_file():
         return None
     tree = ast.parse(Path(filename).read_text(encoding="utf-8"))

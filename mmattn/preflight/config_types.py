@@ -1,4 +1,4 @@
-"""Every ``type=...`` of a config, looked up in the registry of its place before the build."""
+"""Look up every ``type=...`` of a config in the registry of its place, before the build."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _KEYS = {
     "vis_backends": "VISBACKENDS",
     "metrics": "METRICS",
 }
-#: Keys whose ``type`` is no registered name: operators of mmcv, parts of other libraries.
+#: Keys whose ``type`` is not a registered name: operators of mmcv, parts of other libraries.
 _UNREGISTERED = frozenset({"nms", "roi_layer", "bbox_params"})
 
 
@@ -47,12 +47,12 @@ def check_types(cfg: Mapping[str, Any], splits: Sequence[str], filename: str | N
     The config's scope must have been entered (``enter_scope``).
 
     Args:
-        cfg: the merged config.
-        splits: of ``train``, ``val``, ``test``.
-        filename: of the config, for the message.
+        cfg: The whole config.
+        splits: Splits that are run, of ``train``, ``val`` and ``test``.
+        filename: Path of the config, used in messages.
 
     Raises:
-        ConfigError: an unregistered name, with its key and the nearest names of all scopes.
+        ConfigError: A name is not registered; the message has its key and the nearest names.
     """
     scope = cfg.get("default_scope") or "mmengine"
     finder = _Finder(scope, f"{filename}: " if filename else "")
@@ -118,12 +118,12 @@ class _Finder:
         what = kind.replace("_", " ") if kinds else "type"
         within = "" if dot else f" in scope {scope!r} or above it"
         raise ConfigError(
-            f"{self.prefix}{place}={name!r} is no registered {what}{within}."
+            f"{self.prefix}{place}={name!r} is not a registered {what}{within}."
             f"{nearest_types(name, scope, kind)}"
         )
 
     def _check_dotted(self, place: str, name: str, package: str) -> None:
-        """A full Python path is imported by mmengine itself; here its package must exist."""
+        """Require the package of a full Python path, which mmengine will import."""
         top = package.partition(".")[0]
         if importlib.util.find_spec(top) is None:
             raise ConfigError(
@@ -132,7 +132,7 @@ class _Finder:
             )
 
     def _registered(self, kind: str, scope: str, with_parents: bool) -> set[str]:
-        """The names of one kind that ``scope`` sees."""
+        """Return the names of one registry that ``scope`` sees."""
         key = (kind, scope, with_parents)
         if key not in self._names:
             names: set[str] = set()
@@ -146,14 +146,14 @@ class _Finder:
 
     @staticmethod
     def _in_scope(root: Registry, scope: str) -> Registry:
-        """The child of ``root`` that belongs to ``scope``; ``root`` where there is none."""
+        """Return the child of ``root`` that belongs to ``scope``; ``root`` where there is none."""
         if scope == root.scope:
             return root
         return root.children.get(scope, root)
 
 
 def _has_registry(package: str) -> bool:
-    """Whether ``package.registry`` is there; importing it adds its registries to the tree."""
+    """Return whether ``package.registry`` exists; its import adds its registries to the tree."""
     if "." in package or importlib.util.find_spec(package) is None:
         return False
     if importlib.util.find_spec(f"{package}.registry") is None:

@@ -1,4 +1,4 @@
-"""A COCO metric that asks for masks, of a detector that predicts boxes alone."""
+"""Refuse a COCO metric that asks for masks of a detector that predicts only boxes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def check_mask_metrics(
     The config's scope must have been entered (``enter_scope``).
 
     Args:
-        model: the config's ``model``.
-        evaluator: a metric's config, or a list of them.
-        place: the evaluator's key, such as ``val_evaluator``.
-        filename: of the config, for the message.
+        model: ``model`` of the config.
+        evaluator: Config of a metric, or a list of them.
+        place: Config key of the evaluator, such as ``val_evaluator``.
+        filename: Path of the config, used in messages.
 
     Raises:
-        ConfigError: with the option that sets it right.
+        ConfigError: The model predicts no masks; the message names the option to set.
     """
     metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
     for index, metric in enumerate(metrics):
@@ -53,7 +53,7 @@ def _asks_for_masks(metric: Mapping[str, Any]) -> bool:
 
 
 def _boxes_alone(model: Mapping[str, Any], head: Any) -> bool:
-    """Whether a detector and its head are upstream's own, and neither has a part for masks."""
+    """Return whether detector and head are upstream's own and have no part for masks."""
     if not isinstance(head, Mapping):
         return False
     kinds = [_found(model.get("type")), _found(head.get("type"))]

@@ -1,4 +1,4 @@
-"""Every head's number of classes against the dataset's."""
+"""Compare every head's number of classes with the dataset's."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def check_class_counts(
     """Refuse a head that has another number of classes than the datasets of a split.
 
     Args:
-        model: the config's ``model``.
-        datasets: of one split: config key, class name and ``metainfo`` of each. With several of
-            them a head has to fit one.
-        filename: of the config, for the message.
+        model: ``model`` of the config.
+        datasets: Datasets of one split: config key, class name and ``metainfo`` of each. With
+            several of them a head has to fit one.
+        filename: Path of the config, used in messages.
 
     Raises:
-        ConfigError: with the head's key, both numbers, and the option that sets it right.
+        ConfigError: The numbers differ; the message names the head's key, both numbers and the fix.
     """
-    known = [(where, meta) for where, kind, meta in datasets if meta.get("classes")]
-    if len(known) < len(datasets) or any(kind in _VIDEO for _, kind, _ in datasets) or not known:
+    known = [(where, meta) for where, _, meta in datasets if meta.get("classes")]
+    if len(known) < len(datasets) or any(cls in _VIDEO for _, cls, _ in datasets) or not known:
         return
     if any(key in model for key in _OPEN_VOCABULARY):
         return
@@ -62,7 +62,7 @@ def check_class_counts(
 
 
 def _as_list(place: str) -> str:
-    """A note for heads in lists, of which every one has to be set."""
+    """Return a note for heads in lists, of which every one has to be set."""
     return " (and the other heads of the list)" if "[" in place else ""
 
 
@@ -77,7 +77,7 @@ def _heads(value: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _counts(
     head: Mapping[str, Any], metas: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[str, int, set[int], str]]:
-    """The class counts of a head: (key, value, allowed values, what is counted)."""
+    """Return the class counts of a head: (key, value, allowed values, what is counted)."""
     everything = {len(meta["classes"]) for meta in metas}
     things = {len(meta["thing_classes"]) for meta in metas if meta.get("thing_classes")}
     stuff = {len(meta["stuff_classes"]) for meta in metas if meta.get("stuff_classes")}
@@ -103,7 +103,7 @@ def _counts(
 
 
 def _class_weights(head: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Of the head itself and of its losses, with their keys."""
+    """Yield the class weights of a head and of its losses, with their keys."""
     yield "class_weight", head.get("class_weight")
     for key in ("loss_cls", "loss_decode"):
         losses = head.get(key)

@@ -1,4 +1,4 @@
-"""What can be known to be wrong before the first step: the config's names, then its data."""
+"""Find what is wrong with a config before the first step: its names, then its data."""
 
 from __future__ import annotations
 
@@ -36,17 +36,18 @@ def preflight(
     numbers of classes, and the metric's annotation file.
 
     Args:
-        cfg: the merged config; it is not changed.
-        splits: of ``train``, ``val``, ``test``; those without a dataloader are passed over.
-        full: read every image and mask instead of a sample.
-        table: log the classes with their counts.
+        cfg: The whole config; it is not changed.
+        splits: Splits to check, of ``train``, ``val`` and ``test``; those without a dataloader are
+            skipped.
+        full: Read every image and mask instead of a sample.
+        table: Log the classes with their counts.
 
     Returns:
         What was found, one report for each dataset.
 
     Raises:
-        ConfigError: a key, type, metric or number of classes that cannot be meant.
-        DataError: data that is missing, unreadable or contradicts itself.
+        ConfigError: A key, type, metric or number of classes is wrong.
+        DataError: Data is missing, cannot be read or contradicts itself.
     """
     from mmattn.data.lazy import lazy_dataset
 
@@ -98,7 +99,7 @@ def _ignored(cfg: Config) -> list[int]:
 
 
 def _check_metric_files(cfg: Config, split: str) -> None:
-    """The annotation files that the metrics of ``split`` read for themselves."""
+    """Check the annotation files that the metrics of ``split`` read for themselves."""
     from mmattn.data.files import check_place
 
     evaluator = cfg.get(f"{split}_evaluator")

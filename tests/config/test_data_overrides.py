@@ -115,16 +115,18 @@ def test_wrappers_stay(folder: Path, tmp_path: Path) -> None:
 
 
 def test_arguments_of_every_split(folder: Path) -> None:
-    options = {"data": str(folder), "data.mask_rule": "index", "data.metainfo.classes": NAMES[:3],
+    options = {"data": str(folder), "data.mask_format": "index", "data.metainfo.classes": NAMES[:3],
                "val_dataloader.dataset.split": "all"}  # fmt: skip
     cfg = load_config(CITYSCAPES, options)
-    assert [cfg[f"{s}_dataloader"].dataset.mask_rule for s in ("train", "val", "test")] == [
+    assert [cfg[f"{s}_dataloader"].dataset.mask_format for s in ("train", "val", "test")] == [
         "index"
     ] * 3
     assert fill_class_counts(cfg).model.decode_head.num_classes == 3
     assert cfg.val_dataloader.dataset.split == "all", "a full key goes last"
-    with pytest.raises(ConfigError, match=r"takes no 'mask_rul'\. Did you mean 'mask_rule'"):
-        fill_class_counts(load_config(CITYSCAPES, {"data": str(folder), "data.mask_rul": "index"}))
+    with pytest.raises(ConfigError, match=r"unexpected argument 'mask_forma' .*mean 'mask_format'"):
+        fill_class_counts(
+            load_config(CITYSCAPES, {"data": str(folder), "data.mask_forma": "index"})
+        )
 
 
 def test_detection_configs_have_no_masks_to_replace(folder: Path) -> None:

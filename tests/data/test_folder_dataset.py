@@ -1,4 +1,4 @@
-"""Promise: masks of every usual kind become the right labels by a stated rule, or are refused.
+"""Promise: masks of every usual kind become the right labels by a stated format, or are refused.
 
 Each kind stores the same label map in another way; whatever the dataset returns is compared with
 that map.
@@ -71,8 +71,8 @@ def loaded(root: Path, **options) -> list[np.ndarray]:
     return [sample["data_samples"].gt_sem_seg.data[0].numpy() for sample in samples]
 
 
-def rule_of(dataset: FolderSegDataset) -> str:
-    return dataset.mask_reader.rule
+def format_of(dataset: FolderSegDataset) -> str:
+    return dataset.mask_reader.mask_format
 
 
 def refusal(root: Path, **options) -> str:
@@ -110,7 +110,7 @@ THREE: dict[str, tuple[Callable, Any, dict, str]] = {
     "grey saved as RGB": (lambda m: Image.fromarray(np.dstack([m] * 3)), None, {}, "index"),
     "palette": (palette, None, {}, "index"),
     "palette, the same colours": (palette, CLASSES, {}, "index"),
-    "palette, other order": (shuffled, CLASSES, {"mask_rule": "rgb"}, "rgb"),
+    "palette, other order": (shuffled, CLASSES, {"mask_format": "rgb"}, "rgb"),
     "palette, colours alone": (
         lambda m: palette(m + 7, np.vstack([np.ones((7, 3), np.uint8), COLOURS])),
         CLASSES, {}, "rgb",
@@ -131,7 +131,7 @@ THREE: dict[str, tuple[Callable, Any, dict, str]] = {
     "colours with alpha": (lambda m: with_alpha(COLOURS[m]), CLASSES, {}, "rgb"),
     "colours, transparent ground": (
         lambda m: with_alpha(COLOURS[m], np.where(m == 0, 0, 255)),
-        CLASSES, {"mask_rule": "rgb"}, "rgb",
+        CLASSES, {"mask_format": "rgb"}, "rgb",
     ),
     "grey with alpha": (
         lambda m: Image.fromarray(np.dstack([m, np.full_like(m, 255)])), None, {}, "index",
@@ -156,27 +156,27 @@ TWO: dict[str, tuple[Callable, Any, dict, str]] = {
     ),
     "grey edges": (
         lambda m: Image.fromarray(np.where(m, 200, 90).astype(np.uint8)), None,
-        {"mask_rule": "binary"}, "binary",
+        {"mask_format": "binary"}, "binary",
     ),
     "alpha": (
         lambda m: with_alpha(np.full((*m.shape, 3), 77, np.uint8), m * 255), None,
-        {"mask_rule": "alpha"}, "alpha",
+        {"mask_format": "alpha"}, "alpha",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("count", "encode", "classes", "options", "rule"),
+    ("count", "encode", "classes", "options", "mask_format"),
     [(3, *case) for case in THREE.values()] + [(2, *case) for case in TWO.values()],
     ids=[*THREE, *(f"two: {name}" for name in TWO)],
 )
 def test_every_kind_of_mask_gives_the_same_labels(
-    count: int, encode: Callable, classes: Any, options: Mapping, rule: str, tmp_path: Path
+    count: int, encode: Callable, classes: Any, options: Mapping, mask_format: str, tmp_path: Path
 ) -> None:
     maps, options = label_maps(count), dict(options)
     write(tmp_path, maps, encode, classes, suffix=options.pop("suffix", ".png"))
     dataset = build(tmp_path, **options)
-    assert rule_of(dataset) == rule
+    assert format_of(dataset) == mask_format
     assert len(dataset.metainfo["classes"]) == len(dataset.metainfo["palette"]) == count
     for expected, labels in zip(maps, loaded(tmp_path, **options), strict=True):
         np.testing.assert_array_equal(labels, expected)
@@ -240,7 +240,8 @@ def test_what_no_class_has_is_ignored_when_asked(tmp_path: Path) -> None:
     write(tmp_path / "rgb", maps, lambda m: Image.fromarray(COLOURS[m]), some)
     for kind in ("index", "rgb"):
         np.testing.assert_array_equal(
-            loaded(tmp_path / kind, others="ignore"), [np.array([0, 255, 1])[m] for m in maps]
+            loaded(tmp_path / kind, unknown_values="ignore"),
+            [np.array([0, 255, 1])[m] for m in maps],
         )
 
 
@@ -260,7 +261,7 @@ def test_jpeg_masks_can_be_black_and_white(tmp_path: Path) -> None:
     maps = label_maps(2)
     write(tmp_path, maps, lambda m: Image.fromarray(m * 255), suffix=".jpg")
     assert "is a JPEG" in refusal(tmp_path)
-    np.testing.assert_array_equal(loaded(tmp_path, mask_rule="binary"), maps)
+    np.testing.assert_array_equal(loaded(tmp_path, mask_format="binary"), maps)
 
 
 def test_prefixes_as_other_data_sets_have_them(tmp_path: Path) -> None:
@@ -297,7 +298,8 @@ def test_the_report_tells_what_was_found_out(tmp_path: Path) -> None:
     init_default_scope("mmseg")
     report = check_dataset(cfg, WHERE)
     table = report.table()
-    for said in ("2 classes, from the masks of", "mask_rule binary: the masks hold 0 and 255 only",
+    for said in ("2 classes, from the masks of",
+                 "mask_format binary: the masks hold 0 and 255 only",
                  "train drawn from images: val_fraction 0.2, split_seed 0", "foreground",
                  "1 files beside the masks belong to no image"):  # fmt: skip
         assert said in table, said
@@ -329,7 +331,7 @@ WRONG: dict[str, tuple[Callable, Any, dict, list[str]]] = {
     ),
     "a colour too many": (
         lambda m: Image.fromarray(COLOURS[m]), {k: CLASSES[k] for k in ("back", "cell")}, {},
-        ["1 colours that", "lacks: (30, 30, 200) at", "others=ignore"],
+        ["1 colours that", "lacks: (30, 30, 200) at", "unknown_values=ignore"],
     ),
     "smooth edges": (
         lambda m: Image.fromarray(COLOURS[m]).resize((16, 12), Image.BICUBIC, (1, 1, 14, 11)),
@@ -337,16 +339,16 @@ WRONG: dict[str, tuple[Callable, Any, dict, list[str]]] = {
     ),
     "transparent": (
         lambda m: with_alpha(COLOURS[m], m * 100), CLASSES, {},
-        ["is transparent in places", "mask_rule=alpha", "mask_rule=rgb"],
+        ["is transparent in places", "mask_format=alpha", "mask_format=rgb"],
     ),
-    "palette of another order": (shuffled, CLASSES, {}, ["another order", "mask_rule=index"]),
+    "palette of another order": (shuffled, CLASSES, {}, ["another order", "mask_format=index"]),
     "neither place nor colour": (
         lambda m: Image.fromarray(m * 100), CLASSES, {}, ["holds the value 100", "(100, 100, 100)"],
     ),
     "one value too many": (
         put(3), NAMES, {}, ["holds 3", "values 0 to 2", "reduce_zero_label=True"],
     ),
-    "a far value": (put(90), NAMES, {}, ["holds 90", '{"90": "name"}', "others=ignore"]),
+    "a far value": (put(90), NAMES, {}, ["holds 90", '{"90": "name"}', "unknown_values=ignore"]),
     "a value that is not stated": (
         put(9), {"0": "a", "1": "b", "2": "c"}, {}, ["holds 9", 'Name 9 there, "ignore"'],
     ),
@@ -369,19 +371,19 @@ WRONG: dict[str, tuple[Callable, Any, dict, list[str]]] = {
     ),
     "black, white and a grey": (
         lambda m: put(7)(np.minimum(m, 1) * 255) if m[4, 0] == m[4, 4] else
-        Image.fromarray(np.minimum(m, 1) * 255), ["a", "b"], {"mask_rule": "index"}, ["holds 7"],
+        Image.fromarray(np.minimum(m, 1) * 255), ["a", "b"], {"mask_format": "index"}, ["holds 7"],
     ),
     "grey edges": (
         lambda m: put(130)(np.minimum(m, 1) * 255), ["a", "b"], {},
-        ["holds 130", "mask_rule=binary"],
+        ["holds 130", "mask_format=binary"],
     ),
     "0 and 1 divided at 128": (
-        lambda m: Image.fromarray(np.minimum(m, 1)), ["a", "b"], {"mask_rule": "binary"},
-        ["hold 0, 1: mask_rule=binary starts", "at 128", "mask_rule=index"],
+        lambda m: Image.fromarray(np.minimum(m, 1)), ["a", "b"], {"mask_format": "binary"},
+        ["hold 0, 1: mask_format=binary starts", "at 128", "mask_format=index"],
     ),
     "0 and 255 in 16 bits divided at 32768": (
         lambda m: Image.fromarray(np.minimum(m, 1).astype(np.uint16) * 255), None,
-        {"mask_rule": "binary"}, ["hold 0, 255: ", "at 32768", "mask_rule=auto"],
+        {"mask_format": "binary"}, ["hold 0, 255: ", "at 32768", "mask_format=auto"],
     ),
     "one value only": (lambda m: Image.fromarray(m * 0), None, {}, ["hold 0 only"]),
     "all ignored": (
@@ -391,24 +393,30 @@ WRONG: dict[str, tuple[Callable, Any, dict, list[str]]] = {
         lambda m: Image.fromarray(m.astype(np.float32) / 2), NAMES, {"suffix": ".tif"},
         ["floating-point numbers such as 0.5"],
     ),
-    "index rule on colours": (
-        lambda m: Image.fromarray(COLOURS[m]), NAMES, {"mask_rule": "index"},
-        ["has 3 colours", "mask_rule=rgb"],
+    "index format on colours": (
+        lambda m: Image.fromarray(COLOURS[m]), NAMES, {"mask_format": "index"},
+        ["has 3 colours", "mask_format=rgb"],
     ),
-    "rgb rule without colours": (Image.fromarray, NAMES, {"mask_rule": "rgb"}, ["has no colours"]),
-    "rgb rule without names": (Image.fromarray, None, {"mask_rule": "rgb"}, ["classes.json with"]),
-    "alpha rule without alpha": (
-        Image.fromarray, ["a", "b"], {"mask_rule": "alpha"}, ["has no alpha channel"],
+    "rgb format without colours": (
+        Image.fromarray, NAMES, {"mask_format": "rgb"}, ["has no colours"],
     ),
-    "binary rule with three names": (
-        lambda m: Image.fromarray(m * 100), NAMES, {"mask_rule": "binary"},
+    "rgb format without names": (
+        Image.fromarray, None, {"mask_format": "rgb"}, ["classes.json with"],
+    ),
+    "alpha format without alpha": (
+        Image.fromarray, ["a", "b"], {"mask_format": "alpha"}, ["has no alpha channel"],
+    ),
+    "binary format with three names": (
+        lambda m: Image.fromarray(m * 100), NAMES, {"mask_format": "binary"},
         ["tells two classes apart"],
     ),
     "zero is reduced and stated": (
         Image.fromarray, {"0": "a", "1": "b", "2": "c"}, {"reduce_zero_label": True},
         ["states them", '"ignore"'],
     ),
-    "unknown rule": (Image.fromarray, NAMES, {"mask_rule": "idx"}, ["mask_rule='idx'", "'index'"]),
+    "unknown format": (
+        Image.fromarray, NAMES, {"mask_format": "idx"}, ["mask_format='idx'", "'index'"],
+    ),
     "unknown split": (Image.fromarray, NAMES, {"split": "vall"}, ["Did you mean 'val'"]),
     "another ignore value": (Image.fromarray, NAMES, {"ignore_index": 0}, ['"ignore"']),
     "a class that is none": (

@@ -166,9 +166,9 @@ def test_a_image_without_mask_is_named(tmp_path: Path) -> None:
     (tmp_path / "masks/p003.png").rename(tmp_path / "masks/p003-final.png")
     said = refusal(tmp_path)
     assert "1 of 9 images have no mask" in said
-    assert "p003.png" in said and "p003-final.png" in said and "unlabelled='skip'" in said
-    assert len(names(tmp_path, "all", skip_unlabelled=True)) == 8
-    assert find_layout(str(tmp_path), skip_unlabelled=True).unused_masks() == 1
+    assert "p003.png" in said and "p003-final.png" in said and "missing_masks='skip'" in said
+    assert len(names(tmp_path, "all", skip_missing_masks=True)) == 8
+    assert find_layout(str(tmp_path), skip_missing_masks=True).unused_masks() == 1
 
 
 def test_folders_of_other_names_are_given(tmp_path: Path) -> None:

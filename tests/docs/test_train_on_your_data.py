@@ -140,7 +140,7 @@ def test_the_check_shows_classes_and_rule(place: Path) -> None:
     out = run(command)
     assert re.search(r"train_dataloader.*30 images; looked at 30 headers, 30 masks", out)
     assert "10 classes, from data/my_images/classes.json" in out
-    assert "mask_rule index" in out and re.search(r"triangle +\d+ pixels", out)
+    assert "mask_format index" in out and re.search(r"triangle +\d+ pixels", out)
 
 
 def test_the_run_leaves_what_the_guide_names(trained: Path) -> None:
@@ -182,7 +182,7 @@ def test_predictions_are_those_of_the_test(tested: Path) -> None:
 def test_the_other_checks(place: Path) -> None:
     (cells,) = commands("Masks of other kinds")
     out = run(cells)
-    assert "mask_rule binary: as set" in out and "foreground" in out
+    assert "mask_format binary: as set" in out and "foreground" in out
     assert "val drawn from images" in out
     for command in commands("Any other network")[1:]:
         assert "10 classes, from data/my_images/classes.json" in run(command)
@@ -208,7 +208,7 @@ def test_options_in_the_text_exist(place: Path) -> None:
     inline = " ".join(re.findall(r"`([^`]+)`", text))
     arguments = inspect.signature(FolderSegDataset.__init__).parameters
     found = re.findall(r"\bdata\.(\w+)=", inline)
-    assert {"img_dir", "mask_rule", "others", "split_seed", "unlabelled"} <= set(found)
+    assert {"img_dir", "mask_format", "missing_masks", "split_seed", "unknown_values"} <= set(found)
     assert set(found) <= set(arguments)
     options = dict(re.findall(r"((?:model|train_cfg|param_scheduler)\.[\w.]+)=(\w+)", inline))
     assert len(options) == 4, options

@@ -106,8 +106,8 @@ def test_a_detector_is_built_in_its_own_scope() -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"model.decode_head.dropout_ration": 0.1}, r"takes no 'dropout_ration'.*'dropout_ratio'"),
-        ({"model.backbone.dillations": (1, 1, 1, 1)}, r"takes no 'dillations'.*'dilations'"),
+        ({"model.decode_head.dropout_ration": 0.1}, "argument 'dropout_ration'.*'dropout_ratio'"),
+        ({"model.backbone.dillations": (1, 1, 1, 1)}, "argument 'dillations'.*'dilations'"),
     ],
 )
 def test_a_key_that_a_part_does_not_take_is_named(option: dict, message: str) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmattn.config import load_config
@@ -90,3 +91,37 @@ def test_without_data_there_is_nothing_to_count(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("model = dict(head=dict(num_classes='auto'))\n")
     with pytest.raises(ConfigError, match="write the number"):
         fill_class_counts(load_config(tmp_path / "a.py"))
+
+
+def test_a_runner_counts_them_and_writes_them_down(folder: Path, tmp_path: Path) -> None:
+    """Training and testing both build their runner so."""
+    from mmattn.engine.runner import build_runner
+
+    read = load_config(OWN, {"data_root": str(folder), "model.backbone.init_cfg": None})
+    read.work_dir, read.launcher = str(tmp_path), "none"
+    for splits in (("train", "val"), ("test",)):
+        runner = build_runner(read, splits)
+        assert runner.model.decode_head.conv_seg.out_channels == 10
+        assert set(counts(runner.cfg)) == {10}
+    assert set(counts(read)) == {"auto"}
+
+
+def test_prediction_and_export_count_them(folder: Path, tmp_path: Path) -> None:
+    from mmattn.export import export
+    from mmattn.inference import predict_images
+
+    cfg = load_config(OWN, {"data_root": str(folder)})
+    weights = tmp_path / "weights.pth"
+    meta = {"dataset_meta": {"classes": NAMES}}
+    torch.save({"state_dict": build_model(cfg).state_dict(), "meta": meta}, weights)
+    (labels, *_) = predict_images(cfg, weights, [folder / "images/val"], tmp_path / "labels")
+    assert labels.is_file()
+    assert json.loads((tmp_path / "labels/classes.json").read_text()) == NAMES
+    result = export(
+        OWN,
+        weights,
+        tmp_path / "model.onnx",
+        shape=(64, 64),
+        cfg_options={"data_root": str(folder)},
+    )
+    assert list(result.metadata.classes) == NAMES

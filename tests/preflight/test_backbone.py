@@ -166,8 +166,9 @@ def test_channels_that_fit_pass_in_every_way_heads_take_them() -> None:
     [
         ({"plugins": [{"cfg": {"type": "mmattn.SEE"}, "stages": (0,)}]}, "mean 'mmattn.SE'"),
         ({"inner": {"type": "ResNt", "depth": 18}}, "ResNt.*Did you mean 'ResNet'"),
-        ({"inner": {"type": "ResNet", "dept": 18}}, "takes no 'dept'. Did you mean 'depth'"),
-        ({"plugin": []}, "WithPlugins takes no 'plugin'. Did you mean 'plugins'"),
+        ({"inner": {"type": "ResNet", "dept": 18}},
+         "unexpected argument 'dept' for ResNet. Did you mean 'depth'"),
+        ({"plugin": []}, "unexpected argument 'plugin' for WithPlugins. Did you mean 'plugins'"),
         ({"plugins": [{"cfg": {"type": "mmattn.SE", "reduktion": 4}, "stages": (0,)}]},
          "unexpected argument 'reduktion' for SE. Did you mean 'reduction'"),
     ],

@@ -199,7 +199,7 @@ def test_what_a_base_leaves_unused_is_not_the_user_s(tmp_path: Path):
 @pytest.mark.parametrize(
     ("key", "name", "parts"),
     [
-        ("model.type", "EncoderDecodr", ("no registered model", "'EncoderDecoder'")),
+        ("model.type", "EncoderDecodr", ("not a registered model", "'EncoderDecoder'")),
         ("model.backbone.type", "ResNett", ("'ResNet'",)),
         ("model.decode_head.type", "CrissCrosAttention", ("'mmattn.CrissCrossAttention'",)),
         ("model.decode_head.type", "mmdet.RTMDett", ("'mmdet.RTMDet'",)),
@@ -215,7 +215,7 @@ def test_what_a_base_leaves_unused_is_not_the_user_s(tmp_path: Path):
         ("val_evaluator.type", "IouMetric", ("metric", "'IoUMetric'")),
         ("train_cfg.type", "IterTrainLoop", ("loop", "'IterBasedTrainLoop'")),
         # Registered, but not as what this place needs.
-        ("train_dataloader.dataset.type", "EncoderDecoder", ("no registered dataset",)),
+        ("train_dataloader.dataset.type", "EncoderDecoder", ("not a registered dataset",)),
     ],
 )
 def test_an_unknown_type_is_refused_with_the_nearest(

@@ -20,8 +20,8 @@ class CamVidDataset(BaseSegDataset):
     they are distributed.
 
     Args:
-        data_prefix: folders of images and masks.
-        **kwargs: as in ``BaseSegDataset``. ``metainfo=dict(classes=...)`` may name a subset of the
+        data_prefix: Folders of images and masks.
+        **kwargs: As in ``BaseSegDataset``. ``metainfo=dict(classes=...)`` may name a subset of the
             classes; the others are ignored then.
     """
 

@@ -4,7 +4,7 @@
          pipeline=[dict(type='LoadImageFromFile'), dict(type='mmattn.LoadFolderMask'), ...])
 
 ``mmattn.data.folder`` says which layouts are found (``layout.py``), how ``classes.json`` is written
-(``classes_file.py``) and how masks become labels (``mask_rule.py``).
+(``classes_file.py``) and how masks become labels (``mask_format.py``).
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from mmattn.data.folder import (
     FolderLayout,
     MaskReader,
     check_halves,
-    choose_rule,
+    choose_format,
     classes_from_masks,
     find_layout,
     read_classes,
     survey_masks,
 )
 from mmattn.data.folder.classes_file import IGNORED
-from mmattn.data.folder.mask_reader import RULES, check_choice
+from mmattn.data.folder.mask_reader import MASK_FORMATS, check_choice
 from mmattn.errors import ConfigError, DataError, did_you_mean
 from mmattn.palette import complete_palette
 from mmattn.registry import DATASETS, TRANSFORMS
 
 CLASSES_FILE = "classes.json"
-#: Enough to tell which rule masks follow; to find the classes themselves all are read.
+#: Enough to tell which format masks have; to find the classes themselves all are read.
 _LOOKED_AT = 200
 
 
@@ -45,37 +45,38 @@ _LOOKED_AT = 200
 class FolderSegDataset(BaseSegDataset):
     """The images of one split of a folder, with their masks.
 
-    Layout, classes and the rule for the masks are found out by looking, the same way for every
+    Layout, classes and the format of the masks are found out by looking, the same way for every
     split; the folder is only read. Masks are loaded by ``mmattn.LoadFolderMask``, which takes the
     place of ``LoadAnnotations`` in the pipeline.
 
     Args:
-        data_root: the folder.
+        data_root: Path of the folder.
         split: ``train``, ``val``, ``test``, or ``all`` for every image there is.
-        classes_file: names of the classes, relative to ``data_root``; by default ``classes.json``
+        classes_file: Names of the classes, relative to ``data_root``; by default ``classes.json``
             if it is there, else the classes are counted in the masks.
-        mask_rule: ``auto``, ``index``, ``binary``, ``rgb`` or ``alpha``.
-        others: ``refuse`` values and colours that no class has, or ``ignore`` their pixels.
-        unlabelled: ``refuse`` images without a mask, or ``skip`` them.
-        val_fraction: share of the images that is drawn for ``val`` where no folder is for it.
-        split_seed: of that draw.
-        img_dir: folder of images in ``data_root``, if it is not found by its name.
-        ann_dir: folder of masks, likewise.
-        img_suffix: ending of the images, where not all files are.
-        seg_map_suffix: what follows an image's stem in the name of its mask.
-        reduce_zero_label: the values of index masks count from 1, 0 is ignored.
+        mask_format: ``auto``, ``index``, ``binary``, ``rgb`` or ``alpha``.
+        unknown_values: ``error`` for values and colours that no class has, or ``ignore`` their
+            pixels.
+        missing_masks: ``error`` for images without a mask, or ``skip`` them.
+        val_fraction: Share of the images that is drawn for ``val`` where no folder is for it.
+        split_seed: Random seed of that draw.
+        img_dir: Folder of images in ``data_root``, if it is not found by its name.
+        ann_dir: Folder of masks, likewise.
+        img_suffix: Ending of the images, where not all files are.
+        seg_map_suffix: Ending that follows an image's stem in the name of its mask.
+        reduce_zero_label: The values of index masks count from 1, 0 is ignored.
         data_prefix: ``img_path`` and ``seg_map_path`` of this very split, as other datasets have
             them, instead of looking; ``split`` is not used then.
         metainfo: ``classes`` may name some of the classes; pixels of the others are ignored then.
-        **kwargs: as in ``BaseSegDataset``.
+        **kwargs: As in ``BaseSegDataset``.
 
     Attributes:
-        mask_reader: turns a mask file into labels.
-        notes: what was found out, in short sentences.
+        mask_reader: Turns a mask file into labels.
+        notes: What was found out about the folder, in short sentences.
 
     Raises:
-        DataError: what the folder holds does not say what it means; the message says what to do.
-        ConfigError: options that do not exist or do not fit.
+        DataError: What the folder holds does not say what it means; the message says what to do.
+        ConfigError: Options that do not exist or do not fit.
     """
 
     def __init__(
@@ -84,9 +85,9 @@ class FolderSegDataset(BaseSegDataset):
         split: str = "train",
         *,
         classes_file: str | None = None,
-        mask_rule: str = "auto",
-        others: str = "refuse",
-        unlabelled: str = "refuse",
+        mask_format: str = "auto",
+        unknown_values: str = "error",
+        missing_masks: str = "error",
         val_fraction: float = 0.2,
         split_seed: int = 0,
         img_dir: str | None = None,
@@ -101,8 +102,8 @@ class FolderSegDataset(BaseSegDataset):
     ) -> None:
         self._check_names(kwargs)
         check_choice("split", split, ("train", "val", "test", "all"))
-        check_choice("mask_rule", mask_rule, RULES)
-        check_choice("unlabelled", unlabelled, ("refuse", "skip"))
+        check_choice("mask_format", mask_format, MASK_FORMATS)
+        check_choice("missing_masks", missing_masks, ("error", "skip"))
         if ignore_index != IGNORED:
             raise ConfigError(
                 f"ignore_index={ignore_index}: this dataset marks ignored pixels by {IGNORED}. "
@@ -112,7 +113,7 @@ class FolderSegDataset(BaseSegDataset):
         options = {
             "img_suffix": img_suffix,
             "seg_map_suffix": seg_map_suffix,
-            "skip_unlabelled": unlabelled == "skip",
+            "skip_missing_masks": missing_masks == "skip",
             "val_fraction": val_fraction,
             "split_seed": split_seed,
         }
@@ -122,8 +123,8 @@ class FolderSegDataset(BaseSegDataset):
             split, folders = "all", _given_folders(data_root, data_prefix)
             layout = FolderLayout(data_root, {"all": folders}, **options)
         self._pairs = layout.pairs(split)
-        classes, rule, why, white = _meaning(
-            data_root, layout, classes_file, mask_rule, reduce_zero_label
+        classes, mask_format, why, white = _meaning(
+            data_root, layout, classes_file, mask_format, reduce_zero_label
         )
         palette = complete_palette(classes.palette or (), len(classes.names))
         classes = replace(classes, palette=palette)
@@ -131,13 +132,13 @@ class FolderSegDataset(BaseSegDataset):
         if metainfo.get("classes"):
             classes = classes.select(metainfo["classes"])
         self.mask_reader = MaskReader(
-            rule,
+            mask_format,
             classes,
             white=white,
-            others=others,
+            unknown_values=unknown_values,
             reduce_zero_label=reduce_zero_label,
         )
-        self.notes = _notes(layout, split, classes, rule, why)
+        self.notes = _notes(layout, split, classes, mask_format, why)
         metainfo.update(classes=classes.names)
         metainfo.setdefault("palette", [list(colour) for colour in classes.palette])
         prefix = dict(zip(("img_path", "seg_map_path"), layout.folders_of(split), strict=True))
@@ -153,19 +154,21 @@ class FolderSegDataset(BaseSegDataset):
     def _check_names(cls, kwargs: Mapping[str, Any]) -> None:
         known = {
             name
-            for kind in (cls, BaseSegDataset)
-            for name in inspect.signature(kind.__init__).parameters
+            for owner in (cls, BaseSegDataset)
+            for name in inspect.signature(owner.__init__).parameters
         }
         for name in kwargs:
             if name not in known:
-                raise ConfigError(f"{cls.__name__} takes no {name!r}.{did_you_mean(name, known)}")
+                raise ConfigError(
+                    f"unexpected argument {name!r} for {cls.__name__}.{did_you_mean(name, known)}"
+                )
 
     @staticmethod
     def check_pipeline(pipeline: Sequence) -> None:
-        """Refuse the usual ``LoadAnnotations``, which knows nothing of rules for masks.
+        """Refuse the usual ``LoadAnnotations``, which knows nothing of mask formats.
 
         Raises:
-            ConfigError: it is in the pipeline.
+            ConfigError: It is in the pipeline.
         """
         for step in pipeline:
             kind = step.get("type") if isinstance(step, Mapping) else type(step)
@@ -178,7 +181,7 @@ class FolderSegDataset(BaseSegDataset):
                 )
 
     def load_data_list(self) -> list[dict]:
-        """One entry for each image, as mmseg's own datasets have them."""
+        """Return one entry for each image, as mmseg's own datasets have them."""
         return [
             {
                 "img_path": pair.image,
@@ -191,7 +194,7 @@ class FolderSegDataset(BaseSegDataset):
         ]
 
     def get_data_info(self, idx: int) -> dict:
-        """An entry with what reads its mask."""
+        """Return an entry, with the reader of its mask."""
         return {**super().get_data_info(idx), "mask_reader": self.mask_reader}
 
 
@@ -202,7 +205,7 @@ class LoadFolderMask(BaseTransform):
     An image that comes without a mask, as in prediction, passes unchanged.
 
     Raises:
-        DataError: the mask does not follow the folder's rule, or has not its image's size.
+        DataError: The mask does not have the folder's format, or has not its image's size.
     """
 
     def transform(self, results: dict) -> dict:
@@ -211,8 +214,8 @@ class LoadFolderMask(BaseTransform):
             return results
         if "mask_reader" not in results:
             raise ConfigError(
-                "mmattn.LoadFolderMask loads masks of mmattn.FolderSegDataset; with another data "
-                "set write dict(type='LoadAnnotations')"
+                "mmattn.LoadFolderMask loads masks of mmattn.FolderSegDataset; with another "
+                "dataset write dict(type='LoadAnnotations')"
             )
         labels = results["mask_reader"](path)
         size = results.get("ori_shape", labels.shape)[:2]
@@ -239,31 +242,34 @@ def _meaning(
     root: str,
     layout: FolderLayout,
     classes_file: str | None,
-    mask_rule: str,
+    mask_format: str,
     reduce_zero_label: bool,
 ) -> tuple[FolderClasses, str, str, int | None]:
-    """Classes, rule, its reason, and white: those of the folder, whatever the split."""
+    """Return classes, mask format, its reason and white, which are equal for all splits."""
     path = os.path.join(root, classes_file or CLASSES_FILE)
     classes = read_classes(path) if classes_file or os.path.exists(path) else None
-    if classes is not None and mask_rule not in ("auto", "binary"):
-        return classes, mask_rule, "as set", None
+    if classes is not None and mask_format not in ("auto", "binary"):
+        return classes, mask_format, "as set", None
     masks = [pair.mask for pair in layout.pairs("all")]
     survey = survey_masks(masks, _LOOKED_AT if classes else None)
-    rule, why, white = mask_rule, "as set", None
-    if mask_rule == "auto":
-        rule, why = choose_rule(survey, classes, root)
-        white = survey.white if rule == "binary" else None
-    elif mask_rule == "binary":
+    why, white = "as set", None
+    if mask_format == "auto":
+        mask_format, why = choose_format(survey, classes, root)
+        white = survey.white if mask_format == "binary" else None
+    elif mask_format == "binary":
         check_halves(survey, root)
     if classes is None:
-        classes = classes_from_masks(survey, rule, root, reduce_zero_label=reduce_zero_label)
-    return classes, rule, why, white
+        classes = classes_from_masks(survey, mask_format, root, reduce_zero_label=reduce_zero_label)
+    return classes, mask_format, why, white
 
 
 def _notes(
-    layout: FolderLayout, split: str, classes: FolderClasses, rule: str, why: str
+    layout: FolderLayout, split: str, classes: FolderClasses, mask_format: str, why: str
 ) -> tuple[str, ...]:
-    notes = [f"{len(classes.names)} classes, from {classes.source}", f"mask_rule {rule}: {why}"]
+    notes = [
+        f"{len(classes.names)} classes, from {classes.source}",
+        f"mask_format {mask_format}: {why}",
+    ]
     if layout.drawn and split in ("train", "val"):
         notes.append(
             f"{split} drawn from {layout.folders_of(split)[0]}: val_fraction "

@@ -47,7 +47,7 @@ class NumberedIndex(int):
 
 @contextmanager
 def seeded_generators(*key: int, device: torch.device | None = None) -> Iterator[None]:
-    """The global generators follow from ``key`` inside, and are what they were afterwards.
+    """Let the global generators follow from ``key`` inside, and be what they were afterwards.
 
     Args:
         key: Any numbers.

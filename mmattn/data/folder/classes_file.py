@@ -37,12 +37,12 @@ class FolderClasses:
     """The classes of a folder.
 
     Attributes:
-        names: by label.
-        values: mask value to label, 255 for ignored.
-        colours: mask colour to label, 255 for ignored; None where the file has no colours.
-        by_position: whether the values are only places in a list, not stated by the file.
-        palette: colours to show the classes in; None where none are known.
-        source: what tells all this, for messages.
+        names: Class names; the position is the label.
+        values: Mask value -> label, 255 for ignored.
+        colours: Mask colour -> label, 255 for ignored; None where the file has no colours.
+        by_position: Whether the values are only places in a list, not stated by the file.
+        palette: Colours to show the classes in; None where none are known.
+        source: Where the classes are stated, used in messages.
     """
 
     names: tuple[str, ...]
@@ -53,10 +53,10 @@ class FolderClasses:
     palette: Sequence[Colour] | None = None
 
     def select(self, chosen: Sequence[str]) -> FolderClasses:
-        """The classes called ``chosen``, in that order; pixels of the others are ignored.
+        """Return the classes called ``chosen``, in that order; pixels of the others are ignored.
 
         Raises:
-            ConfigError: a name that is none of the folder's, or one twice.
+            ConfigError: A name that is none of the folder's, or one twice.
         """
         chosen = tuple(chosen)
         for name in chosen:
@@ -85,7 +85,7 @@ def read_classes(path: str) -> FolderClasses:
     """Read a ``classes.json``.
 
     Raises:
-        DataError: it is missing, is not valid JSON or has none of the forms.
+        DataError: It is missing, is not valid JSON or has none of the forms.
     """
     try:
         with open(path, encoding="utf-8-sig") as file:  # some editors write a byte order mark
@@ -171,7 +171,7 @@ def _integer_keys(content: Mapping[str, str], path: str) -> dict[int, str]:
 
 
 def _unique(pairs: Sequence[tuple[str, Any]], path: str) -> dict[str, Any]:
-    """A JSON object; Python's reader would keep the last of equal keys alone."""
+    """Build a JSON object and refuse equal keys, of which Python would keep the last alone."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:

@@ -1,4 +1,4 @@
-"""Which images and masks a folder holds, which belong together, and which are for validation.
+"""Layout of a folder: its images, their masks, and which of them are for validation.
 
 Layouts that are recognised, letter case aside (``masks`` stands for any of ``MASK_FOLDERS``,
 ``images`` for any of ``IMAGE_FOLDERS``)::
@@ -58,24 +58,24 @@ class Pair:
 
 @dataclass(frozen=True)
 class FolderLayout:
-    """Where the images and masks of a folder lie.
+    """Places of the images and masks of a folder.
 
     Attributes:
-        root: the folder.
-        folders: split to (folder of images, folder of masks), relative to ``root``; the one key
+        root: Path of the folder.
+        folders: Split -> (folder of images, folder of masks), relative to ``root``; the one key
             is ``"all"`` where there are no splits.
-        img_suffix: what images end with; any of ``IMAGE_SUFFIXES`` where it is None.
-        seg_map_suffix: what follows an image's stem in its mask's name; worked out where None.
-        skip_unlabelled: leave images without a mask out instead of refusing them.
-        val_fraction: share of the images that become ``val`` where there is none.
-        split_seed: of that draw.
+        img_suffix: Ending of image files; any of ``IMAGE_SUFFIXES`` where it is None.
+        seg_map_suffix: Ending that follows an image's stem in its mask's name; None: it is found.
+        skip_missing_masks: Leave images without a mask out instead of refusing them.
+        val_fraction: Share of the images that become ``val`` where there is none.
+        split_seed: Random seed of that draw.
     """
 
     root: str
     folders: Mapping[str, tuple[str, str]]
     img_suffix: str | None = None
     seg_map_suffix: str | None = None
-    skip_unlabelled: bool = False
+    skip_missing_masks: bool = False
     val_fraction: float = 0.2
     split_seed: int = 0
     _matched: dict = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -88,10 +88,10 @@ class FolderLayout:
         return "train" if "train" in self.folders else "all"
 
     def folders_of(self, split: str) -> tuple[str, str]:
-        """The folders of images and masks that ``split`` comes from.
+        """Return the folders of images and masks that ``split`` comes from.
 
         Raises:
-            DataError: there is no such split.
+            DataError: There is no such split.
         """
         if split in self.folders:
             return self.folders[split]
@@ -106,13 +106,13 @@ class FolderLayout:
         )
 
     def pairs(self, split: str) -> list[Pair]:
-        """The images of a split with their masks, in the order of their names.
+        """Return the images of a split with their masks, in the order of their names.
 
         Args:
             split: ``train``, ``val``, ``test``, or ``all`` for everything there is.
 
         Raises:
-            DataError: no such split, no image, an image without mask, two masks for one, or one
+            DataError: No such split, no image, an image without mask, two masks for one, or one
                 mask for several.
         """
         if split == "all":
@@ -130,7 +130,7 @@ class FolderLayout:
         return [pair for stem, pair in pool.items() if (stem in chosen) == (split == "val")]
 
     def unused_masks(self) -> int:
-        """How many files beside the masks belong to no image."""
+        """Return how many files beside the masks belong to no image."""
         count = 0
         for images, masks in self.folders.values():
             found = _files(os.path.join(self.root, masks))
@@ -140,7 +140,7 @@ class FolderLayout:
     def _read(self, name: str) -> dict[str, Pair]:
         images, masks = self.folders[name]
         pairs, lonely = self._match(images, masks)
-        if lonely and not self.skip_unlabelled:
+        if lonely and not self.skip_missing_masks:
             raise self._without_mask(lonely, len(pairs) + len(lonely), masks)
         if not pairs:
             where = os.path.join(self.root, images)
@@ -207,7 +207,7 @@ class FolderLayout:
         return DataError(
             f"{len(lonely)} of {count} images have no mask in {place}: {listed}; {beside}. A "
             "mask has its image's name, or that and an ending such as _mask: set seg_map_suffix "
-            "for another one; unlabelled='skip' leaves images without a mask out"
+            "for another one; missing_masks='skip' leaves images without a mask out"
         )
 
 
@@ -217,13 +217,13 @@ def find_layout(
     """Look into a folder.
 
     Args:
-        root: the folder.
-        img_dir: the folder of images in it, where its name is none of ``IMAGE_FOLDERS``.
-        ann_dir: the folder of masks, likewise.
-        **options: further fields of ``FolderLayout``.
+        root: Path of the folder.
+        img_dir: The folder of images in it, where its name is none of ``IMAGE_FOLDERS``.
+        ann_dir: Folder of masks, likewise.
+        **options: Further fields of ``FolderLayout``.
 
     Raises:
-        DataError: the folder is missing or has none of the layouts.
+        DataError: The folder is missing or has none of the layouts.
     """
     check_place(root, "data_root", folder=True)
     if not 0 < options.get("val_fraction", 0.2) < 1:
@@ -245,7 +245,7 @@ def find_layout(
 
 
 def draw(stems: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """The names for validation: those whose hash falls below ``fraction``; never none, never all.
+    """Draw the names for validation, by their hashes; never none, never all.
 
     >>> sorted(draw(["a", "b", "c", "d", "e"], 0.4, seed=0))
     ['d']
@@ -260,7 +260,7 @@ def draw(stems: Iterable[str], fraction: float, seed: int) -> set[str]:
 
 
 def _inner_splits(root: str, images: str, masks: str) -> dict[str, tuple[str, str]]:
-    """The splits inside a folder of images and one of masks."""
+    """Return the splits inside a folder of images and one of masks."""
     split_of = {name: split for split, names in SPLITS.items() for name in names}
     found: dict[str, dict[str, str]] = {}
     for top in (images, masks):
@@ -297,10 +297,10 @@ def _inner_splits(root: str, images: str, masks: str) -> dict[str, tuple[str, st
 
 
 def _folder(root: str, given: str | None, of_images: bool) -> str | None:
-    """The folder of images or masks below ``root``; None where there is none.
+    """Return the folder of images or masks below ``root``; None where there is none.
 
     Raises:
-        DataError: several could be meant.
+        DataError: Several could be meant.
     """
     option, known = ("img_dir", IMAGE_FOLDERS) if of_images else ("ann_dir", MASK_FOLDERS)
     if given is not None:

@@ -12,8 +12,8 @@ from .classes_file import IGNORED, FolderClasses
 from .stored_mask import StoredMask, read_mask
 from .survey import distinct, first_of_upper_half, pack
 
-#: See ``mask_rule.py`` for what they mean.
-RULES = ("auto", "index", "binary", "rgb", "alpha")
+#: See ``mask_format.py`` for what they mean.
+MASK_FORMATS = ("auto", "index", "binary", "rgb", "alpha")
 _UNKNOWN = -1
 _DEEPEST = 65535
 _SHOWN = 5
@@ -21,43 +21,49 @@ _SMOOTH = 20
 
 
 class MaskReader:
-    """Turns mask files into labels by one rule.
+    """Reader that turns mask files of one format into labels.
 
     Args:
-        rule: ``index``, ``binary``, ``rgb`` or ``alpha``.
-        classes: of the folder.
-        white: for ``binary``, the value of the upper class where masks hold it and 0 alone; others
+        mask_format: ``index``, ``binary``, ``rgb`` or ``alpha``.
+        classes: Classes of the folder.
+        white: For ``binary``, the value of the upper class where masks hold it and 0 alone; others
             are refused. None divides at half the range.
-        others: ``"refuse"`` values and colours that no class has, or ``"ignore"`` their pixels.
-        reduce_zero_label: for ``index``, 0 is ignored and every other value one less.
+        unknown_values: ``"error"`` for values and colours that no class has, or ``"ignore"`` their
+            pixels.
+        reduce_zero_label: For ``index``, 0 is ignored and every other value one less.
 
     Raises:
-        ConfigError: an unknown rule, or one that the classes do not fit.
+        ConfigError: An unknown format, or one that the classes do not fit.
     """
 
     def __init__(
         self,
-        rule: str,
+        mask_format: str,
         classes: FolderClasses,
         *,
         white: int | None = None,
-        others: str = "refuse",
+        unknown_values: str = "error",
         reduce_zero_label: bool = False,
     ) -> None:
-        check_choice("mask_rule", rule, RULES[1:])
-        check_choice("others", others, ("refuse", "ignore"))
-        self.rule, self.classes, self.white, self.others = rule, classes, white, others
+        check_choice("mask_format", mask_format, MASK_FORMATS[1:])
+        check_choice("unknown_values", unknown_values, ("error", "ignore"))
+        self.mask_format, self.classes, self.white = mask_format, classes, white
+        self.unknown_values = unknown_values
         self.reduce_zero_label = reduce_zero_label
-        if reduce_zero_label and (rule != "index" or not classes.by_position):
-            reason = f"mask_rule={rule}" if rule != "index" else f"{classes.source} states them"
+        if reduce_zero_label and (mask_format != "index" or not classes.by_position):
+            reason = (
+                f"mask_format={mask_format}"
+                if mask_format != "index"
+                else f"{classes.source} states them"
+            )
             raise ConfigError(
                 "reduce_zero_label=True makes the values of index masks count from 1, but "
                 f'{reason}. Set it to False; to leave pixels out, call their class "ignore"'
             )
-        if rule == "rgb":
+        if mask_format == "rgb":
             if classes.colours is None:
                 raise ConfigError(
-                    f"mask_rule=rgb, but {classes.source} has no colours: write "
+                    f"mask_format=rgb, but {classes.source} has no colours: write "
                     '{"road": [128, 64, 128], "car": [0, 0, 142]}'
                 )
             packed = {r << 16 | g << 8 | b: label for (r, g, b), label in classes.colours.items()}
@@ -71,11 +77,11 @@ class MaskReader:
         """Value, or 0 and 1 for two halves, to label; ``_UNKNOWN`` for what no class has."""
         table = np.full(_DEEPEST + 1, _UNKNOWN, np.int16)
         values = self.classes.values
-        if self.rule in ("binary", "alpha"):
+        if self.mask_format in ("binary", "alpha"):
             if sorted(values) != [0, 1]:
                 raise ConfigError(
-                    f"mask_rule={self.rule} tells two classes apart, but {self.classes.source} "
-                    f"names {', '.join(self.classes.names)} with the values "
+                    f"mask_format={self.mask_format} tells two classes apart, but "
+                    f"{self.classes.source} names {', '.join(self.classes.names)} with the values "
                     f'{", ".join(map(str, values))}: write two names, ["background", "object"]'
                 )
         else:
@@ -88,21 +94,21 @@ class MaskReader:
         return table
 
     def __call__(self, path: str) -> np.ndarray:
-        """The labels of a mask file, (H, W) uint8; 255 where pixels are ignored.
+        """Return the labels of a mask file, (H, W) uint8; 255 where pixels are ignored.
 
         Raises:
-            DataError: the file cannot be read, is not of the rule's kind, or holds what no class
+            DataError: The file cannot be read, does not have the format, or holds what no class
                 has.
         """
         mask = read_mask(path)
-        if self.rule == "rgb":
+        if self.mask_format == "rgb":
             return self._from_colours(mask)
-        if self.rule == "alpha":
+        if self.mask_format == "alpha":
             if mask.alpha is None:
-                raise DataError(f"the mask {path} has no alpha channel, but mask_rule=alpha")
+                raise DataError(f"the mask {path} has no alpha channel, but mask_format=alpha")
             return self._labels[(mask.alpha >= 128).view(np.uint8)]
         values = mask.grey()
-        if self.rule == "binary":
+        if self.mask_format == "binary":
             return self._labels[self._halves(values, path)]
         if values.dtype == np.bool_:
             values = values.view(np.uint8)
@@ -112,7 +118,7 @@ class MaskReader:
                 f"the mask {path} holds {held[0]} to {held[-1]}: values are 0 to {_DEEPEST}"
             )
         wrong = [value for value in held if self._table[value] == _UNKNOWN]
-        if wrong and self.others == "refuse":
+        if wrong and self.unknown_values == "error":
             raise self._unknown_values(path, wrong)
         return self._labels[values]
 
@@ -127,8 +133,8 @@ class MaskReader:
         if grey:
             raise DataError(
                 f"the mask {path} holds {', '.join(map(str, grey[:_SHOWN]))}, the others hold 0 "
-                f"and {self.white} alone. Set mask_rule=binary if {half} and more is "
-                f"{self.classes.names[-1]!r}, or mask_rule=index if the values are classes"
+                f"and {self.white} alone. Set mask_format=binary if {half} and more is "
+                f"{self.classes.names[-1]!r}, or mask_format=index if the values are classes"
             )
         return (values == self.white).view(np.uint8)
 
@@ -138,7 +144,7 @@ class MaskReader:
         labels = self._labels[places]
         known = self._keys[places] == packed
         if not known.all():
-            if self.others == "refuse":
+            if self.unknown_values == "error":
                 raise self._unknown_colours(mask.path, packed[~known])
             labels[~known] = IGNORED
         return labels
@@ -153,10 +159,12 @@ class MaskReader:
         )
 
     def _advice(self, wrong: Sequence[int], known: Sequence[int]) -> str:
-        """What usually produces such values."""
+        """Return the usual cause of such values."""
         count = len(self.classes.names)
         if not self.classes.by_position:
-            return f'Name {wrong[0]} there, "ignore" if it is no class; or set others=ignore'
+            return (
+                f'Name {wrong[0]} there, "ignore" if it is no class; or set unknown_values=ignore'
+            )
         if list(wrong) == [known[-1] + 1] and not self.reduce_zero_label:
             return (
                 "If the classes count from 1 and 0 is no class, set reduce_zero_label=True; if "
@@ -165,7 +173,7 @@ class MaskReader:
             )
         if len(known) == 2 and max(wrong) > 127:
             return (
-                "If the masks are black and white with grey edges, set mask_rule=binary: 128 and "
+                "If the masks are black and white with grey edges, set mask_format=binary: 128 and "
                 "more is the second class"
             )
         step = int(np.gcd.reduce(list(wrong)))
@@ -176,7 +184,7 @@ class MaskReader:
             )
         return (
             "Write what the values mean into classes.json, "
-            f'{{"{wrong[0]}": "name"}}; or set others=ignore to leave such pixels out'
+            f'{{"{wrong[0]}": "name"}}; or set unknown_values=ignore to leave such pixels out'
         )
 
     def _unknown_colours(self, path: str, packed: np.ndarray) -> DataError:
@@ -195,7 +203,7 @@ class MaskReader:
         return DataError(
             f"the mask {path} holds {len(found)} colours that {self.classes.source} lacks: "
             f"{listed}.{smooth} Add them there, as a class or as "
-            '"ignore"; or set others=ignore to leave such pixels out'
+            '"ignore"; or set unknown_values=ignore to leave such pixels out'
         )
 
 

@@ -20,7 +20,7 @@ class StoredMask:
     """The pixels of a mask file.
 
     Attributes:
-        path: of the file.
+        path: Path of the file.
         values: (H, W) numbers as stored, bool for one bit, indices for a palette; None for colours.
         colours: (H, W, 3) uint8 RGB; None for one channel.
         alpha: (H, W) uint8; None without an alpha channel.
@@ -55,7 +55,7 @@ class StoredMask:
         """(H, W) values; those of one channel where the three agree.
 
         Raises:
-            DataError: they do not.
+            DataError: They do not.
         """
         if self.values is not None:
             return self.values
@@ -65,7 +65,7 @@ class StoredMask:
             raise DataError(
                 f"the mask {self.path} has {len(found)} colours, such as {listed}, where one "
                 "channel of numbers is expected. Colours need their names in classes.json, "
-                '{"road": [128, 64, 128]}, and mask_rule=rgb'
+                '{"road": [128, 64, 128]}, and mask_format=rgb'
             )
         return self.colours[..., 0]
 
@@ -73,7 +73,7 @@ class StoredMask:
         """(H, W, 3) uint8 colours; a grey value v is (v, v, v).
 
         Raises:
-            DataError: values beyond 8 bits have no colour.
+            DataError: Values beyond 8 bits have no colour.
         """
         if self.colours is not None:
             return self.colours
@@ -82,7 +82,7 @@ class StoredMask:
         if self.values.size and int(self.values.max()) > 255:
             raise DataError(
                 f"the mask {self.path} holds {self.values.dtype} values up to "
-                f"{self.values.max()}, which are no colours. Set mask_rule=index"
+                f"{self.values.max()}, which are no colours. Set mask_format=index"
             )
         grey = self.values.astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
@@ -92,7 +92,7 @@ def read_mask(path: str) -> StoredMask:
     """Decode a mask file.
 
     Raises:
-        DataError: it is empty, cut off or not an image.
+        DataError: It is empty, cut off or not an image.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""What the masks of a folder hold, before anything is decided about them."""
+"""Survey of what the masks of a folder hold, before anything is decided about them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _TOO_MANY = 1000
 
 @dataclass
 class MaskSurvey:
-    """What was seen in masks.
+    """Findings in the masks of a folder.
 
     Attributes:
-        looked_at: how many were read.
-        shown: value to the colours it shows as, of masks with one channel or three equal ones.
-        values: value to the first file that holds it, of the same masks.
-        colours: colour to the first file that holds it, of masks whose channels differ.
-        coloured: the first mask whose channels differ.
-        see_through: the first mask that is not opaque everywhere.
-        lossy: the first JPEG.
-        deep: whether a mask has more than 8 bits.
-        upper_half: whether one of these masks has a value in the upper half of its range.
-        palettes: whether a mask has a palette.
+        looked_at: Number of masks that were read.
+        shown: Value -> colours it shows as, of masks with one channel or three equal ones.
+        values: Value -> first file that holds it, of the same masks.
+        colours: Colour -> first file that holds it, of masks whose channels differ.
+        coloured: The first mask whose channels differ.
+        see_through: The first mask that is not opaque everywhere.
+        lossy: The first JPEG.
+        deep: Whether a mask has more than 8 bits.
+        upper_half: Whether one of these masks has a value in the upper half of its range.
+        palettes: Whether a mask has a palette.
     """
 
     looked_at: int = 0
@@ -85,11 +85,11 @@ def survey_masks(paths: Sequence[str], limit: int | None = None) -> MaskSurvey:
     """Read masks and note what they hold.
 
     Args:
-        paths: of all masks.
-        limit: look at this many, evenly spread; None looks at all.
+        paths: Paths of all masks.
+        limit: Largest number of files to look at, evenly spread; None looks at all.
 
     Raises:
-        DataError: a mask that cannot be read.
+        DataError: A mask that cannot be read.
     """
     chosen = [paths[index] for index in evenly(len(paths), limit)]
     # Training, validation and the checks before them ask for the same masks.
@@ -107,7 +107,7 @@ def _survey(files: tuple[tuple[str, tuple[int, int]], ...]) -> MaskSurvey:
 
 
 def distinct(values: np.ndarray) -> list[int]:
-    """The values that occur, ascending; far quicker than sorting for 8 bits."""
+    """Return the values that occur, ascending; far quicker than sorting for 8 bits."""
     if values.dtype in (np.uint8, np.bool_):
         counts = np.bincount(values.reshape(-1).view(np.uint8), minlength=256)
         return np.flatnonzero(counts).tolist()
@@ -126,6 +126,6 @@ def pack(colours: np.ndarray) -> np.ndarray:
 
 
 def _state(path: str) -> tuple[int, int]:
-    """What changes when a file does."""
+    """Return a stamp that changes when the file does."""
     status = os.stat(path)
     return status.st_mtime_ns, status.st_size

@@ -40,5 +40,5 @@ PALETTE = (
 
 
 def category_id(index: int) -> int:
-    """The COCO category id of a class index."""
+    """Return the COCO category id of a class index."""
     return index + 1

@@ -13,23 +13,23 @@ import numpy as np
 
 
 def circle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """A disc of radius 0.9."""
+    """Return a disc of radius 0.9."""
     return np.hypot(u, v) - 0.9
 
 
 def square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """A square of half side 0.75."""
+    """Return a square of half side 0.75."""
     return np.maximum(np.abs(u), np.abs(v)) - 0.75
 
 
 def triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """An equilateral triangle: three half planes at distance one half."""
+    """Return an equilateral triangle: three half planes at distance one half."""
     slope = np.sqrt(0.75).astype(u.dtype)
     return np.maximum(v, np.maximum(slope * u - 0.5 * v, -slope * u - 0.5 * v)) - 0.5
 
 
 def star(u: np.ndarray, v: np.ndarray, inner: float = 0.42) -> np.ndarray:
-    """A five-pointed star; ``inner`` is the radius of its inner corners."""
+    """Return a five-pointed star; ``inner`` is the radius of its inner corners."""
     step = np.pi / 5
     angle = np.abs((np.arctan2(u, v) + step) % (2 * step) - step)  # 0 at a point, step between two
     # The straight edge from the point (1, 0) to the inner corner, in polar form.
@@ -38,7 +38,7 @@ def star(u: np.ndarray, v: np.ndarray, inner: float = 0.42) -> np.ndarray:
 
 
 def ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """An annulus of radii 0.5 and 0.95: what is behind shows through the hole."""
+    """Return an annulus of radii 0.5 and 0.95: what is behind shows through the hole."""
     return np.abs(np.hypot(u, v) - 0.725) - 0.225
 
 

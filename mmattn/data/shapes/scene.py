@@ -33,8 +33,8 @@ class Scene:
         image: ``(H, W, 3)`` uint8, RGB.
         semantic: ``(H, W)`` uint8, indices into ``CLASSES``.
         owner: ``(H, W)`` int32, the index into ``labels`` of the visible shape, -1 on the ground.
-        labels: the class index of each shape.
-        crowds: for each shape, whether it is a crowd region (several shapes under one label).
+        labels: The class index of each shape.
+        crowds: For each shape, whether it is a crowd region (several shapes under one label).
     """
 
     image: np.ndarray
@@ -58,15 +58,15 @@ class ShapesSceneGenerator:
     """Draws scenes.
 
     Args:
-        size: height and width of the images, each at least 48 pixels.
-        seed: picks the whole dataset.
-        crowd_probability: share of the scenes that hold one crowd region: a cluster of small shapes
+        size: Height and width of the images, each at least 48 pixels.
+        seed: Random seed of the whole dataset.
+        crowd_probability: Share of the scenes that hold one crowd region: a cluster of small shapes
             of one class that has a single label with ``iscrowd=1``.
-        colour_hint: share of the shapes whose hue is near their class's own. The others have any
+        colour_hint: Share of the shapes whose hue is near their class's own. The others have any
             hue: colour helps a small network to learn within minutes, form alone is certain.
 
     Raises:
-        ConfigError: a size below 48 pixels, a negative seed, a share outside 0..1.
+        ConfigError: A size below 48 pixels, a negative seed, a share outside 0..1.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ShapesSceneGenerator:
         self.colour_hint = float(colour_hint)
 
     def scene(self, split: str, index: int) -> Scene:
-        """The scene number ``index`` of a split such as ``"train"``."""
+        """Return the scene number ``index`` of a split such as ``"train"``."""
         rng = np.random.default_rng([self.seed, zlib.crc32(split.encode()), index])
         canvas, semantic = self._ground(rng)
         scene = Scene(canvas, semantic, np.full(self.size, _NOTHING, np.int32))
@@ -102,7 +102,7 @@ class ShapesSceneGenerator:
         return scene
 
     def _ground(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One to three grounds with winding borders: RGB ``(H, W, 3)``, indices ``(H, W)``."""
+        """Draw one to three grounds with winding borders: RGB ``(H, W, 3)``, indices ``(H, W)``."""
         height, width = self.size
         count = int(rng.choice((1, 2, 3), p=(0.25, 0.45, 0.3)))
         kinds = rng.choice(len(STUFF_CLASSES), count, replace=False)
@@ -155,7 +155,7 @@ class ShapesSceneGenerator:
         below += placed.coverage * (surface - below)
 
     def _hues(self, rng: np.random.Generator, label: int) -> tuple[float, float]:
-        """The range of hues, in turns, that a shape of this class is painted in."""
+        """Return the range of hues, in turns, that a shape of this class is painted in."""
         if rng.random() >= self.colour_hint:
             return 0.0, 1.0
         middle, reach = label / len(THING_CLASSES), 0.4 / len(THING_CLASSES)
@@ -196,7 +196,7 @@ class ShapesSceneGenerator:
 
     @staticmethod
     def _stays_readable(scene: Scene, placed: _Placed, full_areas: list[int]) -> bool:
-        """Whether the new shape and all shapes below it keep enough visible pixels."""
+        """Return whether the new shape and all shapes below it keep enough visible pixels."""
         seen = int(placed.mask.sum())
         if seen < max(_MIN_PIXELS, _MIN_VISIBLE * placed.full_area):
             return False
@@ -208,7 +208,7 @@ class ShapesSceneGenerator:
         return True
 
     def _add_crowd(self, rng: np.random.Generator, scene: Scene, full_areas: list[int]) -> None:
-        """A cluster of small shapes of one class and one colour under a single label."""
+        """Draw a cluster of small shapes of one class and one colour under a single label."""
         label = int(rng.integers(len(THING_CLASSES)))
         radius = max(5.0, 0.06 * min(self.size))
         middle = rng.uniform(0.25, 0.75, 2) * self.size

@@ -24,7 +24,7 @@ _HUES = {
 
 
 def colour(rng: np.random.Generator, hue: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
-    """A random colour, shape ``(3,)``, with its hue in the given range of turns."""
+    """Return a random colour, shape ``(3,)``, with its hue in the given range of turns."""
     h = rng.uniform(*hue) % 1.0
     return np.array(
         colorsys.hsv_to_rgb(h, rng.uniform(0.25, 0.9), rng.uniform(0.35, 0.95)), np.float32
@@ -84,7 +84,7 @@ _PATTERNS = {"grass": _grass, "water": _water, "brick": _brick, "sand": _sand}
 
 
 def ground(rng: np.random.Generator, name: str, size: Size) -> np.ndarray:
-    """The surface of one stuff class."""
+    """Paint the surface of one stuff class."""
     hue = _HUES[name] if rng.random() < 0.8 else (0.0, 1.0)
     base = colour(rng, hue)
     pattern = _PATTERNS[name](rng, size)
@@ -92,7 +92,7 @@ def ground(rng: np.random.Generator, name: str, size: Size) -> np.ndarray:
 
 
 def fill(rng: np.random.Generator, size: Size, base: np.ndarray) -> np.ndarray:
-    """The surface of one shape: ``base`` flat, graded, striped, dotted or mottled."""
+    """Paint the surface of one shape: ``base`` flat, graded, striped, dotted or mottled."""
     along, across = _grid(size, rng.uniform(0, 2 * np.pi))
     kind = rng.integers(5)
     if kind == 0:

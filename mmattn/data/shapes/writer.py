@@ -50,21 +50,21 @@ def write_shapes_dataset(
     bytes.
 
     Args:
-        root: folder to create.
-        num_train: images in the train split.
-        num_val: images in the val split.
-        size: height and width of the images.
-        seed: picks the dataset.
-        crowd_probability: share of the images with a crowd region (``iscrowd=1``).
-        colour_hint: share of the shapes whose hue is near their class's own.
-        overwrite: replace a shapes dataset that has other parameters; anything else is never
+        root: Folder to create.
+        num_train: Images in the train split.
+        num_val: Images in the val split.
+        size: Height and width of the images.
+        seed: Random seed of the dataset.
+        crowd_probability: Share of the images with a crowd region (``iscrowd=1``).
+        colour_hint: Share of the shapes whose hue is near their class's own.
+        overwrite: Replace a shapes dataset that has other parameters; anything else is never
             replaced.
 
     Returns:
         ``root`` as a path.
 
     Raises:
-        ConfigError: parameters out of range.
+        ConfigError: Parameters out of range.
         DataError: ``root`` exists and holds something else.
     """
     root = Path(root)
@@ -99,7 +99,7 @@ def write_shapes_dataset(
 
 
 def _is_complete(root: Path, manifest: dict) -> bool:
-    """Whether ``root`` holds the very set: same manifest, no image removed since."""
+    """Return whether ``root`` holds the very set: same manifest, no image removed since."""
     if _read_manifest(root) != manifest:
         return False
     for split in _SPLITS:
@@ -196,7 +196,7 @@ def _write_image(path: Path, pixels: np.ndarray, *options: int) -> None:
 
 
 def _region(mask: np.ndarray) -> dict:
-    """Area in pixels and bounding box ``[x, y, width, height]`` of a mask ``(H, W)``."""
+    """Return the area in pixels and bounding box ``[x, y, width, height]`` of a mask ``(H, W)``."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     x, y = int(columns[0]), int(rows[0])
     box = [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
@@ -204,7 +204,7 @@ def _region(mask: np.ndarray) -> dict:
 
 
 def _instances(scene: Scene, image_id: int, first_id: int) -> list[dict]:
-    """The COCO annotations of a scene's shapes."""
+    """Return the COCO annotations of a scene's shapes."""
     annotations = []
     for owner, (label, crowd) in enumerate(zip(scene.labels, scene.crowds, strict=True)):
         mask = scene.owner == owner
@@ -223,7 +223,7 @@ def _instances(scene: Scene, image_id: int, first_id: int) -> list[dict]:
 
 
 def _segments(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
-    """The map of segment ids ``(H, W)`` int64 and its ``segments_info``: shapes, then grounds."""
+    """Return segment ids ``(H, W)`` int64 and ``segments_info``: shapes, then grounds."""
     parts = [
         (scene.owner == owner, label, crowd)
         for owner, (label, crowd) in enumerate(zip(scene.labels, scene.crowds, strict=True))

@@ -39,14 +39,14 @@ def check_names(
     """Compare each category's name with that of the label it gets.
 
     Args:
-        names: category id to name, in the file's order.
-        label_of: category id to label, as the dataset computed it.
-        classes: of the config; the position is the label.
-        where: config key of the dataset.
-        ann_file: the annotation file.
+        names: Category id -> name, in the order of the file.
+        label_of: Category id -> label, as the dataset computed it.
+        classes: Class names of the config; the position is the label.
+        where: Config key of the dataset, used in messages.
+        ann_file: Path of the annotation file.
 
     Raises:
-        DataError: naming both sides and the line to write.
+        DataError: They differ; the message names both and the line to write.
     """
     swapped = [
         (names[category], label)
@@ -103,7 +103,7 @@ def check_ids(coco: Any, where: str, ann_file: str) -> None:
 
 
 def why_empty(coco: Any, label_of: Mapping[int, int], filter_cfg: Mapping | None) -> str:
-    """How many images an annotation file has and why none is left."""
+    """Say how many images an annotation file has and why none is left."""
     used = sum(a["category_id"] in label_of for a in coco.anns.values() if isinstance(a, Mapping))
     return (
         f"{len(coco.imgs)} images and {len(coco.anns)} annotations, {used} of them of the "

@@ -1,4 +1,4 @@
-"""Checks the dataset of a dataloader as its config describes it, without its pipeline."""
+"""Check the dataset of a dataloader as its config describes it, without its pipeline."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _MASKS = 200
 
 @dataclass
 class DatasetReport:
-    """What was found in one dataset.
+    """Findings in one dataset.
 
     Attributes:
-        where: config key, such as ``train_dataloader.dataset``.
-        kind: class name of the dataset.
-        metainfo: of the dataset; ``classes`` may be missing.
-        entries: images in it.
-        counts: for each class, pixels in the masks looked at, or instances.
-        unit: what ``counts`` counts: ``"pixels"``, ``"instances"`` or ``""``.
-        looked_at: how many headers and masks were read.
-        notes: what the dataset says it found out for itself.
+        where: Config key, such as ``train_dataloader.dataset``.
+        cls: Class name of the dataset.
+        metainfo: Metainfo of the dataset; ``classes`` may be missing.
+        entries: Number of images in it.
+        counts: Class name -> pixels in the masks looked at, or instances.
+        unit: What ``counts`` counts: ``"pixels"``, ``"instances"`` or ``""``.
+        looked_at: What was read (headers, masks) -> how many.
+        notes: What the dataset found out by itself.
     """
 
     where: str
-    kind: str
+    cls: str
     metainfo: dict[str, Any]
     entries: int = 0
     counts: dict[str, int] = field(default_factory=dict)
@@ -50,9 +50,9 @@ class DatasetReport:
     notes: tuple[str, ...] = ()
 
     def table(self) -> str:
-        """A short text table: class, count, share."""
+        """Return a short text table: class, count, share."""
         looked = ", ".join(f"{count} {what}" for what, count in self.looked_at.items())
-        lines = [f"{self.where} ({self.kind}): {self.entries} images; looked at {looked or 'none'}"]
+        lines = [f"{self.where} ({self.cls}): {self.entries} images; looked at {looked or 'none'}"]
         lines += [f"  {note}" for note in self.notes]
         total = sum(self.counts.values()) or 1
         width = max(map(len, self.counts), default=0)
@@ -74,17 +74,17 @@ def check_dataset(
     most 200 masks are read, spread evenly.
 
     Args:
-        cfg: of the dataset.
-        where: its config key.
-        ignored: labels that the model's losses ignore beside 255.
-        full: read every header and mask and decode every image.
+        cfg: Config of the dataset.
+        where: Config key of the dataset, used in messages.
+        ignored: Labels that the model's losses ignore beside 255.
+        full: Read every header and mask, and decode every image.
 
     Returns:
         What was found.
 
     Raises:
-        DataError: the first fault, with file, value and what to do.
-        ConfigError: a dataset that cannot be built.
+        DataError: The data is wrong; the message names the first fault, its file and the fix.
+        ConfigError: The dataset cannot be built.
     """
     if isinstance(cfg.get("data_root"), str):
         check_place(cfg["data_root"], f"{where}.data_root", folder=True)
@@ -124,7 +124,7 @@ def _check_labels(
     full: bool,
     report: DatasetReport,
 ) -> None:
-    """Masks, panoptic maps and instances, whatever the pipeline loads."""
+    """Check masks, panoptic maps and instances, whatever the pipeline loads."""
     where, classes = report.where, tuple(report.metainfo.get("classes") or ())
     limit = None if full else _MASKS
     with_maps = [e for e in entries if e.get("seg_map_path")]
@@ -173,7 +173,7 @@ def _mask_rules(
 
 
 def _load(dataset: Any, where: str, cfg: Mapping) -> list[dict]:
-    """The entries of the dataset, read by its own code."""
+    """Return the entries of the dataset, read by its own code."""
     keep = None
     if hasattr(dataset, "COCOAPI"):
         keep = dataset.COCOAPI = KeepCoco(dataset.COCOAPI)
@@ -226,7 +226,7 @@ def _cannot_read(ann_file: str, where: str, error: Exception) -> str:
 
 
 def _check_places(dataset: Any, where: str) -> None:
-    """The annotation file and the folders, as the dataset joined them with its root."""
+    """Check that annotation file and folders exist, as the dataset joined them with its root."""
     ann_file = getattr(dataset, "ann_file", "")
     if isinstance(ann_file, str) and not os.path.isdir(ann_file):
         check_place(ann_file, f"{where}.ann_file", folder=False)
@@ -237,7 +237,7 @@ def _check_places(dataset: Any, where: str) -> None:
 
 
 def _is_local(dataset: Any) -> bool:
-    """Whether the files are on this machine's file system."""
+    """Return whether the files are on this machine's file system."""
     backend = getattr(dataset, "backend_args", None) or {}
     if backend.get("backend", "local") not in ("local", "LocalBackend"):
         return False

@@ -15,13 +15,13 @@ _IGNORED = 255
 
 @dataclass(frozen=True)
 class MaskRules:
-    """How the loading transform turns mask values into labels.
+    """Rules by which the loading transform turns mask values into labels.
 
     Attributes:
-        classes: names; labels count from 0.
-        ignored: labels that the loss leaves out.
+        classes: Names of the classes; labels count from 0.
+        ignored: Labels that the loss leaves out.
         reduce_zero_label: 0 becomes ignored and every other value one less.
-        label_map: value to label, after that.
+        label_map: Value -> label, applied after that.
     """
 
     classes: tuple[str, ...]
@@ -30,13 +30,13 @@ class MaskRules:
     label_map: dict[int, int] | None = None
 
     def label(self, value: int) -> int:
-        """The label of a mask value, as ``LoadAnnotations`` computes it."""
+        """Return the label of a mask value, as ``LoadAnnotations`` computes it."""
         if self.reduce_zero_label:
             value = _IGNORED if value in (0, _IGNORED) else value - 1
         return (self.label_map or {}).get(value, value)
 
     def is_known(self, label: int) -> bool:
-        """Whether the loss can take this label."""
+        """Return whether the loss can take this label."""
         return 0 <= label < len(self.classes) or label in self.ignored
 
 
@@ -46,16 +46,16 @@ def check_masks(
     """Decode masks and check values and size against classes and image.
 
     Args:
-        entries: of the dataset, with ``img_path`` and ``seg_map_path``.
-        rules: how values become labels.
-        where: config key of the dataset.
-        limit: look at this many, evenly spread; None looks at all.
+        entries: Entries of the dataset, with ``img_path`` and ``seg_map_path``.
+        rules: Rules by which values become labels.
+        where: Config key of the dataset, used in messages.
+        limit: Largest number of files to look at, evenly spread; None looks at all.
 
     Returns:
         Pixels of each label in the masks looked at.
 
     Raises:
-        DataError: naming the first mask at fault, the values and the likely mistake.
+        DataError: A mask is wrong; the message names the first one and the likely mistake.
     """
     pixels: dict[int, int] = {}
     values_seen: set[int] = set()
@@ -83,14 +83,14 @@ def check_read_masks(
     where: str,
     limit: int | None,
 ) -> dict[int, int]:
-    """As ``check_masks``, for a dataset that reads its masks by a rule of its own.
+    """Check masks as ``check_masks`` does, of a dataset that reads a format of its own.
 
     Args:
-        entries: of the dataset, with ``img_path`` and ``seg_map_path``.
-        reader: path to labels ``(H, W)``, 255 for ignored; raises a DataError.
-        classes: names of the labels.
-        where: config key of the dataset.
-        limit: look at this many, evenly spread; None looks at all.
+        entries: Entries of the dataset, with ``img_path`` and ``seg_map_path``.
+        reader: Function from a path to labels ``(H, W)``, 255 for ignored; raises a DataError.
+        classes: Names of the labels.
+        where: Config key of the dataset, used in messages.
+        limit: Largest number of files to look at, evenly spread; None looks at all.
     """
     pixels: dict[int, int] = {}
     for index in evenly(len(entries), limit):
@@ -109,13 +109,13 @@ def check_read_masks(
         raise DataError(
             f"{where}: every labelled pixel of the masks looked at, such as those of "
             f"{entries[0]['seg_map_path']}, is {only}: there is nothing to learn. Compare the "
-            "masks' values with the classes and with mask_rule"
+            "masks' values with the classes and with mask_format"
         )
     return pixels
 
 
 def _plain(mask: np.ndarray, path: str, where: str, rules: MaskRules) -> np.ndarray:
-    """The mask as ``(H, W)`` integers; one channel may be a trailing axis."""
+    """Return the mask as ``(H, W)`` integers; one channel may be a trailing axis."""
     if mask.ndim == 3 and mask.shape[2] == 1:
         mask = mask[..., 0]
     if mask.ndim == 3:
@@ -163,7 +163,7 @@ def _out_of_range(
 
 
 def _likely_mistake(wrong: Sequence[int], seen: Collection[int], rules: MaskRules) -> str:
-    """What usually produces such values, and what to do."""
+    """Return the usual cause of such values, and the fix."""
     count = len(rules.classes)
     if max(wrong) > 255:
         return "Values above 255 wrap around when loaded: store the mask with 8 bits"
@@ -189,7 +189,7 @@ def _refuse_useless(
     rules: MaskRules,
     where: str,
 ) -> None:
-    """Masks in range that still cannot train: {0, 255} images of a binary mask, or no label."""
+    """Refuse masks in range that cannot train: binary ones of {0, 255}, or without any label."""
     labels = {label for label in pixels if label not in rules.ignored}
     folder = entries[0]["seg_map_path"] if entries else ""
     if not labels and pixels:

@@ -14,15 +14,15 @@ def check_panoptic(entries: Sequence[dict], where: str, limit: int | None) -> in
     """Compare maps with their ``segments_info``.
 
     Args:
-        entries: of the dataset, with ``img_path``, ``seg_map_path`` and ``segments_info``.
-        where: config key of the dataset.
-        limit: look at this many, evenly spread; None looks at all.
+        entries: Entries of the dataset, with ``img_path``, ``seg_map_path`` and ``segments_info``.
+        where: Config key of the dataset, used in messages.
+        limit: Largest number of files to look at, evenly spread; None looks at all.
 
     Returns:
         How many were looked at.
 
     Raises:
-        DataError: a map of another size than its image, or one that shows none of its segments.
+        DataError: A map of another size than its image, or one that shows none of its segments.
     """
     chosen = evenly(len(entries), limit)
     for index in chosen:

@@ -1,4 +1,4 @@
-"""Which rule turns the masks of a folder into labels, worked out from what they hold.
+"""The format of a folder's masks, which turns them into labels, found from what they hold.
 
 ============  ==================================================================================
 ``index``     one channel (or three equal ones): the value is looked up among the classes'
@@ -32,30 +32,30 @@ BACKGROUND_AND_FOREGROUND = ("background", "foreground")
 _SHOWN = 12
 
 
-def choose_rule(survey: MaskSurvey, classes: FolderClasses | None, root: str) -> tuple[str, str]:
-    """Decide what ``mask_rule="auto"`` means.
+def choose_format(survey: MaskSurvey, classes: FolderClasses | None, root: str) -> tuple[str, str]:
+    """Decide what ``mask_format="auto"`` means.
 
     Args:
-        survey: of the masks.
-        classes: of ``classes.json``; None without one.
-        root: the folder, for messages.
+        survey: Survey of the masks.
+        classes: Classes of ``classes.json``; None without this file.
+        root: Path of the folder, used in messages.
 
     Returns:
-        The rule and the reason for it.
+        The format and the reason for it.
 
     Raises:
-        DataError: it is not certain what the masks mean; the message says what to write.
+        DataError: It is not certain what the masks mean; the message says what to write.
     """
     if survey.see_through is not None:
         raise DataError(
-            f"the mask {survey.see_through} is transparent in places. Set mask_rule=alpha if what "
-            "is opaque is the object, or mask_rule=rgb (index) to look at the colours (values) "
-            "alone"
+            f"the mask {survey.see_through} is transparent in places. Set mask_format=alpha if "
+            "what is opaque is the object, or mask_format=rgb (index) to look at the colours "
+            "(values) alone"
         )
     if survey.lossy is not None:
         raise DataError(
             f"the mask {survey.lossy} is a JPEG, which changes values a little everywhere. Export "
-            "masks as PNG; or, if they are black and white, set mask_rule=binary"
+            "masks as PNG; or, if they are black and white, set mask_format=binary"
         )
     if survey.coloured is not None:
         if classes is None or classes.colours is None:
@@ -73,30 +73,30 @@ def choose_rule(survey: MaskSurvey, classes: FolderClasses | None, root: str) ->
                 f"the masks hold 0 and {white} only, such as {survey.values[white]}, but "
                 f"{classes.source} names {count} classes ({', '.join(classes.names[:5])}). A black "
                 f'and white mask needs two names, such as ["background", "{classes.names[0]}"]; if '
-                f'{white} is not labelled, set mask_rule=index; else write {{"{white}": ...}}'
+                f'{white} is not labelled, set mask_format=index; else write {{"{white}": ...}}'
             )
         return "binary", f"the masks hold 0 and {survey.white} only"
     return "index", "the masks have one channel"
 
 
 def check_halves(survey: MaskSurvey, root: str) -> None:
-    """Refuse ``mask_rule=binary`` where the upper half of the range is empty.
+    """Refuse ``mask_format=binary`` where the upper half of the range is empty.
 
     Raises:
-        DataError: no mask holds a value there.
+        DataError: No mask holds a value there.
     """
     if survey.values and not survey.upper_half:
         held = ", ".join(map(str, sorted(survey.values)[:_SHOWN]))
         half = 32768 if survey.deep else 128
         raise DataError(
-            f"the masks of {root} hold {held}: mask_rule=binary starts the second class at {half}, "
-            "so all is the first one. Set mask_rule=auto, or mask_rule=index if these values are "
-            "the classes"
+            f"the masks of {root} hold {held}: mask_format=binary starts the second class at "
+            f"{half}, so all is the first one. Set mask_format=auto, or mask_format=index if these "
+            "values are the classes"
         )
 
 
 def _values_or_colours(survey: MaskSurvey, classes: FolderClasses) -> tuple[str, str]:
-    """One channel, but classes with colours: are the numbers places in the list or colours?"""
+    """Decide whether masks of one channel hold places in the list of classes or colours."""
     by_value = {value: classes.values.get(value) for value in survey.labelled_values}
     by_colour = {
         value: {classes.colours.get(colour) for colour in colours}
@@ -112,8 +112,8 @@ def _values_or_colours(survey: MaskSurvey, classes: FolderClasses) -> tuple[str,
     if index:
         raise DataError(
             f"the masks hold {listed}, which are places in {classes.source} and show, as colours, "
-            "classes in another order. Set mask_rule=index if the values count, or mask_rule=rgb "
-            "if the colours do"
+            "classes in another order. Set mask_format=index if the values count, or "
+            "mask_format=rgb if the colours do"
         )
     value = next(v for v, labels in by_colour.items() if None in labels)
     raise DataError(
@@ -142,31 +142,31 @@ def _needs_colours(survey: MaskSurvey, classes: FolderClasses | None, root: str)
         f"the masks, such as {survey.coloured}, are colour-coded with {len(colours)} colours"
         f"{more}, and no class has a colour. Write the names into {source}:\n"
         f"{json.dumps(shown)}\n"
-        'A class called "ignore" is left out. If the colours mean nothing, mask_rule=index needs '
+        'A class called "ignore" is left out. If the colours mean nothing, mask_format=index needs '
         "masks with one channel"
     )
 
 
 def classes_from_masks(
-    survey: MaskSurvey, rule: str, root: str, *, reduce_zero_label: bool = False
+    survey: MaskSurvey, mask_format: str, root: str, *, reduce_zero_label: bool = False
 ) -> FolderClasses:
-    """The classes where no file names them.
+    """Return the classes where no file names them.
 
     Args:
-        survey: of all masks.
-        rule: of the masks.
-        root: the folder, for messages.
-        reduce_zero_label: whether 0 is no class, so that they count from 1.
+        survey: Survey of all masks.
+        mask_format: Format of the masks.
+        root: Path of the folder, used in messages.
+        reduce_zero_label: Whether 0 is no class, so that they count from 1.
 
     Raises:
-        DataError: the values leave gaps, or are colours.
+        DataError: The values leave gaps, or are colours.
     """
     source = f"the masks of {root}"
-    if rule in ("binary", "alpha"):
+    if mask_format in ("binary", "alpha"):
         return FolderClasses(BACKGROUND_AND_FOREGROUND, {0: 0, 1: 1}, source)
-    if rule == "rgb":
+    if mask_format == "rgb":
         raise DataError(
-            f"mask_rule=rgb needs {root}/classes.json with the colours: "
+            f"mask_format=rgb needs {root}/classes.json with the colours: "
             '{"road": [128, 64, 128], "car": [0, 0, 142]}'
         )
     values = survey.labelled_values
@@ -212,7 +212,7 @@ def _gaps(found: Sequence[int], survey: MaskSurvey, root: str) -> str:
 
 
 def _palette(survey: MaskSurvey, count: int) -> list | None:
-    """The colours of palette masks, if they have one for each class."""
+    """Return the colours of palette masks, if they have one for each class."""
     shown = [sorted(survey.shown[value]) for value in range(count)]
     colours = [found[0] for found in shown if len(found) == 1]
     return colours if survey.palettes and len(set(colours)) == count else None
