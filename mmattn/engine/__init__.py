@@ -1,4 +1,4 @@
-"""Training and testing: what ``tools/train.py`` and ``tools/test.py`` run."""
+"""Train and test, as ``tools/train.py`` and ``tools/test.py`` do."""
 
 from __future__ import annotations
 

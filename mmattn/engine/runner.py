@@ -1,4 +1,4 @@
-"""From a finished config to a runner: checks, processes, hooks."""
+"""Build the runner of a finished config: checks, processes, hooks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
     """Check ``cfg`` and the data of ``splits``, join the other processes, build the runner.
 
     Raises:
-        MMAttnError: What ``preflight`` finds wrong, a wrong launcher, or an unregistered type.
+        MMAttnError: ``preflight`` finds a mistake, the launcher is wrong, or a type is not
+            registered.
     """
     _require_sections(cfg, splits)
     # Before any process group: while one rank reads data the others would wait and time out.

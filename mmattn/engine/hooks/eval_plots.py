@@ -1,4 +1,4 @@
-"""Images of each validation and test, drawn by the metrics themselves."""
+"""Plot each validation and test; the metrics themselves draw."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class EvalPlotsHook(Hook):
-    """Lets every metric that can (``save_plots``) draw into ``vis_data`` of the run's folder.
+    """Let every metric that can (``save_plots``) draw into ``vis_data`` of the run's folder.
 
-    ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst images. The files are
-    those of the last evaluation.
+    ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst images. Files of an
+    earlier evaluation are overwritten.
     """
 
     priority = "LOW"  # after the table of results
@@ -41,9 +41,9 @@ class EvalPlotsHook(Hook):
             try:
                 files = metric.save_plots(folder, split)
             except (ValueError, OSError) as error:
-                # A full disk must not end a training over an image.
+                # A full disk must not end a training over a plot.
                 runner.logger.warning(f"The evaluation could not be drawn: {error}")
                 continue
             if files:
                 names = ", ".join(file.name for file in files)
-                runner.logger.info(f"Images of this evaluation, in {folder}: {names}")
+                runner.logger.info(f"Plots of this evaluation, in {folder}: {names}")
