@@ -40,13 +40,19 @@ demo: $(READY)  ## train, test, export and visualise CCNet on a generated datase
 test: $(READY)  ## run the tests (ARGS="-k name" narrows)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-lint: $(READY)  ## ruff: format and lint, nothing is changed
+CXX_FILES = $(shell git ls-files 'custom_ops/*.h' 'custom_ops/*.cpp' 'custom_ops/*.cu' 'custom_ops/*.cuh')
+
+lint: $(READY)  ## ruff, pyright, clang-format, typos; nothing is changed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright --pythonpath $(BIN)/python
+	@$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+	@$(BIN)/typos
 
-format: $(READY)  ## ruff: rewrite
+format: $(READY)  ## ruff and clang-format: rewrite
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(BIN)/clang-format -i $(CXX_FILES)
 
 clean:  ## remove .venv and what can be made again; your runs in work_dirs stay
 	rm -rf $(VENV) build dist *.egg-info work_dirs/demo .pytest_cache .ruff_cache

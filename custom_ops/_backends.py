@@ -1,8 +1,8 @@
 """The ways to run an operator: plain torch, a compiled library, Triton kernels.
 
-A backend names the devices and dtypes it serves, says why it cannot run here, and hands out one
-callable per function of the operator (``forward``, ``backward``, ...), all with that function's
-schema. What it cannot do, the next backend of the operator does; plain torch does everything.
+A backend names the devices and dtypes it serves, says why it cannot run here, and has one callable
+per function of the operator (``forward``, ``backward``, ...), with that function's schema. A call
+that it cannot serve goes to the next backend of the operator; plain torch serves every call.
 """
 
 from __future__ import annotations
@@ -11,26 +11,35 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 from types import ModuleType
+from typing import Any, ClassVar
 
 import torch
 
-from . import _build
+from . import build
+
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 class Backend:
     """One way to run an operator.
 
     Args:
-        name: What ``use_backend`` calls it.
-        devices: Device types served; none means all.
-        dtypes: Dtypes served; none means all.
-        nondeterministic: Functions whose result can differ from run to run; they are left out
-            under ``torch.use_deterministic_algorithms(True)``.
-        refuses: Says why a case cannot be served, or None.
-        yields: Says why another backend should take a case that could be served, or None; it is
-            not asked when the backend is forced.
+        name: Name that ``use_backend`` takes.
+        devices: Device types that are served; none means all.
+        dtypes: Dtypes that are served; none means all.
+        nondeterministic: Functions whose result can differ from run to run; they do not run under
+            ``torch.use_deterministic_algorithms(True)``.
+        refuses: Function from a case to the reason why it cannot be served, or None.
+        yields: Function from a case to the reason why another backend should serve it, or None. It
+            is not called when the backend is forced.
+
+    Attributes:
+        compiled: Whether the backend's functions come from a library that has to be built.
     """
+
+    compiled: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -39,8 +48,8 @@ class Backend:
         devices: Sequence[str] = (),
         dtypes: Sequence[torch.dtype] = (),
         nondeterministic: Sequence[str] = (),
-        refuses: Callable[[Hashable], str | None] | None = None,
-        yields: Callable[[Hashable], str | None] | None = None,
+        refuses: Callable[[Any], str | None] | None = None,
+        yields: Callable[[Any], str | None] | None = None,
     ) -> None:
         self.name = name
         self.devices = tuple(devices)
@@ -52,29 +61,43 @@ class Backend:
         self.package = ""
 
     def bind(self, op: str, package: str) -> None:
-        """Learn whose backend this is."""
+        """Tell the backend its operator's name and package."""
         self.op, self.package = op, package
 
     def serves(self, device: str) -> bool:
-        """Whether it is meant for a device type at all."""
+        """Return whether the backend is meant for a device type."""
         return not self.devices or device in self.devices
 
     def automatic(self, device: str) -> bool:
-        """Whether it may be chosen without being forced."""
+        """Return whether the backend may be chosen without being forced."""
         return True
 
     def missing(self) -> str | None:
-        """Why it is not there (not built, not installed), or None when it is."""
+        """Return why the backend is not there (not built, not installed), or None when it is."""
         return None
 
     def function(self, name: str) -> Callable | None:
-        """The callable of one function of the operator, or None if there is none."""
+        """Return the callable of one function of the operator, or None if there is none."""
         raise NotImplementedError
+
+    def require_function(self, name: str) -> Callable:
+        """Return the callable of one function of the operator.
+
+        Raises:
+            LookupError: There is none.
+        """
+        function = self.function(name)
+        if function is None:
+            raise LookupError(f"{self.op}: backend {self.name!r} has no {name}")
+        return function
+
+    def reset(self) -> None:
+        """Look for the backend again, after a build."""
 
     def why_not(
         self, function: str, device: str, dtype: torch.dtype, case: Hashable, deterministic: bool
     ) -> str | None:
-        """Why it cannot serve a call, or None when it can."""
+        """Return why the backend cannot serve a call, or None when it can."""
         if not self.serves(device):
             return f"does not serve {device}"
         if self.dtypes and dtype not in self.dtypes:
@@ -89,7 +112,7 @@ class Backend:
 
 
 class Reference(Backend):
-    """Plain torch: the operator's ``reference.py``. Runs everywhere, and is the oracle."""
+    """Plain torch: the operator's ``reference.py``. Runs everywhere, and is the tests' oracle."""
 
     def __init__(self, module: ModuleType | None = None) -> None:
         super().__init__("reference")
@@ -108,6 +131,8 @@ class Compiled(Backend):
     ``forward`` and ``mmattn_cpp::<op>_<function>`` for the others.
     """
 
+    compiled = True
+
     def __init__(self, name: str, **options) -> None:
         options.setdefault("devices", ({"cpp": "cpu", "cuda": "cuda"}[name],))
         super().__init__(name, **options)
@@ -119,26 +144,26 @@ class Compiled(Backend):
         return self._state
 
     def reset(self) -> None:
-        """Look again, after a build."""
         if self._state is not None:
             self._state = "unknown"
 
     @property
-    def path(self):
-        """The library that suits this machine, or None."""
+    def path(self) -> Path | None:
+        """Library that suits this machine, or None when none is built."""
         if self.name == "cpp":
-            variants = _build.cpu_variants(torch.backends.cpu.get_cpu_capability())
+            variants = build.cpu_variants(torch.backends.cpu.get_cpu_capability())
         else:
-            variants = [_build.cuda_variant()]
-        return _build.find(self.op, self.name, tuple(variants))
+            variants = [build.cuda_variant()]
+        return build.find(self.op, self.name, tuple(variants))
 
     def _load(self) -> str | None:
-        if self.path is None:
-            return f"not built (run `{_build.BUILD_COMMAND}`)"
+        path = self.path
+        if path is None:
+            return f"not built (run `{build.BUILD_COMMAND}`)"
         try:
-            torch.ops.load_library(self.path)
+            torch.ops.load_library(path)
         except OSError as error:
-            return f"{self.path.name} does not load: {error}"
+            return f"{path.name} does not load: {error}"
         return None
 
     def function(self, name: str) -> Callable | None:
@@ -151,7 +176,7 @@ class Triton(Backend):
     """Triton kernels: a module of the operator's folder, imported at first use.
 
     They run on CUDA, and on the CPU in Triton's interpreter when ``TRITON_INTERPRET=1`` is set
-    before the first use: slow, but it shows that a kernel is right where there is no GPU.
+    before the first use. That is slow, but tests a kernel where there is no GPU.
     """
 
     def __init__(self, module: str = "triton_kernels", **options) -> None:

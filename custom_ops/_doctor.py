@@ -1,11 +1,12 @@
-"""What runs on this machine, whether it is right, and what it gains.
+"""Report which backends run on this machine, whether they are right, and how fast they are.
 
-For every operator: its backends, which of them a call takes on each device and in each dtype and
-why not the others; then opcheck, parity with a float64 truth (forward and gradients), a timing.
+For every operator: its backends; which of them serves a call on each device and in each dtype, and
+why not the others; then opcheck, parity with a float64 reference (forward and gradients), timings.
 """
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 import warnings
@@ -14,9 +15,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from . import _build
+from . import build
 from ._backends import Backend
-from ._library import OPERATORS, Operator, use_backend
+from ._families import describe_families
+from ._operator import OPERATORS, Operator, use_backend
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # Largest error relative to the largest true value: some roundings of each dtype.
@@ -27,56 +29,55 @@ TOLERANCE = {
 Row = tuple[str, ...]
 
 
-def examine(
-    names: Sequence[str] | None, *, quick: bool = False, write: Callable[[str], None]
-) -> int:
+def examine(names: Sequence[str] | None, *, quick: bool = False, log: Callable[[str], None]) -> int:
     """Write the report.
 
     Args:
-        names: Operators to examine; all by default.
-        quick: Leave out opcheck and timing.
-        write: Takes one line.
+        names: Names of the operators to examine; None for all.
+        quick: Whether to leave out opcheck and timings.
+        log: Function that takes one line of the report.
 
     Returns:
         0, or 1 when a check failed, or 2 when a name is unknown.
     """
     unknown = sorted(set(names or ()) - set(OPERATORS))
     if unknown:
-        write(f"unknown operators: {', '.join(unknown)}; there are {', '.join(sorted(OPERATORS))}")
+        log(f"unknown operators: {', '.join(unknown)}; choose from {', '.join(sorted(OPERATORS))}")
         return 2
     for line in _machine():
-        write(line)
+        log(line)
     failed = 0
     for name in sorted(names or OPERATORS):
         operator = OPERATORS[name]
-        write(f"\n{name}\n{'=' * len(name)}")
-        _table(("backend", "state"), _states(operator), write)
-        _table(("device", "dtype", "runs", "why not the others"), _choices(operator), write)
+        log(f"\n{name}\n{'=' * len(name)}")
+        _table(("backend", "state"), _states(operator), log)
+        _table(("device", "dtype", "runs", "why not the others"), _choices(operator), log)
         if operator.notes is not None:
-            write(operator.notes)
+            log(operator.notes)
         rows, failures = _checks(operator, quick=quick)
-        _table(("backend", "device", "dtype", "check", "result"), rows, write)
+        _table(("backend", "device", "dtype", "check", "result"), rows, log)
         failed += failures
         if not quick:
             _table(("device", "dtype", "backend", "forward + backward", "reference / it"),
-                   _timings(operator), write)  # fmt: skip
-    write(f"\n{failed} checks failed" if failed else "\nall checks passed")
+                   _timings(operator), log)  # fmt: skip
+    log(f"\n{failed} checks failed" if failed else "\nall checks passed")
     return 1 if failed else 0
 
 
 def parity(operator: Operator, backend: str, device: str, dtype: torch.dtype) -> dict[str, float]:
-    """Errors of a backend against the reference in float64, result and gradients by name.
+    """Return errors of a backend against the reference in float64, by name of result and gradient.
 
-    Each is the largest difference divided by the largest true value; NaN counts as infinite.
+    An error is the largest difference divided by the largest value of the reference; NaN counts as
+    infinite.
     """
     args = operator.example(device, dtype)
     wide = tuple(a.double() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
-    truth, found = _run(operator, "reference", wide), _run(operator, backend, args)
+    expected, actual = _run(operator, "reference", wide), _run(operator, backend, args)
     errors = {}
-    for name, true in truth.items():
-        scale = true.abs().max().clamp_min(1e-30)
-        error = ((found[name].double() - true).abs().max() / scale).item()
-        errors[name] = error if error == error else float("inf")
+    for name, reference in expected.items():
+        scale = reference.abs().max().clamp_min(1e-30)
+        error = ((actual[name].double() - reference).abs().max() / scale).item()
+        errors[name] = float("inf") if math.isnan(error) else error
     return errors
 
 
@@ -109,12 +110,12 @@ def _machine() -> list[str]:
     lines = [
         f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, "
         f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
-        f"C++ compiler: {_build.cxx() or 'none'}; CUDA compiler: {_build.nvcc() or 'none'}",
-        f"libraries: {_build.EMBEDDED} and {_build.cache_directory()}",
+        f"C++ compiler: {build.cxx() or 'none'}; CUDA compiler: {build.nvcc() or 'none'}",
+        f"libraries: {build.EMBEDDED} and {build.cache_directory()}",
     ]
     if torch.cuda.is_available():
         lines.append(f"GPU: {torch.cuda.get_device_name()}")
-    return lines
+    return [*lines, *describe_families()]
 
 
 def _devices() -> list[str]:
@@ -131,14 +132,14 @@ def _choices(operator: Operator) -> list[Row]:
         warnings.simplefilter("ignore")
         for device in ("cpu", "cuda"):
             if device not in _devices():
-                rows.append((device, "all", "-", "no such device here"))
+                rows.append((device, "all", "-", "no such device"))
                 continue
             for dtype in DTYPES:
                 case = operator.example_case(device, dtype)
                 chosen = operator.choose(device, dtype, case)
-                last = f"comes after {chosen}"
+                later = f"comes after {chosen}"
                 reasons = [
-                    f"{b.name} {_reason(operator, b, device, dtype, case) or last}"
+                    f"{b.name} {_reason(operator, b, device, dtype, case) or later}"
                     for b in operator.backends
                     if b.name != chosen
                 ]
@@ -167,18 +168,18 @@ def _checks(operator: Operator, *, quick: bool) -> tuple[list[Row], int]:
                     checks["opcheck"] = lambda: _opcheck(operator, backend.name, device)  # noqa: B023
                 for check, run in checks.items():
                     try:
-                        good, result = run()
+                        passed, result = run()
                     except Exception as error:
-                        good, result = False, f"{type(error).__name__}: {str(error)[:200]}"
-                    failures += not good
-                    state = "ok" if good else "FAILED"
+                        passed, result = False, f"{type(error).__name__}: {str(error)[:200]}"
+                    failures += not passed
+                    state = "ok" if passed else "FAILED"
                     rows.append((backend.name, device, str(dtype)[6:], check, f"{state} {result}"))
     return rows, failures
 
 
 def _parity_check(operator, backend: str, device: str, dtype: torch.dtype) -> tuple[bool, str]:
     errors = parity(operator, backend, device, dtype)
-    worst = max(errors, key=errors.get)
+    worst = max(errors, key=lambda name: errors[name])
     return errors[worst] <= TOLERANCE[dtype], f"{errors[worst]:.1e} ({worst})"
 
 
@@ -188,9 +189,9 @@ def _opcheck(operator: Operator, backend: str, device: str) -> tuple[bool, str]:
         for a in operator.example(device, torch.float32)
     )
     with use_backend(backend):
-        found = torch.library.opcheck(_function(operator), args, raise_exception=False)
-    bad = [name for name, result in found.items() if result != "SUCCESS"]
-    return not bad, ", ".join(bad) or f"{len(found)} of {len(found)}"
+        outcomes = torch.library.opcheck(_function(operator), args, raise_exception=False)
+    failed = [name for name, outcome in outcomes.items() if outcome != "SUCCESS"]
+    return not failed, ", ".join(failed) or f"{len(outcomes)} of {len(outcomes)}"
 
 
 def _timings(operator: Operator) -> list[Row]:
@@ -201,10 +202,10 @@ def _timings(operator: Operator) -> list[Row]:
         names = [
             b.name for b in operator.backends
             if operator.why_not(b.name, device, dtype, case) is None
-            and not (b.name == "triton" and device == "cpu")  # the interpreter is no contender
+            and not (b.name == "triton" and device == "cpu")  # its interpreter is slow
         ]  # fmt: skip
         best = dict.fromkeys(names, float("inf"))
-        for _ in range(5):  # interleaved, so that a busy moment meets all of them
+        for _ in range(5):  # interleaved, so that a busy moment slows all of them
             for name in names:
                 start = time.perf_counter()
                 _run(operator, name, args)
@@ -217,9 +218,9 @@ def _timings(operator: Operator) -> list[Row]:
     return rows
 
 
-def _table(head: Row, rows: list[Row], write: Callable[[str], None]) -> None:
+def _table(head: Row, rows: list[Row], log: Callable[[str], None]) -> None:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, tuple("-" * width for width in widths), *rows]:
         line = "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))
-        write(line.rstrip())
-    write("")
+        log(line.rstrip())
+    log("")

@@ -1,4 +1,4 @@
-"""Facts that a result needs to be understood later: versions, backends, size of the model."""
+"""Versions, backends, machine and commit behind a result, and the size of a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import importlib.util
 import os
 import platform
 import shutil
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,26 +35,34 @@ PACKAGES = (
 )
 
 
-def environment() -> dict[str, dict[str, str]]:
-    """``{"versions": …, "backends": …, "machine": …}``, each a table of name and value."""
-    return {"versions": versions(), "backends": backends(), "machine": machine()}
+def collect_env() -> dict[str, dict[str, str]]:
+    """Collect all that a result depends on beside its config and data.
+
+    Returns:
+        Tables of names and values: ``versions`` (with the commit), ``backends`` and ``machine``.
+    """
+    return {
+        "versions": {"commit": commit(), **versions()},
+        "backends": backends(),
+        "machine": machine(),
+    }
 
 
 def versions() -> dict[str, str]:
-    """mmattn, Python, and those of the stack's packages that are installed."""
+    """Return the versions of mmattn, Python and those of ``PACKAGES`` that are installed."""
     import mmattn
 
-    found = {"mmattn": mmattn.__version__, "Python": platform.python_version()}
+    result = {"mmattn": mmattn.__version__, "Python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            result[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return result
 
 
 def backends() -> dict[str, str]:
-    """Which implementation each interchangeable part uses in this process."""
+    """Return which implementation each interchangeable part uses in this process."""
     return {
         "mmcv's operators": _mmcv_operators(),
         "mmattn's operators": _own_operators(),
@@ -63,24 +73,54 @@ def backends() -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """Where this ran: system, processor cores this process may use, torch's threads."""
+    """Describe this machine: processor, system, cores this process may use, torch's threads."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
+        "processor": processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "CPU cores": str(cores),
         "torch threads": str(torch.get_num_threads()),
     }
 
 
+def processor() -> str:
+    """Return the processor's name, or its architecture where the system does not tell the name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """Return the commit of mmattn's checkout, or ``unknown`` outside of one.
+
+    ``-dirty`` is appended if files differ from the commit.
+    """
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return result.stdout.strip() or "unknown"
+
+
 def complexity(model: nn.Module, inputs: Tensor) -> tuple[int, int]:
-    """Parameters, and floating point operations of one forward pass, 2 per multiply-add.
+    """Count the parameters, and the floating point operations of one forward pass.
 
     Args:
-        model: Called as ``model(inputs)``; counted are products and convolutions, as
-            ``torch.utils.flop_counter`` does.
-        inputs: A batch of the size in question.
+        model: Network that is called as ``model(inputs)``. Products and convolutions are counted,
+            2 operations per multiply-add, as ``torch.utils.flop_counter`` does.
+        inputs: Batch of the size in question.
+
+    Returns:
+        Parameters and operations.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -101,10 +141,8 @@ def _mmcv_operators() -> str:
 
 
 def _own_operators() -> str:
-    """The backend that each operator of ours takes on a CPU."""
-    import mmattn.ops  # noqa: F401  (registers them)
-
-    from .ops._library import OPERATORS
+    """Return the backend that each operator of mmattn takes on a CPU."""
+    from mmattn.ops import OPERATORS
 
     return ", ".join(f"{name}: {op.available('cpu')[0]}" for name, op in sorted(OPERATORS.items()))
 

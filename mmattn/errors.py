@@ -27,6 +27,12 @@ class MissingOpError(MMAttnError, NotImplementedError):
     exit_code = 3
 
 
+class PluginError(MMAttnError, RuntimeError):
+    """Raised when a plugin is asked for that this installation cannot import."""
+
+    exit_code = 3
+
+
 class DataError(MMAttnError, ValueError):
     """A dataset, image or annotation that is missing, unreadable or contradicts itself."""
 
@@ -59,6 +65,12 @@ def is_interrupt(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
+
+
+def one_line(error: BaseException) -> str:
+    """Return the type and the text of somebody else's error in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def did_you_mean(word: str, known: Iterable[str], limit: int = 3) -> str:

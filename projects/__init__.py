@@ -1,15 +1,8 @@
-"""The systems. One import line per system is the whole table of contents."""
+"""Attention systems, one per folder, and drop-in attention blocks, one file each in ``blocks``.
+
+Importing this package imports none of them. The registries find their classes by name
+(``mmattn.registry``), by way of ``_register``, which has one line for each.
+"""
 
 if not __name__.startswith("mmattn."):
     raise ImportError("import mmattn.projects, not projects")
-
-from . import bevanet as bevanet
-from . import cbam as cbam
-from . import ccnet as ccnet
-from . import coordinate_attention as coordinate_attention
-from . import eca as eca
-from . import ela as ela
-from . import global_context as global_context
-from . import simam as simam
-from . import squeeze_excitation as squeeze_excitation
-from . import triplet_attention as triplet_attention

@@ -8,7 +8,8 @@ import os
 # other. Processes that a test starts inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,47 @@ def pytest_report_header() -> list[str]:
 def repo() -> Path:
     """The root of the checkout."""
     return REPO
+
+
+@pytest.fixture(scope="session")
+def checkout_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make a checkout with more files in it: ``(files, appended) -> root``.
+
+    ``files`` are texts by path, ``appended`` texts that are added to the end of existing files.
+    Everything else is linked.
+    """
+
+    def make(files: Mapping[str, str], appended: Mapping[str, str] = {}) -> Path:
+        root = tmp_path_factory.mktemp("checkout")
+        changed = {Path(name) for name in (*files, *appended)}
+        for folder in (".", "mmattn", *sorted({str(p) for c in changed for p in c.parents})):
+            if (REPO / folder).is_dir():
+                _link_entries(REPO / folder, root / folder)
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text, encoding="utf-8")
+        for name, text in appended.items():
+            before = (REPO / name).read_text(encoding="utf-8")
+            (root / name).unlink()
+            (root / name).write_text(before + text, encoding="utf-8")
+        return root
+
+    return make
+
+
+def _link_entries(folder: Path, copy: Path) -> None:
+    """Make ``copy`` a folder of links to the entries of ``folder``; relative links are copied."""
+    if copy.is_symlink():
+        copy.unlink()
+    copy.mkdir(exist_ok=True)
+    for entry in sorted(folder.iterdir()):
+        target = copy / entry.name
+        if entry.name in ("__pycache__", ".git", ".venv", "work_dirs") or target.exists():
+            continue
+        if entry.is_symlink():
+            shutil.copy(entry, target, follow_symlinks=False)
+        else:
+            target.symlink_to(entry)
 
 
 @pytest.fixture(scope="session")

@@ -35,14 +35,13 @@ def main() -> int:
     args = parser.parse_args()
 
     import mmattn.ops  # noqa: F401  (registers the operators)
-    from mmattn.ops import _build
-    from mmattn.ops._library import OPERATORS
+    from mmattn.ops import OPERATORS, build
 
     failed = 0
     for op in args.ops or sorted(OPERATORS):
         if op not in OPERATORS:
             parser.error(f"unknown operator {op!r}; there are {', '.join(sorted(OPERATORS))}")
-        failed += check_cuda(op, _build) if op in _build.operators("cuda") else 0
+        failed += check_cuda(op, build) if op in build.operators("cuda") else 0
         names = {backend.name for backend in OPERATORS[op].backends}
         failed += check_triton(op) if "triton" in names else 0
     print(f"{failed} kernels failed" if failed else "no kernel failed")

@@ -37,16 +37,16 @@ def main() -> int:
     args = parser.parse_args()
 
     import mmattn  # noqa: F401
-    from mmattn.ops import _build
+    from mmattn.ops import build
 
-    if _build.cxx() is None:
+    if build.cxx() is None:
         print("there is no C++ compiler: nothing to sanitize")
         return 2
     status = 0
     for name in [args.sanitizer] if args.sanitizer else list(FLAGS):
         print(f"==> {name}")
         with tempfile.TemporaryDirectory(prefix="mmattn-sanitize-") as folder:
-            status |= run(name, Path(folder), _build.cxx(), args.pytest)
+            status |= run(name, Path(folder), build.cxx(), args.pytest)
     return status
 
 

@@ -1,24 +1,26 @@
-"""``mmattn::apply_gates``: schema, fake and autograd, and who serves what."""
+"""``mmattn::apply_gates``: schema, fake and autograd, and backends."""
 
 from __future__ import annotations
 
 import torch
 
-from .._backends import Compiled
-from .._library import Function, Operator, differentiate
-from .._pictures import dense, exact
+from .._backends import FLOATS, Compiled
+from .._derivatives import differentiate
+from .._layout import to_dense
+from .._operator import Function, Operator
+from .._precision import accumulate_dtype
 from . import reference
 
 
 def _fake(x, channel, row, column, spatial, residual):
-    return torch.empty_like(dense(x))
+    return torch.empty_like(to_dense(x))
 
 
 def _fake_backward(grad, x, channel, row, column, spatial, residual, need_x, need_gates):
     gates = (channel, row, column, spatial)
-    none = x.new_empty(0, dtype=exact(x.dtype))
+    none = x.new_empty(0, dtype=accumulate_dtype(x.dtype))
     return (
-        torch.empty_like(dense(x)) if need_x else x.new_empty(0),
+        torch.empty_like(to_dense(x)) if need_x else x.new_empty(0),
         *(gate.new_empty(gate.shape) if gate is not None and need_gates else none.clone()
           for gate in gates),
     )  # fmt: skip
@@ -29,17 +31,16 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
     x = torch.randn(2, 20, 19, 23, generator=generator).to(device, dtype)
     shapes = ((2, 20), (2, 20, 19), (2, 20, 23), (2, 1, 19, 23))
     gates = (torch.rand(shape, generator=generator) for shape in shapes)
-    return x, *(gate.to(device, exact(dtype)) for gate in gates), True
+    return x, *(gate.to(device, accumulate_dtype(dtype)) for gate in gates), True
 
 
-FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _ARGUMENTS = (
     "Tensor x, Tensor? channel, Tensor? row, Tensor? column, Tensor? spatial, bool residual"
 )
 
 operator = Operator(
     "apply_gates",
-    __package__,
+    __name__,
     functions={
         "forward": Function(f"({_ARGUMENTS}) -> Tensor", fake=_fake),
         "backward": Function(
@@ -73,10 +74,11 @@ def _setup_double_backward(ctx, inputs, output) -> None:
 
 
 def _double_backward(ctx, *grads):
-    """Second derivatives, rare enough to leave them to torch."""
+    """Second derivatives, left to torch because they are rare."""
 
-    def function(*tensors):
-        return reference.backward(*tensors, ctx.residual, ctx.need_x, ctx.need_gates)
+    def function(grad, x, channel, row, column, spatial):
+        gates = (channel, row, column, spatial)
+        return reference.backward(grad, x, *gates, ctx.residual, ctx.need_x, ctx.need_gates)
 
     return *differentiate(function, ctx.saved_tensors, grads), None, None, None
 

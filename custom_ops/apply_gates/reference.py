@@ -1,4 +1,4 @@
-"""Gating in plain torch: the oracle, and what is exported and compiled."""
+"""Gating in plain torch: the oracle, also exported and compiled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 
 from torch import Tensor
 
-from .._pictures import exact, in_layout
+from .._layout import with_strides_of
+from .._precision import accumulate_dtype
 
 
 def forward(
@@ -17,12 +18,12 @@ def forward(
     spatial: Tensor | None,
     residual: bool,
 ) -> Tensor:
-    """See ``mmattn.ops.apply_gates``."""
-    y = x.to(exact(x.dtype))
+    """Return the result; see ``mmattn.ops.apply_gates``."""
+    y = x.to(accumulate_dtype(x.dtype))
     for gate in _broadcast(channel, row, column, spatial):
         if gate is not None:
             y = y * gate
-    return in_layout(x, (y + x if residual else y).to(x.dtype))
+    return with_strides_of(x, (y + x if residual else y).to(x.dtype))
 
 
 def backward(
@@ -36,23 +37,24 @@ def backward(
     need_x: bool,
     need_gates: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x and the gates; one that is not needed, or not there, is an empty tensor."""
+    """Return the gradients of x and the gates, as empty tensors where not needed or not given."""
     gates = (channel, row, column, spatial)
-    grad, picture = grad.to(exact(x.dtype)), x.to(exact(x.dtype))
+    grad, image = grad.to(accumulate_dtype(x.dtype)), x.to(accumulate_dtype(x.dtype))
     broadcast = [gate for gate in _broadcast(*gates) if gate is not None]
-    grad_gates = [picture.new_empty(0)] * 4
+    grad_gates = [image.new_empty(0) for _ in gates]
     if need_gates:
-        product = grad * picture
-        given = [i for i, gate in enumerate(gates) if gate is not None]
-        for place, i in enumerate(given):
+        product = grad * image
+        given = [(i, gate) for i, gate in enumerate(gates) if gate is not None]
+        for place, (i, gate) in enumerate(given):
+            # The other gates times grad x, summed over the axes that this gate does not have.
             others = math.prod(broadcast[:place] + broadcast[place + 1 :], start=product)
-            kept = others.sum(((2, 3), (3,), (2,), (1,))[i])
-            grad_gates[i] = kept.reshape(gates[i].shape)
+            grad_gates[i] = others.sum(((2, 3), (3,), (2,), (1,))[i]).reshape(gate.shape)
+    grad_channel, grad_row, grad_column, grad_spatial = grad_gates
     if not need_x:
-        return x.new_empty(0), *grad_gates
+        return x.new_empty(0), grad_channel, grad_row, grad_column, grad_spatial
     grad_x = math.prod(broadcast, start=grad)
     grad_x = (grad_x + grad if residual else grad_x).to(x.dtype)
-    return in_layout(x, grad_x), *grad_gates
+    return with_strides_of(x, grad_x), grad_channel, grad_row, grad_column, grad_spatial
 
 
 def _broadcast(channel, row, column, spatial) -> tuple[Tensor | None, ...]:

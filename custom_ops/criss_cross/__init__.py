@@ -8,8 +8,10 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from .._library import autocast_off, exporting
+from .._operator import is_exporting
+from .._precision import accumulate_dtype, autocast_off
 from . import reference
+from .checks import as_positions, check_attention
 from .op import operator as operator
 
 
@@ -29,25 +31,30 @@ def criss_cross_attention(
         A[u] = softmax_i(query[u] . key[i]),  i in row(u) + column(u)
         y[u] = sum_i A[u, i] value[i]
 
-    Position u itself is counted once, the softmax is one over row and column together, and the
-    logits are not scaled by 1 / sqrt(D). It takes O(HW (H + W)) operations; for the backward pass
-    the inputs, the output and the log-sum-exp are kept, and no attention map.
+    Position u itself is counted once, one softmax is taken over row and column together, and the
+    logits are not scaled by 1 / sqrt(D). With the pixels of an image as rows of matrices, and a
+    mask that is 0 where two pixels share a row or a column and -inf elsewhere, this is
 
-    Logits and softmax are float32 for half-precision inputs and float64 for float64. Autocast is
-    left outside, since a half-precision logit overflows beyond 65504. Exported graphs hold
-    standard matrix products.
+        y = softmax(query @ key.T + mask) @ value
+
+    but takes O(HW (H + W)) operations instead of O((HW)^2). The backward pass keeps the inputs, the
+    output and the log-sum-exp, and no attention weights.
+
+    Logits and softmax are float32 for half-precision inputs and float64 for float64, also under
+    autocast, since a half-precision logit overflows beyond 65504. Exported graphs hold standard
+    matrix products.
 
     Args:
-        query: What each position looks for. Shape (N, D, H, W).
-        key: What each position is found by. Shape (N, D, H, W).
-        value: What is gathered. Shape (N, C, H, W). Like the others best laid out channels-last;
-            other layouts are copied.
-        return_lse: Return the log-sum-exp of the logits too; the weight of key i in position u is
-            exp(query[u] . key[i] - lse[u]). It is differentiable.
+        query: Queries. Shape (N, D, H, W).
+        key: Keys. Shape (N, D, H, W).
+        value: Values. Shape (N, C, H, W). All three are best laid out channels-last; other layouts
+            are copied.
+        return_lse: Whether to return the log-sum-exp of the logits too. The weight of key i at
+            position u is exp(query[u] . key[i] - lse[u]). It is differentiable.
 
     Returns:
-        What was gathered, in the dtype of ``value``, channels-last in memory. Shape (N, C, H, W).
-        With ``return_lse`` also the log-sum-exp, float32 or float64. Shape (N, H, W).
+        Weighted sums of the values, in the dtype of ``value``, channels-last in memory. Shape
+        (N, C, H, W). With ``return_lse`` also the log-sum-exp, float32 or float64. Shape (N, H, W).
 
     Raises:
         TypeError: A tensor is not floating point, or the dtypes differ.
@@ -58,8 +65,8 @@ def criss_cross_attention(
         >>> criss_cross_attention(q, k, v).shape
         torch.Size([1, 5, 3, 4])
     """
-    _check(query, key, value)
-    if exporting():
+    check_attention("criss_cross_attention", query, key, value)
+    if is_exporting():
         out, lse = reference.forward(query, key, value)
     else:
         # Copied out here, so that the backward pass finds the copies and need not copy again.
@@ -71,94 +78,39 @@ def criss_cross_attention(
 def criss_cross_weights(
     query: Tensor, key: Tensor, positions: Tensor | Sequence[Sequence[int]]
 ) -> Tensor:
-    """How much some positions attend to every other one: pictures of the attention.
+    """Return the attention weights of some positions over the whole feature map, to look at.
 
     Computes the weights of these positions alone, in O(H + W) each.
 
     Args:
-        query: What each position looks for. Shape (N, D, H, W).
-        key: What each position is found by. Shape (N, D, H, W).
+        query: Queries. Shape (N, D, H, W).
+        key: Keys. Shape (N, D, H, W).
         positions: Row and column of each position, whole numbers from 0. Shape (P, 2).
 
     Returns:
-        Maps that are zero off the position's row and column and add up to 1, float32 or float64.
+        Weights that are zero off the position's row and column and sum to 1, float32 or float64.
         Shape (N, P, H, W).
 
     Raises:
         TypeError: As ``criss_cross_attention``, or positions are not whole numbers.
-        ValueError: As ``criss_cross_attention``, or a position lies outside of the picture.
+        ValueError: As ``criss_cross_attention``, or a position lies outside the feature map.
 
     Example:
         >>> q = k = torch.zeros(1, 2, 3, 4)
         >>> round(criss_cross_weights(q, k, [(0, 1)])[0, 0, 2, 1].item(), 4)
         0.1667
     """
-    _check(query, key, query)
+    check_attention("criss_cross_weights", query, key, query)
     size = query.shape[2:]
-    positions = torch.as_tensor(positions)
-    if positions.is_floating_point() or positions.is_complex() or positions.dtype == torch.bool:
-        raise TypeError(
-            f"criss_cross_weights: positions must be whole numbers, got {positions.dtype}"
-        )
-    if positions.dim() != 2 or positions.shape[1] != 2:
-        raise ValueError(
-            "criss_cross_weights: positions must be rows and columns of shape (P, 2), got "
-            f"{tuple(positions.shape)}"
-        )
-    limit = torch.tensor(size, device=positions.device)
-    outside = ((positions < 0) | (positions >= limit)).any(1)
-    if outside.any():
-        raise ValueError(
-            f"criss_cross_weights: position {tuple(positions[outside][0].tolist())} is outside of "
-            f"the picture of {size[0]} x {size[1]}"
-        )
-    y, x = positions.to(query.device, torch.int64).unbind(1)
-    exact = torch.promote_types(query.dtype, torch.float32)
+    y, x = as_positions("criss_cross_weights", positions, size).to(query.device).long().unbind(1)
+    dtype = accumulate_dtype(query.dtype)
     with autocast_off(query.device.type):
-        q, k = query.to(exact), key.to(exact)
-        wanted = q[:, :, y, x]  # (N, D, P)
-        row = torch.einsum("ndp,ndpw->npw", wanted, k[:, :, y])
-        column = torch.einsum("ndp,ndhp->nph", wanted, k[:, :, :, x])
+        q, k = query.to(dtype), key.to(dtype)
+        chosen = q[:, :, y, x]  # (N, D, P)
+        row = torch.einsum("ndp,ndpw->npw", chosen, k[:, :, y])
+        column = torch.einsum("ndp,ndhp->nph", chosen, k[:, :, :, x])
     logits = q.new_full((q.shape[0], len(y), *size), -torch.inf)
     index = torch.arange(len(y), device=query.device)
     logits[:, index, :, x] = column.transpose(0, 1)  # indices apart bring their axis to the front
     logits[:, index, y] = row
     return logits.flatten(2).softmax(-1).unflatten(2, size)
-
-
-def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
-    named = {"query": query, "key": key, "value": value}
-    for name, tensor in named.items():
-        if tensor.dim() != 4:
-            raise ValueError(
-                f"criss_cross_attention: {name} must have 4 dimensions (N, channels, H, W), "
-                f"got shape {tuple(tensor.shape)}"
-            )
-        if not tensor.is_floating_point():
-            raise TypeError(
-                f"criss_cross_attention: {name} must be a floating point tensor, got {tensor.dtype}"
-            )
-    if not query.dtype == key.dtype == value.dtype:
-        raise TypeError(
-            "criss_cross_attention: query, key and value must have one dtype, got "
-            f"{query.dtype}, {key.dtype} and {value.dtype}; convert them first"
-        )
-    if not query.device == key.device == value.device:
-        raise ValueError(
-            "criss_cross_attention: query, key and value must be on one device, got "
-            f"{query.device}, {key.device} and {value.device}"
-        )
-    if query.shape != key.shape:
-        raise ValueError(
-            "criss_cross_attention: query and key must have one shape, got "
-            f"{tuple(query.shape)} and {tuple(key.shape)}"
-        )
-    if query.shape[0] != value.shape[0] or query.shape[2:] != value.shape[2:]:
-        raise ValueError(
-            "criss_cross_attention: value must agree with query in N, H and W, got "
-            f"{tuple(value.shape)} and {tuple(query.shape)}"
-        )
-    if value.shape[2] == 0 or value.shape[3] == 0:
-        raise ValueError(
-            f"criss_cross_attention: H and W must be at least 1, got {tuple(value.shape[2:])}"
-        )

@@ -1,4 +1,4 @@
-"""``mmattn::criss_cross``: schema, fake, autograd and FLOP formula, and who serves what."""
+"""``mmattn::criss_cross``: schema, fake, autograd and FLOP formula, and backends."""
 
 from __future__ import annotations
 
@@ -7,31 +7,26 @@ import math
 import torch
 from torch import Tensor
 
-from .._backends import Compiled, Triton
-from .._library import Function, Operator
+from .._backends import FLOATS, Compiled, Triton
+from .._layout import empty_channels_last
+from .._operator import Function, Operator
+from .._precision import accumulate_dtype
 from . import reference
 
 LARGEST_TRITON_QUERY = 256
 
 
-def _channels_last(like: Tensor) -> Tensor:
-    return torch.empty(
-        like.shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
-    )
-
-
 def _fake(query, key, value):
-    exact = torch.promote_types(value.dtype, torch.float32)
-    lse = value.new_empty((value.shape[0], *value.shape[2:]), dtype=exact)
-    return _channels_last(value), lse
+    lse = value.new_empty((value.shape[0], *value.shape[2:]), dtype=accumulate_dtype(value.dtype))
+    return empty_channels_last(value), lse
 
 
 def _fake_backward(grad, grad_lse, query, key, value, out, lse):
-    return _channels_last(query), _channels_last(key), _channels_last(value)
+    return tuple(empty_channels_last(t) for t in (query, key, value))
 
 
 def _pairs(shape) -> int:
-    """Logits, the position itself counted in its row and in its column: nobody skips it."""
+    """Return the number of logits; a position is counted in its row and in its column."""
     n, _, height, width = shape
     return n * height * width * (height + width)
 
@@ -47,13 +42,14 @@ def _flops_backward(grad_shape, grad_lse_shape, query_shape, *args, **kwargs) ->
 
 
 def _case(function: str, args: tuple) -> int:
-    """What the choice of a backend depends on: the channels of the query."""
+    """Channels of the query, on which the choice of a backend depends."""
     return args[0 if function == "forward" else 2].shape[1]
 
 
 def _triton_refuses(case: int) -> str | None:
-    most = LARGEST_TRITON_QUERY
-    return f"takes queries of up to {most} channels" if case > most else None
+    if case <= LARGEST_TRITON_QUERY:
+        return None
+    return f"supports queries of up to {LARGEST_TRITON_QUERY} channels"
 
 
 def _example(device: str, dtype: torch.dtype) -> tuple:
@@ -62,11 +58,9 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
     return draw(6) / math.sqrt(6), draw(6), draw(20)
 
 
-HALVES = (torch.bfloat16, torch.float16)
-
 operator = Operator(
     "criss_cross",
-    __package__,
+    __name__,
     functions={
         "forward": Function(
             "(Tensor query, Tensor key, Tensor value) -> (Tensor, Tensor)",
@@ -81,8 +75,8 @@ operator = Operator(
         ),
     },
     backends=(
-        Compiled("cpp", dtypes=(torch.float32, torch.float64, *HALVES)),
-        Triton(dtypes=(torch.float32, *HALVES), refuses=_triton_refuses),
+        Compiled("cpp", dtypes=FLOATS),
+        Triton(dtypes=(torch.float32, torch.bfloat16, torch.float16), refuses=_triton_refuses),
     ),
     case=_case,
     example=_example,
@@ -110,35 +104,36 @@ def _setup_double_backward(ctx, inputs, output) -> None:
 
 
 def _double_backward(ctx, *grads):
-    """Second derivatives, rare enough to leave them to torch: through the composition, twice.
+    """Second derivatives, by differentiating the reference twice: they are rare.
 
     Output and log-sum-exp are functions of query, key and value there, and get no gradient.
     """
-    again = torch.is_grad_enabled()
-    exact = torch.promote_types(ctx.saved_tensors[0].dtype, torch.float32)
+    create_graph = torch.is_grad_enabled()
+    grad, grad_lse, *attended = ctx.saved_tensors
+    dtype = accumulate_dtype(grad.dtype)
     with torch.enable_grad():
-        # Views, so that what is computed here is not mixed up with the graph that led here.
-        inputs = [
-            t if t is None else t.view_as(t) if t.requires_grad else t.detach().requires_grad_()
-            for t in ctx.saved_tensors
-        ]
-        grad, grad_lse, *attended = inputs
-        out, lse = reference.attend(*(t.to(exact) for t in attended))
-        outputs = (out.to(grad.dtype), lse) if grad_lse is not None else (out.to(grad.dtype),)
-        given = (grad, grad_lse) if grad_lse is not None else (grad,)
+        grad, *attended = (_leaf(t) for t in (grad, *attended))
+        out, lse = reference.attend(*(t.to(dtype) for t in attended))
+        inputs, outputs, given = [grad, *attended], [out.to(grad.dtype)], [grad]
+        if grad_lse is not None:
+            grad_lse = _leaf(grad_lse)
+            inputs, outputs, given = [grad, grad_lse, *attended], [*outputs, lse], [grad, grad_lse]
         first = torch.autograd.grad(outputs, attended, given, create_graph=True)
         used = [(f, g) for f, g in zip(first, grads, strict=True) if g is not None]
-        wanted = [t for t in inputs if t is not None]
         if not used:
             return (None,) * 7
-        second = iter(
-            torch.autograd.grad(
-                [f for f, _ in used], wanted, [g for _, g in used],
-                create_graph=again, allow_unused=True,
-            )
+        second = torch.autograd.grad(
+            [f for f, _ in used], inputs, [g for _, g in used],
+            create_graph=create_graph, allow_unused=True,
         )  # fmt: skip
-    found = [None if t is None else next(second) for t in inputs]
-    return (*found, None, None)
+    if grad_lse is None:
+        second = (second[0], None, *second[1:])
+    return (*second, None, None)
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    # A view, so that what is computed from it is not mixed up with the graph that led to it.
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
 torch.library.register_autograd(operator.qualified_name(), _backward, setup_context=_setup_context)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._library import autocast_off
+from .._layout import to_channels_last
+from .._precision import accumulate_dtype, autocast_off
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Output (N, C, H, W) and log-sum-exp (N, H, W), differentiable any number of times.
+    """Return output (N, C, H, W) and log-sum-exp (N, H, W), differentiable any number of times.
 
     The inputs share one dtype, float32 or float64. Rows and columns are both shifted by the largest
     logit of row and column together, so that
@@ -44,11 +45,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def forward(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """See ``mmattn.ops.criss_cross_attention``: output and log-sum-exp, float32 at least."""
-    exact = torch.promote_types(value.dtype, torch.float32)
+    """Return output and log-sum-exp; see ``mmattn.ops.criss_cross_attention``."""
+    dtype = accumulate_dtype(value.dtype)
     with autocast_off(value.device.type):
-        out, lse = attend(query.to(exact), key.to(exact), value.to(exact))
-    return _channels_last(out.to(value.dtype)), lse
+        out, lse = attend(query.to(dtype), key.to(dtype), value.to(dtype))
+    return to_channels_last(out.to(value.dtype)), lse
 
 
 def backward(
@@ -60,7 +61,7 @@ def backward(
     out: Tensor,
     lse: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of query, key and value.
+    """Return the gradients of query, key and value.
 
     With the weights P = exp(q k^T - lse) computed once more and D = sum_c grad out - grad_lse,
 
@@ -68,21 +69,24 @@ def backward(
 
     hold for the row and for the column alone, because both share lse and D; they are added.
     """
-    exact = lse.dtype
+    dtype = lse.dtype
     with autocast_off(grad.device.type):
         q, k, v, o, g = (
-            t.permute(0, 2, 3, 1).to(exact).contiguous() for t in (query, key, value, out, grad)
+            t.permute(0, 2, 3, 1).to(dtype).contiguous() for t in (query, key, value, out, grad)
         )
         shift = lse.unsqueeze(-1)
         delta = (g * o).sum(-1, keepdim=True)
         if grad_lse is not None:
             delta -= grad_lse.unsqueeze(-1)
-        found = _backward_of_lines(q, k, v, g, shift, delta, itself=True)
+        grads = _backward_of_lines(q, k, v, g, shift, delta, itself=True)
         columns = (t.transpose(1, 2) for t in (q, k, v, g, shift, delta))
-        for total, part in zip(found, _backward_of_lines(*columns, itself=False), strict=True):
+        for total, part in zip(grads, _backward_of_lines(*columns, itself=False), strict=True):
             total.add_(part.transpose(1, 2))
-    tensors = zip(found, (query, key, value), strict=True)
-    return tuple(_channels_last(t.permute(0, 3, 1, 2).to(like.dtype)) for t, like in tensors)
+    grad_query, grad_key, grad_value = (
+        to_channels_last(t.permute(0, 3, 1, 2).to(like.dtype))
+        for t, like in zip(grads, (query, key, value), strict=True)
+    )
+    return grad_query, grad_key, grad_value
 
 
 def _backward_of_lines(
@@ -98,10 +102,3 @@ def _backward_of_lines(
 def _itself(square: Tensor) -> Tensor:
     position = torch.arange(square.shape[-1], device=square.device)
     return position[:, None] == position
-
-
-def _channels_last(t: Tensor) -> Tensor:
-    # Copied where needed, so that the strides are the same for every backend, also those of
-    # dimensions of size one, which `contiguous` leaves as they are.
-    out = torch.empty(t.shape, dtype=t.dtype, device=t.device, memory_format=torch.channels_last)
-    return t if t.stride() == out.stride() else out.copy_(t)

@@ -5,33 +5,27 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
-from .._backends import Compiled, Triton
-from .._library import Function, Operator
+from .._backends import FLOATS, Compiled, Triton
+from .._layout import empty_channels_last
+from .._operator import Function, Operator
 
 
 def output_size(size, kernel, padding, dilation) -> list[int]:
-    """Height and width of the result at stride 1."""
+    """Return height and width of the result at stride 1."""
     return [
         s + 2 * p - d * (k - 1) for s, k, p, d in zip(size, kernel, padding, dilation, strict=True)
     ]
 
 
-def _channels_last(like: Tensor, shape) -> Tensor:
-    return torch.empty(
-        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
-    )
-
-
 def _fake(x, weight, bias, padding, dilation):
     size = output_size(x.shape[2:], weight.shape[2:], padding, dilation)
-    return _channels_last(x, (*x.shape[:2], *size))
+    return empty_channels_last(x, (*x.shape[:2], *size))
 
 
 def _fake_backward(grad, x, weight, padding, dilation, need_input, need_weight, need_bias):
     return (
-        _channels_last(x, x.shape) if need_input else x.new_empty(0),
+        empty_channels_last(x) if need_input else x.new_empty(0),
         weight.new_empty(weight.shape) if need_weight or need_bias else weight.new_empty(0),
         weight.new_empty(weight.shape[0] if need_bias else 0),
     )
@@ -48,25 +42,26 @@ def _flops_backward(grad_shape, x_shape, weight_shape, padding, dilation, *needs
     return products * (bool(needs[0]) + bool(needs[1]))
 
 
-# What the choice of a backend depends on: kernel, dilation, whether gradients are wanted. A plain
+# The choice of a backend depends on kernel, dilation and whether gradients are needed. A plain
 # tuple, since torch.compile has to carry it as a constant.
 Case = tuple[tuple[int, int], tuple[int, int], bool]
 
 
 def _case(function: str, args: tuple) -> Case:
-    # Whoever calls the operator has chosen it already (see ``depthwise_conv2d``).
+    # A caller of the operator has chosen it already (see ``depthwise_conv2d``).
     weight = args[1] if function == "forward" else args[2]
-    return tuple(weight.shape[2:]), tuple(args[4]), True
+    (kh, kw), (dh, dw) = weight.shape[2:], args[4]
+    return (kh, kw), (dh, dw), True
 
 
 def _cpp_yields(case: Case) -> str | None:
-    """Where torch (oneDNN, channels-last) is as fast on a CPU: measured, see ``NOTES``."""
+    """Reason to leave a case to torch (oneDNN, channels-last) on a CPU: measured, see ``NOTES``."""
     kernel, dilation, training = case
     taps = math.prod(kernel)
     if training:
         small = taps <= 9 and max(dilation) == 1
         return "torch is as fast for small kernels" if small else None
-    # What slows oneDNN down is a wide dilated kernel; a tall one does not.
+    # Wide dilated kernels slow oneDNN down; tall ones do not.
     wide = dilation[1] > 1 and dilation[1] * (kernel[1] - 1) + 1 > 13
     return None if wide or taps > 100 else "torch is as fast without gradients"
 
@@ -83,7 +78,7 @@ torch."""
 
 
 def _triton_refuses(case: Case) -> str | None:
-    return "takes kernels of up to 11 x 11" if max(case[0]) > 11 else None
+    return "supports kernels of up to 11 x 11" if max(case[0]) > 11 else None
 
 
 def _triton_yields(case: Case) -> str | None:
@@ -99,11 +94,9 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
     return (*(t.to(device, dtype) for t in (x, weight, bias)), [9, 9], [3, 3])
 
 
-FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
 operator = Operator(
     "depthwise_conv2d",
-    __package__,
+    __name__,
     functions={
         "forward": Function(
             "(Tensor x, Tensor weight, Tensor? bias, int[2] padding, int[2] dilation) -> Tensor",

@@ -9,25 +9,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .._operator import is_tracing
+
 FORMS = ("deform_conv", "grid_sample")
 _form = "deform_conv"
 
 
 @contextmanager
 def export_deform_conv_as(form: str) -> Iterator[None]:
-    """Choose what an ONNX graph holds.
+    """Choose the operators that exported ONNX graphs hold.
 
     Args:
-        form: ``"deform_conv"``, one DeformConv node (opset 19; the default), or ``"grid_sample"``,
-            GridSample and matrix products, for runtimes without DeformConv. ``torch.export``
-            always gets the second, as torch has no operator for the first.
+        form: ``"deform_conv"`` (the default) for one DeformConv node (opset 19), or
+            ``"grid_sample"`` for GridSample and matrix products, which runtimes without DeformConv
+            need. ``torch.export`` always gets the second, as torch has no operator for the first.
 
     Raises:
-        ValueError: The form is neither.
+        ValueError: The form is unknown.
+
+    Example:
+        >>> with export_deform_conv_as("grid_sample"):
+        ...     pass  # torch.onnx.export(model, ...)
     """
     global _form
     if form not in FORMS:
-        raise ValueError(f"export_deform_conv_as: choose from {', '.join(FORMS)}, got {form!r}")
+        raise ValueError(
+            f"export_deform_conv_as: unknown form {form!r}, choose from {', '.join(FORMS)}"
+        )
     before, _form = _form, form
     try:
         yield
@@ -47,16 +55,16 @@ def exported(
     groups: int,
     deform_groups: int,
 ) -> Tensor:
-    """The operator in a graph. Arguments as of ``modulated_deform_conv2d``, already checked."""
+    """Compute with operators that a graph may hold; arguments are checked already."""
     geometry = (stride, padding, dilation, groups, deform_groups)
-    onnx = torch.onnx.is_in_onnx_export() and not torch.jit.is_tracing()
+    onnx = torch.onnx.is_in_onnx_export() and not is_tracing()
     if onnx and _form == "deform_conv":
         return _onnx_node(x, offset, mask, weight, bias, *geometry)
     return _grid_sample_graph(x, offset, mask, weight, bias, *geometry)
 
 
 def _onnx_node(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups):
-    # DeformConv wants one type; half-precision pictures are convolved in that of the offsets.
+    # DeformConv requires one type; half-precision images are convolved in that of the offsets.
     wide = [None if t is None else t.to(offset.dtype) for t in (x, weight, offset, bias, mask)]
     attributes = {
         "kernel_shape": list(weight.shape[2:]), "strides": list(stride),
@@ -79,7 +87,7 @@ def _grid_sample_graph(
     points = offset.reshape(batch * deform_groups, taps, 2, out_height, out_width)
 
     def axis(d: int, size) -> Tensor:
-        """Where the undeformed kernel reads: (size, kernel)."""
+        """Return rows or columns that the undeformed kernel reads. Shape (size, kernel)."""
         kernel = torch.arange(weight.shape[2 + d], device=x.device, dtype=offset.dtype)
         steps = torch.arange(size, device=x.device, dtype=offset.dtype)[:, None] * stride[d]
         return steps - padding[d] + kernel * dilation[d]
@@ -88,11 +96,11 @@ def _grid_sample_graph(
     columns = axis(1, out_width).T[None, :, None, :].expand(weight.shape[2], -1, 1, -1)
     y = rows.flatten(0, 1) + points[:, :, 0]  # (N G, taps, Ho, Wo)
     x_ = columns.flatten(0, 1) + points[:, :, 1]
-    # Pixel centres are at (i + 1/2) / size of the picture, which spans -1 to 1.
+    # Pixel centres are at (i + 1/2) / size of the image, which spans -1 to 1.
     grid = torch.stack(((2 * x_ + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
-    pictures = x.reshape(batch * deform_groups, -1, height, width).to(offset.dtype)
+    images = x.reshape(batch * deform_groups, -1, height, width).to(offset.dtype)
     read = F.grid_sample(
-        pictures, grid.flatten(2, 3), mode="bilinear", padding_mode="zeros", align_corners=False
+        images, grid.flatten(2, 3), mode="bilinear", padding_mode="zeros", align_corners=False
     )  # (N G, C / G, taps, Ho Wo)
     if mask is not None:
         read = read * mask.reshape(batch * deform_groups, 1, taps, -1)

@@ -1,4 +1,4 @@
-"""``mmattn::modulated_deform_conv2d``: schema, fake, autograd and FLOP formula, who serves what."""
+"""``mmattn::modulated_deform_conv2d``: schema, fake, autograd and FLOP formula, backends."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-from .._backends import Compiled, Triton
-from .._library import Function, Operator
-
-
-def _format(channels_last: bool) -> torch.memory_format:
-    return torch.channels_last if channels_last else torch.contiguous_format
+from .._backends import FLOATS, Compiled, Triton
+from .._layout import memory_format
+from .._operator import Function, Operator
+from .._precision import accumulate_dtype
 
 
 def _fake(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups, last):
     size = (x.shape[0], weight.shape[0], *offset.shape[2:])
-    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=_format(last))
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=memory_format(last))
 
 
 def _fake_backward(
@@ -25,9 +23,9 @@ def _fake_backward(
     need_x, need_offset, need_weight, need_bias,
 ):  # fmt: skip
     shape = x.shape if need_x else (0,)
-    memory = _format(last and need_x)
+    layout = memory_format(last and need_x)
     return (
-        torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory),
+        torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout),
         offset.new_empty(offset.shape if need_offset else 0),
         offset.new_empty(mask.shape if need_offset and mask is not None else 0),
         weight.new_empty(weight.shape if need_weight else 0),
@@ -40,7 +38,7 @@ def _products(offset_shape, weight_shape) -> int:
 
 
 def _flops(x_shape, offset_shape, mask_shape, weight_shape, *args, **kwargs) -> int:
-    # Those of the convolution, two for each multiply-add; reading is a hundredth of them.
+    # Two for each multiply-add of the convolution; bilinear reading adds about one in a hundred.
     return _products(offset_shape, weight_shape)
 
 
@@ -58,21 +56,14 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
     x, weight, bias = draw(2, 20, 13, 17), draw(24, 10, 3, 2) / 8, draw(24)
     offset, mask = 2 * draw(2, 24, 7, 18), draw(2, 12, 7, 18).sigmoid()
     x, weight, bias = (t.to(device, dtype) for t in (x, weight, bias))
-    points = points_dtype(dtype)
+    points = accumulate_dtype(dtype)  # of coordinates
     offset, mask = offset.to(device, points), mask.to(device, points)
     return (x, offset, mask, weight, bias, [2, 1], [1, 1], [1, 1], 2, 2, False)
 
 
-def points_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of sums and coordinates."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
 operator = Operator(
     "modulated_deform_conv2d",
-    __package__,
+    __name__,
     functions={
         "forward": Function(
             "(Tensor x, Tensor offset, Tensor? mask, Tensor weight, Tensor? bias, int[2] stride, "

@@ -16,16 +16,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .._layout import memory_format
+
 
 @dataclass
 class _Reading:
-    """Where one image is read: all of shape (H' W', G, taps), the corners' with 4 in front.
+    """Points at which one image is read.
 
     Attributes:
-        index: Rows of the table of pixels, the last (zeros) for a corner outside.
-        inside: 1 for a corner inside the picture, else 0.
-        down, right: Of the point below and beside its top left corner, in pixels.
-        mask: The modulation.
+        index: Rows of the table of pixels for the four corners around each point; the last row
+            (zeros) for a corner outside the image. Shape (4, Ho Wo, G, taps).
+        inside: 1 for a corner inside the image, else 0. Shape (4, Ho Wo, G, taps).
+        down: Distance of the point below its top left corner, in pixels. Shape (Ho Wo, G, taps).
+        right: Distance of the point to the right of its top left corner, in pixels. Same shape.
+        mask: Modulation. Same shape.
     """
 
     index: Tensor
@@ -35,7 +39,7 @@ class _Reading:
     mask: Tensor
 
     def bilinear(self) -> Tensor:
-        """Weights of the corners, without modulation."""
+        """Return the weights of the corners, without modulation. Shape (4, Ho Wo, G, taps)."""
         up, back = 1 - self.down, 1 - self.right
         corners = (up * back, up * self.right, self.down * back, self.down * self.right)
         return torch.stack(corners) * self.inside
@@ -54,13 +58,18 @@ def forward(
     deform_groups: int,
     channels_last: bool,
 ) -> Tensor:
-    """See ``mmattn.ops.modulated_deform_conv2d``; offset and mask in the dtype of the sums."""
+    """Return the result; see ``mmattn.ops.modulated_deform_conv2d``.
+
+    Offset and mask are in the dtype of the sums, float32 or float64.
+    """
     wide, kernels = x.to(offset.dtype), _kernels(weight.to(offset.dtype), groups)
     size = (len(x), weight.shape[0], *offset.shape[2:])
-    y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=_format(channels_last))
+    y = torch.empty(
+        size, dtype=x.dtype, device=x.device, memory_format=memory_format(channels_last)
+    )
     for n in range(len(x)):
         reading = _locate(x, offset, mask, weight, n, stride, padding, dilation, deform_groups)
-        columns = _read(wide[n], reading, groups)  # (groups, H' W', taps C / groups)
+        columns = _read(wide[n], reading, groups)  # (groups, Ho Wo, taps C / groups)
         total = (columns @ kernels).transpose(1, 2).reshape(size[1:])
         y[n] = total if bias is None else total + bias.to(total.dtype)[:, None, None]
     return y
@@ -83,29 +92,32 @@ def backward(
     need_weight: bool,
     need_bias: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, offset, mask, weight and bias; what is not needed is an empty tensor."""
+    """Return the gradients of x, offset, mask, weight and bias, empty where not needed."""
     wide, wide_grad, kernels = (t.to(offset.dtype) for t in (x, grad, _kernels(weight, groups)))
-    grad_x = torch.empty_like(x, memory_format=_format(channels_last)) if need_x else x.new_empty(0)
+    grad_x = (
+        torch.empty_like(x, memory_format=memory_format(channels_last))
+        if need_x
+        else x.new_empty(0)
+    )
     grad_offset = offset.new_zeros(offset.shape if need_offset else 0)
     grad_mask = offset.new_zeros(mask.shape if need_offset and mask is not None else 0)
     grad_kernels = torch.zeros_like(kernels)
     for n in range(len(x)):
         reading = _locate(x, offset, mask, weight, n, stride, padding, dilation, deform_groups)
-        out = wide_grad[n].reshape(
-            groups, -1, wide_grad[n, 0].numel()
-        )  # (groups, O / groups, H' W')
+        out = wide_grad[n].flatten(1).unflatten(0, (groups, -1))  # (groups, O / groups, Ho Wo)
         if need_weight:
             grad_kernels += (out @ _read(wide[n], reading, groups)).transpose(1, 2)
-        if need_x or need_offset:
-            columns = (kernels @ out).transpose(1, 2)  # the gradient of what was read
-            columns = _by_deform_group(columns, x.shape[1], reading)
+        if not (need_x or need_offset):
+            continue
+        # Gradient of the numbers that were read.
+        columns = _by_deform_group((kernels @ out).transpose(1, 2), x.shape[1], reading)
         if need_x:
             grad_x[n] = _spread(columns, reading, x.shape[2:])
         if need_offset:
-            found = _differentiate_points(columns, _table(wide[n], reading), reading)
             *_, height, width = offset.shape
-            planes = (t.permute(1, 2, 0).reshape(-1, height, width) for t in found)
-            down, right, modulation = planes  # (G taps, H', W')
+            grads = _differentiate_points(columns, _table(wide[n], reading), reading)
+            planes = (t.permute(1, 2, 0).reshape(-1, height, width) for t in grads)
+            down, right, modulation = planes  # (G taps, Ho, Wo)
             grad_offset[n] = torch.stack((down, right), 1).flatten(0, 1)
             if mask is not None:
                 grad_mask[n] = modulation
@@ -118,39 +130,36 @@ def backward(
     )
 
 
-def _format(channels_last: bool) -> torch.memory_format:
-    return torch.channels_last if channels_last else torch.contiguous_format
-
-
 def _kernels(weight: Tensor, groups: int) -> Tensor:
-    """(O, C / groups, kh, kw) to (groups, taps C / groups, O / groups)."""
+    """Rearrange (O, C / groups, kh, kw) to (groups, taps C / groups, O / groups)."""
     by_group = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
     return by_group.permute(0, 3, 2, 1).flatten(1, 2)
 
 
 def _weight(kernels: Tensor, like: Tensor) -> Tensor:
-    """The inverse of ``_kernels``."""
+    """Rearrange (groups, taps C / groups, O / groups) to (O, C / groups, kh, kw)."""
     taps = like.shape[2] * like.shape[3]
     by_tap = kernels.unflatten(1, (taps, like.shape[1]))
     return by_tap.permute(0, 3, 2, 1).reshape(like.shape).to(like.dtype).contiguous()
 
 
 def _locate(x, offset, mask, weight, n, stride, padding, dilation, deform_groups) -> _Reading:
+    """Find the points at which image n is read."""
     height, width = x.shape[2:]
     kernel, size = weight.shape[2:], offset.shape[2:]
     points = offset[n].reshape(deform_groups, -1, 2, size[0] * size[1]).permute(2, 3, 0, 1)
 
     def axis(d: int) -> Tensor:
-        """Where the undeformed kernel reads: (size, kernel)."""
+        """Return rows or columns that the undeformed kernel reads. Shape (size, kernel)."""
         steps = torch.arange(size[d], device=x.device)[:, None] * stride[d] - padding[d]
         return steps + torch.arange(kernel[d], device=x.device) * dilation[d]
 
     rows = axis(0)[:, None, :, None].expand(*size, *kernel).reshape(-1, 1, kernel[0] * kernel[1])
     columns = axis(1)[None, :, None, :].expand(*size, *kernel).reshape(rows.shape)
-    y, x_ = rows + points[0], columns + points[1]  # (H' W', G, taps)
-    lost = y.isnan() | x_.isnan()
+    y, x_ = rows + points[0], columns + points[1]  # (Ho Wo, G, taps)
+    undefined = y.isnan() | x_.isnan()
     valid = (y > -1) & (y < height) & (x_ > -1) & (x_ < width)
-    # A point outside is moved inside, so that whole numbers stay small, and counts nothing.
+    # A point outside is moved inside, so that indices stay small, and gets weight 0 below.
     y, x_ = torch.where(valid, y, 0), torch.where(valid, x_, 0)
     top, left = y.floor(), x_.floor()
     index, inside = [], []
@@ -159,8 +168,8 @@ def _locate(x, offset, mask, weight, n, stride, padding, dilation, deform_groups
         group = torch.arange(deform_groups, device=x.device)[:, None]
         place = (row.long() * width + column.long()) * deform_groups + group
         index.append(torch.where(within, place, height * width * deform_groups))
-        # What is no number must not pass for a point outside.
-        inside.append(torch.where(lost, torch.nan, within.to(y.dtype)))
+        # NaN must not pass for a point outside.
+        inside.append(torch.where(undefined, torch.nan, within.to(y.dtype)))
     if mask is None:
         modulation = torch.ones_like(y)
     else:
@@ -169,14 +178,18 @@ def _locate(x, offset, mask, weight, n, stride, padding, dilation, deform_groups
 
 
 def _table(image: Tensor, reading: _Reading) -> Tensor:
-    """(C, H, W) to rows of channels that share offsets, and one of zeros: (H W G + 1, C / G)."""
+    """Rearrange (C, H, W) to rows of channels that share offsets, and add a row of zeros.
+
+    Returns:
+        Shape (H W G + 1, C / G).
+    """
     groups = reading.mask.shape[1]
     rows = image.reshape(groups, -1, image[0].numel()).permute(2, 0, 1).flatten(0, 1)
     return F.pad(rows, (0, 0, 0, 1))
 
 
 def _read(image: Tensor, reading: _Reading, groups: int) -> Tensor:
-    """What the kernel reads: (groups, H' W', taps C / groups)."""
+    """Return the numbers that the kernel reads. Shape (groups, Ho Wo, taps C / groups)."""
     table = _table(image, reading)
     weights = reading.bilinear() * reading.mask
     total = F.embedding_bag(
@@ -184,14 +197,13 @@ def _read(image: Tensor, reading: _Reading, groups: int) -> Tensor:
         per_sample_weights=weights.flatten(1).T.contiguous(),
     )  # fmt: skip
     pixels, deform_groups, taps = reading.mask.shape
-    by_pixel = total.view(pixels, deform_groups, taps, -1).transpose(
-        1, 2
-    )  # (H' W', taps, G, C / G)
+    by_pixel = total.view(pixels, deform_groups, taps, -1)  # (Ho Wo, G, taps, C / G)
+    by_pixel = by_pixel.transpose(1, 2)
     return by_pixel.reshape(pixels, taps, groups, -1).permute(2, 0, 1, 3).flatten(2)
 
 
 def _by_deform_group(columns: Tensor, channels: int, reading: _Reading) -> Tensor:
-    """The inverse of ``_read``'s last two lines: (H' W' G taps, C / G)."""
+    """Rearrange (groups, Ho Wo, taps C / groups) to (Ho Wo G taps, C / G)."""
     pixels, deform_groups, taps = reading.mask.shape
     by_pixel = columns.unflatten(2, (taps, -1)).permute(1, 2, 0, 3)
     by_pixel = by_pixel.reshape(pixels, taps, deform_groups, channels // deform_groups)
@@ -199,7 +211,7 @@ def _by_deform_group(columns: Tensor, channels: int, reading: _Reading) -> Tenso
 
 
 def _spread(columns: Tensor, reading: _Reading, size: torch.Size) -> Tensor:
-    """The gradient of the picture, (C, H, W)."""
+    """Return the gradient of the image. Shape (C, H, W)."""
     groups = reading.mask.shape[1]
     table = columns.new_zeros(size[0] * size[1] * groups + 1, columns.shape[1])
     weights = reading.bilinear() * reading.mask
@@ -209,7 +221,10 @@ def _spread(columns: Tensor, reading: _Reading, size: torch.Size) -> Tensor:
 
 
 def _differentiate_points(columns: Tensor, table: Tensor, r: _Reading) -> tuple[Tensor, ...]:
-    """Gradients of the points' rows and columns and of the modulation, (H' W', G, taps) each."""
+    """Return the gradients of the points' rows and columns and of the modulation.
+
+    Each has shape (Ho Wo, G, taps).
+    """
     dots = [
         (columns * table[index.flatten()]).sum(1).view(r.mask.shape) * inside
         for index, inside in zip(r.index, r.inside, strict=True)

@@ -1,4 +1,4 @@
-"""``mmattn::multi_scale_deformable_attention``: schema, fake, autograd, FLOPs, who serves what."""
+"""``mmattn::multi_scale_deformable_attention``: schema, fake, autograd, FLOP formula, backends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from .._backends import Compiled
-from .._library import Function, Operator
+from .._backends import FLOATS, Compiled
+from .._operator import Function, Operator
+from .._precision import accumulate_dtype
 
 
 def _fake(value, sampling_locations, attention_weights, spatial_shapes, level_starts):
@@ -37,20 +38,19 @@ def _flops_backward(
 
 
 def _case(function: str, args: tuple) -> int:
-    """What the choice of a backend depends on: channels per head."""
+    """Channels per head, on which the choice of a backend depends."""
     return args[0 if function == "forward" else 1].shape[3]
 
 
 def _cuda_refuses(case: Hashable) -> str | None:
     # A lane holds 16 bytes of channels, and the lanes of a head are a power of two. Not measured on
     # a GPU yet.
-    return None if case in (8, 16, 32, 64) else "takes 8, 16, 32 or 64 channels per head"
+    return None if case in (8, 16, 32, 64) else "supports 8, 16, 32 or 64 channels per head"
 
 
 def _example(device: str, dtype: torch.dtype) -> tuple:
     generator = torch.Generator().manual_seed(0)
-    # Coordinates and weights are kept in float32 at least, whatever the values are stored in.
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    wide = accumulate_dtype(dtype)  # of coordinates and weights
     value = torch.randn(2, 11 * 13 + 5 * 7 + 6, 4, 16, generator=generator)
     locations = 1.2 * torch.rand(2, 37, 4, 3, 4, 2, generator=generator) - 0.1
     weights = torch.randn(2, 37, 4, 12, generator=generator).softmax(-1).view(2, 37, 4, 3, 4)
@@ -60,7 +60,6 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
     )  # fmt: skip
 
 
-FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _ARGUMENTS = (
     "Tensor value, Tensor sampling_locations, Tensor attention_weights, "
     "SymInt[] spatial_shapes, SymInt[] level_starts"
@@ -68,7 +67,7 @@ _ARGUMENTS = (
 
 operator = Operator(
     "multi_scale_deformable_attention",
-    __package__,
+    __name__,
     functions={
         "forward": Function(f"({_ARGUMENTS}) -> Tensor", fake=_fake, flops=_flops),
         "backward": Function(

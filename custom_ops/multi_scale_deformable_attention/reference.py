@@ -2,8 +2,8 @@
 
 Each query reads a few points per level of a feature pyramid and sums what it reads:
     y[q, h] = sum_{l, k} A[q, h, l, k] v[l, h](p[q, h, l, k])
-with v read bilinearly and 0 outside the map. Written twice: with ``grid_sample`` (the oracle, and
-what exported graphs hold) and with row lookups, for runtimes that lack or mistreat grid sampling.
+where v is read bilinearly and is 0 outside the feature map. Written twice: with ``grid_sample``
+(the oracle, also exported) and with row lookups, for runtimes that lack or mistreat grid sampling.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._library import differentiate
+from .._derivatives import differentiate
 
 
 def levels(
     spatial_shapes: Sequence[int], level_starts: Sequence[int]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """(index, height, width, where it starts) of each level; ``spatial_shapes`` is flat."""
+    """Yield index, height, width and first pixel of each level; ``spatial_shapes`` is flat."""
     for index, start in enumerate(level_starts):
         yield index, spatial_shapes[2 * index], spatial_shapes[2 * index + 1], start
 
@@ -32,7 +32,10 @@ def forward(
     spatial_shapes: Sequence[int],
     level_starts: Sequence[int],
 ) -> Tensor:
-    """See ``mmattn.ops.multi_scale_deformable_attention``; shapes are h0, w0, h1, w1, ..."""
+    """Return the result; see ``mmattn.ops.multi_scale_deformable_attention``.
+
+    ``spatial_shapes`` is flat: h0, w0, h1, w1, ...
+    """
     batch, _, heads, channels = value.shape
     queries = sampling_locations.shape[1]
     wide = value.to(sampling_locations.dtype)
@@ -58,7 +61,7 @@ def forward_by_gather(
     spatial_shapes: Sequence[int],
     level_starts: Sequence[int],
 ) -> Tensor:
-    """The same numbers as ``forward`` from lookups of whole rows: four corners per point."""
+    """Return the same as ``forward``, from lookups of whole rows: four corners per point."""
     batch, pixels, heads, channels = value.shape
     queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
     table = value.to(sampling_locations.dtype).reshape(-1, channels)  # (B N heads, C)
@@ -80,9 +83,9 @@ def forward_by_gather(
 
 
 def _neighbours(location: Tensor, size: int) -> tuple[tuple[Tensor, Tensor], ...]:
-    """The two pixels along one axis between which each point lies, and their shares of it.
+    """Return the two pixels along one axis between which each point lies, and their weights.
 
-    A pixel beyond the map is replaced by one inside, with share 0.
+    A pixel beyond the feature map is replaced by one inside, with weight 0.
     """
     position = location * size - 0.5
     first = position.floor()
@@ -106,24 +109,22 @@ def backward(
     need_locations: bool,
     need_weights: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of value, locations and weights; those that are not needed are empty tensors."""
+    """Return the gradients of value, locations and weights, as empty tensors where not needed."""
     inputs = (value, sampling_locations, attention_weights)
     needs = (need_value, need_locations, need_weights)
-    wanted = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+    needed = [index for index, need in enumerate(needs) if need]
 
     def function(*given: Tensor) -> Tensor:
-        remaining = iter(given)
-        return forward(
-            *(next(remaining) if need else t for t, need in zip(inputs, needs, strict=True)),
-            spatial_shapes,
-            level_starts,
-        )
+        tensors = list(inputs)
+        for index, tensor in zip(needed, given, strict=True):
+            tensors[index] = tensor
+        return forward(tensors[0], tensors[1], tensors[2], spatial_shapes, level_starts)
 
-    if grad.numel() == 0 or attention_weights.shape[4] == 0:  # nothing was read
-        found = iter([torch.zeros_like(t) for t in wanted])
-    else:
-        found = iter(differentiate(function, wanted, [grad]) if wanted else ())
-    return tuple(
-        next(found).contiguous() if need else t.new_empty(0)
-        for t, need in zip(inputs, needs, strict=True)
-    )
+    grads = [tensor.new_empty(0) for tensor in inputs]
+    gradients: Sequence[Tensor | None] = [None] * len(needed)
+    if needed and grad.numel() > 0 and attention_weights.shape[4] > 0:  # else nothing is read
+        gradients = differentiate(function, [inputs[index] for index in needed], [grad])
+    for index, gradient in zip(needed, gradients, strict=True):
+        gradient = torch.zeros_like(inputs[index]) if gradient is None else gradient
+        grads[index] = gradient.contiguous()
+    return grads[0], grads[1], grads[2]

@@ -20,8 +20,7 @@ def use_our_operator(attention_module: ModuleType) -> None:
 
     The original stays reachable as ``multi_scale_deformable_attn_pytorch.__wrapped__``.
     """
-    from mmattn.ops import multi_scale_deformable_attention
-    from mmattn.ops._library import exporting
+    from mmattn.ops import is_exporting, multi_scale_deformable_attention
     from mmattn.ops.multi_scale_deformable_attention import operator
 
     original = attention_module.multi_scale_deformable_attn_pytorch
@@ -36,8 +35,8 @@ def use_our_operator(attention_module: ModuleType) -> None:
         attention_weights: Tensor,
     ) -> Tensor:
         # A graph that is exported gets ours in any case: its sizes are numbers, and it can be
-        # made of lookups instead of grid samples (mmattn.ops...export_graph).
-        if not exporting():
+        # made of lookups instead of grid samples (mmattn.ops.export_deform_attention_as).
+        if not is_exporting():
             facts = (value.device.type, value.dtype, value.shape[-1])
             if operator.choose(*facts) == "reference":
                 return original(value, value_spatial_shapes, sampling_locations, attention_weights)

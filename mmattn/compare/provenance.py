@@ -1,48 +1,20 @@
-"""What a reader needs to repeat a comparison: commit, machine, versions, data."""
+"""What a reader needs to repeat a comparison: machine, versions, data."""
 
 from __future__ import annotations
 
-import platform
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mmattn.environment import backends, machine, versions
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 
-def commit() -> str:
-    """The checkout's commit, with ``-dirty`` if files differ from it; ``unknown`` outside one."""
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        found = subprocess.run(
-            command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return found.stdout.strip() or "unknown"
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def machine() -> dict[str, str]:
-    """Machine and versions, for the end of a report."""
-    from mmattn.environment import backends, versions
-    from mmattn.environment import machine as cores
-
+def machine_and_versions() -> dict[str, str]:
+    """Return what the end of a report says about the machine, the versions and the operators."""
     backend = backends()
     return {
-        "processor": processor(),
-        **cores(),
+        **machine(),
         "device": backend["device"],
         **versions(),
         "mmattn's operators": backend["mmattn's operators"],
@@ -50,13 +22,13 @@ def machine() -> dict[str, str]:
 
 
 def data_facts(cfg: Config, train: Any, val: Any) -> dict[str, Any]:
-    """The two datasets, by class, place and length."""
-    from mmattn.config.load import innermost_dataset
+    """Describe the training and the validation dataset of ``cfg``: class, folder, lengths."""
+    from mmattn.config.walk import innermost_dataset
 
     leaf = innermost_dataset(cfg.val_dataloader.dataset)
-    kind = leaf["type"]
+    cls = leaf["type"]
     return {
-        "class": kind if isinstance(kind, str) else kind.__name__,
+        "class": cls if isinstance(cls, str) else cls.__name__,
         "root": str(leaf.get("data_root") or ""),
         "train": len(train),
         "val": len(val),

@@ -1,8 +1,9 @@
-"""Train and test, as ``tools/train.py`` and ``tools/test.py`` do."""
+"""Train, test and check, as the commands ``train``, ``test`` and ``check_data`` do."""
 
 from __future__ import annotations
 
+from .check import check as check
 from .test import test as test
 from .train import train as train
 
-__all__ = ["test", "train"]
+__all__ = ["check", "test", "train"]

@@ -1,9 +1,18 @@
-"""Metrics whose results are kept per class, as drop-ins for those of mmdet and mmseg."""
+"""Metrics that keep their results per class, as drop-ins for those of mmdet and mmseg."""
 
 from __future__ import annotations
 
-from .class_table import ABSENT, ClassTable
-from .detection.classwise_coco import ClasswiseCocoMetric
-from .semantic.classwise_iou import ClasswiseIoUMetric
+from mmattn.lazy import lazy_attributes
 
-__all__ = ["ABSENT", "ClassTable", "ClasswiseCocoMetric", "ClasswiseIoUMetric"]
+__getattr__, __dir__, __all__ = lazy_attributes(
+    __name__,
+    {
+        "ABSENT": "class_table",
+        "ClassTable": "class_table",
+        "ClasswiseCocoMetric": "detection.classwise_coco",
+        "ClasswiseIoUMetric": "semantic.classwise_iou",
+        "HasAreas": "protocols",
+        "HasClassTables": "protocols",
+        "SavesPlots": "protocols",
+    },
+)

@@ -1,4 +1,4 @@
-"""One metric's results per class, as a table for people and as rows for files."""
+"""Results of a metric per class, as a table for people and as rows for files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ ABSENT = "absent in ground truth"
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Values per class; a metric offers its own in an attribute ``class_tables``.
+    """Values per class; a metric offers its tables in an attribute ``class_tables``.
 
     Attributes:
-        title: What was measured, e.g. ``"segmentation"`` or ``"bbox"``.
+        title: Head line, e.g. ``"segmentation"`` or ``"bbox"``.
         columns: Names of the values, e.g. ``("IoU", "Acc")``.
         rows: Class name -> its values, in the order of ``columns``; nan where one is undefined.
-        mean: The values over all classes, as the metric itself reports them.
+        mean: Values over all classes, as the metric itself reports them.
         absent: Names of the classes that no ground truth contains.
-        digits: Decimals to show.
-        note: A remark for below the table.
+        digits: Number of decimals to show.
+        note: Remark below the table.
     """
 
     title: str
@@ -33,7 +33,7 @@ class ClassTable:
     note: str = ""
 
     def to_text(self) -> str:
-        """The table in plain characters, fit for a log file and for a terminal."""
+        """Format the table in plain characters, for a log file or a terminal."""
         from rich import box
         from rich.console import Console
         from rich.table import Table
@@ -46,8 +46,8 @@ class ClassTable:
             table.add_column("note", no_wrap=True)
         for name, values in self.rows.items():
             note = [ABSENT] if name in self.absent else []
-            table.add_row(name, *map(self._shown, values), *note)
-        table.add_row("mean", *map(self._shown, self.mean))
+            table.add_row(name, *map(self._format, values), *note)
+        table.add_row("mean", *map(self._format, self.mean))
         text = io.StringIO()
         # Never wrapped: a log is read with a pager, and copied into documents.
         Console(file=text, width=10_000, color_system=None, force_terminal=False).print(table)
@@ -56,10 +56,10 @@ class ClassTable:
         return f"{self.title}, per class\n{table_text}" + (f"\n{self.note}" if self.note else "")
 
     def records(self) -> Iterator[tuple[str, str, float]]:
-        """``(class, column, value)`` of every cell, the mean last under the name ``mean``."""
+        """Yield ``(class, column, value)`` of every cell, the mean last, as class ``mean``."""
         for name, values in (*self.rows.items(), ("mean", self.mean)):
             for column, value in zip(self.columns, values, strict=True):
                 yield name, column, float(value)
 
-    def _shown(self, value: float) -> str:
+    def _format(self, value: float) -> str:
         return "-" if math.isnan(value) else f"{value:.{self.digits}f}"

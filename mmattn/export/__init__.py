@@ -1,9 +1,10 @@
-"""Export: a trained model becomes a file that other runtimes execute, checked against torch.
+"""Export a trained model to a file for other runtimes, checked against torch.
 
-``export_onnx`` writes the file and ``convert_to_openvino`` one of OpenVINO's from it,
-``check_parity`` proves on real images that they compute what the model computes,
-``OnnxSegmentor`` and ``OpenVINOSegmentor`` run them. Names are imported at first use: onnx,
-onnxscript, onnxruntime and openvino are heavy.
+``export`` does all of it. Its parts: ``export_onnx`` writes a file, ``convert_to_openvino``
+converts it, ``check_parity`` proves on real images that files compute what the model computes, and
+``load_exported`` runs a file. A format (``formats``, ``session``) knows no task, and a task
+(``tasks``) no format. Names are imported at first use: onnx, onnxscript, onnxruntime and openvino
+are heavy.
 """
 
 from __future__ import annotations
@@ -13,22 +14,27 @@ from mmattn.lazy import lazy_attributes
 __getattr__, __dir__, __all__ = lazy_attributes(
     __name__,
     {
+        "export": "run",
+        "ExportResult": "run",
         "ExportFormat": "formats",
         "FORMATS": "formats",
         "find_format": "formats",
         "ExportMetadata": "metadata",
-        "ExportableSegmentor": "semantic_export",
-        "export_onnx": "onnx_file",
-        "convert_to_openvino": "openvino_file",
-        "ExportedSegmentor": "session",
-        "OnnxSegmentor": "session",
-        "OpenVINOSegmentor": "session",
-        "load_segmentor": "session",
+        "SemanticExport": "tasks.semantic_model",
+        "export_onnx": "formats.onnx",
+        "convert_to_openvino": "formats.openvino",
+        "Session": "session",
+        "OnnxSession": "session",
+        "OpenVINOSession": "session",
+        "open_session": "session",
+        "ExportedModel": "exported_model",
+        "load_exported": "exported_model",
         "ParityReport": "parity",
         "ParityRow": "parity",
         "check_parity": "parity",
         "read_images": "check_images",
         "validation_images": "check_images",
+        "measure_run": "report",
         "class_ious": "accuracy",
         "torch_predictor": "accuracy",
         "validation_pairs": "accuracy",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmattn.evaluation.semantic.scores import class_scores, pixel_accuracy
+
 from .check_images import validation_dataset
 
 if TYPE_CHECKING:
@@ -51,21 +53,22 @@ def class_ious(
         counted = mask != IGNORED
         index = mask[counted].astype(np.int64) * count + predict(image)[counted]
         confusion += np.bincount(index, minlength=count * count).reshape(count, count)
-    hit = np.diag(confusion).astype(np.float64)
-    union = confusion.sum(0) + confusion.sum(1) - hit
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ious = 100 * hit / union
-        accuracy = 100 * hit.sum() / confusion.sum()
-    return ClassIoUs(classes, tuple(ious.tolist()), float(accuracy))
+    counts = {
+        "hit": np.diag(confusion),
+        "predicted": confusion.sum(0),
+        "labelled": confusion.sum(1),
+    }
+    ious = 100 * class_scores(counts, ["mIoU"])["IoU"]
+    return ClassIoUs(classes, tuple(ious.tolist()), 100 * float(pixel_accuracy(counts)))
 
 
 def torch_predictor(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     """``model``, an mmseg ``EncoderDecoder`` in eval mode, as (H, W, 3) uint8 RGB -> (H, W)."""
     import torch
 
-    from .semantic_export import ExportableSegmentor, class_map, torch_logits
+    from .tasks.semantic_model import SemanticExport, class_map, torch_logits
 
-    threshold = ExportableSegmentor(model).threshold
+    threshold = SemanticExport(model).threshold
     device = next(model.parameters()).device
 
     def predict(image: np.ndarray) -> np.ndarray:

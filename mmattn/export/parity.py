@@ -1,11 +1,12 @@
-"""Does an exported file compute what the model computes? Measured on real images and sizes.
+"""Compare an exported file with its model in torch, on real images and at several sizes.
 
-Two figures decide. The largest difference of logits is taken relative to the largest logit, since
-rounding grows with the numbers: float32 keeps 1.2e-7 of a value, and some fifty layers that sum
-thousands of products in another order make that 1e-6 to 1e-5 on mmseg's common models (the slow
-test in tests/export prints them). A real fault, such as another alignment in a resize, a lost
-normalisation or frozen pooling bins, changes the leading digits. 1e-4 lies between. The share of
-pixels with the same class shows what it means for the result; near ties keep it from being 1.
+Two figures decide; the task's ``ParityMeasure`` takes them. The largest difference of the raw
+outputs, logits, is taken relative to the largest logit, since rounding grows with the numbers:
+float32 keeps 1.2e-7 of a value, and some fifty layers that sum thousands of products in another
+order make that 1e-6 to 1e-5 on mmseg's common models (the slow test in tests/export prints them). A
+real fault, such as another alignment in a resize, a lost normalisation or frozen pooling bins,
+changes the leading digits. 1e-4 lies between. The share of equal results, for semantic segmentation
+of pixels with the same class, shows what it means in use; near ties keep it from being 1.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from torch import nn
 
 from mmattn.errors import ExportError
 from mmattn.io import atomic_write
 
 from .metadata import ExportMetadata
-from .semantic_export import class_map, torch_logits
-from .session import ExportedSegmentor, load_segmentor
+from .session import Session, open_session
+from .tasks import find_task
+from .tasks.task import ExportTask, ParityMeasure
 
 TOLERANCE = 1e-4
 MIN_AGREEMENT = 0.999
@@ -38,13 +39,13 @@ class ParityRow:
 
     Attributes:
         name: What is special about the size.
-        batch, height, width: The input.
-        images: How many were run.
-        max_difference: Largest |torch - file| over all logits; None for a file that returns
-            classes.
+        batch, height, width: Input of the network.
+        images: Number of images that were run.
+        max_difference: Largest |torch - file| over all raw outputs (logits); None for a file that
+            returns decisions alone (classes).
         max_logit: Largest |torch|.
         relative: ``max_difference / max_logit``.
-        agreement: Share of the pixels that get the same class.
+        agreement: Share of equal results, by the task's measure.
     """
 
     name: str
@@ -68,8 +69,13 @@ class ParityReport:
     """All sizes, the limits, and whether the file keeps them.
 
     Attributes:
-        file: What was run.
-        runtime: Who ran it.
+        file: Path of the file.
+        runtime: Name and version of the runtime.
+        tolerance, min_agreement: Limits of ``relative`` and ``agreement``.
+        dynamic: Whether the file takes any size.
+        notes: Remarks for the reader.
+        rows: One row per size.
+        agreement_title: What ``agreement`` counts.
         converted: The reports of files made from this one, at the same sizes and limits.
     """
 
@@ -81,10 +87,11 @@ class ParityReport:
     notes: list[str] = field(default_factory=list)
     rows: list[ParityRow] = field(default_factory=list)
     converted: list[ParityReport] = field(default_factory=list)
+    agreement_title: str = "same class"
 
     @property
     def files(self) -> list[ParityReport]:
-        """This report and those of the files made from this one."""
+        """This report and those of the files converted from this one."""
         return [self, *self.converted]
 
     @property
@@ -96,8 +103,8 @@ class ParityReport:
         return [row for row in self.rows if not row.passes(self.tolerance, self.min_agreement)]
 
     def table(self) -> str:
-        """The report on this one file as text, one line per size."""
-        head = ("size", "input", "images", "max |diff|", "relative", "same class", "")
+        """Return the report on this one file as text, one line per size."""
+        head = ("size", "input", "images", "max |diff|", "relative", self.agreement_title, "")
         lines = [head]
         for row in self.rows:
             ok = row.passes(self.tolerance, self.min_agreement)
@@ -115,15 +122,19 @@ class ParityReport:
         widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
         text = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
         text.insert(1, "  ".join("-" * width for width in widths))
-        limits = f"limits: relative <= {self.tolerance:g}, same class >= {self.min_agreement:.2%}"
+        limits = (
+            f"limits: relative <= {self.tolerance:g}, "
+            f"{self.agreement_title} >= {self.min_agreement:.2%}"
+        )
         return "\n".join([line.rstrip() for line in text] + [limits, *self.notes])
 
     def to_json(self) -> str:
-        """The report as JSON; a number that is not finite becomes null."""
+        """Return the report as JSON; a number that is not finite becomes null."""
         return json.dumps(self._as_dict(), indent=2, allow_nan=False) + "\n"
 
     def _as_dict(self) -> dict:
         data = {**asdict(self), "passed": self.passed}
+        del data["agreement_title"]
         for row in data["rows"]:
             for key, value in row.items():
                 if isinstance(value, float) and not math.isfinite(value):
@@ -150,26 +161,28 @@ def check_parity(
     other at its one size.
 
     Args:
-        model: The mmseg ``EncoderDecoder`` that was exported, in eval mode.
-        path: The file.
+        model: The model that was exported, in eval mode.
+        path: The exported file.
         images: (H, W, 3) uint8 RGB each; they are resized to the sizes that are tried.
-        tolerance: Largest difference of logits allowed, relative to the largest logit.
-        min_agreement: Smallest share of pixels with the same class allowed.
-        json_path: Where the report is written, also when the check fails.
-        converted: Files made from that file, such as OpenVINO's; they have to pass the same.
+        tolerance: Largest difference of the raw outputs allowed, relative to the largest output.
+        min_agreement: Smallest share of equal results allowed, by the task's measure.
+        json_path: Path of the report as JSON; it is written also when the check fails.
+        converted: Files converted from that file, such as OpenVINO's; they have to pass the same
+            check.
         sizes: (height, width) to try besides those above.
 
     Returns:
         The report of a file that passes.
 
     Raises:
-        ExportError: A size is beyond the limits, with the table in the message; or one of
-            ``sizes`` is none that the file takes.
+        ExportError: A size is beyond the limits, with the table in the message; or the file does
+            not take one of ``sizes``.
     """
     if not len(images):
         raise ExportError("the parity check needs at least one image")
-    segmentors = [load_segmentor(file) for file in (path, *converted)]
-    meta = segmentors[0].metadata
+    sessions = [open_session(file) for file in (path, *converted)]
+    meta = sessions[0].metadata
+    task = find_task(meta.task, str(path))
     _require_sizes(sizes, meta)
     notes = []
     if not meta.dynamic:
@@ -181,19 +194,20 @@ def check_parity(
     )
     tried += [("asked for", 1, (height, width)) for height, width in sizes]
     by_size = [
-        _compare(model, segmentors, images, name, batch, size) for name, batch, size in tried
+        _compare(task, model, sessions, images, name, batch, size) for name, batch, size in tried
     ]
     report, *others = (
         ParityReport(
-            file=str(segmentor.path),
-            runtime=segmentor.runtime,
+            file=str(session.path),
+            runtime=session.runtime,
             tolerance=tolerance,
             min_agreement=min_agreement,
             dynamic=meta.dynamic,
             notes=notes,
             rows=list(rows),
+            agreement_title=task.measure(session.metadata).agreement_title,
         )
-        for segmentor, rows in zip(segmentors, zip(*by_size, strict=True), strict=True)
+        for session, rows in zip(sessions, zip(*by_size, strict=True), strict=True)
     )
     report.converted.extend(others)
     if json_path is not None:
@@ -229,7 +243,7 @@ def _require_sizes(sizes: Sequence[tuple[int, int]], meta: ExportMetadata) -> No
 def sizes_to_try(
     shape: tuple[int, int], *, dynamic: bool, divisor: int = 1
 ) -> list[tuple[str, int, tuple[int, int]]]:
-    """(name, batch, (height, width)) of each row of the report.
+    """Return (name, batch, (height, width)) of each row of the report.
 
     "Odd" is an odd multiple of ``divisor``, so an odd number where the network takes any size.
     """
@@ -252,26 +266,30 @@ def sizes_to_try(
 
 
 def _compare(
+    task: ExportTask,
     model: nn.Module,
-    segmentors: Sequence[ExportedSegmentor],
+    sessions: Sequence[Session],
     images: Sequence[np.ndarray],
     name: str,
     batch: int,
     size: tuple[int, int],
 ) -> list[ParityRow]:
-    """Torch, run once, against each of ``segmentors`` at one size."""
-    device = next(model.parameters()).device
+    """Compare torch, run once, with each of ``sessions`` at one size."""
     resized = [cv2.resize(image, size[::-1]) for image in images]
     # A last batch that is too short is filled with the first images.
     batches = [
         np.stack([resized[(start + i) % len(resized)] for i in range(batch)])
         for start in range(0, len(resized), batch)
     ]
-    tallies = [_Tally() for _ in segmentors]
+    measures: list[ParityMeasure] = [task.measure(session.metadata) for session in sessions]
     for inputs in batches:
-        logits = torch_logits(model, torch.from_numpy(inputs).permute(0, 3, 1, 2).to(device))
-        for segmentor, tally in zip(segmentors, tallies, strict=True):
-            tally.add(segmentor, segmentor(inputs), logits)
+        expected = task.run_torch(model, inputs)
+        planes = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2), dtype=np.float32)
+        for session, measure in zip(sessions, measures, strict=True):
+            try:
+                measure.add(session(planes), expected)
+            except ValueError as error:
+                raise ExportError(f"{session.path}: {error}") from error
     return [
         ParityRow(
             name=name,
@@ -279,37 +297,10 @@ def _compare(
             height=size[0],
             width=size[1],
             images=len(images),
-            max_difference=tally.difference,
-            max_logit=tally.largest,
-            relative=(
-                None if tally.difference is None else tally.difference / max(tally.largest, 1e-12)
-            ),
-            agreement=tally.same / tally.pixels,
+            max_difference=measure.max_difference,
+            max_logit=measure.largest,
+            relative=measure.relative,
+            agreement=measure.agreement,
         )
-        for tally in tallies
+        for measure in measures
     ]
-
-
-@dataclass
-class _Tally:
-    """What one file adds up to over the batches of one size."""
-
-    difference: float | None = None
-    largest: float = 0.0
-    same: int = 0
-    pixels: int = 0
-
-    def add(self, segmentor: ExportedSegmentor, output: np.ndarray, logits: torch.Tensor) -> None:
-        expected = class_map(logits, segmentor.metadata.threshold).cpu().numpy()
-        logits = logits.cpu().numpy()
-        if segmentor.metadata.output == "logits":
-            if output.shape != logits.shape:
-                raise ExportError(
-                    f"{segmentor.path} returns {output.shape}, the model {logits.shape}"
-                )
-            # np.maximum keeps a NaN, max() may lose it.
-            difference = np.abs(output - logits).max()
-            self.difference = float(np.maximum(self.difference or 0.0, difference))
-        self.largest = float(np.maximum(self.largest, np.abs(logits).max()))
-        self.same += int((segmentor.decide(output) == expected).sum())
-        self.pixels += expected.size

@@ -1,7 +1,8 @@
-"""Run an exported file: what a user of the file needs, and nothing of torch."""
+"""Run an exported file in its runtime: arrays in, arrays out, whatever the task; without torch."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -11,74 +12,51 @@ from mmattn.errors import ExportError
 from .metadata import ExportMetadata
 
 
-class ExportedSegmentor:
-    """A semantic segmentor in a file; a subclass loads one format and runs it.
+class Session(ABC):
+    """A file loaded into the runtime of its format.
 
     Attributes:
-        path: The file.
+        path: Path of the file.
         metadata: What the file says about itself.
-        runtime: Who runs it, in words.
+        runtime: Name and version of the runtime.
     """
 
     path: Path
     metadata: ExportMetadata
     runtime: str
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """(N, 3, H, W) float32 RGB in 0..255 -> the file's output, which the caller may keep."""
-        raise NotImplementedError
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Run the file.
 
         Args:
-            images: (N, H, W, 3) uint8 RGB
+            images: (N, 3, H, W) float32 RGB in 0..255
 
         Returns:
-            What the file computes: logits (N, classes, H, W) float32, or classes (N, H, W) int64.
+            The outputs by name. They are the caller's: a later call does not write into them.
 
         Raises:
             ExportError: The runtime refuses the images, for example for their size.
         """
-        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
         try:
             return self.run(images)
         except Exception as error:  # the runtimes' own exceptions share no base but this
             size = f"{images.shape[2]} x {images.shape[3]}"
             raise ExportError(f"{self.path}: fails on an image of {size}: {error}") from error
 
-    def class_map(self, images: np.ndarray) -> np.ndarray:
-        """The class of each pixel, (N, H, W) int64, whichever output the file has."""
-        return self.decide(self(images))
-
-    def predict(self, image: np.ndarray) -> np.ndarray:
-        """One image, (H, W, 3) uint8 RGB, to its classes, (H, W) int64."""
-        return self.class_map(image[None])[0]
-
-    def decide(self, output: np.ndarray) -> np.ndarray:
-        """Turn the file's output into classes, (N, H, W) int64."""
-        if self.metadata.output == "classes":
-            return output
-        threshold = self.metadata.threshold
-        if threshold is None:
-            return output.argmax(1)
-        probability = 1 / (1 + np.exp(-output[:, 0].astype(np.float64)))
-        return (probability > threshold).astype(np.int64)
+    @abstractmethod
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the file; errors are the runtime's own."""
 
 
-class OnnxSegmentor(ExportedSegmentor):
-    """An exported semantic segmentor in onnxruntime.
+class OnnxSession(Session):
+    """An exported file in onnxruntime, on the CPU.
 
     Args:
-        path: A file that ``export_onnx`` wrote.
-        num_threads: Threads of onnxruntime; 0 leaves the choice to it.
+        path: File that ``export_onnx`` wrote.
+        num_threads: Number of threads of onnxruntime; 0 leaves the choice to it.
 
     Raises:
-        ExportError: The file is missing, no ONNX, or not written by mmattn.
-
-    Example:
-        >>> segmentor = OnnxSegmentor("ccnet.onnx")           # doctest: +SKIP
-        >>> classes = segmentor.predict(image)              # doctest: +SKIP
+        ExportError: The file is missing, not ONNX, or not written by mmattn.
     """
 
     def __init__(self, path: str | Path, *, num_threads: int = 0) -> None:
@@ -101,23 +79,24 @@ class OnnxSegmentor(ExportedSegmentor):
         self.path = Path(path)
         self.metadata = ExportMetadata.from_props(props, str(path))
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
+        self._names = [output.name for output in self.session.get_outputs()]
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        return self.session.run(None, {"images": images})[0]
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self._names, self.session.run(None, {"images": images}), strict=True))
 
 
-class OpenVINOSegmentor(ExportedSegmentor):
-    """An exported semantic segmentor in OpenVINO, on the CPU.
+class OpenVINOSession(Session):
+    """An exported file in OpenVINO, on the CPU.
 
     It computes in float32. Left alone, OpenVINO takes bfloat16 on CPUs that have instructions for
     it (AVX512-BF16, AMX), which keeps 8 bits of each number: far above the parity check's limit.
 
     Args:
-        path: A file that ``convert_to_openvino`` wrote, ``*.xml`` with its ``*.bin`` beside it.
-        num_threads: Threads of OpenVINO; 0 leaves the choice to it.
+        path: File that ``convert_to_openvino`` wrote, ``*.xml`` with its ``*.bin`` beside it.
+        num_threads: Number of threads of OpenVINO; 0 leaves the choice to it.
 
     Raises:
-        ExportError: openvino is not installed, or the file is missing, none of OpenVINO's, or not
+        ExportError: openvino is not installed, or the file is missing, not OpenVINO's, or not
             written by mmattn.
     """
 
@@ -138,14 +117,16 @@ class OpenVINOSegmentor(ExportedSegmentor):
         self.path = Path(path)
         self.metadata = ExportMetadata.from_props(props, str(path))
         self.runtime = f"OpenVINO {openvino.__version__.split('-')[0]}, CPU, float32"
+        self._names = [output.get_any_name() for output in self.compiled.outputs]
 
-    def run(self, images: np.ndarray) -> np.ndarray:
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         # By default the next call would write into this one's output.
-        return self.compiled({"images": images}, share_outputs=False)[0]
+        results = self.compiled({"images": images}, share_outputs=False)
+        return {name: results[index] for index, name in enumerate(self._names)}
 
 
 def import_openvino():
-    """The module.
+    """Import the module ``openvino``.
 
     Raises:
         ExportError: It is not installed.
@@ -159,11 +140,15 @@ def import_openvino():
     return openvino
 
 
-def load_segmentor(path: str | Path, *, num_threads: int = 0) -> ExportedSegmentor:
-    """The file in its runtime: OpenVINO for ``*.xml``, else onnxruntime.
+def open_session(path: str | Path, *, num_threads: int = 0) -> Session:
+    """Load a file into its runtime: OpenVINO for ``*.xml``, else onnxruntime.
+
+    Args:
+        path: Exported file.
+        num_threads: Number of threads of the runtime; 0 leaves the choice to it.
 
     Raises:
         ExportError: The runtime is not installed or cannot load the file.
     """
-    kind = OpenVINOSegmentor if Path(path).suffix == ".xml" else OnnxSegmentor
-    return kind(path, num_threads=num_threads)
+    cls = OpenVINOSession if Path(path).suffix == ".xml" else OnnxSession
+    return cls(path, num_threads=num_threads)

@@ -1,7 +1,8 @@
 """Convert other projects' checkpoint layouts; converters are found by name or by the keys.
 
 A converter knows one source layout and one target layout. Whoever owns the target registers it:
-systems do when ``mmattn.projects`` is imported, ``mmattn.io`` brings those for whole backbones.
+plugins do when they are imported (``mmattn.plugin_imports``), ``mmattn.io`` brings those for whole
+backbones.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmattn.ops import accumulate_dtype
+
 Size = tuple[int, int]
 BLENDS = ("uniform", "cosine")
 # Classes, and numbers in all their maps (16 MB in single precision), up to which they are together.
@@ -117,7 +119,7 @@ class LogitMaps:
         if len(self.parts) == 1:
             return
         device = self.parts[0][1].device
-        summed = torch.promote_types(dtype, torch.float32) if blend == "cosine" else dtype
+        summed = accumulate_dtype(dtype) if blend == "cosine" else dtype
         self._total = torch.zeros(size, device=device, dtype=summed)
         for window, _ in self.parts:
             if blend == "cosine" and window.size not in self._weights:

@@ -9,12 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmattn.ops._library import autocast_off
-
-
-def at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    """``dtype`` itself if it is float32 or float64, else float32."""
-    return torch.promote_types(dtype, torch.float32)
+from mmattn.ops import accumulate_dtype, autocast_off
 
 
 def run_in_float32(module: nn.Module, x: Tensor) -> Tensor:
@@ -33,7 +28,7 @@ def run_in_float32(module: nn.Module, x: Tensor) -> Tensor:
         >>> run_in_float32(torch.nn.Conv2d(4, 2, 1).half(), torch.ones(1, 4, 3, 3)).dtype
         torch.float32
     """
-    dtype = at_least_float32(x.dtype)
+    dtype = accumulate_dtype(x.dtype)
     x = x.to(dtype)
     with autocast_off(x.device.type):
         stored = {

@@ -6,7 +6,9 @@
         parameters = staticmethod(lambda channels: 3)
 
 Each inherited test protects one promise that a user of ``plugins=[...]`` relies on; the block is
-also put into each of the networks of ``mmattn.testing.plugin_hosts``.
+also inserted into each of the networks of ``mmattn.testing.plugin_hosts``.
+
+The tests run in pytest, which ``pip install 'mmattn[testing]'`` brings.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ SIZES = [(1, 1), (1, 6), (6, 1), (5, 7), (8, 8)]
 
 
 class _Network(BaseModule):
-    """A network whose initialisation reaches into its plugin, as a ResNet's does."""
+    """A network whose initialisation reaches into its plugin, as that of a ResNet does."""
 
     def __init__(self, plugin: nn.Module):
         kaiming = {"type": "Kaiming", "layer": ["Conv1d", "Conv2d", "Linear"]}
@@ -40,17 +42,24 @@ class _Network(BaseModule):
 
 
 class PluginTester:
-    """Inherit, name the module, and say what it promises.
+    """Base class of a block's tests: inherit, name the module, and state what it promises.
+
+    A block may expose its attention by a method ``attention_maps(x)``; it is tested if it is there.
+    The method returns a dictionary of maps for an input of shape (N, C, H, W). Every map has the
+    shape (N, K, H or 1, W or 1) and values in [0, 1]. For a gate, which scales its input, K is C
+    or 1; for weights of the positions that K queries attend to, K is their number.
 
     Attributes:
-        module: The class under test; its first argument is the channel count.
-        state_keys: The names in its state dict. They are an interface: published weights have them.
-        in_channels: Channels to test with.
-        arguments: Further keyword arguments.
+        module: Class under test; its first argument is the number of channels.
+        state_keys: Keys of its state dict. They are an interface: published weights have them.
+        in_channels: Number of channels to test with.
+        arguments: Further keyword arguments of the module.
         identity_at_init: Whether a fresh module returns its input.
-        at_init: ``(module, x) -> y`` for a fresh module where the paper says what it does, or None.
-        parameters: The number of parameters from the number of channels, as the paper counts them.
+        expected_at_init: ``(module, x) -> y``, the output of a fresh module, or None if the paper
+            does not say.
+        parameters: ``channels -> number of parameters``, as the paper counts them, or None.
         reference: ``(module, x) -> y`` in float64, written independently of the module, or None.
+        output_is_gated_input: Whether the output is the input times all of ``attention_maps``.
     """
 
     module: type[nn.Module]
@@ -58,23 +67,28 @@ class PluginTester:
     in_channels: int = 16
     arguments: dict[str, Any] = {}
     identity_at_init: bool = False
-    at_init: Callable[[nn.Module, Tensor], Tensor] | None = None
+    expected_at_init: Callable[[nn.Module, Tensor], Tensor] | None = None
     parameters: Callable[[int], int] | None = None
     reference: Callable[[nn.Module, Tensor], Tensor] | None = None
+    output_is_gated_input: bool = False
 
-    def awaken(self, module: nn.Module) -> None:
-        """Give zero-initialised gates a value, so that they hide no error."""
+    def randomize_zero_init(self, module: nn.Module) -> None:
+        """Replace weights that start at zero, or at one, by random ones: they would hide errors."""
 
-    def make(self, *, awake: bool = True) -> nn.Module:
-        """A module with the same random weights every time, in eval mode."""
+    def make(self, *, randomized: bool = True) -> nn.Module:
+        """Return a module with the same random weights every time, in eval mode.
+
+        Args:
+            randomized: Whether to call ``randomize_zero_init``; False leaves the module fresh.
+        """
         torch.manual_seed(0)
         module = self.module(self.in_channels, **self.arguments).eval()
-        if awake:
-            self.awaken(module)
+        if randomized:
+            self.randomize_zero_init(module)
         return module
 
     def sample(self, height: int = 5, width: int = 7, batch: int = 2, **kwargs) -> Tensor:
-        """A random input. Shape (batch, in_channels, height, width)."""
+        """Return a random input. Shape (batch, in_channels, height, width)."""
         generator = torch.Generator().manual_seed(height * 1000 + width)
         shape = (batch, self.in_channels, height, width)
         return torch.randn(shape, generator=generator, **kwargs)
@@ -86,28 +100,28 @@ class PluginTester:
 
     @pytest.mark.parametrize("name", HOSTS)
     def test_fits_into(self, name: str) -> None:
-        """Detectors' and segmentors' networks take it, call all of it, and train it."""
+        """Networks of detectors and segmentors accept the block, call it and train it."""
         cfg = {"type": f"mmattn.{self.module.__name__}", **self.arguments}
         host = build_host(name, cfg, self.in_channels)
         blocks = {key: part for key, part in host.named_modules() if type(part) is self.module}
         assert len(blocks) >= 2
         for block in blocks.values():
-            self.awaken(block)
+            self.randomize_zero_init(block)
         calls = record_calls(blocks)
         outputs = outputs_of(host, host_input(name, self.in_channels))
-        assert calls.keys() == blocks.keys(), "each is called"
+        assert calls.keys() == blocks.keys(), "a block is never called"
         for first in blocks:
             second = f"{first}_b"  # at the same position of a slot
             if second in blocks:
-                assert calls[second][0] is calls[first][1], "both act, in order"
+                assert calls[second][0] is calls[first][1], "the second does not follow the first"
         sum(output.square().mean() for output in outputs).backward()
         for key, block in blocks.items():
-            own = {inner: p.grad for inner, p in block.named_parameters()}
+            grads = {name: p.grad for name, p in block.named_parameters()}
             lost = [
-                inner for inner, grad in own.items() if grad is None or not grad.isfinite().all()
+                name for name, grad in grads.items() if grad is None or not grad.isfinite().all()
             ]
-            assert not lost, f"no gradient for {lost} of {key}"
-            assert not own or any(grad.any() for grad in own.values()), f"{key} does not learn"
+            assert not lost, f"no finite gradient for {lost} of {key}"
+            assert not grads or any(g.any() for g in grads.values()), f"{key} does not learn"
 
     def test_state_dict_keys_are_frozen(self) -> None:
         assert set(self.make().state_dict()) == self.state_keys
@@ -120,7 +134,7 @@ class PluginTester:
         assert y.dtype == x.dtype
         assert y.isfinite().all()
 
-    def test_takes_an_empty_batch(self) -> None:
+    def test_accepts_an_empty_batch(self) -> None:
         x = self.sample(batch=0).requires_grad_()
         y = self.make()(x)
         assert y.shape == x.shape
@@ -128,35 +142,35 @@ class PluginTester:
 
     def test_is_the_identity_at_init(self) -> None:
         if not self.identity_at_init:
-            pytest.skip("not promised")
+            pytest.skip("identity_at_init is False")
         x = self.sample()
-        assert torch.equal(self.make(awake=False)(x), x)
+        assert torch.equal(self.make(randomized=False)(x), x)
 
-    def test_does_at_init_what_the_paper_says(self) -> None:
-        if self.at_init is None:
-            pytest.skip("not promised")
-        module, x = self.make(awake=False), self.sample()
-        torch.testing.assert_close(module(x), self.at_init(module, x))
+    def test_computes_at_init_what_the_paper_says(self) -> None:
+        if self.expected_at_init is None:
+            pytest.skip("expected_at_init is not given")
+        module, x = self.make(randomized=False), self.sample()
+        torch.testing.assert_close(module(x), self.expected_at_init(module, x))
 
     def test_a_networks_initialisation_does_not_undo_its_own(self) -> None:
         """mmengine initialises all convolutions and norms of a network, those of plugins too."""
-        if not self.identity_at_init and self.at_init is None:
-            pytest.skip("its initial state is not special")
-        network = _Network(self.make(awake=False)).eval()
+        if not self.identity_at_init and self.expected_at_init is None:
+            pytest.skip("neither identity_at_init nor expected_at_init is given")
+        network = _Network(self.make(randomized=False)).eval()
         network.init_weights()
         x = self.sample()
-        expected = x if self.identity_at_init else self.at_init(network.plugin, x)
+        expected = x if self.identity_at_init else self.expected_at_init(network.plugin, x)
         torch.testing.assert_close(network.plugin(x), expected)
 
     def test_number_of_parameters_is_the_papers(self) -> None:
         if self.parameters is None:
-            pytest.skip("no formula given")
+            pytest.skip("parameters is not given")
         for channels in (self.in_channels, 2 * self.in_channels, 8 * self.in_channels):
             module = self.module(channels, **self.arguments)
             assert sum(p.numel() for p in module.parameters()) == self.parameters(channels)
 
     def test_names_a_wrong_number_of_channels(self) -> None:
-        """A block that needs no channels as well: a wrong config is told at once, and where."""
+        """Also for a block that does not use the number: a wrong config fails at once, by name."""
         name = self.module.__name__
         advice = f"{name}.__init__ must raise ValueError naming in_channels for in_channels < 1"
         for channels in (0, -1):
@@ -167,7 +181,7 @@ class PluginTester:
             else:
                 pytest.fail(f"{advice}; {name}({channels}) is built")
 
-    def test_leaves_its_input_alone(self) -> None:
+    def test_does_not_change_its_input(self) -> None:
         x = self.sample()
         before = x.clone()
         self.make()(x)
@@ -183,14 +197,14 @@ class PluginTester:
 
     def test_matches_the_reference_in_float64(self) -> None:
         if self.reference is None:
-            pytest.skip("no independent reference")
+            pytest.skip("reference is not given")
         module = self.make().double()
         for size in SIZES:
             x = self.sample(*size, dtype=torch.float64)
             torch.testing.assert_close(module(x), self.reference(module, x), rtol=1e-10, atol=1e-10)
 
     def test_gradients_in_float64(self) -> None:
-        """The derivative with respect to the input, against differences."""
+        """The gradient with respect to the input equals finite differences."""
         module = self.make().double()
         x = self.sample(3, 4, batch=1, dtype=torch.float64).requires_grad_()
         assert torch.autograd.gradcheck(module, x, fast_mode=True)
@@ -200,18 +214,18 @@ class PluginTester:
         module, x = self.make().to(dtype), self.sample().to(dtype)
         y = module(x)
         assert y.dtype == dtype
-        # The truth has the same rounded weights and input, so only the arithmetic differs.
-        truth = copy.deepcopy(module).double()(x.double())
-        error = (y.double() - truth).abs().max()
-        assert error <= 4 * torch.finfo(dtype).eps * truth.abs().max()
+        # The same rounded weights and input, so that only the arithmetic differs.
+        expected = copy.deepcopy(module).double()(x.double())
+        error = (y.double() - expected).abs().max()
+        assert error <= 4 * torch.finfo(dtype).eps * expected.abs().max()
 
     def test_autocast_is_near_float64(self) -> None:
         module, x = self.make(), self.sample()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             y = module(x)
-        truth = copy.deepcopy(module).double()(x.double())
-        error = (y.double() - truth).abs().max()
-        assert error <= 4 * torch.finfo(torch.bfloat16).eps * truth.abs().max()
+        expected = copy.deepcopy(module).double()(x.double())
+        error = (y.double() - expected).abs().max()
+        assert error <= 4 * torch.finfo(torch.bfloat16).eps * expected.abs().max()
 
     def test_memory_layout_does_not_matter(self) -> None:
         module, x = self.make(), self.sample()
@@ -220,8 +234,35 @@ class PluginTester:
         wide[..., ::2] = x
         for same in (x.to(memory_format=torch.channels_last), wide[..., ::2]):
             torch.testing.assert_close(module(same), expected, rtol=1e-5, atol=1e-5)
-        one = x[:1].expand(3, -1, -1, -1)  # one picture in memory, three in the batch
-        torch.testing.assert_close(module(one), module(one.clone()), rtol=1e-5, atol=1e-5)
+        repeated = x[:1].expand(3, -1, -1, -1)  # one image in memory, three in the batch
+        expected = module(repeated.clone())
+        torch.testing.assert_close(module(repeated), expected, rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+    def test_attention_maps_fit_the_input(self, size: tuple[int, int]) -> None:
+        module, x = self.make(), self.sample(*size)
+        n, c, height, width = x.shape
+        for name, attention in _attention_maps(module, x).items():
+            fits = (
+                attention.dim() == 4
+                and len(attention) == n
+                and attention.shape[2] in (1, height)
+                and attention.shape[3] in (1, width)
+            )
+            assert fits, f"{name}: shape {tuple(attention.shape)} for an input of {tuple(x.shape)}"
+            assert attention.dtype in (torch.float32, torch.float64), f"{name}: {attention.dtype}"
+            assert ((attention >= 0) & (attention <= 1)).all(), f"{name} leaves [0, 1], or is NaN"
+            if self.output_is_gated_input:
+                assert attention.shape[1] in (1, c), f"{name}: no gate has {attention.shape[1]}"
+
+    def test_attention_maps_are_what_scales_the_input(self) -> None:
+        if not self.output_is_gated_input:
+            pytest.skip("output_is_gated_input is False")
+        module, x = self.make().double(), self.sample(dtype=torch.float64)
+        y = x
+        for gate in _attention_maps(module, x).values():
+            y = y * gate
+        torch.testing.assert_close(module(x), y)
 
     def test_survives_saving_and_loading(self) -> None:
         module, x = self.make(), self.sample()
@@ -254,8 +295,16 @@ class PluginTester:
         )
         session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
         domains = {node.domain for node in program.model_proto.graph.node}
-        assert domains <= {"", "ai.onnx"}, f"other than standard operators: {domains}"
+        assert domains <= {"", "ai.onnx"}, f"not only standard operators: {domains}"
         for size in ((5, 7), (3, 2), (9, 16), (1, 4)):
             x = self.sample(*size, batch=1 + size[0] % 4)
             (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
             torch.testing.assert_close(torch.from_numpy(y), module(x), rtol=1e-4, atol=1e-4)
+
+
+def _attention_maps(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    if not hasattr(module, "attention_maps"):
+        pytest.skip("the block has no attention_maps")
+    maps = module.attention_maps(x)
+    assert maps, "attention_maps returns nothing"
+    return maps

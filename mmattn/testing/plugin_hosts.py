@@ -1,7 +1,7 @@
-"""Networks that a block has to fit into, as small as their kind allows, with the block inside.
+"""Networks that a block has to fit into, each as small as possible, with the block inserted.
 
 slot        plugins= of a ResNet-18: two blocks at one position, in every residual block
-stages, at  mmattn.WithPlugins: behind returned maps, and behind submodules by pattern
+stages, at  mmattn.WithPlugins: after returned feature maps, and after submodules by pattern
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _head(channels: int) -> dict:
 HOSTS: dict[str, Callable[[dict, int], nn.Module]] = {
     "mmdet_resnet18_slot": _slot("mmdet"),
     "mmseg_resnet18_slot": _slot("mmseg"),
-    # Tokens, and maps.
+    # Tokens (at=) and feature maps (stages=).
     "mmdet_swin": _with_plugins(_swin, at="stages.0.blocks.*", stages=(False, True)),
     "timm_convnext": _with_plugins(_timm, at="timm_model.stages_1.blocks.0", stages=(0, 3)),
     "mmdet_fpn": _with_plugins(_fpn, at="lateral_convs.0", stages=(True, True)),
@@ -95,22 +95,21 @@ HOSTS: dict[str, Callable[[dict, int], nn.Module]] = {
 
 
 def build_host(name: str, cfg: dict, channels: int) -> nn.Module:
-    """The network called ``name`` around blocks of ``cfg``, in training mode.
+    """Build a network with blocks inserted, in training mode.
 
     Args:
-        name: One of ``HOSTS``.
-        cfg: Of the block.
-        channels: That the host is as wide as, at least at some of its places; it is up to twice as
-            wide at the others.
+        name: Name of the network in ``HOSTS``.
+        cfg: Config of the block.
+        channels: Width of the network at some of the blocks; at the others it is up to twice that.
     """
     torch.manual_seed(0)
     host = HOSTS[name](cfg, channels)
-    host.train()  # mmdet's and mmseg's ResNet return nothing here
+    host.train()  # train() of mmdet's and mmseg's ResNet returns None
     return host
 
 
 def host_input(name: str, channels: int) -> Tensor | list[Tensor]:
-    """What the network called ``name`` takes: two pictures, or two of each map."""
+    """Return an input of the network called ``name``: a batch of two images or feature maps."""
     generator = torch.Generator().manual_seed(1)
     if name == "mmdet_fpn":
         shapes = [(2, channels, 16, 16), (2, 2 * channels, 8, 8)]
@@ -122,13 +121,13 @@ def host_input(name: str, channels: int) -> Tensor | list[Tensor]:
 
 
 def outputs_of(host: nn.Module, inputs: Tensor | list[Tensor]) -> list[Tensor]:
-    """All that ``host`` returns, as a list."""
+    """Return all outputs of ``host`` as a list."""
     outputs = host(inputs)
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
 
 def record_calls(blocks: Mapping[str, nn.Module]) -> dict[str, tuple[Tensor, Tensor]]:
-    """A dictionary that will hold input and output of the last call of each of ``blocks``."""
+    """Return a dictionary that is filled with input and output of the last call of each block."""
     calls: dict[str, tuple[Tensor, Tensor]] = {}
 
     def recorder(name: str) -> Callable[..., None]:

@@ -5,6 +5,11 @@ Each position gathers from the H + W - 1 positions of its row and column, itself
     A[u] = softmax_i(q[u] . k[i]),  i in row(u) + column(u)
     y[u] = gamma sum_i A[u, i] v[i] + x[u]
 
+In plain torch, with ``weights`` of shape (N, H W, H W), zero off the row and the column::
+
+    gathered = (value.flatten(2) @ weights.transpose(1, 2)).view_as(x)
+    return x + gamma * gathered
+
 One application reaches a cross. Applied twice with the same weights (RCCA, R = 2) it connects every
 pair of positions in O(HW (H + W)) instead of O((HW)^2).
 
@@ -15,18 +20,21 @@ The paper's equation has no gamma; all code has it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from mmattn.ops import criss_cross_attention
+from mmattn.layers.checks import require_at_least
+from mmattn.ops import criss_cross_attention, criss_cross_weights
 from mmattn.registry import MODELS
 
 
 @MODELS.register_module()
 class CrissCrossAttention(nn.Module):
-    """Recurrent criss-cross attention: (N, C, H, W) in, the same shape out.
+    """Attention of every position to its row and its column.
 
-    ``gamma`` starts at 0, so a fresh module is the identity and may be put into a pretrained
+    ``gamma`` starts at 0, so a fresh module is the identity and can be inserted into a pretrained
     network, for example as a plugin of mmdet's or mmseg's ResNet::
 
         plugins=[dict(cfg=dict(type='mmattn.CrissCrossAttention', recurrence=2),
@@ -40,6 +48,9 @@ class CrissCrossAttention(nn.Module):
         reduction: Query and key have C // reduction channels, at least 1; 8 in the paper.
         recurrence: How often attention is applied, R in the paper. 0 is the identity.
 
+    Shape:
+        (N, C, H, W) -> (N, C, H, W)
+
     Example:
         >>> import torch
         >>> CrissCrossAttention(16)(torch.ones(2, 16, 5, 7)).shape
@@ -48,12 +59,8 @@ class CrissCrossAttention(nn.Module):
 
     def __init__(self, in_channels: int, *, reduction: int = 8, recurrence: int = 1):
         super().__init__()
-        if in_channels < 1 or reduction < 1:
-            raise ValueError(
-                f"in_channels and reduction must be at least 1, got {in_channels} and {reduction}"
-            )
-        if recurrence < 0:
-            raise ValueError(f"recurrence must not be negative, got {recurrence}")
+        require_at_least(1, in_channels=in_channels, reduction=reduction)
+        require_at_least(0, recurrence=recurrence)
         self.in_channels = in_channels
         self.recurrence = recurrence
         query_channels = max(in_channels // reduction, 1)
@@ -65,12 +72,35 @@ class CrissCrossAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for _ in range(self.recurrence):
-            gathered = criss_cross_attention(
-                self.query_conv(x), self.key_conv(x), self.value_conv(x)
-            )
-            # A gamma without dimensions leaves the dtype to the features.
-            x = x + self.gamma.squeeze() * gathered
+            x = self._attend(x, self.query_conv(x), self.key_conv(x))
         return x
+
+    def _attend(self, x: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        gathered = criss_cross_attention(query, key, self.value_conv(x))
+        # A gamma without dimensions leaves the dtype to the features.
+        return x + self.gamma.squeeze() * gathered
+
+    def attention_maps(
+        self, x: Tensor, positions: Sequence[Sequence[int]] | None = None
+    ) -> dict[str, Tensor]:
+        """Return how much some positions attend to every other one, by application.
+
+        Args:
+            x: Feature map. Shape (N, C, H, W).
+            positions: Row and column of P positions; None takes the centre alone.
+
+        Returns:
+            ``"step1"`` to ``"stepR"``, each of shape (N, P, H, W): zero off a position's row and
+            column, with sum 1.
+        """
+        if positions is None:
+            positions = [(x.shape[2] // 2, x.shape[3] // 2)]
+        maps = {}
+        for step in range(1, self.recurrence + 1):
+            query, key = self.query_conv(x), self.key_conv(x)
+            maps[f"step{step}"] = criss_cross_weights(query, key, positions)
+            x = self._attend(x, query, key)
+        return maps
 
     def extra_repr(self) -> str:
         return f"in_channels={self.in_channels}, recurrence={self.recurrence}"

@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmattn.bridge.deformable_attention import use_our_operator
-from mmattn.ops import use_backend
-from mmattn.ops._library import OPERATORS
-from mmattn.ops.multi_scale_deformable_attention import export_graph
+from mmattn.ops import OPERATORS, export_deform_attention_as, use_backend
 
 OURS = attention.multi_scale_deformable_attn_pytorch
 SHAPES = [(9, 13), (5, 7), (2, 3)]
@@ -234,7 +232,7 @@ def test_layer_exports_with_either_graph(graph: str) -> None:
     inputs = (torch.randn(1, 5, 32), torch.randn(1, PIXELS, 32), torch.rand(1, 5, 3, 2))
     names = ["query", "value", "reference_points"]
     file = io.BytesIO()
-    with warnings.catch_warnings(), export_graph(graph):
+    with warnings.catch_warnings(), export_deform_attention_as(graph):
         warnings.simplefilter("ignore")  # the exporter's own
         torch.onnx.export(model, inputs, file, dynamo=False, input_names=names, opset_version=17)
     operators = {node.op_type for node in onnx.load_from_string(file.getvalue()).graph.node}

@@ -16,8 +16,8 @@ from mmengine.config import Config
 from torch import nn
 
 from mmattn.config import load_config
-from mmattn.export import check_parity, export_onnx, load_segmentor, read_images
-from mmattn.export.semantic_export import torch_logits
+from mmattn.export import check_parity, export_onnx, load_exported, read_images
+from mmattn.export.tasks.semantic_model import torch_logits
 from mmattn.inference import build_model
 from mmattn.layers.fuse import fuse
 
@@ -72,7 +72,7 @@ def test_fused_narrow_bevanet_returns_classes(street, tmp_path) -> None:
     export_onnx(fuse(model), path, shape=(97, 131), output="classes")
     report = check_parity(model, path, street, min_agreement=MIN_AGREEMENT)
     assert [(row.height, row.width, row.relative) for row in report.rows] == [(97, 131, None)]
-    classes = load_segmentor(path).predict(cv2.resize(street[0], (131, 97)))
+    classes = load_exported(path).predict(cv2.resize(street[0], (131, 97)))
     assert classes.dtype == np.int64 and len(np.unique(classes)) > 2
 
 
@@ -102,7 +102,7 @@ def test_bevanet_s_with_free_sizes(bevanet_s, street, fused, output, tmp_path) -
         converted=converted,
     )
     for one in report.files:
-        print(f"\n{one.runtime}\n{one.table()}")  # noqa: T201
+        print(f"\n{one.runtime}\n{one.table()}")
         assert [(row.height, row.width) for row in one.rows[-len(SIZES) :]] == SIZES
-    classes = load_segmentor(path).predict(street[0])
+    classes = load_exported(path).predict(street[0])
     assert len(np.unique(classes)) > 2, "a network that sees one class would prove nothing"

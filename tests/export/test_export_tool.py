@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mmattn.errors import ExportError
-from mmattn.export import load_segmentor
+from mmattn.export import load_exported
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +83,11 @@ def test_openvino_with_classes(main, small_config, checkpoint, tmp_path, capsys)
     ]
     parity = json.loads((tmp_path / "parity.json").read_text())
     assert parity["passed"] and parity["converted"][0]["rows"][0]["agreement"] >= 0.999
-    segmentor = load_segmentor(out)
-    classes = segmentor(np.zeros((1, 64, 96, 3), np.uint8))
+    exported = load_exported(out)
+    classes = exported(np.zeros((1, 64, 96, 3), np.uint8))
     assert classes.shape == (1, 64, 96) and classes.dtype == np.int64
     with pytest.raises(ExportError, match="image of 64 x 90"):
-        segmentor(np.zeros((1, 64, 90, 3), np.uint8))
+        exported(np.zeros((1, 64, 90, 3), np.uint8))
 
 
 @pytest.mark.parametrize(("format", "name"), [("openvino", "m.onnx"), ("onnx", "m.xml")])

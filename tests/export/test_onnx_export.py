@@ -12,8 +12,8 @@ import torch
 from mmengine.config import Config
 
 from mmattn.errors import ExportError
-from mmattn.export import OnnxSegmentor, check_parity, export_onnx
-from mmattn.export.rewrites import adaptive_avg_pool2d
+from mmattn.export import OnnxSession, check_parity, export_onnx, load_exported
+from mmattn.export.formats.rewrites import adaptive_avg_pool2d
 
 
 def test_dynamic_file_matches_torch_at_every_size(
@@ -51,7 +51,7 @@ def test_axes_have_names_that_say_what_they_are(dynamic_file) -> None:
 
 
 def test_metadata_is_enough_to_use_the_file(dynamic_file) -> None:
-    metadata = OnnxSegmentor(dynamic_file).metadata
+    metadata = OnnxSession(dynamic_file).metadata
     assert metadata.task == "semantic segmentation"
     assert metadata.classes[:2] == ["circle", "square"] and len(metadata.classes) == 10
     assert len(metadata.palette) == 10
@@ -74,11 +74,11 @@ def test_class_output_of_a_bgr_model_at_one_size(build, small_config, images, tm
     report = check_parity(model, path, images)
     assert [row.name for row in report.rows] == ["traced"]
     assert "only that was checked" in report.table()
-    segmentor = OnnxSegmentor(path)
-    output = segmentor(np.stack(images[:1]))
+    exported = load_exported(path)
+    output = exported.run(np.stack(images[:1]))["output"]
     assert output.shape == (1, 64, 96) and output.dtype == np.int64
     with pytest.raises(ExportError, match="image of 64 x 90"):
-        segmentor(np.zeros((1, 64, 90, 3), np.uint8))
+        exported(np.zeros((1, 64, 90, 3), np.uint8))
 
 
 def test_pooling_bins_follow_the_image(build, small_config, images, tmp_path) -> None:
@@ -144,9 +144,9 @@ def test_foreign_onnx_files_are_refused(dynamic_file, tmp_path) -> None:
     path = tmp_path / "foreign.onnx"
     onnx.save(model, path)
     with pytest.raises(ExportError, match="metadata 'task'"):
-        OnnxSegmentor(path)
+        OnnxSession(path)
     with pytest.raises(ExportError, match="onnxruntime cannot load"):
-        OnnxSegmentor(tmp_path / "none.onnx")
+        OnnxSession(tmp_path / "none.onnx")
 
 
 def test_detectors_are_refused_by_name() -> None:

@@ -10,9 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmattn.ops import apply_gates, use_backend
-from mmattn.ops._library import OPERATORS
-from mmattn.ops._pictures import exact
+from mmattn.ops import OPERATORS, accumulate_dtype, apply_gates, use_backend
 from mmattn.testing.op_tester import OpTester, Sample
 
 NAMES = ("channel", "row", "column", "spatial")
@@ -20,12 +18,12 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channel
 
 
 def shapes(n: int, c: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
-    """Those of the gates."""
+    """Return the shapes of the gates."""
     sizes = ((n, c), (n, c, height), (n, c, width), (n, 1, height, width))
     return dict(zip(NAMES, sizes, strict=True))
 
 
-def picture(*shape: int, gates: tuple[str, ...] = NAMES, residual: bool = False) -> Sample:
+def image(*shape: int, gates: tuple[str, ...] = NAMES, residual: bool = False) -> Sample:
     """A call with random numbers; gates of either sign."""
     generator = torch.Generator().manual_seed(shape[-1])
     draw = lambda *size: torch.randn(*size, generator=generator, dtype=torch.float64)  # noqa: E731
@@ -40,16 +38,16 @@ class TestApplyGates(OpTester):
     @staticmethod
     def samples() -> dict[str, Sample]:
         return {
-            "small": picture(2, 3, 5, 6, residual=True),
-            "empty batch": picture(0, 3, 5, 6),
-            "no pixels": picture(2, 3, 0, 6),
-            "one pixel": picture(2, 5, 1, 1),
-            "prime sizes": picture(2, 17, 11, 53, residual=True),
-            "one channel": picture(3, 1, 7, 9),
-            "ECA": picture(2, 20, 25, 31, gates=("channel",)),
-            "CBAM": picture(2, 20, 25, 31, gates=("channel", "spatial")),
-            "ELA": picture(2, 20, 25, 31, gates=("row", "column"), residual=True),
-            "many channels": picture(1, 300, 20, 3),
+            "small": image(2, 3, 5, 6, residual=True),
+            "empty batch": image(0, 3, 5, 6),
+            "no pixels": image(2, 3, 0, 6),
+            "one pixel": image(2, 5, 1, 1),
+            "prime sizes": image(2, 17, 11, 53, residual=True),
+            "one channel": image(3, 1, 7, 9),
+            "ECA": image(2, 20, 25, 31, gates=("channel",)),
+            "CBAM": image(2, 20, 25, 31, gates=("channel", "spatial")),
+            "ELA": image(2, 20, 25, 31, gates=("row", "column"), residual=True),
+            "many channels": image(1, 300, 20, 3),
         }
 
     @staticmethod
@@ -79,7 +77,7 @@ class TestApplyGates(OpTester):
         for name, size in shapes(*shape).items():
             if rng.random() < 0.5:
                 size = size if rng.random() < 0.95 else (*size[:-1], size[-1] + 1)
-                gates[name] = torch.randn(size, dtype=rng.choice([dtype, exact(dtype)]))
+                gates[name] = torch.randn(size, dtype=rng.choice([dtype, accumulate_dtype(dtype)]))
                 gates[name].requires_grad_(rng.random() < 0.5)
         if gates and rng.random() < 0.1:
             gates = {name: gate.detach().half() for name, gate in gates.items()}
@@ -93,7 +91,7 @@ class TestApplyGates(OpTester):
         dtype = rng.choice([torch.float32, torch.float64, torch.bfloat16])
         x, grad = torch.randn(shape).to(dtype), torch.randn(shape).to(dtype)
         gates: list[Tensor | None] = [
-            torch.randn(size, dtype=exact(dtype)) if rng.random() < 0.5 else None
+            torch.randn(size, dtype=accumulate_dtype(dtype)) if rng.random() < 0.5 else None
             for size in shapes(*shape).values()
         ]
         if rng.random() < 0.5:
@@ -138,19 +136,19 @@ def test_every_choice_of_gates(backend: str, layout: str) -> None:
     }
     for count, residual in itertools.product((1, 2, 3, 4), (False, True)):
         for names in itertools.combinations(NAMES, count):
-            call = picture(2, 5, 18, 7, gates=names, residual=residual)
+            call = image(2, 5, 18, 7, gates=names, residual=residual)
             x = call.args[0].contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
             gates = {name: call.kwargs[name].requires_grad_() for name in names}
             with use_backend(backend):
-                found = apply_gates(x, **gates, residual=residual)
+                actual = apply_gates(x, **gates, residual=residual)
                 leaves = (x, *gates.values())
-                grads = torch.autograd.grad(found.square().sum(), leaves)
-            wanted = x
+                grads = torch.autograd.grad(actual.square().sum(), leaves)
+            expected = x
             for name, gate in gates.items():
-                wanted = wanted * (gate[views[name]] if name in views else gate)
-            wanted = wanted + x if residual else wanted
-            truth = torch.autograd.grad(wanted.square().sum(), leaves)
-            torch.testing.assert_close(found, wanted, msg=lambda m: f"{names}: {m}")  # noqa: B023
+                expected = expected * (gate[views[name]] if name in views else gate)
+            expected = expected + x if residual else expected
+            truth = torch.autograd.grad(expected.square().sum(), leaves)
+            torch.testing.assert_close(actual, expected, msg=lambda m: f"{names}: {m}")  # noqa: B023
             torch.testing.assert_close(grads, truth, msg=lambda m: f"{names}: {m}")  # noqa: B023
 
 
@@ -160,10 +158,10 @@ def test_half_precision_is_rounded_once(backend: str, dtype: torch.dtype) -> Non
     """A float32 gate is not rounded before the product."""
     if reason := OPERATORS["apply_gates"].why_not(backend, "cpu", dtype):
         pytest.skip(reason)
-    x, channel = picture(2, 33, 5, 7).args[0].to(dtype), torch.rand(2, 33)
+    x, channel = image(2, 33, 5, 7).args[0].to(dtype), torch.rand(2, 33)
     with use_backend(backend):
-        found = apply_gates(x, channel=channel)
-    assert torch.equal(found, (x.float() * channel[:, :, None, None]).to(dtype))
+        actual = apply_gates(x, channel=channel)
+    assert torch.equal(actual, (x.float() * channel[:, :, None, None]).to(dtype))
 
 
 @pytest.mark.slow
@@ -180,6 +178,6 @@ def test_more_than_two_to_the_31_numbers(layout: str) -> None:
     row, column = torch.ones(1, 2, shape[2]), torch.ones(1, 2, shape[3])
     row[0, 1, -1], column[0, 1, -1] = 2.0, 3.0
     with use_backend("cpp"):
-        found = apply_gates(x, row=row, column=column)
-    assert found[0, 1, -2:, -2:].tolist() == [[1.0, 3.0], [2.0, 6.0]]
-    assert found[0, 0, -1].unique().tolist() == [1.0]
+        actual = apply_gates(x, row=row, column=column)
+    assert actual[0, 1, -2:, -2:].tolist() == [[1.0, 3.0], [2.0, 6.0]]
+    assert actual[0, 0, -1].unique().tolist() == [1.0]

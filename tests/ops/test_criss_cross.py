@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmattn.ops import criss_cross_attention, criss_cross_weights, use_backend
-from mmattn.ops._library import OPERATORS
+from mmattn.ops import OPERATORS, criss_cross_attention, criss_cross_weights, use_backend
 from mmattn.testing.op_tester import OpTester, Sample
 
 SIZES = [(5, 7), (1, 6), (6, 1), (1, 1), (9, 9)]
@@ -69,9 +68,9 @@ class TestCrissCross(OpTester):
             "full panels": sample(64, 5, batch=1, depth=64, channels=128, scale=0.3),
         }
 
-    def assert_close(self, found, truth, tolerance: float) -> None:
+    def assert_close(self, actual, truth, tolerance: float) -> None:
         """A lone position has the weight 1, so query and key get no gradient but rounding."""
-        pairs = list(zip(found, truth, strict=True))
+        pairs = list(zip(actual, truth, strict=True))
         zero = [b.numel() > 0 and b.detach().abs().max() < 1e-12 for _, b in pairs]
         for (a, b), nothing in zip(pairs, zero, strict=True):
             assert not nothing or (a - b).abs().max() <= tolerance
@@ -219,7 +218,7 @@ def test_huge_logits_stay_finite(size: tuple[int, int]) -> None:
 
 
 def test_itself_may_be_the_largest_logit_by_far() -> None:
-    """Where the column leaves itself out, nothing may overflow or lose the answer."""
+    """Leaving a position out of its column neither overflows nor loses the answer."""
     q, _, v = inputs(5, 7, dtype=torch.float32, scale=100)
     out = criss_cross_attention(q, q, v)
     expected = dense(q.double(), q.double(), v.double())
@@ -372,10 +371,10 @@ def test_weights_of_chosen_positions(size: tuple[int, int]) -> None:
     height, width = size
     q, k, _ = inputs(*size)
     positions = [(0, 0), (height - 1, width - 1), (height // 2, width // 2)]
-    found = criss_cross_weights(q, k, positions)
+    actual = criss_cross_weights(q, k, positions)
     every = weights(q, k).unflatten(1, size)
     for index, (y, x) in enumerate(positions):
-        torch.testing.assert_close(found[:, index], every[:, :, :, y, x])
+        torch.testing.assert_close(actual[:, index], every[:, :, :, y, x])
     assert criss_cross_weights(q.half(), k.half(), torch.tensor(positions)).dtype == torch.float32
     assert criss_cross_weights(q, k, torch.zeros(0, 2, dtype=torch.int64)).shape == (2, 0, *size)
 
@@ -383,7 +382,7 @@ def test_weights_of_chosen_positions(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("positions", "error", "message"),
     [
-        ([(5, 0)], ValueError, r"position \(5, 0\) is outside of the picture of 5 x 7"),
+        ([(5, 0)], ValueError, r"position \(5, 0\) is outside the feature map of 5 x 7"),
         ([(0, -1)], ValueError, r"position \(0, -1\) is outside"),
         ([0, 1], ValueError, r"must be rows and columns of shape \(P, 2\)"),
         ([(0.5, 1.0)], TypeError, "must be whole numbers"),
@@ -413,12 +412,12 @@ def test_infinite_and_undefined_numbers_stay_where_they_are_seen() -> None:
 
 @pytest.mark.slow
 def test_more_than_two_to_the_31_numbers() -> None:
-    """Offsets need 64 bits: the last row of a huge picture is that of the row alone."""
+    """Offsets need 64 bits: the last row of a huge image is that of the row alone."""
     import psutil
 
     if psutil.virtual_memory().available < 14 * 2**30:
         pytest.skip("needs 14 GiB of free memory")
-    shape = (2, 1, 3, 2**9)  # two pictures, so that the second starts far behind
+    shape = (2, 1, 3, 2**9)  # two images, so that the second starts far behind
     q, k = torch.randn(shape).bfloat16(), torch.randn(shape).bfloat16()
     v = torch.zeros(2, 2**20, 3, 2**9, dtype=torch.bfloat16).contiguous(
         memory_format=torch.channels_last
@@ -426,22 +425,22 @@ def test_more_than_two_to_the_31_numbers() -> None:
     assert v.numel() > 2**31
     v[1, -7:] = torch.randn(7, 3, 2**9).bfloat16()
     with torch.no_grad():
-        found = criss_cross_attention(q[1:], k[1:], v[1:])[:, -7:]
-        wanted = criss_cross_attention(q[1:], k[1:], v[1:, -7:])
-    assert torch.equal(found, wanted)
+        actual = criss_cross_attention(q[1:], k[1:], v[1:])[:, -7:]
+        expected = criss_cross_attention(q[1:], k[1:], v[1:, -7:])
+    assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
         (lambda q, k, v: (q[0], k, v), ValueError, "query must have 4 dimensions"),
-        (lambda q, k, v: (q, k[..., 1:], v), ValueError, "query and key must have one shape"),
+        (lambda q, k, v: (q, k[..., 1:], v), ValueError, "query and key must have the same shape"),
         (lambda q, k, v: (q, k, v[..., 1:]), ValueError, "value must agree with query in N, H"),
         (lambda q, k, v: (q, k, v[:1]), ValueError, "value must agree with query in N, H"),
-        (lambda q, k, v: (q, k, v.float()), TypeError, "must have one dtype"),
-        (lambda q, k, v: (q.long(), k, v), TypeError, "query must be a floating point"),
+        (lambda q, k, v: (q, k, v.float()), TypeError, "must have the same dtype"),
+        (lambda q, k, v: (q.long(), k, v), TypeError, "query must be floating point"),
         (lambda *t: [x[:, :, :0] for x in t], ValueError, "H and W must be at least 1"),
-        (lambda q, k, v: (q, k, v.to("meta")), ValueError, "must be on one device"),
+        (lambda q, k, v: (q, k, v.to("meta")), ValueError, "must be on the same device"),
     ],
 )
 def test_bad_input_is_named(change, error: type[Exception], message: str) -> None:

@@ -10,8 +10,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmattn.ops import BackendError, depthwise_conv2d, use_backend
-from mmattn.ops._library import OPERATORS
+from mmattn.ops import OPERATORS, BackendError, depthwise_conv2d, use_backend
 from mmattn.testing.op_tester import OpTester, Sample
 
 # Kernel and dilation where they are used: BEVANet's strips, LKA's 7x7 d3, RepLKNet's 31x31.
@@ -26,7 +25,7 @@ KERNELS = {
 }
 
 
-def picture(n: int, c: int, h: int, w: int, kernel, *, bias: bool = True, **kwargs) -> Sample:
+def image(n: int, c: int, h: int, w: int, kernel, *, bias: bool = True, **kwargs) -> Sample:
     """A call with random numbers; the kernel is scaled so that results are of order one."""
     generator = torch.Generator().manual_seed(h * 31 + w)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
@@ -40,18 +39,18 @@ class TestDepthwiseConv2d(OpTester):
 
     @staticmethod
     def samples() -> dict[str, Sample]:
-        found = {
-            name: picture(1, 19, 13, 22, kernel, padding="same", dilation=dilation)
+        samples = {
+            name: image(1, 19, 13, 22, kernel, padding="same", dilation=dilation)
             for name, (kernel, dilation) in KERNELS.items()
         }
-        return found | {
-            "small": picture(2, 3, 5, 6, (3, 3), padding=2, dilation=2),
-            "empty batch": picture(0, 3, 5, 6, (7, 7), padding="same"),
-            "one pixel": picture(2, 5, 1, 1, (7, 7), padding="same", dilation=3),
-            "prime sizes": picture(2, 17, 11, 53, (7, 5), padding=(9, 4), dilation=(3, 2)),
-            "no padding": picture(1, 33, 23, 29, (7, 11), bias=False),
-            "much padding": picture(1, 8, 3, 4, (3, 5), padding=(11, 9)),
-            "wide": picture(1, 2, 3, 301, (3, 9), padding="same"),
+        return samples | {
+            "small": image(2, 3, 5, 6, (3, 3), padding=2, dilation=2),
+            "empty batch": image(0, 3, 5, 6, (7, 7), padding="same"),
+            "one pixel": image(2, 5, 1, 1, (7, 7), padding="same", dilation=3),
+            "prime sizes": image(2, 17, 11, 53, (7, 5), padding=(9, 4), dilation=(3, 2)),
+            "no padding": image(1, 33, 23, 29, (7, 11), bias=False),
+            "much padding": image(1, 8, 3, 4, (3, 5), padding=(11, 9)),
+            "wide": image(1, 2, 3, 301, (3, 9), padding="same"),
         }
 
     @staticmethod
@@ -72,7 +71,7 @@ class TestDepthwiseConv2d(OpTester):
             "a fraction": (Sample((x, w), {"padding": 1.5}), ValueError),
             "unknown padding": (Sample((x, w), {"padding": "reflect"}), ValueError),
             "same with stride": (Sample((x, w), {"padding": "same", "stride": 2}), ValueError),
-            "kernel beyond picture": (Sample((x, w), {"dilation": 9}), ValueError),
+            "kernel beyond image": (Sample((x, w), {"dilation": 9}), ValueError),
         }
 
     @staticmethod
@@ -140,29 +139,29 @@ class TestDepthwiseConv2dOnGpu(TestDepthwiseConv2d):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_equals_torch(name: str) -> None:
-    """Whatever backend is chosen on this machine, the function is torch's."""
+    """Results equal torch's, with the backend that is chosen on this machine."""
     kernel, dilation = KERNELS[name]
-    sample = picture(2, 12, 9, 14, kernel)
+    sample = image(2, 12, 9, 14, kernel)
     x, weight, bias = (t.float() for t in sample.args)
     for padding in ("same", (40, 41)):
-        wanted = F.conv2d(x, weight, bias, 1, padding, dilation, groups=12)
-        found = depthwise_conv2d(x, weight, bias, padding=padding, dilation=dilation)
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        expected = F.conv2d(x, weight, bias, 1, padding, dilation, groups=12)
+        actual = depthwise_conv2d(x, weight, bias, padding=padding, dilation=dilation)
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_stride_is_torchs_work() -> None:
-    x, weight, bias = (t.float() for t in picture(1, 6, 9, 8, (3, 3)).args)
-    found = depthwise_conv2d(x, weight, bias, stride=(2, 1), padding=1)
-    wanted = F.conv2d(x, weight, bias, (2, 1), 1, 1, groups=6)
-    torch.testing.assert_close(found, wanted)
+    x, weight, bias = (t.float() for t in image(1, 6, 9, 8, (3, 3)).args)
+    actual = depthwise_conv2d(x, weight, bias, stride=(2, 1), padding=1)
+    expected = F.conv2d(x, weight, bias, (2, 1), 1, 1, groups=6)
+    torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpp"])
 def test_result_is_channels_last(backend: str) -> None:
-    """So that a picture is converted once, and not once per layer."""
+    """An image is then converted once, not once per layer."""
     if reason := OPERATORS["depthwise_conv2d"].why_not(backend, "cpu", torch.float32):
         pytest.skip(reason)
-    x, weight, bias = (t.float() for t in picture(1, 6, 9, 8, (7, 7)).args)
+    x, weight, bias = (t.float() for t in image(1, 6, 9, 8, (7, 7)).args)
     with use_backend(backend):
         y = depthwise_conv2d(x, weight, bias, padding="same", dilation=3)
     assert y.is_contiguous(memory_format=torch.channels_last)
@@ -185,17 +184,17 @@ def test_torch_runs_where_it_is_as_fast() -> None:
 
 
 def test_autocast_runs_in_the_lower_precision() -> None:
-    x, weight, bias = (t.float() for t in picture(1, 6, 9, 8, (7, 7)).args)
+    x, weight, bias = (t.float() for t in image(1, 6, 9, 8, (7, 7)).args)
     with torch.autocast("cpu", torch.bfloat16):
         # As in a network: the layer before made x bfloat16, the parameters are float32.
         y = depthwise_conv2d(x.bfloat16(), weight, bias, padding="same", dilation=3)
-        wanted = F.conv2d(x, weight, bias, 1, "same", 3, groups=6)
-    assert y.dtype == wanted.dtype == torch.bfloat16
-    torch.testing.assert_close(y.float(), wanted.float(), rtol=2e-2, atol=2e-2)
+        expected = F.conv2d(x, weight, bias, 1, "same", 3, groups=6)
+    assert y.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), expected.float(), rtol=2e-2, atol=2e-2)
 
 
 def test_flops_are_those_of_the_convolution() -> None:
-    sample = picture(2, 6, 9, 8, (7, 7), padding="same", dilation=3)
+    sample = image(2, 6, 9, 8, (7, 7), padding="same", dilation=3)
     once = 2 * 2 * 6 * 9 * 8 * 49  # twice the multiply-adds of 2 x 6 planes of 9 x 8
     for backend in ("reference", None):
         call = sample.to("cpu", torch.float32)
@@ -220,7 +219,7 @@ def test_forced_backend_that_cannot_serve_says_why() -> None:
 
 @pytest.mark.slow
 def test_more_than_two_to_the_31_numbers() -> None:
-    """Offsets need 64 bits: the last rows of a huge picture are compared with a crop of it."""
+    """Offsets need 64 bits: the last rows of a huge image are compared with a crop of it."""
     if os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < 11 * 2**30:
         pytest.skip("needs 11 GiB of free memory")
     shape = (1, 16, 2**14 + 8, 2**13)
@@ -231,6 +230,6 @@ def test_more_than_two_to_the_31_numbers() -> None:
     if OPERATORS["depthwise_conv2d"].why_not("cpp", "cpu", torch.bfloat16):
         pytest.skip("cpp is not built")
     with torch.no_grad(), use_backend("cpp"):
-        found = depthwise_conv2d(x, weight, padding="same")[:, :, -16:]
-        wanted = F.conv2d(x[:, :, -32:].float(), weight.float(), None, 1, 2, 1, 16)[:, :, -16:]
-    torch.testing.assert_close(found.float(), wanted, rtol=2e-2, atol=5e-2)
+        actual = depthwise_conv2d(x, weight, padding="same")[:, :, -16:]
+        expected = F.conv2d(x[:, :, -32:].float(), weight.float(), None, 1, 2, 1, 16)[:, :, -16:]
+    torch.testing.assert_close(actual.float(), expected, rtol=2e-2, atol=5e-2)

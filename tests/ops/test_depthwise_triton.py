@@ -36,10 +36,10 @@ class TestInterpretedTriton(on_cpu.TestDepthwiseConv2d):
     @staticmethod
     def samples() -> dict[str, Sample]:
         return {
-            "small": on_cpu.picture(1, 2, 4, 5, (3, 2), padding=2, dilation=2),
-            "empty batch": on_cpu.picture(0, 3, 5, 6, (7, 7), padding="same"),
-            "one pixel": on_cpu.picture(1, 5, 1, 1, (3, 3), padding="same", dilation=3),
-            "prime sizes": on_cpu.picture(2, 37, 1, 41, (2, 3), padding=(3, 4), dilation=(5, 2)),
+            "small": on_cpu.image(1, 2, 4, 5, (3, 2), padding=2, dilation=2),
+            "empty batch": on_cpu.image(0, 3, 5, 6, (7, 7), padding="same"),
+            "one pixel": on_cpu.image(1, 5, 1, 1, (3, 3), padding="same", dilation=3),
+            "prime sizes": on_cpu.image(2, 37, 1, 41, (2, 3), padding=(3, 4), dilation=(5, 2)),
         }
 
     @staticmethod

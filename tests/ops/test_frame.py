@@ -1,4 +1,4 @@
-"""The operators' frame: who is chosen and why, what a missing kernel means, the doctor."""
+"""The operators' frame: choice of a backend, missing kernels, the doctor."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmattn.ops import BackendError, _build, depthwise_conv2d, use_backend
-from mmattn.ops import _library as library
+from mmattn.ops import BackendError, build, depthwise_conv2d, use_backend
+from mmattn.ops import _operator as frame
 from mmattn.ops._backends import Backend
+from mmattn.ops._derivatives import differentiate
 from mmattn.ops._doctor import examine
-from mmattn.ops._library import OPERATORS, Function, Operator, differentiate
+from mmattn.ops._operator import OPERATORS, Function, Operator
 
 NUMBERS = itertools.count()  # a name can be registered once in a process
 
@@ -41,8 +42,8 @@ class Scaled(Backend):
 
 @pytest.fixture
 def make_operator() -> Iterator:
-    """Makes operators ``y = 2 x`` with extra backends, and takes them away again."""
-    made = []
+    """Make operators ``y = 2 x`` with extra backends, and remove them after the test."""
+    names = []
 
     def make(*backends: Backend) -> Operator:
         name = f"toy_{next(NUMBERS)}"
@@ -53,7 +54,7 @@ def make_operator() -> Iterator:
         fake = lambda x: torch.empty_like(x)  # noqa: E731
         operator = Operator(
             name,
-            name,
+            f"{name}.op",
             functions={
                 "forward": Function("(Tensor x) -> Tensor", fake=fake),
                 "backward": Function("(Tensor grad) -> Tensor", fake=fake),
@@ -68,11 +69,11 @@ def make_operator() -> Iterator:
             lambda ctx, grad: backward(grad),
             setup_context=lambda ctx, inputs, output: None,
         )
-        made.append(name)
+        names.append(name)
         return operator
 
     yield make
-    for name in made:
+    for name in names:
         del OPERATORS[name], sys.modules[f"{name}.reference"]
 
 
@@ -166,7 +167,7 @@ def test_differentiate_in_every_mode(mode) -> None:
 
 def report(names: list[str]) -> tuple[int, str]:
     lines: list[str] = []
-    return examine(names, quick=True, write=lines.append), "\n".join(lines)
+    return examine(names, quick=True, log=lines.append), "\n".join(lines)
 
 
 def test_doctor_passes_what_is_right(make_operator) -> None:
@@ -222,7 +223,7 @@ print("doctor", main(["doctor", "depthwise_conv2d", "--quick"]))
 
 def test_without_compiler(tmp_path: Path) -> None:
     """Import is quiet, torch answers, one warning says how to build, force says what is missing."""
-    if _build.EMBEDDED.is_dir():
+    if build.EMBEDDED.is_dir():
         pytest.skip("this installation brings its compiled operators")
     env = os.environ | {
         "CXX": "/nonexistent/c++",
@@ -247,15 +248,15 @@ def test_without_compiler(tmp_path: Path) -> None:
 
 def test_a_misspelt_backend_is_refused() -> None:
     with pytest.raises(ValueError, match="MMATTN_OPS_BACKEND: unknown backend 'ccp'"):
-        library._checked("ccp", "MMATTN_OPS_BACKEND")
+        frame._check_backend("ccp", "MMATTN_OPS_BACKEND")
 
 
 def test_warning_comes_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "_warned", False)
+    monkeypatch.setattr(frame, "_warned", False)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        library._warn_once("some_op", "not built")
-        library._warn_once("other_op", "not built")
+        frame._warn_once("some_op", "not built")
+        frame._warn_once("other_op", "not built")
     assert len(seen) == 1
 
 
@@ -269,3 +270,14 @@ def test_public_function_needs_no_choice_under_export() -> None:
     program = torch.export.export(Net(), (torch.ones(1, 2, 9, 9), torch.ones(2, 1, 7, 7)))
     names = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert names == ["aten.conv2d.default"]
+
+
+HEAVY = ("mmengine", "mmcv", "mmdet", "mmseg", "timm", "cv2", "torchvision")
+
+
+def test_import_brings_torch_alone() -> None:
+    """``mmattn.ops`` can be used without OpenMMLab, and costs no more than torch to import."""
+    script = f"import sys, mmattn.ops; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

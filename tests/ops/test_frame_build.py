@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmattn.ops import _build
-from mmattn.ops._build import Library
+from mmattn.ops import build
+from mmattn.ops.build import Library
 
 SOURCE = """
 #include <torch/csrc/stable/library.h>
@@ -32,15 +32,15 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "toy" / "csrc").mkdir(parents=True)
     (root / "csrc" / "value.h").write_text("#define VALUE 40\n")
     (root / "toy" / "csrc" / "toy.cpp").write_text(SOURCE)
-    monkeypatch.setattr(_build, "ROOT", root)
-    monkeypatch.setattr(_build, "EMBEDDED", root / "_lib")
+    monkeypatch.setattr(build, "ROOT", root)
+    monkeypatch.setattr(build, "EMBEDDED", root / "_lib")
     monkeypatch.setenv("MMATTN_OPS_CACHE", str(tmp_path / "cache"))
-    _build.find.cache_clear()
+    build.find.cache_clear()
     yield root
-    _build.find.cache_clear()
+    build.find.cache_clear()
 
 
-needs_compiler = pytest.mark.skipif(_build.cxx() is None, reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(build.cxx() is None, reason="no C++ compiler")
 
 
 def test_name_follows_sources_headers_and_variant(tree: Path) -> None:
@@ -54,38 +54,38 @@ def test_name_follows_sources_headers_and_variant(tree: Path) -> None:
 
 @needs_compiler
 def test_built_once_then_found_and_loaded(tree: Path) -> None:
-    first = _build.build(jobs=1)
+    first = build.build(jobs=1)
     assert [outcome.error for outcome in first] == [""] * len(first)
-    again = _build.build(jobs=1)
+    again = build.build(jobs=1)
     assert [outcome.path for outcome in again] == [outcome.path for outcome in first]
     assert all(outcome.seconds == 0.0 for outcome in again)
-    variants = tuple(_build.cpu_variants(torch.backends.cpu.get_cpu_capability()))
+    variants = tuple(build.cpu_variants(torch.backends.cpu.get_cpu_capability()))
     if not variants:
         pytest.skip("this CPU runs plain torch")
-    path = _build.find("toy", "cpp", variants)
-    assert path.parent == _build.cache_directory()
+    path = build.find("toy", "cpp", variants)
+    assert path.parent == build.cache_directory()
     assert sorted(p.suffix for p in path.parent.iterdir()) == [".so"] * len(first)  # no leftovers
     torch.ops.load_library(path)
     assert torch.ops.mmattn_toy.answer(torch.zeros(2)) == 42
     # A changed source is another library: what was built for the old one is not taken.
     (tree / "csrc" / "value.h").write_text("#define VALUE 41\n")
-    _build.find.cache_clear()
-    assert _build.find("toy", "cpp", variants) is None
+    build.find.cache_clear()
+    assert build.find("toy", "cpp", variants) is None
 
 
 @needs_compiler
 def test_broken_source_is_an_outcome_not_an_exception(tree: Path) -> None:
     (tree / "toy" / "csrc" / "toy.cpp").write_text("#error the source is broken\n")
-    for outcome in _build.build(jobs=1):
+    for outcome in build.build(jobs=1):
         assert outcome.path is None
         assert "the source is broken" in outcome.error
-    assert list(_build.cache_directory().iterdir()) == []
+    assert list(build.cache_directory().iterdir()) == []
 
 
 @needs_compiler
 def test_directory_that_cannot_be_written_is_an_outcome(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for outcome in _build.build(tmp_path / "file" / "below", jobs=1):
+    for outcome in build.build(tmp_path / "file" / "below", jobs=1):
         assert outcome.path is None
         assert "file" in outcome.error
 
@@ -93,25 +93,25 @@ def test_directory_that_cannot_be_written_is_an_outcome(tree: Path, tmp_path: Pa
 def test_embedded_library_comes_first(tree: Path) -> None:
     """A wheel in a folder that cannot be written brings its libraries along."""
     library = Library("toy", "cpp", "avx2")
-    for directory in (_build.EMBEDDED, _build.cache_directory()):
+    for directory in (build.EMBEDDED, build.cache_directory()):
         directory.mkdir(parents=True)
         (directory / library.file_name).write_bytes(b"")
-    assert _build.find("toy", "cpp", ("avx512", "avx2")) == _build.EMBEDDED / library.file_name
+    assert build.find("toy", "cpp", ("avx512", "avx2")) == build.EMBEDDED / library.file_name
 
 
 def test_cpus_get_what_they_can_run() -> None:
-    if _build.platform.machine() != "x86_64":
+    if build.platform.machine() != "x86_64":
         pytest.skip("instruction sets of x86-64")
-    assert _build.cpu_variants("AVX512") == ["avx512", "avx2"]
-    assert _build.cpu_variants("AVX2") == ["avx2"]
-    assert _build.cpu_variants("DEFAULT") == []
+    assert build.cpu_variants("AVX512") == ["avx512", "avx2"]
+    assert build.cpu_variants("AVX2") == ["avx2"]
+    assert build.cpu_variants("DEFAULT") == []
 
 
 def test_cuda_is_left_to_machines_that_can_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMATTN_CUDA", "1")
-    assert _build.cuda_wanted()
+    assert build.cuda_wanted()
     monkeypatch.setenv("MMATTN_CUDA", "0")
-    assert not _build.cuda_wanted()
+    assert not build.cuda_wanted()
 
 
 @pytest.mark.parametrize(("variant", "register"), [("avx512", "%zmm"), ("avx2", "%ymm")])
@@ -119,7 +119,7 @@ def test_kernels_are_vectorised(variant: str, register: str) -> None:
     """The depthwise kernel multiplies and adds whole registers."""
     if shutil.which("objdump") is None:
         pytest.skip("no objdump")
-    path = _build.find("depthwise_conv2d", "cpp", (variant,))
+    path = build.find("depthwise_conv2d", "cpp", (variant,))
     if path is None:
         pytest.skip(f"{variant} is not built")
     text = subprocess.run(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mmattn.ops import _build
+from mmattn.ops import build
 
 pytestmark = pytest.mark.slow
 
 
-def build(source: Path, out: Path, *options: str) -> Path:
+def build_wheel(source: Path, out: Path, *options: str) -> Path:
     uv = Path(sys.executable).with_name("uv")
     line = [uv, "build", "--wheel", "--python", sys.executable, "--out-dir", out, *options, source]
     subprocess.run(line, check=True, capture_output=True)
@@ -31,24 +31,24 @@ def source(repo: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.skipif(_build.cxx() is None, reason="no C++ compiler")
+@pytest.mark.skipif(build.cxx() is None, reason="no C++ compiler")
 def test_wheel_beside_torch_is_compiled_and_for_every_python(source: Path, tmp_path: Path) -> None:
-    wheel = build(source, tmp_path / "out", "--no-build-isolation")
+    wheel = build_wheel(source, tmp_path / "out", "--no-build-isolation")
     assert "-py3-none-" in wheel.name
     assert not wheel.name.endswith("-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {n.split("/")[0] for n in names if ".dist-info" not in n} == {"mmattn"}
     libraries = {Path(n).name for n in names if n.startswith("mmattn/ops/_lib/")}
-    wanted = {
-        _build.Library(op, "cpp", variant).file_name
-        for op in _build.operators("cpp")
-        for variant in _build.cpu_variants()
+    expected = {
+        build.Library(op, "cpp", variant).file_name
+        for op in build.operators("cpp")
+        for variant in build.cpu_variants()
     }
-    assert libraries == wanted
+    assert libraries == expected
 
 
 def test_isolated_wheel_is_pure_and_brings_the_sources(source: Path, tmp_path: Path) -> None:
-    wheel = build(source, tmp_path / "out")
+    wheel = build_wheel(source, tmp_path / "out")
     assert wheel.name.endswith("-py3-none-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert not [n for n in names if n.endswith(".so")]

@@ -1,4 +1,4 @@
-"""What the operators of attention blocks promise together: no copies, little kept, one graph."""
+"""Promises of all gating operators: no copies, little kept for backward, one graph."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from torch.profiler import profile
 
 from mmattn.ops import (
+    OPERATORS,
     apply_gates,
-    gated_channel_max_mean,
-    global_mean_max,
-    strip_means,
+    gated_channel_pool,
+    global_avg_max_pool,
+    row_column_means,
     use_backend,
 )
-from mmattn.ops._library import OPERATORS
 
 SIZE = (2, 20, 9, 13)
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 CALLS: dict[str, Callable[..., Tensor]] = {
-    "global_mean_max": lambda x, channel, *_: torch.stack(global_mean_max(x)),
-    "strip_means": lambda x, channel, *_: torch.cat(strip_means(x), -1),
-    "gated_channel_max_mean": lambda x, channel, *_: gated_channel_max_mean(x, channel),
+    "global_avg_max_pool": lambda x, channel, *_: torch.stack(global_avg_max_pool(x)),
+    "row_column_means": lambda x, channel, *_: torch.cat(row_column_means(x), -1),
+    "gated_channel_pool": lambda x, channel, *_: gated_channel_pool(x, channel),
     "apply_gates": lambda x, channel, row, column, spatial: apply_gates(
         x, channel=channel, row=row, column=column, spatial=spatial, residual=True
     ),
@@ -35,7 +35,7 @@ CALLS: dict[str, Callable[..., Tensor]] = {
 def inputs(
     layout: str = "contiguous", dtype: torch.dtype = torch.float32, size: tuple = SIZE
 ) -> list[Tensor]:
-    """A picture and its four gates, as leaves."""
+    """An image and its four gates, as leaves."""
     n, c, height, width = size
     shapes = (size, (n, c), (n, c, height), (n, c, width), (n, 1, height, width))
     generator = torch.Generator().manual_seed(0)
@@ -54,10 +54,10 @@ class Block(nn.Module):
     """All four operators in one small attention block."""
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, maximum = global_mean_max(x)
+        mean, maximum = global_avg_max_pool(x)
         channel = (mean + maximum).sigmoid()
-        spatial = gated_channel_max_mean(x, channel).sum(1, keepdim=True).sigmoid()
-        row, column = strip_means(x)
+        spatial = gated_channel_pool(x, channel).sum(1, keepdim=True).sigmoid()
+        row, column = row_column_means(x)
         return apply_gates(
             x, channel=channel, row=row.sigmoid(), column=column.sigmoid(), spatial=spatial,
             residual=True,
@@ -65,13 +65,13 @@ class Block(nn.Module):
 
 
 def copies(op: str, tensors: list[Tensor]) -> list[str]:
-    """Torch's copies of whole pictures in both passes."""
+    """Torch's copies of whole images in both passes."""
     x = tensors[0]
     result = CALLS[op](*tensors)
     grad = torch.ones_like(result)
     with profile(record_shapes=True) as events:
-        found = torch.autograd.grad(CALLS[op](*tensors), x, grad)
-    assert found[0].shape == SIZE
+        actual = torch.autograd.grad(CALLS[op](*tensors), x, grad)
+    assert actual[0].shape == SIZE
     names = ("aten::contiguous", "aten::clone", "aten::copy_", "aten::_to_copy")
     return [
         event.name
@@ -94,8 +94,8 @@ def test_neither_layout_is_copied(op: str, layout: str) -> None:
 @pytest.mark.parametrize("size", [SIZE, (2, 1, 9, 13), (2, 5, 1, 1)], ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("backend", ["reference", "cpp"])
-def test_gated_picture_keeps_its_strides(backend: str, layout: str, size: tuple) -> None:
-    """Those of sides of one, too: convolutions guess the layout from them."""
+def test_gated_image_keeps_its_strides(backend: str, layout: str, size: tuple) -> None:
+    """Also the strides of sides of size one: convolutions guess the layout from them."""
     need("apply_gates", backend)
     x, channel, *_ = inputs(layout, size=size)
     with use_backend(backend):
@@ -105,7 +105,7 @@ def test_gated_picture_keeps_its_strides(backend: str, layout: str, size: tuple)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("backend", ["reference", "cpp"])
 @pytest.mark.parametrize("op", CALLS)
-def test_gradients_have_the_layout_of_the_picture(op: str, backend: str, layout: str) -> None:
+def test_gradients_have_the_layout_of_the_image(op: str, backend: str, layout: str) -> None:
     need(op, backend)
     x, *gates = inputs(layout)
     with use_backend(backend):
@@ -116,9 +116,9 @@ def test_gradients_have_the_layout_of_the_picture(op: str, backend: str, layout:
 @pytest.mark.parametrize("size", [(2, 20, 9, 13), (1, 33, 70, 30), (3, 7, 33, 40)], ids=str)
 @pytest.mark.parametrize("op", CALLS)
 def test_layouts_agree(op: str, size: tuple) -> None:
-    """Results and gradients; the larger pictures are handled in several parts."""
+    """Results and gradients; the larger images are handled in several parts."""
     need(op)
-    found = []
+    results = []
     for layout in LAYOUTS:
         tensors = inputs(layout, torch.float64, size)
         with use_backend("cpp"):
@@ -126,8 +126,8 @@ def test_layouts_agree(op: str, size: tuple) -> None:
             generator = torch.Generator().manual_seed(1)
             weight = torch.randn(result.shape, generator=generator, dtype=torch.float64)
             grads = torch.autograd.grad(result, tensors, weight, allow_unused=True)
-        found.append([result, *(g for g in grads if g is not None)])
-    torch.testing.assert_close(found[0], found[1])
+        results.append([result, *(g for g in grads if g is not None)])
+    torch.testing.assert_close(results[0], results[1])
 
 
 @pytest.mark.parametrize("op", CALLS)
@@ -144,15 +144,15 @@ def test_little_is_kept_for_the_backward_pass(op: str) -> None:
     with use_backend("cpp"), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         CALLS[op](*tensors)
     n, c, height, width = SIZE
-    picture, channels, pixels = 4 * n * c * height * width, n * c, n * height * width
+    image, channels, pixels = 4 * n * c * height * width, n * c, n * height * width
     strips = n * c * (height + width)
     assert (
         sum(kept.values())
         <= {
-            "global_mean_max": 8 * channels,
-            "strip_means": 0,
-            "gated_channel_max_mean": picture + 4 * channels + 4 * pixels,
-            "apply_gates": picture + 4 * (channels + strips + pixels),
+            "global_avg_max_pool": 8 * channels,
+            "row_column_means": 0,
+            "gated_channel_pool": image + 4 * channels + 4 * pixels,
+            "apply_gates": image + 4 * (channels + strips + pixels),
         }[op]
     )
 
@@ -169,7 +169,7 @@ def test_second_derivatives(op: str) -> None:
 
 
 def test_reference_is_left_to_the_compiler() -> None:
-    """Where plain torch runs (a GPU), the compiler sees reductions and products to fuse."""
+    """The compiler can fuse reductions and products where plain torch runs, as on a GPU."""
     graphs: list[torch.fx.GraphModule] = []
 
     def remember(graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable:
@@ -200,16 +200,18 @@ def test_exports_with_any_height_and_width() -> None:
     session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
     for n, height, width in ((2, 9, 13), (1, 1, 5), (3, 17, 4)):
         x = torch.randn(n, SIZE[1], height, width)
-        found = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
-        torch.testing.assert_close(torch.from_numpy(found), Block()(x), rtol=1e-4, atol=1e-5)
+        actual = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+        torch.testing.assert_close(torch.from_numpy(actual), Block()(x), rtol=1e-4, atol=1e-5)
 
 
 def test_autocast_leaves_statistics_and_gates_in_float32() -> None:
     x, channel, *_ = (t.detach() for t in inputs())
     half = x.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        assert {t.dtype for t in (*global_mean_max(half), *strip_means(half))} == {torch.float32}
-        assert gated_channel_max_mean(half, channel).dtype == torch.float32
-        found = apply_gates(half, channel=channel)
-    assert found.dtype == torch.bfloat16
-    assert torch.equal(found, apply_gates(half, channel=channel))
+        assert {t.dtype for t in (*global_avg_max_pool(half), *row_column_means(half))} == {
+            torch.float32
+        }
+        assert gated_channel_pool(half, channel).dtype == torch.float32
+        actual = apply_gates(half, channel=channel)
+    assert actual.dtype == torch.bfloat16
+    assert torch.equal(actual, apply_gates(half, channel=channel))

@@ -14,18 +14,18 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmattn.ops import (
+    OPERATORS,
     deform_conv2d,
     export_deform_conv_as,
     modulated_deform_conv2d,
     use_backend,
 )
-from mmattn.ops._library import OPERATORS
 from mmattn.testing.op_tester import OpTester, Sample
 
 BACKENDS = ("reference", "cpp")
 
 
-def picture(
+def image(
     n: int,
     c: int,
     h: int,
@@ -80,15 +80,15 @@ class TestModulatedDeformConv2d(OpTester):
     def samples() -> dict[str, Sample]:
         both = {"groups": 2, "deform_groups": 3}
         return {
-            "small": picture(2, 3, 4, 5, 2, (2, 3), padding=1, stride=(1, 2)),
-            "empty batch": picture(0, 4, 5, 6, 3, padding=1),
-            "one pixel": picture(2, 5, 1, 1, 3, padding=1),
-            "prime sizes": picture(2, 17, 11, 13, 7, (3, 2), padding=(1, 0), dilation=(2, 1)),
-            "groups": picture(1, 12, 7, 9, 10, padding=1, **both),
-            "depthwise": picture(1, 9, 6, 7, 9, padding=1, groups=9, deform_groups=9),
-            "far away": picture(1, 4, 6, 7, 5, padding=2, dilation=2, spread=30.0),
-            "unmodulated": picture(1, 6, 9, 8, 4, modulated=False, bias=False, stride=2),
-            "several tiles, 100 channels": picture(1, 100, 14, 19, 70, padding=1, deform_groups=2),
+            "small": image(2, 3, 4, 5, 2, (2, 3), padding=1, stride=(1, 2)),
+            "empty batch": image(0, 4, 5, 6, 3, padding=1),
+            "one pixel": image(2, 5, 1, 1, 3, padding=1),
+            "prime sizes": image(2, 17, 11, 13, 7, (3, 2), padding=(1, 0), dilation=(2, 1)),
+            "groups": image(1, 12, 7, 9, 10, padding=1, **both),
+            "depthwise": image(1, 9, 6, 7, 9, padding=1, groups=9, deform_groups=9),
+            "far away": image(1, 4, 6, 7, 5, padding=2, dilation=2, spread=30.0),
+            "unmodulated": image(1, 6, 9, 8, 4, modulated=False, bias=False, stride=2),
+            "several tiles, 100 channels": image(1, 100, 14, 19, 70, padding=1, deform_groups=2),
         }
 
     @staticmethod
@@ -99,7 +99,7 @@ class TestModulatedDeformConv2d(OpTester):
             "three dimensions": (Sample((x[0], o, m, w)), ValueError),
             "a channel too few": (Sample((x, o, m, w[:, :3])), ValueError),
             "no kernel": (Sample((x, o, m, torch.zeros(6, 4, 0, 3))), ValueError),
-            "an empty picture": (Sample((x[:, :, :0], o, m, w)), ValueError),
+            "an empty image": (Sample((x[:, :, :0], o, m, w)), ValueError),
             "a bias too long": (Sample((x, o, m, w, torch.zeros(7))), ValueError),
             "offsets of another size": (Sample((x, torch.zeros(1, 18, 8, 8), m, w)), ValueError),
             "one offset per tap": (Sample((x, o[:, :9], m, w)), ValueError),
@@ -116,7 +116,7 @@ class TestModulatedDeformConv2d(OpTester):
             "a fraction": (Sample((x, o, m, w), {"padding": 1.5}), ValueError),
             "groups that do not divide": (Sample((x, o, m, w), {"groups": 3}), ValueError),
             "no deform groups": (Sample((x, o, m, w), {"deform_groups": 0}), ValueError),
-            "kernel beyond picture": (Sample((x, o, m, w), {"dilation": 9}), ValueError),
+            "kernel beyond image": (Sample((x, o, m, w), {"dilation": 9}), ValueError),
         }
 
     @staticmethod
@@ -226,39 +226,39 @@ def convolved(call: Sample) -> Tensor:
 
 
 def test_without_displacement_it_is_a_convolution(backend: str) -> None:
-    call = picture(2, 12, 9, 14, 8, padding=(2, 1), dilation=2, stride=(1, 2), groups=2)
+    call = image(2, 12, 9, 14, 8, padding=(2, 1), dilation=2, stride=(1, 2), groups=2)
     x, offset, mask, weight, bias = (t.float() for t in call.args)
-    wanted = F.conv2d(x, weight, bias, **call.kwargs)
-    found = modulated_deform_conv2d(
+    expected = F.conv2d(x, weight, bias, **call.kwargs)
+    actual = modulated_deform_conv2d(
         x, torch.zeros_like(offset), torch.ones_like(mask), weight, bias, **call.kwargs
     )
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
     unmodulated = deform_conv2d(x, torch.zeros_like(offset), weight, bias, **call.kwargs)
-    torch.testing.assert_close(unmodulated, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(unmodulated, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_whole_displacements_shift_the_picture(backend: str) -> None:
+def test_whole_displacements_shift_the_image(backend: str) -> None:
     """Order of the offsets: down first, then right."""
-    x, _, _, weight, bias = (t.float() for t in picture(1, 5, 8, 9, 4, padding=1).args)
+    x, _, _, weight, bias = (t.float() for t in image(1, 5, 8, 9, 4, padding=1).args)
     offset = torch.empty(1, 9, 2, 8, 9)
     offset[:, :, 0], offset[:, :, 1] = 2, -3
-    found = deform_conv2d(x, offset.flatten(1, 2), weight, bias, padding=1)
+    actual = deform_conv2d(x, offset.flatten(1, 2), weight, bias, padding=1)
     shifted = F.pad(x, (4, 0, 0, 3))[:, :, 1:, :-2]  # two up, three to the right, and one margin
-    wanted = F.conv2d(F.pad(x, (4, -2, -1, 3)), weight, bias)
+    expected = F.conv2d(F.pad(x, (4, -2, -1, 3)), weight, bias)
     assert shifted.shape[2:] == (10, 11)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_every_number_is_the_definitions(backend: str) -> None:
     """Point by point, with groups, deformable groups and points far outside."""
     geometry = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
-    call = picture(1, 4, 5, 6, 2, (2, 2), **geometry, groups=2, deform_groups=4)
+    call = image(1, 4, 5, 6, 2, (2, 2), **geometry, groups=2, deform_groups=4)
     x, offset, mask, weight, bias = call.args
-    found = convolved(call)
+    actual = convolved(call)
     padded = F.pad(x, (60, 60, 60, 60))  # zeros wherever a point may lie
     for o in range(2):
-        for row in range(found.shape[2]):
-            for column in range(found.shape[3]):
+        for row in range(actual.shape[2]):
+            for column in range(actual.shape[3]):
                 total = bias[o].clone()
                 for c in range(2):
                     channel = 2 * o + c
@@ -274,13 +274,13 @@ def test_every_number_is_the_definitions(backend: str) -> None:
                         )
                         value = (corners * weights).sum() * mask[0, plane, row, column]
                         total += value * weight[o, c, tap // 2, tap % 2]
-                torch.testing.assert_close(found[0, o, row, column], total)
+                torch.testing.assert_close(actual[0, o, row, column], total)
 
 
 def test_border_gives_no_gradient_to_offsets(backend: str) -> None:
     """A point exactly one pixel outside reads nothing and is pulled nowhere, as in other libraries:
     models start with offsets 0, where the padding's taps lie exactly there."""
-    x, offset, _, weight, bias = (t.float() for t in picture(1, 3, 4, 4, 2, padding=1).args)
+    x, offset, _, weight, bias = (t.float() for t in image(1, 3, 4, 4, 2, padding=1).args)
     offset = torch.zeros_like(offset).requires_grad_()
     deform_conv2d(x, offset, weight, bias, padding=1).sum().backward()
     by_tap = offset.grad.view(3, 3, 2, 4, 4)
@@ -290,18 +290,18 @@ def test_border_gives_no_gradient_to_offsets(backend: str) -> None:
 
 
 def test_numbers_outside_are_not_read(backend: str) -> None:
-    """A point outside reads 0, whatever the picture holds; one that is no number must show."""
-    x, offset, mask, weight, bias = (t.float() for t in picture(1, 3, 5, 5, 2, padding=1).args)
+    """A point outside reads 0, whatever the image holds; one that is no number must show."""
+    x, offset, mask, weight, bias = (t.float() for t in image(1, 3, 5, 5, 2, padding=1).args)
     offset = torch.full_like(offset, 100.0)
-    found = modulated_deform_conv2d(x * math.inf, offset, mask, weight, bias, padding=1)
-    torch.testing.assert_close(found, bias[:, None, None].expand_as(found))
+    actual = modulated_deform_conv2d(x * math.inf, offset, mask, weight, bias, padding=1)
+    torch.testing.assert_close(actual, bias[:, None, None].expand_as(actual))
     offset[0, 0, 2, 3] = math.nan
     lost = modulated_deform_conv2d(x, offset, mask, weight, bias, padding=1).isnan()
     assert lost[0, :, 2, 3].all() and lost.sum() == 2
 
 
-def test_result_is_laid_out_as_the_picture(backend: str) -> None:
-    x, *rest = (t.float() for t in picture(2, 6, 7, 8, 5, padding=1).args)
+def test_result_is_laid_out_as_the_image(backend: str) -> None:
+    x, *rest = (t.float() for t in image(2, 6, 7, 8, 5, padding=1).args)
     last = torch.channels_last
     y = modulated_deform_conv2d(x, *rest, padding=1)
     z = modulated_deform_conv2d(x.contiguous(memory_format=last), *rest, padding=1)
@@ -311,18 +311,18 @@ def test_result_is_laid_out_as_the_picture(backend: str) -> None:
 
 def test_autocast_keeps_coordinates_exact() -> None:
     """In bfloat16 a point near column 300 would be off by a pixel."""
-    call = picture(1, 6, 3, 300, 4, padding=1)
+    call = image(1, 6, 3, 300, 4, padding=1)
     x, offset, mask, weight, bias = (t.float() for t in call.args)
     rounded = [t.bfloat16().float() for t in (x, weight, bias)]
-    wanted = modulated_deform_conv2d(rounded[0], offset, mask, rounded[1], rounded[2], padding=1)
+    expected = modulated_deform_conv2d(rounded[0], offset, mask, rounded[1], rounded[2], padding=1)
     with torch.autocast("cpu", torch.bfloat16):
-        found = modulated_deform_conv2d(x, offset, mask, weight, bias, padding=1)
+        actual = modulated_deform_conv2d(x, offset, mask, weight, bias, padding=1)
         # As from a layer under autocast: the offsets themselves are rounded, not the points.
         coarse = modulated_deform_conv2d(
             x.bfloat16(), offset.bfloat16(), mask.bfloat16(), weight, bias, padding=1
         )
-    assert found.dtype == coarse.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), wanted, rtol=1e-2, atol=1e-2)
+    assert actual.dtype == coarse.dtype == torch.bfloat16
+    torch.testing.assert_close(actual.float(), expected, rtol=1e-2, atol=1e-2)
     again = modulated_deform_conv2d(
         rounded[0], offset.bfloat16().float(), mask.bfloat16().float(), *rounded[1:], padding=1
     )
@@ -330,8 +330,8 @@ def test_autocast_keeps_coordinates_exact() -> None:
 
 
 def test_memory_holds_no_columns(backend: str) -> None:
-    """What autograd keeps is the inputs alone."""
-    call = picture(1, 8, 9, 10, 6, padding=1).to("cpu", torch.float32, grad=True)
+    """Autograd keeps the inputs alone."""
+    call = image(1, 8, 9, 10, 6, padding=1).to("cpu", torch.float32, grad=True)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         convolved(call)
@@ -340,7 +340,7 @@ def test_memory_holds_no_columns(backend: str) -> None:
 
 
 def test_flops_are_those_of_the_convolution() -> None:
-    call = picture(2, 6, 9, 8, 4, padding=1, groups=2).to("cpu", torch.float32, grad=True)
+    call = image(2, 6, 9, 8, 4, padding=1, groups=2).to("cpu", torch.float32, grad=True)
     once = 2 * 2 * 4 * 9 * 8 * 3 * 9
     with FlopCounterMode(display=False) as counter:
         y = convolved(call)
@@ -371,7 +371,7 @@ def test_onnx_graphs(form: str) -> None:
     """One DeformConv node, or by option GridSample; both run in onnxruntime."""
     runtime = pytest.importorskip("onnxruntime")
     geometry = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
-    call = picture(2, 12, 9, 7, 6, (3, 2), **geometry, groups=2, deform_groups=3)
+    call = image(2, 12, 9, 7, 6, (3, 2), **geometry, groups=2, deform_groups=3)
     with export_deform_conv_as(form):
         model, content, tensors = onnx_graph(call)
     names = [node.op_type for node in model.graph]
@@ -380,8 +380,8 @@ def test_onnx_graphs(form: str) -> None:
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     inputs = [i.name for i in session.get_inputs()]
     feed = {name: t.numpy() for name, t in zip(inputs, tensors.args, strict=True)}
-    found = torch.from_numpy(session.run(None, feed)[0])
-    torch.testing.assert_close(found, convolved(tensors), rtol=1e-4, atol=1e-5)
+    actual = torch.from_numpy(session.run(None, feed)[0])
+    torch.testing.assert_close(actual, convolved(tensors), rtol=1e-4, atol=1e-5)
 
 
 def test_unknown_export_is_refused() -> None:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.ops import modulated_deform_conv2d, use_backend
-from mmattn.ops._library import OPERATORS
+from mmattn.ops import OPERATORS, modulated_deform_conv2d, use_backend
 
 CHANNELS = 32
 # (mean, standard deviation, largest magnitude, values at 0, N // 3, N // 2, N - 1) by level.

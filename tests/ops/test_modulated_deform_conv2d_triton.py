@@ -61,14 +61,14 @@ class TestInterpretedTriton(on_cpu.TestModulatedDeformConv2d):
 
     @staticmethod
     def samples() -> dict[str, Sample]:
-        picture = on_cpu.picture
+        image = on_cpu.image
         few = (2, 1)  # taps, for the interpreter takes its time over each
         return {
-            "small": picture(1, 3, 4, 5, 2, few, padding=1, stride=(1, 2)),
-            "empty batch": picture(0, 4, 5, 6, 3, padding=1),
-            "one pixel": picture(1, 5, 1, 1, 3, few, padding=1, modulated=False, bias=False),
-            "prime sizes": picture(2, 37, 5, 7, 5, few, padding=(1, 0), dilation=(2, 1)),
-            "groups": picture(1, 6, 5, 3, 4, few, padding=1, groups=2, deform_groups=3, spread=4.0),
+            "small": image(1, 3, 4, 5, 2, few, padding=1, stride=(1, 2)),
+            "empty batch": image(0, 4, 5, 6, 3, padding=1),
+            "one pixel": image(1, 5, 1, 1, 3, few, padding=1, modulated=False, bias=False),
+            "prime sizes": image(2, 37, 5, 7, 5, few, padding=(1, 0), dilation=(2, 1)),
+            "groups": image(1, 6, 5, 3, 4, few, padding=1, groups=2, deform_groups=3, spread=4.0),
         }
 
 
@@ -80,7 +80,7 @@ from triton.compiler import ASTSource
 import mmattn.ops
 
 kernels = importlib.import_module("mmattn.ops.modulated_deform_conv2d.triton_kernels")
-pictures, points = ("x", "grad", "weight", "bias", "y"), ("offset", "mask", "grad_x", "partial")
+images, points = ("x", "grad", "weight", "bias", "y"), ("offset", "mask", "grad_x", "partial")
 for kernel, extra in (
     (kernels._convolve, {"BIAS": True, "OUT": 128}),
     (kernels._differentiate_reading, {"NEED_X": True, "NEED_OFFSET": True, "OUT": 32}),
@@ -91,7 +91,7 @@ for kernel, extra in (
     } | extra
     signature = {
         name: "constexpr" if name in constants
-        else "*bf16" if name in pictures
+        else "*bf16" if name in images
         else "*fp32" if name in points or name.startswith("grad_")
         else "i32"
         for name in kernel.arg_names

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mmattn.errors import ConfigError
 from mmattn.inference import build_model
-from mmattn.preflight.backbone import fill_normalization
+from mmattn.models.timm_normalization import fill_normalization
 from tests.support.tiny_models import tiny_detector, tiny_segmentor
 
 TIMM = {"type": "mmattn.TimmBackbone", "model_name": "resnet10t", "out_indices": (1, 2, 3, 4)}

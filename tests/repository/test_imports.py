@@ -12,12 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"ops": ROOT / "custom_ops", "projects": ROOT / "projects"}
 
 #: Room of ``mmattn`` -> rooms that it may import; each may import ``LEAVES`` and itself besides.
-LEAVES = {"costs", "errors", "lazy", "quiet", "registry", "type_names"}
+LEAVES = {"costs", "errors", "lazy", "plugin_imports", "quiet", "registry", "type_names"}
 MAY_IMPORT: dict[str, set[str]] = {
     "costs": set(),
     "errors": set(),
     "lazy": set(),
     "quiet": set(),
+    "plugin_imports": set(),
     "registry": set(),
     "type_names": set(),
     "palette": set(),
@@ -37,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preflight": {"config", "data", "io", "models", "tables", "tasks"},
     "inference": {"config", "data", "io", "layers", "models", "palette", "preflight", "reports",
                   "tasks"},
-    "export": {"config", "data", "evaluation", "inference", "io", "layers", "tables", "tasks"},
+    "export": {"config", "data", "environment", "evaluation", "inference", "io", "layers",
+               "reports", "tables", "tasks"},
     "engine": {"bridge", "config", "data", "evaluation", "inference", "io", "layers", "models",
                "preflight", "reports", "tables", "tasks"},
     "compare": {"config", "data", "engine", "environment", "evaluation", "inference", "io",
@@ -46,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "projects": {"io", "layers", "ops"},
     "cli": {"compare", "config", "data", "engine", "environment", "evaluation", "export",
             "inference", "io", "palette", "preflight", "reports", "tables", "tasks"},
+    "__main__": {"cli"},
 }  # fmt: skip
 #: The package itself turns the bridge on.
 OF_THE_PACKAGE = {"bridge", "lazy"}

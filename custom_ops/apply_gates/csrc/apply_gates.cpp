@@ -9,12 +9,13 @@
 //   channels-last   channels of a pixel   spatial          channel row    column
 //
 // (* or of a whole plane, where neither rows nor columns have gates), and the gradients of scale, a
-// and b are sums of grad x times the others. Sums over what several threads share are made in parts
-// that depend on the size alone and added in order, so results do not change with the threads.
+// and b are sums of grad x times the others. Sums that several threads contribute to are made
+// in parts that depend on the size alone and added in order, so results do not depend on the number
+// of threads.
 #include <tuple>
 
+#include "image.h"
 #include "lines.h"
-#include "picture.h"
 
 namespace mmattn {
 namespace apply_gates {
@@ -25,7 +26,7 @@ constexpr int64_t kMostParts = 8;
 constexpr int64_t kPart = 16;     // rows, at least, for which sums of all columns deserve a buffer
 constexpr int64_t kTogether = 4;  // rows whose pixels take turns, while gates of a column are in L1
 
-// Where something is, if it is there.
+// Pointer of a tensor, null where there is none.
 template <typename A>
 const A* at(const A* gate, int64_t place) {
   return gate != nullptr ? gate + place : nullptr;
@@ -139,7 +140,7 @@ A value(const A* gate, int64_t at) {
   return gate != nullptr ? gate[at] : A(1);
 }
 
-// to[i] = sum over parts of from[part][i], for `size` numbers of each of n pictures.
+// to[i] = sum over parts of from[part][i], for `size` numbers of each of n images.
 template <typename A>
 void add_parts(const std::vector<A>& from, int64_t n, int64_t parts, int64_t size, A* to) {
   parallel(n, parts * size, [&](int64_t image) {
@@ -275,9 +276,11 @@ class ChannelsLast {
     std::vector<A> buffer(c), sums(of_line ? c : 0, A(0));
     const A* gates = fill_row(row, buffer.data());
     for (int64_t pixel = row * w; pixel < (row + 1) * w; ++pixel) {
-      const A found = line(row, pixel % w, gates).differentiate(
-          grad + pixel * c, x + pixel * c, at(grad_x, pixel * c), of_line ? sums.data() : nullptr,
-          at(of_columns, pixel % w * c), of_gates);
+      const A found =
+          line(row, pixel % w, gates)
+              .differentiate(
+                  grad + pixel * c, x + pixel * c, at(grad_x, pixel * c),
+                  of_line ? sums.data() : nullptr, at(of_columns, pixel % w * c), of_gates);
       if (grads.spatial != nullptr) grads.spatial[pixel] = found;
     }
     for (int64_t i = 0; of_line && i < c; ++i) {
@@ -324,9 +327,9 @@ class Given {
     add(spatial, "spatial", type, {n, 1, shape.h, shape.w});
   }
 
-  // New tensors for the gradients, of zeros; without numbers for gates that are not there.
+  // New tensors of zeros for the gradients; empty ones for gates that are not given.
   std::array<Tensor, 4> gradients(const Tensor& x, bool needed) const {
-    const Tensor none = empty({0}, exact_type(x.scalar_type()), false, x);
+    const Tensor none = empty({0}, accumulate_type(x.scalar_type()), false, x);
     auto make = [&](int i) { return zeros_like(needed && gates_[i] ? *gates_[i] : none); };
     return {make(0), make(1), make(2), make(3)};
   }
@@ -365,7 +368,7 @@ Tensor forward(
     const std::optional<Tensor>& column, const std::optional<Tensor>& spatial, bool residual) {
   const Tensor x = dense(kOp, "x", input);
   const Shape shape(x);
-  const Given given(shape, exact_type(x.scalar_type()), channel, row, column, spatial);
+  const Given given(shape, accumulate_type(x.scalar_type()), channel, row, column, spatial);
   Tensor y = torch::stable::empty_like(x);
   if (x.numel() == 0) return y;
   dispatch(kOp, x.scalar_type(), [&](auto* type) {
@@ -385,7 +388,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
     const std::optional<Tensor>& spatial, bool residual, bool need_x, bool need_gates) {
   const Tensor x = dense(kOp, "x", input), grad = gradient_like(kOp, grad_in, x);
   const Shape shape(x);
-  const Given given(shape, exact_type(x.scalar_type()), channel, row, column, spatial);
+  const Given given(shape, accumulate_type(x.scalar_type()), channel, row, column, spatial);
   Tensor grad_x = need_x ? torch::stable::empty_like(x) : torch::stable::new_empty(x, {0});
   auto grads = given.gradients(x, need_gates);
   if (x.numel() > 0) {

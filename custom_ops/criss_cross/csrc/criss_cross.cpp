@@ -29,11 +29,11 @@ void dispatch(ScalarType type, F&& f) {
   }
 }
 
-ScalarType exact_type(ScalarType type) {
+ScalarType accumulate_type(ScalarType type) {
   return type == ScalarType::Double ? type : ScalarType::Float;
 }
 
-void check_picture(const Tensor& t, const char* name) {
+void check_image(const Tensor& t, const char* name) {
   STD_TORCH_CHECK(t.is_cpu(), "criss_cross: ", name, " must be on the CPU");
   STD_TORCH_CHECK(t.dim() == 4, "criss_cross: ", name, " must have 4 dimensions");
   STD_TORCH_CHECK(
@@ -41,19 +41,20 @@ void check_picture(const Tensor& t, const char* name) {
 }
 
 void check_alike(const Tensor& t, const Tensor& like, bool channels, const char* name) {
-  check_picture(t, name);
+  check_image(t, name);
   STD_TORCH_CHECK(
       t.size(0) == like.size(0) && t.size(2) == like.size(2) && t.size(3) == like.size(3) &&
           (!channels || t.size(1) == like.size(1)),
       "criss_cross: the shape of ", name, " does not fit");
-  STD_TORCH_CHECK(t.scalar_type() == like.scalar_type(), "criss_cross: all must have one dtype");
+  STD_TORCH_CHECK(
+      t.scalar_type() == like.scalar_type(), "criss_cross: all must have the same dtype");
 }
 
-// One number for each position, in the dtype that is computed in.
+// One number for each position, in the dtype of sums.
 Tensor check_numbers(const Tensor& t, const Tensor& like, const char* name) {
   STD_TORCH_CHECK(
       t.is_cpu() && t.dim() == 3 && t.size(0) == like.size(0) && t.size(1) == like.size(2) &&
-          t.size(2) == like.size(3) && t.scalar_type() == exact_type(like.scalar_type()),
+          t.size(2) == like.size(3) && t.scalar_type() == accumulate_type(like.scalar_type()),
       "criss_cross: ", name, " must have shape (N, H, W) and the dtype of the computation");
   return torch::stable::contiguous(t);
 }
@@ -74,19 +75,19 @@ Tensor empty_channels_last(const Tensor& like, ScalarType type) {
 Tensor empty_numbers(const Tensor& like) {
   const std::array<int64_t, 3> size{like.size(0), like.size(2), like.size(3)};
   return torch::stable::empty(
-      {size.data(), size.size()}, exact_type(like.scalar_type()), std::nullopt, like.device());
+      {size.data(), size.size()}, accumulate_type(like.scalar_type()), std::nullopt, like.device());
 }
 
 template <typename S>
-Picture<const S> read(const Tensor& t) {
+Image<const S> read(const Tensor& t) {
   return {static_cast<const S*>(t.const_data_ptr()), t.stride(0), t.stride(2), t.stride(3)};
 }
 template <typename S>
-Picture<S> write(Tensor& t) {
+Image<S> write(Tensor& t) {
   return {static_cast<S*>(t.mutable_data_ptr()), t.stride(0), t.stride(2), t.stride(3)};
 }
 template <typename A>
-Picture<A> numbers(A* data, const Tensor& like) {
+Image<A> numbers(A* data, const Tensor& like) {
   return {data, like.size(2) * like.size(3), like.size(3), 1};
 }
 
@@ -108,13 +109,13 @@ void run_lines(const Kernel& kernel, const Tensor& like, bool column, bool add) 
 
 // Columns, then rows; a column of one position has nothing to add to its row.
 template <typename Kernel>
-void run_picture(const Kernel& kernel, const Tensor& like) {
+void run_image(const Kernel& kernel, const Tensor& like) {
   const bool columns = like.size(2) > 1;
   if (columns) run_lines(kernel, like, true, false);
   run_lines(kernel, like, false, columns);
 }
 
-// What was computed, in the dtype that is stored. Both are dense and laid out alike.
+// A result converted to the stored dtype. Both are dense and laid out alike.
 template <typename S>
 Tensor stored(const Tensor& computed, ScalarType type) {
   using A = Compute<S>;
@@ -133,14 +134,14 @@ Tensor stored(const Tensor& computed, ScalarType type) {
 
 std::tuple<Tensor, Tensor> forward(
     const Tensor& query_in, const Tensor& key_in, const Tensor& value_in) {
-  check_picture(query_in, "query");
+  check_image(query_in, "query");
   check_alike(key_in, query_in, true, "key");
   check_alike(value_in, query_in, false, "value");
   const Tensor query = channels_last(query_in), key = channels_last(key_in),
                value = channels_last(value_in);
   const ScalarType type = query.scalar_type();
   const int64_t batch = query.size(0), height = query.size(2), width = query.size(3);
-  Tensor out = empty_channels_last(value, exact_type(type)), lse = empty_numbers(query);
+  Tensor out = empty_channels_last(value, accumulate_type(type)), lse = empty_numbers(query);
   dispatch(type, [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
     using A = Compute<S>;
@@ -154,7 +155,7 @@ std::tuple<Tensor, Tensor> forward(
         numbers(static_cast<A*>(lse.mutable_data_ptr()), query),
         numbers(of_columns.data(), query),
         numbers(of_columns.data() + batch * height * width, query)};
-    run_picture(kernel, query);
+    run_image(kernel, query);
     out = stored<S>(out, type);
   });
   return {out, lse};
@@ -163,7 +164,7 @@ std::tuple<Tensor, Tensor> forward(
 std::tuple<Tensor, Tensor, Tensor> backward(
     const Tensor& grad_in, const std::optional<Tensor>& grad_lse_in, const Tensor& query_in,
     const Tensor& key_in, const Tensor& value_in, const Tensor& out_in, const Tensor& lse_in) {
-  check_picture(query_in, "query");
+  check_image(query_in, "query");
   check_alike(key_in, query_in, true, "key");
   check_alike(value_in, query_in, false, "value");
   check_alike(out_in, value_in, true, "out");
@@ -174,10 +175,10 @@ std::tuple<Tensor, Tensor, Tensor> backward(
                grad = channels_last(grad_in);
   std::optional<Tensor> grad_lse;
   if (grad_lse_in.has_value()) grad_lse = check_numbers(*grad_lse_in, query_in, "grad_lse");
-  const ScalarType type = query.scalar_type(), exact = exact_type(type);
+  const ScalarType type = query.scalar_type(), wide = accumulate_type(type);
   const int64_t batch = query.size(0), height = query.size(2), width = query.size(3);
-  Tensor grad_query = empty_channels_last(query, exact), grad_key = empty_channels_last(key, exact),
-         grad_value = empty_channels_last(value, exact);
+  Tensor grad_query = empty_channels_last(query, wide), grad_key = empty_channels_last(key, wide),
+         grad_value = empty_channels_last(value, wide);
   dispatch(type, [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
     using A = Compute<S>;
@@ -197,7 +198,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(
         write<A>(grad_query),
         write<A>(grad_key),
         write<A>(grad_value)};
-    run_picture(kernel, query);
+    run_image(kernel, query);
     grad_query = stored<S>(grad_query, type);
     grad_key = stored<S>(grad_key, type);
     grad_value = stored<S>(grad_value, type);

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
+from mmattn.evaluation.protocols import HasClassTables
 from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ _COLUMNS = ("split", "epoch", "iter", "table", "class", "metric", "value")
 
 @HOOKS.register_module()
 class ClasswiseResultsHook(Hook):
-    """Log the ``class_tables`` of the run's metrics and append them to ``results.csv``.
+    """Log the results of each class of the run's metrics and append them to ``results.csv``.
 
-    A metric without that attribute is left to mmengine's own summary line. ``results.csv`` lies
-    beside ``vis_data`` in the run's folder, one value per row.
+    A metric without ``class_tables`` (``HasClassTables``) is left to mmengine's own summary line.
+    ``results.csv`` lies beside ``vis_data`` in the run's folder, one value per row.
     """
 
     priority = "NORMAL"  # before LoggerHook, so that its summary line ends the table
@@ -38,7 +39,10 @@ class ClasswiseResultsHook(Hook):
 
     def _report(self, runner: Runner, split: str, evaluator: Evaluator) -> None:
         tables = [
-            table for metric in evaluator.metrics for table in getattr(metric, "class_tables", ())
+            table
+            for metric in evaluator.metrics
+            if isinstance(metric, HasClassTables)
+            for table in metric.class_tables
         ]
         for table in tables:
             runner.logger.info("\n" + table.to_text())

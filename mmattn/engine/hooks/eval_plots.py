@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
+from mmattn.evaluation.protocols import SavesPlots
 from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class EvalPlotsHook(Hook):
-    """Let every metric that can (``save_plots``) draw into ``vis_data`` of the run's folder.
+    """Let every metric that can (``SavesPlots``) draw into ``vis_data`` of the run's folder.
 
     ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst images. Files of an
     earlier evaluation are overwritten.
@@ -36,13 +37,13 @@ class EvalPlotsHook(Hook):
     def _draw(self, runner: Runner, split: str, evaluator: Evaluator) -> None:
         folder = Path(runner.log_dir) / "vis_data"
         for metric in evaluator.metrics:
-            if not hasattr(metric, "save_plots"):
+            if not isinstance(metric, SavesPlots):
                 continue
             try:
                 files = metric.save_plots(folder, split)
             except (ValueError, OSError) as error:
                 # A full disk must not end a training over a plot.
-                runner.logger.warning(f"The evaluation could not be drawn: {error}")
+                runner.logger.warning(f"The plots of this evaluation could not be saved: {error}")
                 continue
             if files:
                 names = ", ".join(file.name for file in files)

@@ -1,4 +1,4 @@
-"""mmdet's COCO metric on a faster evaluator, with the values of every class kept."""
+"""mmdet's COCO metric on a faster evaluator that keeps the values of every class."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class ClasswiseCocoMetric(CocoMetric):
         """Evaluate the detections of all images.
 
         Args:
-            results: Per image (ground truth, detections), as ``CocoMetric.process`` makes them.
+            results: (ground truth, detections) of every image, from ``CocoMetric.process``.
 
         Returns:
             ``bbox_mAP``, ``bbox_mAP_50``, … as fractions, -1 where there is no such object.
 
         Raises:
-            ConfigError: Masks are to be evaluated, and there are none.
+            ConfigError: ``metric`` asks for masks, and the model predicts none.
         """
         self.class_tables = ()
         items = tuple(self.metric_items or _PRECISIONS)
@@ -68,40 +68,42 @@ class ClasswiseCocoMetric(CocoMetric):
             if self.img_ids is None:
                 self.img_ids = self._coco_api.get_img_ids()
             files = self.results2json(detections, prefix)
-            found = {kind: load(files[kind]) for kind in self.metrics if kind in files}
+            predicted = {name: load(files[name]) for name in self.metrics if name in files}
 
         metrics: dict[str, float] = {}
         tables = []
-        for kind in self.metrics:
-            if kind not in found:
+        for name in self.metrics:
+            if name not in predicted:
                 raise ConfigError(
-                    f"metric={self.metrics} asks for {kind!r}, but the model predicts none: set "
-                    f"metric={list(found)} in val_evaluator and test_evaluator."
+                    f"metric={self.metrics} asks for {name!r}, but the model predicts none: set "
+                    f"metric={list(predicted)} in val_evaluator and test_evaluator."
                 )
-            precision = self._precision(kind, found[kind])
+            precision = self._precision(name, predicted[name])
             overall = self._overall(precision)
-            table = self._table(kind, precision, overall)
+            table = self._table(name, precision, overall)
             tables.append(table)
             if self.classwise:
-                for name, (ap, *_) in table.rows.items():
-                    metrics[f"{name}_precision"] = round(ap, 3)
-            metrics |= {f"{kind}_{item}": round(overall[item], 3) for item in items}
+                for class_name, (ap, *_) in table.rows.items():
+                    metrics[f"{class_name}_precision"] = round(ap, 3)
+            metrics |= {f"{name}_{item}": round(overall[item], 3) for item in items}
         self.class_tables = tuple(tables)
         return metrics
 
-    def _precision(self, kind: str, found: list[dict]) -> np.ndarray:
-        """Precision of shape (IoU thresholds, recalls, classes, areas, max detections)."""
+    def _precision(self, iou_type: str, detections: list[dict]) -> np.ndarray:
+        """Compute precision, of shape (IoU thresholds, recalls, classes, areas, max detections)."""
         from faster_coco_eval import COCO, COCOeval_faster
 
-        if not found:
+        if not detections:
             print_log(
-                f"The model detected nothing: every {kind} AP is 0.", "current", logging.WARNING
+                f"The model detected nothing: every {iou_type} AP is 0.", "current", logging.WARNING
             )
-        if kind == "segm":
+        if iou_type == "segm":
             # With a box the evaluator would take its area, not the mask's, for the area ranges.
-            found = [{k: v for k, v in one.items() if k != "bbox"} for one in found]
+            detections = [{k: v for k, v in d.items() if k != "bbox"} for d in detections]
         truth = COCO(self._coco_api.dataset)
-        evaluation = COCOeval_faster(truth, truth.loadRes(found), kind, print_function=_debug)
+        evaluation = COCOeval_faster(
+            truth, truth.loadRes(detections), iou_type, print_function=_debug
+        )
         evaluation.params.catIds = list(self.cat_ids)
         evaluation.params.imgIds = list(self.img_ids)
         evaluation.params.maxDets = list(self.proposal_nums)
@@ -119,7 +121,7 @@ class ClasswiseCocoMetric(CocoMetric):
         max_dets: int = -1,
         empty: float = -1.0,
     ) -> float:
-        """Average precision ``name`` of one class or all; ``empty`` if there is no such object."""
+        """Return AP ``name`` of one class or all; ``empty`` if there is no such object."""
         threshold, area = _PRECISIONS[name]
         if threshold is not None:
             precision = precision[np.isclose(self.iou_thrs, threshold)]
@@ -134,16 +136,16 @@ class ClasswiseCocoMetric(CocoMetric):
             for name in _PRECISIONS
         }
 
-    def _table(self, kind: str, precision: np.ndarray, overall: dict[str, float]) -> ClassTable:
+    def _table(self, iou_type: str, precision: np.ndarray, overall: dict[str, float]) -> ClassTable:
         nan = float("nan")
         # The evaluator sorts the categories by id, whatever order the file has them in.
-        names = [one["name"] for one in self._coco_api.load_cats(sorted(self.cat_ids))]
+        names = [category["name"] for category in self._coco_api.load_cats(sorted(self.cat_ids))]
         rows = {
             name: [self._mean(precision, item, classes=index, empty=nan) for item in _PRECISIONS]
             for index, name in enumerate(names)
         }
         return ClassTable(
-            title=f"{kind} average precision",
+            title=f"{iou_type} average precision",
             columns=tuple(_PRECISIONS),
             rows=rows,
             mean=[nan if value < 0 else value for value in overall.values()],

@@ -1,1 +1,1 @@
-"""Evaluation of semantic segmentation: counts of pixels, scores, calibration, figures."""
+"""Evaluation of semantic segmentation: counts of pixels, scores, calibration, plots."""

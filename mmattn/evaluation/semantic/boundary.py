@@ -1,4 +1,4 @@
-"""How well outlines are met: counts for boundary IoU and for the boundary F-score.
+"""Quality of outlines: counts for boundary IoU and for the boundary F-score.
 
 Boundary IoU (Cheng et al., Boundary IoU, CVPR 2021, arXiv:2103.16562, equation 2) is the IoU of the
 pixels near the outline of each mask, on its inner side. With G_d the pixels of the labelled mask G
@@ -15,9 +15,9 @@ pixels away, measured straight (Euclid):
     F = 2 precision recall / (precision + recall)
 
 In both, pixels without a label are neither inside nor outside: an outline is not invented where
-labels end, and what is predicted there counts nowhere. All classes of a map are handled at once, so
-the time does not depend on their number. Counts of images are added before a ratio is taken, as
-for mIoU. (DAVIS takes F of each image and averages.)
+labels end, and what is predicted there counts nowhere. All classes of a label map are handled at
+once, so the time does not depend on their number. Counts of images are added before a ratio is
+taken, as for mIoU. (DAVIS takes F of each image and averages.)
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ import numpy as np
 
 
 def pixels_of(size: float, shape: tuple[int, int], *, up: bool = False) -> int:
-    """A length in pixels: as given from 1 on, else that share of the image's diagonal.
+    """Convert a length to pixels: as given from 1 on, else that share of the image's diagonal.
 
     Args:
-        size: Pixels, or a share below 1.
+        size: Length in pixels, or a share below 1.
         shape: Height and width of the image.
-        up: Round up, as DAVIS does, instead of to the nearest.
+        up: Whether to round up, as DAVIS does, instead of to the nearest.
     """
     if size >= 1:
         return int(size)
@@ -45,28 +45,28 @@ def pixels_of(size: float, shape: tuple[int, int], *, up: bool = False) -> int:
 def clean_maps(
     label: np.ndarray, predicted: np.ndarray, num_classes: int, ignore_index: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both maps with K for whatever is no class, and which pixels are ignored.
+    """Set whatever is no class to K in both label maps, and find the ignored pixels.
 
     Returns:
         label, predicted (H, W), uint8 or, for many classes, uint16; ignored (H, W), bool.
     """
     ignored = label == ignore_index
-    kind = np.uint8 if num_classes < 255 else np.uint16
-    # The highest value of `kind` stays free for what must not count.
+    dtype = np.uint8 if num_classes < 255 else np.uint16
+    # The highest value of `dtype` stays free for what must not count.
     cleaned = [
-        np.where((one >= 0) & (one < num_classes), one, num_classes).astype(kind)
-        for one in (label, predicted)
+        np.where((classes >= 0) & (classes < num_classes), classes, num_classes).astype(dtype)
+        for classes in (label, predicted)
     ]
     return (*cleaned, ignored)
 
 
 def inner_band(classes: np.ndarray, ignored: np.ndarray, width: int) -> np.ndarray:
-    """Pixels that have another class, or the image's end, within ``width`` rows and columns.
+    """Find pixels with another class, or the image's end, within ``width`` rows and columns.
 
     Args:
         classes: (H, W) class indices below the highest value of their type.
         ignored: (H, W) bool, neither inside nor outside of a class.
-        width: d, at least 1.
+        width: Distance d in pixels, at least 1.
 
     Returns:
         (H, W) bool
@@ -85,12 +85,12 @@ def inner_band(classes: np.ndarray, ignored: np.ndarray, width: int) -> np.ndarr
 def boundary_areas(
     label: np.ndarray, predicted: np.ndarray, ignored: np.ndarray, num_classes: int, width: int
 ) -> np.ndarray:
-    """Counts for boundary IoU.
+    """Count for boundary IoU.
 
     Args:
-        label, predicted, ignored: As ``clean_maps`` returns them.
-        num_classes: K.
-        width: d in pixels.
+        label, predicted, ignored: Results of ``clean_maps``.
+        num_classes: Number of classes, K.
+        width: Distance d in pixels.
 
     Returns:
         int64 (3, K): pixels in both bands, in that of the prediction, in that of the label.
@@ -108,30 +108,30 @@ def boundary_areas(
 
 
 def outlines(classes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-    """E of all classes at once: pixels with another class above, below, left or right of them.
+    """Find E of all classes at once: pixels with another class above, below, left or right.
 
     Returns:
         (H, W) bool
     """
-    found = np.zeros(classes.shape, bool)
+    edges = np.zeros(classes.shape, bool)
     across = (classes[:, 1:] != classes[:, :-1]) & ~ignored[:, 1:] & ~ignored[:, :-1]
     down = (classes[1:] != classes[:-1]) & ~ignored[1:] & ~ignored[:-1]
-    found[:, 1:] |= across
-    found[:, :-1] |= across
-    found[1:] |= down
-    found[:-1] |= down
-    return found
+    edges[:, 1:] |= across
+    edges[:, :-1] |= across
+    edges[1:] |= down
+    edges[:-1] |= down
+    return edges
 
 
 def outline_hits(
     label: np.ndarray, predicted: np.ndarray, ignored: np.ndarray, num_classes: int, tolerance: int
 ) -> np.ndarray:
-    """Counts for the boundary F-score.
+    """Count for the boundary F-score.
 
     Args:
-        label, predicted, ignored: As ``clean_maps`` returns them.
-        num_classes: K.
-        tolerance: t in pixels.
+        label, predicted, ignored: Results of ``clean_maps``.
+        num_classes: Number of classes, K.
+        tolerance: Distance t in pixels.
 
     Returns:
         int64 (4, K): hit and all pixels of the predicted outlines, then of the labelled ones.
@@ -150,7 +150,7 @@ def outline_hits(
 def _hit(
     classes: np.ndarray, edges: np.ndarray, other: np.ndarray, other_edges: np.ndarray, t: int
 ) -> np.ndarray:
-    """Classes of the edge pixels that have an edge pixel of their class within ``t`` in the other.
+    """Return the classes of edge pixels with one of their class within ``t`` in the other map.
 
     Edges are few, and most are hit at once: only those not yet hit are compared again, with the
     next nearest place.
@@ -171,7 +171,7 @@ def _hit(
 
 
 def _disc(radius: int) -> list[tuple[int, int]]:
-    """Whole-numbered offsets (dy, dx) up to ``radius`` away, the nearest first."""
+    """List integer offsets (dy, dx) up to ``radius`` away, the nearest first."""
     side = range(-radius, radius + 1)
     inside = [(dy, dx) for dy in side for dx in side if dy * dy + dx * dx <= radius * radius]
     return sorted(inside, key=lambda offset: offset[0] ** 2 + offset[1] ** 2)

@@ -1,4 +1,4 @@
-"""Whether a network is as sure as it is right: the expected calibration error.
+"""Expected calibration error: does the confidence of a network match its accuracy?
 
 Pixels are sorted into M bins by the confidence of their prediction, the largest class probability
 (Guo et al., On calibration of modern neural networks, ICML 2017, arXiv:1706.04599, equation 3):
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 _STEPS = 2**24
-# Numbers of logits that are turned into probabilities at a time.
-_PIECE = 1 << 22
+# Number of logits that are turned into probabilities at a time.
+_CHUNK = 1 << 22
 
 
 def calibration_counts(
@@ -27,31 +27,33 @@ def calibration_counts(
         logits: (C, H, W) before softmax or, with C = 1, the probability of class 1.
         predicted: (H, W) class indices that were taken from ``logits``.
         label: (H, W) class indices; pixels whose label is no class are left out.
-        num_classes: The classes are 0 to this number - 1.
-        bins: M.
+        num_classes: K; the classes are 0 to K - 1.
+        bins: Number of bins, M.
 
     Returns:
         int64 (3, M): pixels, right pixels, and confidences in units of 2**-24.
 
     Raises:
-        ValueError: ``predicted`` is not what ``logits`` say, so they belong to something else. With
-            C = 1: no threshold, which is not known here, parts the probabilities so.
+        ValueError: ``predicted`` was not taken from ``logits``: it is not their argmax or, with
+            C = 1, no threshold splits the probabilities as ``predicted`` does.
     """
     channels, height, width = logits.shape
     counts = np.zeros((3, bins), np.int64)
     if channels == 1:
         _check_threshold(logits[0], predicted == 1)
-    step = max(1, _PIECE // (channels * width))
+    step = max(1, _CHUNK // (channels * width))
     for top in range(0, height, step):
         rows = slice(top, top + step)
-        piece, guess, truth = logits[:, rows].float(), predicted[rows].long(), label[rows].long()
+        chunk, guess, truth = logits[:, rows].float(), predicted[rows].long(), label[rows].long()
         if channels == 1:
-            confidence = torch.where(guess == 1, piece[0], 1 - piece[0])
+            confidence = torch.where(guess == 1, chunk[0], 1 - chunk[0])
         else:
-            best, chosen = piece.max(dim=0)
+            best, chosen = chunk.max(dim=0)
             if not torch.equal(chosen, guess):
-                raise ValueError("predicted differs from the largest of logits in some pixels")
-            confidence = 1 / (piece - best).exp_().sum(dim=0)
+                raise ValueError(
+                    "some pixels are predicted as another class than that of their largest logit"
+                )
+            confidence = 1 / (chunk - best).exp_().sum(dim=0)
         labelled = (truth >= 0) & (truth < num_classes)
         confidence = confidence[labelled].double()
         right = (guess == truth)[labelled].double()
@@ -65,14 +67,18 @@ def calibration_counts(
 
 
 def _check_threshold(probability: Tensor, foreground: Tensor) -> None:
-    """Refuse pixels of class 0 that are as likely class 1 as one that is predicted so."""
+    """Require that every pixel predicted as class 1 is likelier to be it than all others."""
     above, below = probability[foreground], probability[~foreground]
     if len(above) and len(below) and above.min() <= below.max():
-        raise ValueError("predicted differs from the probabilities above any threshold")
+        raise ValueError("no threshold of the probabilities gives these predictions")
 
 
 def expected_calibration_error(counts: np.ndarray) -> float:
-    """ECE of ``calibration_counts``, added over images; nan without any pixel."""
+    """Compute the ECE from ``calibration_counts`` summed over images; nan without any pixel.
+
+    Args:
+        counts: (3, M)
+    """
     pixels, right, units = counts
     if not pixels.sum():
         return float("nan")

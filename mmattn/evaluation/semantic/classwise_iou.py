@@ -1,4 +1,4 @@
-"""mmseg's IoU metric on exact counts: each class, outlines, calibration, intervals, images.
+"""mmseg's IoU metric on exact counts: each class, outlines, calibration, intervals, plots.
 
 Results are the same whatever the order of the images and the number of processes, since only
 whole numbers are added. Options that ``mmseg.IoUMetric`` has mean what they mean there.
@@ -6,37 +6,31 @@ whole numbers are added. Options that ``mmseg.IoUMetric`` has mean what they mea
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object
 from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
-from mmattn.errors import ConfigError, DataError, did_you_mean
+from mmattn.errors import ConfigError, did_you_mean
 from mmattn.evaluation.bootstrap import bootstrap_intervals
 from mmattn.evaluation.class_table import ClassTable
 from mmattn.registry import METRICS
 
-from .boundary import boundary_areas, clean_maps, outline_hits, pixels_of
-from .calibration import calibration_counts, expected_calibration_error
-from .confusion import SparseConfusion, confusion_matrix
-from .image_counts import ImageCounts, WorstImages
+from .calibration import expected_calibration_error
+from .confusion import SparseConfusion
+from .image_counts import ImageCounter, ImageCounts, stack_counts
+from .invalid_pixels import warn_invalid_pixels
+from .label_maps import LabelMapWriter
 from .plots import save_confusion, save_worst_images
-from .scores import AREAS, BANDS, EDGES, class_scores, mean_over_classes, pixel_accuracy
+from .score_table import score_table
+from .scores import AREAS, all_scores
 from .scores import METRICS as SCORES
-
-_NOTE = (
-    "A mean leaves '-' out. As in mmseg, a class that is absent in ground truth but predicted "
-    "somewhere has IoU 0, which counts in the mean."
-)
+from .worst_images import WorstImages
 
 
 @METRICS.register_module()
@@ -50,30 +44,31 @@ class ClasswiseIoUMetric(IoUMetric):
     Args:
         iou_metrics: Any of ``mIoU`` (IoU, Acc), ``mDice``, ``mFscore`` (with Precision and Recall)
             and, beyond upstream, ``mBoundaryIoU`` and ``mBoundaryF`` (see ``boundary.py``).
-        ignore_index: Pixels with this label count nowhere.
-        nan_to_num: What to put where a class has no value; by default it is left out of the mean.
+        ignore_index: Label of pixels that count nowhere.
+        nan_to_num: Value for a class that has none; by default it is left out of the mean.
         beta: Weight of recall in Fscore.
-        boundary_width: Of boundary IoU: pixels from 1 on, below that a share of the image's
-            diagonal. The authors take 0.02, for large detailed images such as Cityscapes 0.005.
-        boundary_tolerance: Of boundary F: likewise (DAVIS takes 0.008).
+        boundary_width: Width of the bands of boundary IoU: pixels from 1 on, below that a share of
+            the image's diagonal. The authors take 0.02, for large detailed images such as
+            Cityscapes 0.005.
+        boundary_tolerance: Tolerance of boundary F, likewise (DAVIS takes 0.008).
         calibration: Bins of the expected calibration error (15 is usual); 0 leaves it out. The
-            model has to hand over ``seg_logits``.
+            model has to return ``seg_logits``.
         bootstrap: Resamples for 95 % intervals over images (1000 is usual); 0 leaves them out.
-        worst: How many of the images with the lowest mean IoU are drawn.
-        output_dir: Where predictions are written, as label maps of 8 bits, or of 16 for more than
+        worst: Number of images with the lowest mean IoU to draw.
+        output_dir: Folder to write predictions to, as label maps of 8 bits, or of 16 for more than
             256 classes. They have their images' names.
-        format_only: Only write predictions; there is no ground truth.
-        collect_device, collect_dir, prefix: As of every metric of mmengine.
+        format_only: Whether to write predictions only, as where there is no ground truth.
+        collect_device, collect_dir, prefix: Options of every metric of mmengine.
 
     Attributes:
         class_tables: One table with a row for each class, and one of the intervals.
         confusion: int64 (K + 1, K + 1), rows by label; the last ones are no class.
-        areas: int64 (images, 4, K): hit pixels, union, predicted and labelled ones of every
-            image, in the dataset's order.
+        areas: int64 (images, 4, K): hit pixels, union, predicted and labelled pixels of each
+            class in each image, in the dataset's order.
         worst_images: The images with the lowest mean IoU, the worst first.
 
     Raises:
-        ConfigError: An option that cannot be meant.
+        ConfigError: An option has an invalid value.
     """
 
     class_tables: tuple[ClassTable, ...] = ()
@@ -110,41 +105,31 @@ class ClasswiseIoUMetric(IoUMetric):
             prefix=prefix,
         )
         self.collect_dir = collect_dir
-        for name in metrics:
-            if name not in SCORES:
-                hint = did_you_mean(name, SCORES) or f" There are {', '.join(SCORES)}."
-                raise ConfigError(f"ClasswiseIoUMetric: iou_metrics has no {name!r}.{hint}")
-        for option, value in (
-            ("boundary_width", boundary_width),
-            ("boundary_tolerance", boundary_tolerance),
-        ):
-            if not value > 0 or (value >= 1 and value != int(value)):
-                raise ConfigError(
-                    f"ClasswiseIoUMetric: {option}={value} must be a whole number of pixels, or "
-                    "a share of the diagonal between 0 and 1."
-                )
-        for option, value in (("calibration", calibration), ("bootstrap", bootstrap)):
-            if value is True or value < 0:
-                raise ConfigError(f"ClasswiseIoUMetric: {option}={value} must be a number.")
+        _check_options(
+            metrics,
+            lengths={"boundary_width": boundary_width, "boundary_tolerance": boundary_tolerance},
+            numbers={"calibration": calibration, "bootstrap": bootstrap},
+        )
         self.boundary_width = boundary_width
         self.boundary_tolerance = boundary_tolerance
         self.calibration = calibration
         self.bootstrap = bootstrap
         self.worst = worst
         self._worst = WorstImages(0)
-        self._written: dict[str, str] = {}
+        self._label_maps = None if output_dir is None else LabelMapWriter(output_dir)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch.
 
         Args:
-            data_batch: Not needed.
-            data_samples: As mmseg's segmentors make them: ``pred_sem_seg`` and ``gt_sem_seg`` with
+            data_batch: Ignored.
+            data_samples: Results of mmseg's segmentors: ``pred_sem_seg`` and ``gt_sem_seg`` with
                 ``data`` of shape (1, H, W).
 
         Raises:
             DataError: Prediction and ground truth have different sizes, or the label map of another
                 image has the same name.
+            ConfigError: Calibration is asked for, and there are no logits or not the right ones.
         """
         if not self.results:
             # One more than is wanted: the last image of a process may be a repeated one, which
@@ -153,87 +138,47 @@ class ClasswiseIoUMetric(IoUMetric):
         for sample in data_samples:
             predicted = _plane(sample["pred_sem_seg"]["data"])
             if not self.format_only:
-                label = _plane(sample["gt_sem_seg"]["data"]).to(predicted.device)
-                self.results.append(self._measure(sample, label, predicted))
-            if self.output_dir is not None:
-                self._write(sample, predicted)
+                self.results.append(self._count(sample, predicted))
+            if self._label_maps is not None:
+                classes = predicted.cpu().numpy()
+                if sample.get("reduce_zero_label", False):
+                    classes = classes + 1  # as the files of the dataset count
+                num_classes = len(self.dataset_meta["classes"])
+                self._label_maps.write(str(sample["img_path"]), classes, num_classes)
 
-    def _measure(self, sample: dict, label: Tensor, predicted: Tensor) -> ImageCounts:
-        num_classes = len(self.dataset_meta["classes"])
+    def _count(self, sample: dict, predicted: Tensor) -> ImageCounts:
+        counter = ImageCounter(
+            len(self.dataset_meta["classes"]),
+            self.ignore_index,
+            self.boundary_width if "mBoundaryIoU" in self.metrics else None,
+            self.boundary_tolerance if "mBoundaryF" in self.metrics else None,
+            self.calibration,
+        )
         name = str(sample.get("img_path") or f"image {len(self.results)}")
-        if label.shape != predicted.shape:
-            raise DataError(
-                f"{name}: the ground truth has {tuple(label.shape)} rows and columns, the "
-                f"prediction {tuple(predicted.shape)}. Is the mask as large as the image, and "
-                "loaded behind the resizing in the test pipeline?"
-            )
-        matrix = confusion_matrix(label, predicted, num_classes, self.ignore_index)
-        counts = ImageCounts(name, SparseConfusion.of(matrix))
-        maps = label.cpu().numpy(), predicted.cpu().numpy()
-        cleaned = partial(clean_maps, *maps, num_classes, self.ignore_index)
-        if "mBoundaryIoU" in self.metrics:
-            width = pixels_of(self.boundary_width, label.shape)
-            counts.bands = boundary_areas(*cleaned(), num_classes, width)
-        if "mBoundaryF" in self.metrics:
-            tolerance = pixels_of(self.boundary_tolerance, label.shape, up=True)
-            counts.edges = outline_hits(*cleaned(), num_classes, tolerance)
-        if self.calibration:
-            counts.calibration = self._calibrate(sample, name, label, predicted)
-        self._worst.offer(counts, *maps)
+        label = _plane(sample["gt_sem_seg"]["data"]).to(predicted.device)
+        logits = sample["seg_logits"]["data"] if "seg_logits" in sample else None
+        counts = counter.count(name, label, predicted, logits)
+        self._worst.offer(counts, label.cpu().numpy(), predicted.cpu().numpy())
         return counts
-
-    def _calibrate(self, sample: dict, name: str, label: Tensor, predicted: Tensor) -> np.ndarray:
-        if "seg_logits" not in sample:
-            raise ConfigError(
-                "ClasswiseIoUMetric: calibration needs the logits, which the model does not hand "
-                "over. mmattn.EncoderDecoder does with model.test_cfg.keep_logits=True."
-            )
-        label = label.masked_fill(label == self.ignore_index, -1)
-        num_classes = len(self.dataset_meta["classes"])
-        logits = sample["seg_logits"]["data"].to(predicted.device)
-        try:
-            return calibration_counts(logits, predicted, label, num_classes, self.calibration)
-        except ValueError as error:
-            raise ConfigError(
-                f"{name}: {error}: the model does not predict what its logits say, so their "
-                "calibration means nothing. Leave calibration out with test-time augmentation."
-            ) from error
-
-    def _write(self, sample: dict, predicted: Tensor) -> None:
-        """The prediction as a file, named like its image."""
-        classes = predicted.cpu().numpy()
-        if sample.get("reduce_zero_label", False):
-            classes = classes + 1  # as the files of the dataset count
-        kind = np.uint8 if len(self.dataset_meta["classes"]) <= 256 else np.uint16
-        file = Path(self.output_dir, Path(sample["img_path"]).stem + ".png")
-        self._claim(str(file), str(sample["img_path"]))
-        if not cv2.imwrite(str(file), classes.astype(kind)):
-            raise OSError(f"{file} cannot be written")
-
-    def _claim(self, file: str, image: str) -> None:
-        other = self._written.setdefault(file, image)
-        if other != image:
-            raise DataError(
-                f"{image} and {other} would have the one label map {file}. Rename one of them, "
-                "test their folders one by one, or write all results into a file that ends in .pkl"
-            )
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Reduce the counts of all processes.
 
+        Args:
+            size: Number of images of the dataset.
+
         Raises:
             DataError: Two processes wrote label maps of the same name.
         """
-        for written in all_gather_object(self._written):
-            for file, image in written.items():
-                self._claim(file, image)
+        if self._label_maps is not None:
+            self._label_maps.check_processes()
         return super().evaluate(size)
 
     def compute_metrics(self, results: list[ImageCounts]) -> dict[str, float]:
         """Reduce the counts of all images.
 
         Args:
-            results: One for each image, in any order.
+            results: Counts of every image, in any order.
 
         Returns:
             ``aAcc`` and the mean of each score over the classes, in percent; ``ECE``; and the ends
@@ -245,49 +190,42 @@ class ClasswiseIoUMetric(IoUMetric):
             print_log(f"The predictions are in {self.output_dir}.", "current")
         if self.format_only or not results:
             return {}
-        per_image = self._stack(results)
+        classes = tuple(self.dataset_meta["classes"])
+        per_image = stack_counts(results)
         hit, predicted, labelled = (per_image[name] for name in AREAS)
         self.areas = np.stack([hit, predicted + labelled - hit, predicted, labelled], axis=1)
-        self.confusion = self._sum_confusion(results)
-        self._report_invalid(results)
+        self.confusion = SparseConfusion.sum_of(image.confusion for image in results)
+        warn_invalid_pixels(results, self.confusion, self.ignore_index)
+        worst = sorted((image for image in results if image.maps), key=lambda image: image.rank)
+        self.worst_images = tuple(worst[: self.worst])
 
-        counts = {name: values.sum(axis=0) for name, values in per_image.items()}
-        scores = self._scores(counts)
-        overall = {name: _percent(value) for name, value in scores.items() if np.ndim(value) == 0}
+        scores = self._scores({name: values.sum(axis=0) for name, values in per_image.items()})
+        overall = _means(scores)
+        absent = frozenset(name for name, n in zip(classes, labelled.sum(0), strict=True) if not n)
+        self.class_tables = (score_table("segmentation, %", scores, classes, absent),)
         if self.calibration:
-            bins = np.sum([one.calibration for one in results], axis=0)
+            bins = np.sum([image.calibration for image in results], axis=0)
             overall["ECE"] = _percent(expected_calibration_error(bins))
-        absent = frozenset(
-            name
-            for name, pixels in zip(self.dataset_meta["classes"], counts["labelled"], strict=True)
-            if not pixels
-        )
-        self.class_tables = (self._table("segmentation, %", scores, absent),)
         if self.bootstrap:
             order = sorted(range(len(results)), key=lambda index: results[index].name)
-            intervals = bootstrap_intervals(
-                {name: values[order] for name, values in per_image.items()},
-                self._scores,
-                resamples=self.bootstrap,
-            )
+            ordered = {name: values[order] for name, values in per_image.items()}
+            intervals = bootstrap_intervals(ordered, self._scores, resamples=self.bootstrap)
             ends = {
                 f"{name}_{end}": values[place]
                 for name, values in intervals.items()
                 for place, end in enumerate(("low", "high"))
             }
-            overall |= {name: _percent(value) for name, value in ends.items() if value.ndim == 0}
+            overall |= _means(ends)
             title = "95 % intervals over images, %"
-            self.class_tables += (self._table(title, ends, absent),)
-        kept = sorted((one for one in results if one.maps), key=lambda one: one.rank)
-        self.worst_images = tuple(kept[: self.worst])
+            self.class_tables += (score_table(title, ends, classes, absent),)
         return overall
 
     def save_plots(self, folder: Path, name: str) -> list[Path]:
         """Draw the confusion matrix and the worst images of the last evaluation.
 
         Args:
-            folder: Where the files go.
-            name: What they end in, such as ``val``.
+            folder: Folder of the files.
+            name: End of the file names, such as ``val``.
 
         Returns:
             The files: ``confusion_<name>.png`` and ``.csv``, ``worst_<name>.png``.
@@ -304,70 +242,27 @@ class ClasswiseIoUMetric(IoUMetric):
         return files
 
     def _scores(self, counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """aAcc, the means and the values of every class; leading axes are kept."""
-        values = class_scores(counts, self.metrics, self.beta)
-        if self.nan_to_num is not None:
-            values = {k: np.nan_to_num(v, nan=self.nan_to_num) for k, v in values.items()}
-        means = {f"m{name}": mean_over_classes(value) for name, value in values.items()}
-        return {"aAcc": pixel_accuracy(counts), **means, **values}
+        return all_scores(counts, self.metrics, self.beta, self.nan_to_num)
 
-    def _table(
-        self, title: str, values: dict[str, np.ndarray], absent: frozenset[str]
-    ) -> ClassTable:
-        columns = tuple(name for name, value in values.items() if np.ndim(value) == 1)
-        per_class = np.stack([values[name] for name in columns], axis=1) * 100
-        classes = tuple(self.dataset_meta["classes"])
-        return ClassTable(
-            title=title,
-            columns=tuple(name.replace("_", " ") for name in columns),
-            rows=dict(zip(classes, per_class.tolist(), strict=True)),
-            mean=[_percent(values[f"m{name}"]) for name in columns],
-            absent=absent,
-            note=_NOTE if absent else "",
-        )
 
-    def _stack(self, results: list[ImageCounts]) -> dict[str, np.ndarray]:
-        """Every count as (images, K)."""
-        areas = np.array([one.confusion.areas() for one in results])
-        stacked = {name: areas[:, place] for place, name in enumerate(AREAS)}
-        for metric, names, attribute in (
-            ("mBoundaryIoU", BANDS, "bands"),
-            ("mBoundaryF", EDGES, "edges"),
-        ):
-            if metric in self.metrics:
-                counts = np.array([getattr(one, attribute) for one in results])
-                stacked |= {name: counts[:, place] for place, name in enumerate(names)}
-        return stacked
-
-    def _sum_confusion(self, results: list[ImageCounts]) -> np.ndarray:
-        side = len(self.dataset_meta["classes"]) + 1
-        total = np.zeros((side, side), np.int64)
-        for one in results:
-            one.confusion.add_to(total)
-        return total
-
-    def _report_invalid(self, results: list[ImageCounts]) -> None:
-        """Say how many labels and predictions are no class; mmseg would not."""
-        last = len(self.dataset_meta["classes"])
-        for what, pixels in (
-            ("labelled", self.confusion[last].sum()),
-            ("predicted", self.confusion[:, last].sum()),
-        ):
-            if not pixels:
-                continue
-            first = min(one.name for one in results if _has_other(one.confusion, what))
-            print_log(
-                f"{pixels} pixels are {what} as no class: outside of 0 to {last - 1}, and not "
-                f"ignore_index={self.ignore_index}. The first image is {first}. They count as "
-                "wrong.",
-                "current",
-                logging.WARNING,
+def _check_options(
+    metrics: Sequence[str], *, lengths: dict[str, float], numbers: dict[str, int]
+) -> None:
+    for name in metrics:
+        if name not in SCORES:
+            hint = did_you_mean(name, SCORES) or f" Available are {', '.join(SCORES)}."
+            raise ConfigError(f"ClasswiseIoUMetric: unknown metric {name!r} in iou_metrics.{hint}")
+    for option, value in lengths.items():
+        if not value > 0 or (value >= 1 and value != int(value)):
+            raise ConfigError(
+                f"ClasswiseIoUMetric: {option}={value} must be a whole number of pixels, or a "
+                "share of the image's diagonal between 0 and 1."
             )
-
-
-def _has_other(confusion: SparseConfusion, what: str) -> bool:
-    rows, columns = np.divmod(confusion.places, confusion.side)
-    return bool(((rows if what == "labelled" else columns) == confusion.side - 1).any())
+    for option, value in numbers.items():
+        if value is True or value < 0:
+            raise ConfigError(
+                f"ClasswiseIoUMetric: {option}={value} must be a whole number, 0 or more."
+            )
 
 
 def _plane(data: Tensor | np.ndarray) -> Tensor:
@@ -375,6 +270,11 @@ def _plane(data: Tensor | np.ndarray) -> Tensor:
     data = torch.as_tensor(data)
     plane = data.reshape(data.shape[-2:])
     return plane if not plane.is_floating_point() else plane.long()
+
+
+def _means(scores: dict[str, np.ndarray]) -> dict[str, float]:
+    """Return the scores that are not per class, in percent."""
+    return {name: _percent(value) for name, value in scores.items() if np.ndim(value) == 0}
 
 
 def _percent(share: float) -> float:

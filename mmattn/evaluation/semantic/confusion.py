@@ -3,21 +3,22 @@
     M[i, j] = number of pixels that are labelled i and predicted j
 
 All pixel scores of segmentation follow from M: intersections are its diagonal, labelled and
-predicted areas its sums over rows and columns. It is counted in 64-bit integers, in pieces that
+predicted areas its sums over rows and columns. It is counted in 64-bit integers, in chunks that
 stay in the processor's cache; torch's float histograms, which mmseg takes, are slower and stop
 counting single pixels beyond 2**24.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-# Pixels of a piece: its numbers fit into the cache, and outweigh the counters that are cleared.
-_PIECE = 1 << 18
+# Pixels of a chunk: its numbers fit into the cache, and outweigh the counters that are cleared.
+_CHUNK = 1 << 18
 # Labels of 8 bits need no look-up: the counters have a place for every pair of them.
 _BYTE = 256
 
@@ -25,7 +26,7 @@ _BYTE = 256
 def confusion_matrix(
     label: Tensor, predicted: Tensor, num_classes: int, ignore_index: int = 255
 ) -> Tensor:
-    """Count the pairs of classes of two maps.
+    """Count the pairs of classes of two label maps.
 
     Args:
         label: Class indices of the ground truth, any shape and number type.
@@ -48,9 +49,9 @@ def confusion_matrix(
     label, predicted = label.reshape(-1), predicted.reshape(-1)
     total = label.new_zeros((num_classes + 1, num_classes + 1), dtype=torch.int64)
     bytes_total = None
-    for start in range(0, label.numel(), _PIECE):
-        rows = label[start : start + _PIECE].to(torch.int64)
-        columns = predicted[start : start + _PIECE].to(torch.int64)
+    for start in range(0, label.numel(), _CHUNK):
+        rows = label[start : start + _CHUNK].to(torch.int64)
+        columns = predicted[start : start + _CHUNK].to(torch.int64)
         if num_classes <= _BYTE and _all_bytes(rows, columns):
             pairs = torch.bincount(rows * _BYTE + columns, minlength=_BYTE * _BYTE)
             bytes_total = pairs if bytes_total is None else bytes_total.add_(pairs)
@@ -62,7 +63,7 @@ def confusion_matrix(
 
 
 def _all_bytes(a: Tensor, b: Tensor) -> bool:
-    """Whether all values of both lie in 0 to 255: exactly if that is so of their bits together."""
+    """Return whether all values of both lie in 0 to 255, that is, all their bits together do."""
     low, high = torch.aminmax(a | b)
     return low.item() >= 0 and high.item() < _BYTE
 
@@ -81,7 +82,7 @@ def _fold(pairs: Tensor, num_classes: int, ignore_index: int) -> Tensor:
 
 
 def _count_any(rows: Tensor, columns: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """The same for values of any size, sign included."""
+    """Count pairs of values of any size, negative ones included."""
     k = num_classes
     kept = rows != ignore_index
     rows = torch.where((rows >= 0) & (rows < k), rows, k)
@@ -106,17 +107,33 @@ class SparseConfusion:
 
     @classmethod
     def of(cls, matrix: Tensor) -> SparseConfusion:
-        """The entries of ``confusion_matrix``'s result."""
+        """Keep the entries of ``confusion_matrix``'s result that are not zero."""
         flat = matrix.numpy().reshape(-1)
         places = np.flatnonzero(flat)
         return cls(places, flat[places], len(matrix))
 
-    def add_to(self, matrix: np.ndarray) -> None:
-        """Add the counts to a matrix of shape (K + 1, K + 1)."""
-        matrix.reshape(-1)[self.places] += self.counts
+    @staticmethod
+    def sum_of(parts: Iterable[SparseConfusion]) -> np.ndarray:
+        """Add the matrices of several images, at least one; int64 (K + 1, K + 1)."""
+        parts = list(parts)
+        side = parts[0].side
+        total = np.zeros(side * side, np.int64)
+        for part in parts:
+            total[part.places] += part.counts
+        return total.reshape(side, side)
+
+    @property
+    def has_invalid_label(self) -> bool:
+        """Whether a pixel that counts is labelled as no class."""
+        return bool((self.places // self.side == self.side - 1).any())
+
+    @property
+    def has_invalid_guess(self) -> bool:
+        """Whether a pixel that counts is predicted as no class."""
+        return bool((self.places % self.side == self.side - 1).any())
 
     def areas(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pixels of each class that are hit, predicted and labelled; int64, (K,) each."""
+        """Count the pixels of each class that are hit, predicted and labelled; int64 (K,) each."""
         rows, columns = np.divmod(self.places, self.side)
 
         def summed(where: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:

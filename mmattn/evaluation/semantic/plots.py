@@ -1,4 +1,4 @@
-"""Images of an evaluation: the confusion matrix, and the worst images in a grid."""
+"""Plots of an evaluation: the confusion matrix, and the worst images in a grid."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 
 from mmattn.io import atomic_write
+from mmattn.palette import Palette, complete_palette
 from mmattn.reports.figures import new_axes, save_png
-from mmattn.reports.overlays import IGNORED, Palette, blend, complete_palette
+from mmattn.reports.overlays import IGNORED, blend
 
-from .image_counts import ImageCounts, decode_map
+from .image_counts import ImageCounts
+from .worst_images import decode_label_map
 
-# With more classes the numbers in the fields could not be read.
-_MOST_NUMBERS = 25
+# With more classes the numbers in the cells could not be read.
+_MAX_NUMBERED = 25
 _TILE_WIDTH, _GAP, _LINE = 320, 8, 22
 _OTHER = "no class"
 
@@ -24,17 +26,17 @@ _OTHER = "no class"
 def save_confusion(matrix: np.ndarray, classes: Sequence[str], file: Path) -> list[Path]:
     """Draw a confusion matrix, and write its counts beside it.
 
-    The colour of a field is its share of the row: of the pixels of a class, how many were
+    The colour of a cell is its share of the row: of the pixels of a class, how many were
     predicted as which. Rows without a pixel stay empty.
 
     Args:
         matrix: (K + 1, K + 1) as ``confusion_matrix`` returns it; the last row and column are
             left out if nothing is in them.
-        classes: K names.
-        file: The PNG; the counts have the same name with ``.csv``.
+        classes: Names of the K classes.
+        file: Path of the PNG; the counts are written beside it as ``.csv``.
 
     Returns:
-        Both files.
+        The PNG and the CSV.
     """
     names = list(classes)
     if matrix[-1].any() or matrix[:, -1].any():
@@ -57,20 +59,20 @@ def _draw_matrix(counts: np.ndarray, names: Sequence[str], file: Path) -> None:
     side = min(20.0, 3.0 + 0.42 * len(names))
     axes = new_axes(side + 1.0, side, dpi=100)
     colours = colormaps["Blues"].with_extremes(bad="#e5e7eb")
-    image = axes.imshow(100 * share, cmap=colours, vmin=0, vmax=100)
-    size = "small" if len(names) <= _MOST_NUMBERS else max(2.0, 240 / len(names))
+    matrix_image = axes.imshow(100 * share, cmap=colours, vmin=0, vmax=100)
+    size = "small" if len(names) <= _MAX_NUMBERED else max(2.0, 240 / len(names))
     places = range(len(names))
     axes.set_xticks(places, names, rotation=90, fontsize=size)
     axes.set_yticks(places, names, fontsize=size)
     axes.set_xlabel("predicted")
     axes.set_ylabel("labelled")
-    if len(names) <= _MOST_NUMBERS:
+    if len(names) <= _MAX_NUMBERED:
         for (row, column), value in np.ndenumerate(share):
             if value >= 0.005:
                 colour = "white" if value > 0.5 else "black"
                 text = f"{100 * value:.0f}"
                 axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=7)
-    axes.figure.colorbar(image, label="% of the labelled pixels", shrink=0.8)
+    axes.figure.colorbar(matrix_image, label="% of the labelled pixels", shrink=0.8)
     save_png(axes, file)
 
 
@@ -80,23 +82,23 @@ def save_worst_images(
     """Draw images with their ground truth and prediction, one row for each.
 
     Args:
-        images: With maps, the worst first.
-        classes: Names for the legend.
-        palette: RGB per class; missing colours are made up.
-        file: The PNG.
+        images: Images that kept their label maps, the worst first.
+        classes: Names of the classes, for the legend.
+        palette: RGB per class; missing colours are filled in.
+        file: Path of the PNG.
     """
     colours = complete_palette(palette, len(classes))
     rows, seen = [], set()
-    for one in images:
-        label, predicted = (decode_map(encoded) for encoded in one.maps)
+    for image in images:
+        label, predicted = (decode_label_map(encoded) for encoded in image.maps)
         seen |= {int(value) for value in np.union1d(label, predicted) if value < len(classes)}
-        title = f"{Path(one.name).name}   mean IoU {100 * one.mean_iou:.1f} %"
-        rows.append(_row(_photograph(one.name, label.shape), label, predicted, colours, title))
+        title = f"{Path(image.name).name}   mean IoU {100 * image.mean_iou:.1f} %"
+        rows.append(_row(_photograph(image.name, label.shape), label, predicted, colours, title))
     legend = [(classes[index], colours[index]) for index in sorted(seen)]
     width = rows[0].shape[1]
     sheet = np.concatenate([_heading(width), *rows, _legend(legend, width)])
-    done, encoded = cv2.imencode(".png", sheet[..., ::-1])
-    if not done:
+    success, encoded = cv2.imencode(".png", sheet[..., ::-1])
+    if not success:
         raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
     with atomic_write(file) as content:
         content.write(encoded.tobytes())
@@ -104,7 +106,7 @@ def save_worst_images(
 
 
 def _photograph(name: str, shape: tuple[int, int]) -> np.ndarray:
-    """The image in the size of its maps, RGB; grey if it cannot be read any more."""
+    """Read an image in the size of its label maps, RGB; grey if it is gone."""
     image = cv2.imread(name, cv2.IMREAD_COLOR)
     if image is None:
         return np.full((*shape, 3), 127, np.uint8)
@@ -119,10 +121,10 @@ def _row(
     colours: Palette,
     title: str,
 ) -> np.ndarray:
-    """Photograph, ground truth and prediction side by side below a line of text."""
+    """Put photograph, ground truth and prediction side by side below a line of text."""
     # Colours are looked up by a byte; what is no class is black like what is ignored.
-    maps = [np.where(one < len(colours), one % IGNORED, IGNORED) for one in (label, predicted)]
-    tiles = [photograph, *(blend(photograph, one, colours[:IGNORED]) for one in maps)]
+    maps = [np.where(m < len(colours), m % IGNORED, IGNORED) for m in (label, predicted)]
+    tiles = [photograph, *(blend(photograph, m, colours[:IGNORED]) for m in maps)]
     height = max(1, round(_TILE_WIDTH * label.shape[0] / label.shape[1]))
     width = 3 * _TILE_WIDTH + 2 * _GAP
     row = np.full((_LINE + height + _GAP, width, 3), 255, np.uint8)
@@ -141,7 +143,7 @@ def _heading(width: int) -> np.ndarray:
 
 
 def _legend(entries: Sequence[tuple[str, Sequence[int]]], width: int) -> np.ndarray:
-    """Names of the classes beside their colours, in columns."""
+    """Draw the names of the classes beside their colours, in columns."""
     columns = 6
     each = width // columns
     lines = -(-len(entries) // columns)
@@ -155,7 +157,7 @@ def _legend(entries: Sequence[tuple[str, Sequence[int]]], width: int) -> np.ndar
 
 
 def _with_text(image: np.ndarray, texts: Sequence[tuple[int, int, str]]) -> np.ndarray:
-    """``image`` with texts at (x, y)."""
+    """Write texts at (x, y) into a copy of ``image``."""
     from PIL import Image, ImageDraw, ImageFont
 
     canvas = Image.fromarray(image)

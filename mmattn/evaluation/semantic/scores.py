@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-#: What can be asked for -> the scores that it stands for. The first three are mmseg's.
+#: Metric -> the scores that it consists of. The first three are mmseg's.
 METRICS: dict[str, tuple[str, ...]] = {
     "mIoU": ("IoU", "Acc"),
     "mDice": ("Dice", "Acc"),
@@ -31,7 +31,7 @@ Counts = Mapping[str, np.ndarray]
 
 
 def class_scores(counts: Counts, metrics: Sequence[str], beta: float = 1) -> dict[str, np.ndarray]:
-    """Scores as fractions.
+    """Compute scores of every class, as fractions.
 
     Args:
         counts: Name (of ``AREAS``, ``BANDS``, ``EDGES``) -> (…, K); those that ``metrics`` need.
@@ -41,21 +41,42 @@ def class_scores(counts: Counts, metrics: Sequence[str], beta: float = 1) -> dic
     Returns:
         Name of the score -> (…, K), in the order of ``METRICS``' values.
     """
+    scores: dict[str, np.ndarray] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        made: dict[str, np.ndarray] = {}
         for metric in metrics:
-            made |= _MAKERS[metric](counts, beta)
-    return made
+            scores |= _FORMULAS[metric](counts, beta)
+    return scores
+
+
+def all_scores(
+    counts: Counts, metrics: Sequence[str], beta: float = 1, nan_to_num: float | None = None
+) -> dict[str, np.ndarray]:
+    """Compute pixel accuracy, the means over the classes, and the scores of every class.
+
+    Args:
+        counts: Counts as for ``class_scores``.
+        metrics: Keys of ``METRICS``.
+        beta: Weight of recall in Fscore.
+        nan_to_num: Value for a class without a score; None leaves it nan and out of the mean.
+
+    Returns:
+        ``aAcc`` and the means (``mIoU``, …), of shape (…), and the scores (``IoU``, …), (…, K).
+    """
+    values = class_scores(counts, metrics, beta)
+    if nan_to_num is not None:
+        values = {name: np.nan_to_num(value, nan=nan_to_num) for name, value in values.items()}
+    means = {f"m{name}": mean_over_classes(value) for name, value in values.items()}
+    return {"aAcc": pixel_accuracy(counts), **means, **values}
 
 
 def pixel_accuracy(counts: Counts) -> np.ndarray:
-    """Share of the labelled pixels that are hit, of shape (…)."""
+    """Return the share of the labelled pixels that are hit, of shape (…)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return counts["hit"].sum(-1) / counts["labelled"].sum(-1)
 
 
 def mean_over_classes(values: np.ndarray) -> np.ndarray:
-    """Mean of (…, K) over the classes whose value is defined; nan if none is."""
+    """Return the mean of (…, K) over the classes whose value is defined; nan if none is."""
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.where(defined, values, 0).sum(-1) / defined.sum(-1)
@@ -92,7 +113,7 @@ def _boundary_f(counts: Counts, beta: float) -> dict[str, np.ndarray]:
     return {"BoundaryF": np.where(missed, 0.0, score)}
 
 
-_MAKERS = {
+_FORMULAS = {
     "mIoU": _iou,
     "mDice": _dice,
     "mFscore": _f_score,

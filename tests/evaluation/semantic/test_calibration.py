@@ -25,7 +25,7 @@ def by_definition(confidences: list[float], right: list[bool], bins: int) -> flo
 
 @pytest.mark.parametrize("bins", [1, 10, 15])
 def test_equals_the_definition(bins: int, monkeypatch) -> None:
-    monkeypatch.setattr(calibration, "_PIECE", 4 * 11 * 3)  # three rows at a time
+    monkeypatch.setattr(calibration, "_CHUNK", 4 * 11 * 3)  # three rows at a time
     generator = torch.Generator().manual_seed(bins)
     counts, confidences, right = np.zeros((3, bins), np.int64), [], []
     for _ in range(3):
@@ -57,16 +57,16 @@ def test_one_channel_is_the_probability_of_class_one() -> None:
 
 def test_logits_of_something_else_are_refused() -> None:
     logits = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="differs"):
+    with pytest.raises(ValueError, match="largest logit"):
         calibration_counts(logits, (logits.argmax(0) + 1) % 3, logits.argmax(0), 3, 10)
 
 
-def test_one_channel_has_a_threshold_that_parts_the_classes() -> None:
+def test_one_channel_has_a_threshold_that_splits_the_classes() -> None:
     probability, label = torch.tensor([[[0.2, 0.4, 0.7]]]), torch.tensor([[0, 0, 1]])
     for accepted in ([0, 1, 1], [0, 0, 1], [0, 0, 0], [1, 1, 1]):
         calibration_counts(probability, torch.tensor([accepted]), label, 2, 10)
     for refused in ([1, 0, 1], [0, 1, 0], [1, 1, 0]):
-        with pytest.raises(ValueError, match="differs"):
+        with pytest.raises(ValueError, match="no threshold"):
             calibration_counts(probability, torch.tensor([refused]), label, 2, 10)
 
 

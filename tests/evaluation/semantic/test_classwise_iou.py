@@ -15,7 +15,7 @@ from mmseg.evaluation import IoUMetric
 
 from mmattn.errors import ConfigError, DataError
 from mmattn.evaluation import ClasswiseIoUMetric
-from mmattn.evaluation.semantic import classwise_iou
+from mmattn.evaluation.semantic import label_maps
 from mmattn.evaluation.semantic.boundary import boundary_areas, clean_maps, outline_hits
 
 CLASSES = ("a", "b", "c", "d")
@@ -305,7 +305,7 @@ def test_label_maps_of_one_name_are_refused(tmp_path: Path, monkeypatch) -> None
     writes(second, "y/im.jpg")
     first.evaluate(1)
     monkeypatch.setattr(  # as in a process that runs beside another
-        classwise_iou, "all_gather_object", lambda mine: [mine, second._written]
+        label_maps, "all_gather_object", lambda mine: [mine, second._label_maps.images]
     )
     with pytest.raises(DataError, match=refusal):
         first.evaluate(1)

@@ -61,7 +61,7 @@ def test_any_number_type_counts_alike(kind: torch.dtype) -> None:
 
 def test_pieces_of_bytes_and_of_larger_values_add_up(monkeypatch) -> None:
     """An image whose first piece holds bytes alone and whose second does not."""
-    monkeypatch.setattr(confusion, "_PIECE", 100)
+    monkeypatch.setattr(confusion, "_CHUNK", 100)
     label, predicted = maps(3, 5, [255, 7])
     label[-1] = 70_000
     predicted[-2] = -3
@@ -82,9 +82,10 @@ def test_sparse_form_is_the_same_matrix() -> None:
     label, predicted = maps(4, 6, [9, 255])
     matrix = confusion_matrix(label, predicted, 6)
     sparse = SparseConfusion.of(matrix)
-    dense = np.zeros((7, 7), np.int64)
-    sparse.add_to(dense)
-    assert np.array_equal(dense, matrix.numpy())
+    assert np.array_equal(SparseConfusion.sum_of([sparse]), matrix.numpy())
+    assert np.array_equal(SparseConfusion.sum_of([sparse, sparse]), 2 * matrix.numpy())
+    assert sparse.has_invalid_label == bool(matrix[6].any())
+    assert sparse.has_invalid_guess == bool(matrix[:, 6].any())
     hit, guessed, labelled = sparse.areas()
     assert np.array_equal(hit, matrix.diagonal()[:6])
     assert np.array_equal(guessed, matrix[:, :6].sum(0))

@@ -1,4 +1,4 @@
-"""Images of an evaluation show what was counted, and survive odd inputs."""
+"""Plots of an evaluation show what was counted, and survive odd inputs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from mmattn.evaluation import ClasswiseIoUMetric
-from mmattn.evaluation.semantic.image_counts import decode_map, encode_map
 from mmattn.evaluation.semantic.plots import save_confusion
+from mmattn.evaluation.semantic.worst_images import decode_label_map, encode_label_map
 
 CLASSES = ("sky", "road", "tree")
 PALETTE = [(10, 200, 250), (250, 10, 10), (10, 250, 10)]
@@ -61,16 +61,16 @@ def test_the_worst_image_is_shown_with_ground_truth_and_prediction(tmp_path: Pat
 
     def colour(tile: np.ndarray, y: int) -> int:
         """0 for sky, 1 for road: the nearer one of the two blended colours."""
-        blended = [0.38 * 128 + 0.62 * np.array(one) for one in PALETTE[:2]]
+        blended = [0.38 * 128 + 0.62 * np.array(c) for c in PALETTE[:2]]
         pixel = tile[y, 160]
-        return int(np.argmin([np.abs(pixel - one).sum() for one in blended]))
+        return int(np.argmin([np.abs(pixel - c).sum() for c in blended]))
 
     assert (tiles[0][100, 160] == 128).all(), "the photograph"
     assert [colour(tiles[1], y) for y in (30, 180)] == [0, 1]
     assert [colour(tiles[2], y) for y in (30, 180)] == [1, 0]
 
 
-def test_a_image_that_is_gone_is_grey(tmp_path: Path) -> None:
+def test_an_image_that_is_gone_is_grey(tmp_path: Path) -> None:
     metric = evaluated(tmp_path, worst=2)
     (tmp_path / "bad.png").unlink()
     assert metric.save_plots(tmp_path, "val")[-1].is_file()
@@ -83,18 +83,18 @@ def test_nothing_is_drawn_without_an_evaluation_and_none_of_the_worst_if_unwante
     assert names == ["confusion_day_test.png", "confusion_day_test.csv"]
 
 
-def test_what_is_no_class_has_a_field_of_its_own(tmp_path: Path) -> None:
+def test_what_is_no_class_has_a_row_of_its_own(tmp_path: Path) -> None:
     matrix = np.array([[3, 1, 0], [0, 2, 0], [0, 4, 0]])
     _, table = save_confusion(matrix, ("a", "b"), tmp_path / "c.png")
     assert table.read_text().splitlines()[-1] == "no class,0,4,0"
 
 
-def test_maps_are_kept_small_and_exact() -> None:
+def test_label_maps_are_kept_small_and_exact() -> None:
     rng = np.random.default_rng(0)
     classes = rng.integers(0, 300, (700, 1000))
     classes[::2, ::2] = -1
-    kept = decode_map(encode_map(classes))
+    kept = decode_label_map(encode_label_map(classes))
     assert kept.shape == (350, 500)
     assert (kept == 65535).all()
     small = classes[1:65, 1:601:2]
-    assert np.array_equal(decode_map(encode_map(small)), small), "not thinned out"
+    assert np.array_equal(decode_label_map(encode_label_map(small)), small), "not thinned out"

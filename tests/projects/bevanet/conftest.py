@@ -104,9 +104,9 @@ def golden_narrow() -> EncoderDecoder:
 
 
 @pytest.fixture(scope="session")
-def picture() -> Callable[..., Tensor]:
+def image() -> Callable[..., Tensor]:
     def wave(*shape: int) -> Tensor:
-        """sin(0.01 n) as a batch of pictures."""
+        """sin(0.01 n) as a batch of images."""
         return (
             torch.sin(0.01 * torch.arange(math.prod(shape), dtype=torch.float64))
             .float()

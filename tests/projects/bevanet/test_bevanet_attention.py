@@ -23,7 +23,7 @@ class Sum(nn.Module):
 
 
 def seen_by_the_centre(gate: nn.Module) -> torch.Tensor:
-    """Where the centre of the map inside ``gate`` gets its value from. Shape (SIDE, SIDE)."""
+    """Return the positions that the centre of ``gate`` depends on. Shape (SIDE, SIDE)."""
     nn.init.zeros_(gate.mix.weight)
     nn.init.eye_(gate.mix.weight[:, :, 0, 0])
     for conv in gate.modules():
@@ -164,7 +164,7 @@ class TestEVABlock(PluginTester):
     )
 
     @staticmethod
-    def at_init(module: EVABlock, x: torch.Tensor) -> torch.Tensor:
+    def expected_at_init(module: EVABlock, x: torch.Tensor) -> torch.Tensor:
         """The equations with both scales at 0.01."""
         attention, mlp = module.attention, module.mlp
         z = attention.norm(x)
@@ -173,7 +173,7 @@ class TestEVABlock(PluginTester):
         hidden = mlp.depthwise(mlp.expand(mlp.norm(x)))
         return x + 0.01 * mlp.reduce(F.gelu(hidden))
 
-    def awaken(self, module: EVABlock) -> None:
+    def randomize_zero_init(self, module: EVABlock) -> None:
         for part in (module.attention, module.mlp):
             nn.init.constant_(part.scale, 0.7)
 

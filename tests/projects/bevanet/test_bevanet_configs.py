@@ -17,8 +17,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmattn.config import load_config
+from mmattn.config.dataset_meta import dataset_meta
 from mmattn.inference import build_model
-from mmattn.inference.model import dataset_meta
 
 FOLDER = Path(__file__).resolve().parents[3] / "configs" / "bevanet"
 # The one for a folder of one's own is trained by tests/docs/test_train_on_your_data.py.
@@ -37,18 +37,18 @@ def narrowed(cfg: Config) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory) -> dict[str, str]:
-    """A picture and its labels on disk."""
+    """A image and its labels on disk."""
     folder = tmp_path_factory.mktemp("bevanet")
     rng = np.random.default_rng(0)
     labels = np.kron(rng.integers(0, 11, (4, 6)), np.ones((30, 30))).astype(np.uint8)
-    picture, mask = str(folder / "picture.png"), str(folder / "labels.png")
-    cv2.imwrite(picture, rng.integers(0, 256, (120, 180, 3), np.uint8))
+    image, mask = str(folder / "image.png"), str(folder / "labels.png")
+    cv2.imwrite(image, rng.integers(0, 256, (120, 180, 3), np.uint8))
     cv2.imwrite(mask, labels)
-    return {"img_path": picture, "seg_map_path": mask}
+    return {"img_path": image, "seg_map_path": mask}
 
 
 def pipeline(cfg: Config) -> Compose:
-    """The training pipeline for pictures a tenth of the size."""
+    """The training pipeline for images a tenth of the size."""
     steps = [dict(step) for step in cfg.train_dataloader.dataset.pipeline]
     for step in steps:
         if step["type"] == "RandomCrop":
@@ -115,9 +115,9 @@ def test_round_trips_and_agrees_with_its_name(path: Path, tmp_path: Path) -> Non
     if schedule.endswith("k"):
         assert iterations == 1000 * int(schedule[:-1])
     else:
-        pictures = {"cityscapes": 2975, "camvid": 367, "ade20k": 20210}[place.split("-")[0]]
+        images = {"cityscapes": 2975, "camvid": 367, "ade20k": 20210}[place.split("-")[0]]
         at_once = cfg.train_dataloader.batch_size * int(batch.split("xb")[0])
-        assert iterations == pytest.approx(int(schedule[:-1]) * (pictures // at_once), rel=0.001)
+        assert iterations == pytest.approx(int(schedule[:-1]) * (images // at_once), rel=0.001)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)

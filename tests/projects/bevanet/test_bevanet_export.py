@@ -1,4 +1,4 @@
-"""Promise: both forms become ONNX files of free sizes that compute what torch computes."""
+"""Promise: the network and its fused model become ONNX files of dynamic sizes that equal torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_onnx_with_free_sizes(golden_narrow, fused: bool, tmp_path) -> None:
     form = fuse(model) if fused else model
     metadata = export_onnx(form, path, shape=(128, 192), dynamic=True)
     assert metadata.size_divisor == 1
-    picture = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
-    report = check_parity(model, path, [picture])  # always against the network as trained
+    image = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
+    report = check_parity(model, path, [image])  # always against the network as trained
     assert report.passed, report.table()
     assert len(report.rows) == 5

@@ -1,4 +1,4 @@
-"""Promise: the inference form computes what the network computes, with fewer steps."""
+"""Promise: the fused model computes what the network computes, with fewer steps."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ def norms(model: nn.Module) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (136, 260), (200, 333)], ids="{0[0]}x{0[1]}".format)
-def test_logits_are_those_of_the_network(golden_narrow, picture, size) -> None:
-    form, x = fuse(golden_narrow), picture(2, 3, *size)
+def test_logits_are_those_of_the_network(golden_narrow, image, size) -> None:
+    form, x = fuse(golden_narrow), image(2, 3, *size)
     with torch.no_grad():
         expected, got = golden_narrow(x), form(x)
     assert expected.std() > 0.05
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
 
 
-def test_logits_at_the_size_of_the_paper(golden_small, picture) -> None:
-    form, x = fuse(golden_small), picture(1, 3, 128, 256)
+def test_logits_at_the_size_of_the_paper(golden_small, image) -> None:
+    form, x = fuse(golden_small), image(1, 3, 128, 256)
     with torch.no_grad():
         torch.testing.assert_close(form(x), golden_small(x), rtol=0, atol=1e-4)
         for got, expected in zip(form.backbone(x), golden_small.backbone(x), strict=True):
             torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
 
 
-def test_float64_shows_that_the_folds_are_exact(golden_narrow, picture) -> None:
+def test_float64_shows_that_the_folds_are_exact(golden_narrow, image) -> None:
     import copy
 
-    exact, x = copy.deepcopy(golden_narrow).double(), picture(1, 3, 136, 200).double()
+    exact, x = copy.deepcopy(golden_narrow).double(), image(1, 3, 136, 200).double()
     with torch.no_grad():
         torch.testing.assert_close(fuse(exact)(x), exact(x), rtol=0, atol=1e-10)
 
 
 def test_few_norms_are_left(golden_narrow) -> None:
-    """Those whose input has other readers, or is another module's: in the pyramid and the head."""
+    """Norms are left only where their input is used elsewhere: in the pyramid and the head."""
     form = fuse(golden_narrow)
     left = norms(form)
     assert all(
@@ -89,12 +89,12 @@ def test_fewer_products_and_fewer_calls(golden_narrow) -> None:
     assert fused_calls < 0.8 * calls
 
 
-def test_a_hooked_block_keeps_its_place(golden_narrow, picture) -> None:
+def test_a_hooked_block_keeps_its_place(golden_narrow, image) -> None:
     """As blocks of WithPlugins do: what is around them is not folded across them."""
     seen = []
     block = golden_narrow.backbone.fusion.detail
     handle = block.register_forward_hook(lambda module, args, output: seen.append(1) or 2 * output)
-    x = picture(1, 3, 64, 96)
+    x = image(1, 3, 64, 96)
     try:
         with torch.no_grad():
             expected = golden_narrow(x)

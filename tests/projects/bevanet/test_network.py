@@ -1,4 +1,4 @@
-"""Promise: the branches meet as the paper says, and any picture from 64 x 64 passes and trains."""
+"""Promise: the branches are fused as in the paper, and any image from 64 x 64 on can be trained."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from mmattn.layers.fuse import fuse
 from mmattn.projects.bevanet import BEVANet, BEVANetClassifier, MixedCrossEntropy
-from mmattn.projects.bevanet.blocks import build_norm
 from mmattn.projects.bevanet.context import DLKPPM
+from mmattn.projects.bevanet.conv_blocks import build_norm
 from mmattn.projects.bevanet.fusion import BGAF, SemanticGuide
 
 # 1080 x 1920 is run at the width of the paper, on the meta device.
@@ -68,9 +68,9 @@ def test_one_picture_trains(build_narrow, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("fused", [False, True], ids=["as trained", "fused"])
-def test_half_precision_is_near(golden_narrow, picture, fused: bool) -> None:
+def test_half_precision_is_near(golden_narrow, image, fused: bool) -> None:
     """Mixed and pure; layer norms answer in float32 under autocast, convolutions do not."""
-    model, x = fuse(golden_narrow) if fused else golden_narrow, picture(1, 3, 136, 200)
+    model, x = fuse(golden_narrow) if fused else golden_narrow, image(1, 3, 136, 200)
     with torch.no_grad():
         expected = golden_narrow(x)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -107,10 +107,10 @@ def test_elsewhere_the_norm_is_torchs(train: bool) -> None:
     assert torch.equal(ours.running_var, theirs.running_var)
 
 
-def test_auxiliary_map_has_passed_a_relu(golden_small, picture) -> None:
+def test_auxiliary_map_has_passed_a_relu(golden_small, image) -> None:
     """The authors' ReLU overwrites it before their head reads it; the boundary's map has none."""
     with torch.no_grad():
-        auxiliary, _, boundary = golden_small.backbone(picture(1, 3, 64, 128))
+        auxiliary, _, boundary = golden_small.backbone(image(1, 3, 64, 128))
     assert auxiliary.min() == 0
     assert boundary.min() < 0
 

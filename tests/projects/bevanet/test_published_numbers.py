@@ -94,8 +94,8 @@ GOLDEN = {
 
 
 @pytest.fixture(scope="module")
-def outputs(golden_small, picture) -> dict[str, torch.Tensor]:
-    """What each part returns, logits of all three heads included."""
+def outputs(golden_small, image) -> dict[str, torch.Tensor]:
+    """Outputs of each part, including the logits of all three heads."""
     net, head = golden_small.backbone, golden_small.decode_head
     seen: dict[str, torch.Tensor] = {}
 
@@ -107,7 +107,7 @@ def outputs(golden_small, picture) -> dict[str, torch.Tensor]:
     parts |= {"context": net.context, "fusion": net.fusion}
     handles = [part.register_forward_hook(keep(name)) for name, part in parts.items()]
     with torch.no_grad():
-        auxiliary, main, boundary = net(picture(1, 3, 128, 256))
+        auxiliary, main, boundary = net(image(1, 3, 128, 256))
         seen["main"] = head((auxiliary, main, boundary))
         seen["auxiliary"] = head.auxiliary_seg(head.auxiliary(auxiliary))
         seen["boundary"] = head.boundary_seg(head.boundary(boundary))

@@ -165,5 +165,5 @@ def test_crop_of_data_and_model_agree(path: Path) -> None:
         if step.type == "RandomCrop"
     }
     size = tuple(cfg.model.data_preprocessor.size)
-    assert crops <= {size}  # a data set of small pictures needs no crop
+    assert crops <= {size}  # a dataset of small images needs no crop
     assert path.stem.endswith(f"-{size[0]}x{size[1]}")

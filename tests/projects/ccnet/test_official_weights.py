@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import mmattn.projects  # noqa: F401  (registers the converters)
+import mmattn.projects._register  # noqa: F401  (registers the converters)
 from mmattn.config import load_config
 from mmattn.errors import CheckpointError
 from mmattn.inference import build_model
@@ -164,10 +164,10 @@ def test_converts_strictly_and_computes_the_same(official: Official, ours: nn.Mo
     assert len(conversion.state_dict) == len(state(official))
     assert load_state_dict(ours, conversion.state_dict, strict=True).complete
     x = torch.randn(1, 3, 72, 56)  # 9 x 7 maps; floor pooling would give the same, 68 below not
-    for picture in (x, x[:, :, :68]):
+    for image in (x, x[:, :, :68]):
         with torch.no_grad():
-            expected_head, expected_dsn = official(picture)
-            features = ours.backbone(picture)
+            expected_head, expected_dsn = official(image)
+            features = ours.backbone(image)
             head, dsn = ours.decode_head(features), ours.auxiliary_head(features)
         assert expected_head.std() > 1e-3
         torch.testing.assert_close(head, expected_head, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,57 @@
+"""Optional abilities of a metric that mmattn's hooks and comparison look for with ``isinstance``.
+
+A metric needs no base class: it has the attribute or the method, or it is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from .class_table import ClassTable
+
+
+@runtime_checkable
+class HasClassTables(Protocol):
+    """A metric that keeps its results per class; ``ClasswiseResultsHook`` logs them.
+
+    Attributes:
+        class_tables: Tables of the last evaluation; empty before the first one.
+    """
+
+    class_tables: Sequence[ClassTable]
+
+
+@runtime_checkable
+class SavesPlots(Protocol):
+    """A metric that draws its last evaluation; ``EvalPlotsHook`` asks it to."""
+
+    def save_plots(self, folder: Path, name: str) -> list[Path]:
+        """Write plots into ``folder``.
+
+        Args:
+            folder: Folder of the files; it need not exist.
+            name: End of the file names, such as ``val``.
+
+        Returns:
+            The files; none without an evaluation.
+
+        Raises:
+            ValueError, OSError: A plot cannot be drawn or written.
+        """
+        ...
+
+
+@runtime_checkable
+class HasAreas(Protocol):
+    """A segmentation metric that keeps counts per image; comparisons resample images from them.
+
+    Attributes:
+        areas: int64 (images, 4, K): hit pixels, union, predicted and labelled pixels of each
+            class in each image, in the dataset's order; None without an evaluation.
+    """
+
+    areas: np.ndarray | None

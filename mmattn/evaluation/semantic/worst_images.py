@@ -1,0 +1,66 @@
+"""The images with the lowest mean IoU; only they keep their label maps, to be drawn."""
+
+from __future__ import annotations
+
+import bisect
+import math
+
+import cv2
+import numpy as np
+
+from .image_counts import ImageCounts
+
+# Pixels of the longer side of a label map that is kept.
+_MAX_SIDE = 640
+
+
+class WorstImages:
+    """Keeps the worst of the images that are offered.
+
+    Args:
+        limit: Number of images to keep; 0 keeps none.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._kept: list[tuple[tuple[float, str], ImageCounts]] = []
+
+    def offer(self, counts: ImageCounts, label: np.ndarray, predicted: np.ndarray) -> None:
+        """Keep an image if it is among the worst; the best one kept so far then has to go.
+
+        Args:
+            counts: Counts of the image; if it is kept, its ``maps`` are set.
+            label: (H, W) class indices of the ground truth.
+            predicted: (H, W) class indices of the prediction.
+        """
+        rank = counts.rank
+        if math.isinf(rank[0]) or not self.limit:
+            return
+        if len(self._kept) == self.limit and rank >= self._kept[-1][0]:
+            return
+        counts.maps = encode_label_map(label), encode_label_map(predicted)
+        bisect.insort(self._kept, (rank, counts), key=lambda entry: entry[0])
+        if len(self._kept) > self.limit:
+            _, best = self._kept.pop()
+            best.maps = None
+
+
+def encode_label_map(classes: np.ndarray) -> bytes:
+    """Encode a label map as PNG, subsampled to at most 640 pixels.
+
+    Args:
+        classes: (H, W) class indices; values outside of 0 to 65534 become 65535.
+    """
+    step = math.ceil(max(classes.shape) / _MAX_SIDE)
+    small = classes[::step, ::step]
+    small = np.where((small >= 0) & (small < 65535), small, 65535).astype(np.uint16)
+    # Always 16 bits: label maps of few classes shrink to nothing in the PNG.
+    success, encoded = cv2.imencode(".png", np.ascontiguousarray(small))
+    if not success:
+        raise ValueError(f"OpenCV cannot encode a label map of shape {classes.shape}")
+    return encoded.tobytes()
+
+
+def decode_label_map(encoded: bytes) -> np.ndarray:
+    """Decode the result of ``encode_label_map``; (H, W) uint16."""
+    return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)

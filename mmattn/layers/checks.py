@@ -1,0 +1,39 @@
+"""Checks of constructor arguments, whose errors name the argument and its value."""
+
+from __future__ import annotations
+
+
+def require_at_least(least: int, **arguments: int | None) -> None:
+    """Raise unless every argument is at least ``least``; None, an argument left out, passes.
+
+    Args:
+        least: Smallest allowed value.
+        **arguments: Values by argument name.
+
+    Raises:
+        ValueError: A value is smaller.
+
+    Example:
+        >>> require_at_least(1, in_channels=64, hidden_channels=None)
+        >>> require_at_least(1, in_channels=64, reduction=0)
+        Traceback (most recent call last):
+        ValueError: reduction must be at least 1, got 0
+    """
+    for name, value in arguments.items():
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def require_odd(**arguments: int) -> None:
+    """Raise unless every argument is an odd number of at least 1, as a kernel size has to be.
+
+    Args:
+        **arguments: Values by argument name.
+
+    Raises:
+        ValueError: A value is even, or less than 1.
+    """
+    require_at_least(1, **arguments)
+    for name, value in arguments.items():
+        if value % 2 == 0:
+            raise ValueError(f"{name} must be odd, got {value}")

@@ -1,0 +1,22 @@
+"""All plugins, one line each: importing this file registers every class of every plugin.
+
+A plugin that cannot be imported stays out without harm to the others; whoever builds it is told
+what is missing (see ``mmattn.plugin_imports``).
+"""
+
+from mmattn.plugin_imports import import_plugin
+
+import_plugin("mmattn.projects.bevanet")
+import_plugin("mmattn.projects.ccnet")
+
+import_plugin("mmattn.projects.blocks.cbam")
+import_plugin("mmattn.projects.blocks.cbam_convert")
+import_plugin("mmattn.projects.blocks.coordinate_attention")
+import_plugin("mmattn.projects.blocks.eca")
+import_plugin("mmattn.projects.blocks.eca_convert")
+import_plugin("mmattn.projects.blocks.ela")
+import_plugin("mmattn.projects.blocks.ela_convert")
+import_plugin("mmattn.projects.blocks.global_context")
+import_plugin("mmattn.projects.blocks.simam")
+import_plugin("mmattn.projects.blocks.squeeze_excitation")
+import_plugin("mmattn.projects.blocks.triplet_attention")

@@ -1,0 +1,37 @@
+"""Hooks find a metric's optional abilities by its attributes, and leave other metrics alone."""
+
+from __future__ import annotations
+
+from mmdet.evaluation import CocoMetric
+from mmseg.evaluation import IoUMetric
+
+from mmattn.evaluation import (
+    ClasswiseCocoMetric,
+    ClasswiseIoUMetric,
+    HasAreas,
+    HasClassTables,
+    SavesPlots,
+)
+
+PROTOCOLS = (HasClassTables, SavesPlots, HasAreas)
+
+
+def abilities(metric) -> list[bool]:
+    return [isinstance(metric, protocol) for protocol in PROTOCOLS]
+
+
+def test_our_metrics_have_them() -> None:
+    assert abilities(ClasswiseIoUMetric()) == [True, True, True]
+    assert abilities(ClasswiseCocoMetric()) == [True, False, False]
+
+
+def test_upstreams_metrics_have_none() -> None:
+    assert abilities(IoUMetric()) == abilities(CocoMetric()) == [False, False, False]
+
+
+def test_a_metric_needs_no_base_class() -> None:
+    class Plain:
+        def save_plots(self, folder, name):
+            return []
+
+    assert abilities(Plain()) == [False, True, False]
