@@ -47,7 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         required=True,
         action="append",
         metavar="PART[.PATTERN]",
-        help="where blocks go, e.g. backbone.layer3; may be given several times",
+        help="place of the blocks, e.g. backbone.layer3; may be given several times",
     )
     parser.add_argument(
         "--budget",
@@ -57,7 +57,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "into iterations once, by the speed of the network without a block",
     )
     parser.add_argument(
-        "--seeds", type=int, default=3, metavar="N", help="runs of each variant (default: 3)"
+        "--seeds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="number of runs of each variant (default: 3)",
     )
     parser.add_argument(
         "--data", metavar="ROOT", help="folder that replaces the data_root of the config"
@@ -68,8 +72,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", metavar="DIR", help="folder of the report (default: work-dir)")
     parser.add_argument(
         "--metric",
-        help="metric to compare (default: that of the config's best checkpoint, else mIoU or "
-        "bbox_mAP, else the first)",
+        help="metric to compare (default: that of the config's best checkpoint, else the usual one "
+        "of the task, such as mIoU or bbox_mAP, else the first)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything and write the configs, then stop"

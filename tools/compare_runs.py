@@ -26,10 +26,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("runs", nargs="+", help="work dirs of tools/train.py")
     parser.add_argument(
-        "--metric", help="as validation logs it (default: mIoU or bbox_mAP, else the first)"
+        "--metric",
+        help="name of the metric, as validation logs it (default: the usual one of the task, such "
+        "as mIoU or bbox_mAP, else the first)",
     )
     parser.add_argument(
-        "--out", type=Path, help="where report.md, curves.png and runs.csv go (default: nowhere)"
+        "--out",
+        type=Path,
+        help="folder for report.md, curves.png and runs.csv (default: none are written)",
     )
     return parser.parse_args(argv)
 
