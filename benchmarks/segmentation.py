@@ -11,8 +11,8 @@ process's CPUs. Weights are random: no time depends on them.
         --size 720 960 --forms eager channels_last fused onnxruntime
     python benchmarks/segmentation.py --show benchmarks/results/segmentation-cpu-*.json
 
-A network without an inference form of its own (mmattn.layers.fuse) has no form "fused".
-"fused_bf16" is that form under autocast: other numbers, so it need only agree to 10 %.
+A network that has nothing to fuse (mmattn.layers.fuse) has no form "fused". "fused_bf16" is the
+fused model under autocast: other numbers, so it need only agree to 10 %.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ops import machine
+from machine import as_line, machine
+
+from mmattn.tables import markdown_table
 
 # Threads that wait for work should sleep: spinning ones would disturb the contender that follows.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -38,7 +40,7 @@ LOW_TOLERANCE = 0.1  # with eight bits of mantissa
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -49,7 +51,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=30.0, help="for all of them together")
+    parser.add_argument("--seconds", type=float, default=30.0, help="time for all of them together")
     parser.add_argument("--output", type=Path, help="a .json file for the figures")
     parser.add_argument("--show", nargs="+", type=Path, metavar="JSON", help="print them again")
     args = parser.parse_args(argv)
@@ -92,13 +94,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def text_of(figures: dict) -> str:
-    """The facts in one line, and the table."""
-    said = "; ".join(f"{key} {value}" for key, value in figures.items() if key != "rows")
-    return f"{said}\n\n{as_table(figures['rows'])}"
+    """Put the conditions into one line above the table."""
+    conditions = {name: value for name, value in figures.items() if name != "rows"}
+    return f"{as_line(conditions)}\n\n{as_table(figures['rows'])}"
 
 
 def forms_of(config: str, args: argparse.Namespace, images) -> dict[str, Callable]:
-    """The forms asked for, each as a function without arguments."""
+    """Return the forms asked for, each as a function without arguments."""
     import copy
 
     import torch
@@ -110,7 +112,7 @@ def forms_of(config: str, args: argparse.Namespace, images) -> dict[str, Callabl
 
     torch.manual_seed(0)
     model = build_model(load_config(config))
-    form = fuse(model)
+    fused = fuse(model)
     dtype = getattr(torch, args.dtype)
 
     def torch_run(network, *, channels_last=True, compiled=False, low=False) -> Callable:
@@ -129,17 +131,17 @@ def forms_of(config: str, args: argparse.Namespace, images) -> dict[str, Callabl
     makers: dict[str, Callable[[], Callable]] = {
         "eager": lambda: torch_run(copy.deepcopy(model), channels_last=False),
         "channels_last": lambda: torch_run(copy.deepcopy(model)),
-        "fused": lambda: torch_run(form),
-        "fused_bf16": lambda: torch_run(copy.deepcopy(form), low=True),
-        "compiled": lambda: torch_run(copy.deepcopy(form), compiled=True),
-        "onnxruntime": lambda: onnx_run(form, args, images),
+        "fused": lambda: torch_run(fused),
+        "fused_bf16": lambda: torch_run(copy.deepcopy(fused), low=True),
+        "compiled": lambda: torch_run(copy.deepcopy(fused), compiled=True),
+        "onnxruntime": lambda: onnx_run(fused, args, images),
     }
-    wanted = [f for f in args.forms if "fused" not in f or form is not model]
-    return {name: makers[name]() for name in wanted}
+    forms = [name for name in args.forms if "fused" not in name or fused is not model]
+    return {name: makers[name]() for name in forms}
 
 
 def onnx_run(model, args: argparse.Namespace, images) -> Callable:
-    """The exported inference form in onnxruntime, on the CPU."""
+    """Run the exported fused model in onnxruntime, on the CPU."""
     import torch
 
     from mmattn.export import OnnxSession, export_onnx
@@ -153,7 +155,7 @@ def onnx_run(model, args: argparse.Namespace, images) -> Callable:
 
 
 def compare(runs: dict, dtype: str) -> None:
-    """The forms of one network agree with the first of them; also the warm-up."""
+    """Check that the forms of one network agree with the first of them; also the warm-up."""
     expected = None
     for (name, form), run in runs.items():
         got = run().double().cpu()
@@ -161,11 +163,13 @@ def compare(runs: dict, dtype: str) -> None:
         error = ((got - expected).abs().max() / expected.abs().max()).item()
         exact = dtype == "float32" and form != "fused_bf16"
         if not error <= (TOLERANCE if exact else LOW_TOLERANCE):
-            raise SystemExit(f"{name}: {form} differs by {error:.1e} of the largest logit")
+            raise SystemExit(
+                f"{name}: {form} differs from the first form by {error:.1e} of the largest logit"
+            )
 
 
 def take_turns(runs: dict, seconds: float, device: str) -> list[dict]:
-    """Times of all, in milliseconds; at least three rounds."""
+    """Time all of them in turn, in milliseconds, for at least three rounds."""
     import torch
 
     wall: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
@@ -194,17 +198,17 @@ def take_turns(runs: dict, seconds: float, device: str) -> list[dict]:
 
 
 def as_table(rows: list[dict]) -> str:
-    """Markdown; ratios are to the first form of the same network."""
+    """Write a Markdown table; ratios are to the first form of the same network."""
     first: dict[str, dict] = {}
-    lines = ["| network | form | min ms | median ms | CPU ms | times faster | by CPU time |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+    head = ["network", "form", "min ms", "median ms", "CPU ms", "times faster", "by CPU time"]
+    lines = []
     for row in rows:
         base = first.setdefault(row["network"], row)
         cells = [row["network"], row["form"]]
         cells += [f"{row[key]:.1f}" for key in ("min_ms", "median_ms", "cpu_min_ms")]
         cells += [f"{base[key] / row[key]:.2f}" for key in ("min_ms", "cpu_min_ms")]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown_table(head, lines, align="llrrrrr")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ops import machine, machine_line
+from machine import as_line, machine
+
+from mmattn.tables import markdown_table
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--size", type=int, nargs=2, default=(1024, 2048), metavar=("H", "W"))
     parser.add_argument("--classes", type=int, default=150)
-    parser.add_argument("--rounds", type=int, default=5, help="of the times")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is timed")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, help="path without suffix for a .json and a .md")
     args = parser.parse_args(argv)
@@ -44,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, seconds in interleaved(calls, args.rounds, warm_up=1).items():
         rows[name] |= {"min_s": min(seconds), "median_s": statistics.median(seconds)}
     size = f"{args.size[0]} x {args.size[1]}"
-    head = f"{machine_line('cpu')}\n{size}, {args.classes} classes, {args.threads} thread(s)"
+    head = f"{as_line(machine('cpu'))}\n{size}, {args.classes} classes, {args.threads} thread(s)"
     table = as_table(rows)
     print(f"{head}\n{table}")
     if args.output:
@@ -55,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def predictions(size: tuple[int, int], classes: int) -> dict[str, Callable]:
-    """What is measured, by mode and contender, as functions without arguments."""
+    """Return what is measured, by mode and contender, as functions without arguments."""
     import torch
     from mmseg.structures import SegDataSample
 
@@ -65,13 +67,13 @@ def predictions(size: tuple[int, int], classes: int) -> dict[str, Callable]:
     slide = {"mode": "slide", "crop_size": crop, "stride": tuple(2 * side // 3 for side in crop)}
     meta = {"ori_shape": size, "img_shape": size, "pad_shape": size}
 
-    def prediction(kind: str, test_cfg: dict) -> Callable[[], torch.Tensor]:
-        model = segmentor(kind, test_cfg, classes)
+    def prediction(scope: str, test_cfg: dict) -> Callable[[], torch.Tensor]:
+        model = segmentor(scope, test_cfg, classes)
 
         @torch.no_grad()
         def run() -> torch.Tensor:
-            (found,) = model.predict(image, [SegDataSample(metainfo=dict(meta))])
-            return found.pred_sem_seg.data
+            (result,) = model.predict(image, [SegDataSample(metainfo=dict(meta))])
+            return result.pred_sem_seg.data
 
         return run
 
@@ -80,16 +82,16 @@ def predictions(size: tuple[int, int], classes: int) -> dict[str, Callable]:
         model = segmentor("mmseg", test_cfg, classes)
         parts = [image] if mode == "whole" else windows(image, test_cfg)
         calls[f"{mode}, network"] = forward(model, parts)
-        for kind in ("mmseg", "mmattn"):
-            calls[f"{mode}, {kind}"] = prediction(kind, test_cfg)
+        for scope in ("mmseg", "mmattn"):
+            calls[f"{mode}, {scope}"] = prediction(scope, test_cfg)
         if not torch.equal(calls[f"{mode}, mmseg"](), calls[f"{mode}, mmattn"]()):
             raise SystemExit(f"{mode}: the labels differ")
     calls["slide, mmattn, blend='cosine'"] = prediction("mmattn", {**slide, "blend": "cosine"})
     return calls
 
 
-def segmentor(kind: str, test_cfg: dict, classes: int):
-    """An FCN on a narrow ResNet-18 of output stride 8, with the weights of seed 0."""
+def segmentor(scope: str, test_cfg: dict, classes: int):
+    """Build an FCN on a narrow ResNet-18 of output stride 8, with the weights of seed 0."""
     import torch
     from mmengine.config import ConfigDict
     from mmengine.registry import MODELS
@@ -99,7 +101,7 @@ def segmentor(kind: str, test_cfg: dict, classes: int):
     torch.manual_seed(0)
     model = MODELS.build(
         {
-            "type": f"{kind}.EncoderDecoder",
+            "type": f"{scope}.EncoderDecoder",
             "data_preprocessor": {"type": "mmseg.SegDataPreProcessor"},
             "backbone": {
                 "type": "mmseg.ResNet",
@@ -129,16 +131,16 @@ def segmentor(kind: str, test_cfg: dict, classes: int):
 
 
 def windows(image, test_cfg: dict) -> list:
-    """The parts of an image that a sliding window shows."""
+    """Cut an image into the parts that a sliding window shows."""
     from mmattn.layers.logit_maps import sliding_windows
 
     size = tuple(image.shape[2:])
-    found = sliding_windows(size, test_cfg["crop_size"], test_cfg["stride"])
-    return [window.of(image) for window in found]
+    places = sliding_windows(size, test_cfg["crop_size"], test_cfg["stride"])
+    return [window.of(image) for window in places]
 
 
 def forward(model, parts: list) -> Callable[[], None]:
-    """The network on images, one by one, their logits forgotten."""
+    """Run the network on images, one by one, and forget their logits."""
     import torch
 
     @torch.no_grad()
@@ -150,12 +152,14 @@ def forward(model, parts: list) -> Callable[[], None]:
 
 
 def as_table(rows: dict[str, dict[str, float]]) -> str:
-    """Markdown."""
-    lines = ["| mode and contender | peak MB | min s | median s |", "| --- | --- | --- | --- |"]
-    for name, row in rows.items():
-        figures = f"{row['peak_mb']:.0f} | {row['min_s']:.2f} | {row['median_s']:.2f}"
-        lines.append(f"| {name} | {figures} |")
-    return "\n".join(lines)
+    """Write a Markdown table."""
+    lines = [
+        [name, f"{row['peak_mb']:.0f}", f"{row['min_s']:.2f}", f"{row['median_s']:.2f}"]
+        for name, row in rows.items()
+    ]
+    return markdown_table(
+        ["mode and contender", "peak MB", "min s", "median s"], lines, align="lrrr"
+    )
 
 
 if __name__ == "__main__":

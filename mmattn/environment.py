@@ -1,4 +1,4 @@
-"""Facts that a result needs to be understood later: versions, backends, size of the model."""
+"""Versions, backends, machine and commit behind a result, and the size of a model."""
 
 from __future__ import annotations
 
@@ -35,26 +35,34 @@ PACKAGES = (
 )
 
 
-def environment() -> dict[str, dict[str, str]]:
-    """``{"versions": …, "backends": …, "machine": …}``, each a table of name and value."""
-    return {"versions": versions(), "backends": backends(), "machine": machine()}
+def collect_env() -> dict[str, dict[str, str]]:
+    """Collect all that a result depends on beside its config and data.
+
+    Returns:
+        Tables of names and values: ``versions`` (with the commit), ``backends`` and ``machine``.
+    """
+    return {
+        "versions": {"commit": commit(), **versions()},
+        "backends": backends(),
+        "machine": machine(),
+    }
 
 
 def versions() -> dict[str, str]:
-    """mmattn, Python, and those of the stack's packages that are installed."""
+    """Return the versions of mmattn, Python and those of ``PACKAGES`` that are installed."""
     import mmattn
 
-    found = {"mmattn": mmattn.__version__, "Python": platform.python_version()}
+    result = {"mmattn": mmattn.__version__, "Python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            result[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return result
 
 
 def backends() -> dict[str, str]:
-    """Which implementation each interchangeable part uses in this process."""
+    """Return which implementation each interchangeable part uses in this process."""
     return {
         "mmcv's operators": _mmcv_operators(),
         "mmattn's operators": _own_operators(),
@@ -104,12 +112,15 @@ def commit() -> str:
 
 
 def complexity(model: nn.Module, inputs: Tensor) -> tuple[int, int]:
-    """Parameters, and floating point operations of one forward pass, 2 per multiply-add.
+    """Count the parameters, and the floating point operations of one forward pass.
 
     Args:
-        model: Called as ``model(inputs)``; counted are products and convolutions, as
-            ``torch.utils.flop_counter`` does.
-        inputs: A batch of the size in question.
+        model: Network that is called as ``model(inputs)``. Products and convolutions are counted,
+            2 operations per multiply-add, as ``torch.utils.flop_counter`` does.
+        inputs: Batch of the size in question.
+
+    Returns:
+        Parameters and operations.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -130,8 +141,7 @@ def _mmcv_operators() -> str:
 
 
 def _own_operators() -> str:
-    """The backend that each operator of ours takes on a CPU."""
-    import mmattn.ops  # noqa: F401  (registers them)
+    """Return the backend that each operator of mmattn takes on a CPU."""
     from mmattn.ops import OPERATORS
 
     return ", ".join(f"{name}: {op.available('cpu')[0]}" for name, op in sorted(OPERATORS.items()))

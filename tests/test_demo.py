@@ -12,7 +12,7 @@ import pytest
 
 @pytest.mark.slow
 def test_quick_demo_runs_all_steps_without_a_compiler_and_twice(repo, tmp_path) -> None:
-    """The story ends with a report; a second run in the same folder does too."""
+    """The demo ends with a report; a second run in the same folder does too."""
     empty = tmp_path / "bin"
     empty.mkdir()
     environment = {**os.environ, "PATH": str(empty)}

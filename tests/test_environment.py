@@ -1,4 +1,4 @@
-"""Facts beside a result: what ran it, and how large the model is."""
+"""The environment of a result: what ran it, and how large the model is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import torch
 from torch import nn
 
-from mmattn.environment import commit, complexity, environment
+from mmattn.environment import collect_env, commit, complexity
 from mmattn.ops import OPERATORS
 
 
@@ -21,17 +21,18 @@ def test_complexity_counts_two_operations_per_multiply_add() -> None:
 def test_environment_names_the_active_backends() -> None:
     import mmcv._ext
 
-    facts = environment()
-    assert torch.__version__.startswith(facts["versions"]["torch"])
+    env = collect_env()
+    assert torch.__version__.startswith(env["versions"]["torch"])
     compiled = (getattr(mmcv._ext, "__file__", None) or "").endswith((".so", ".pyd"))
-    assert ("compiled" in facts["backends"]["mmcv's operators"]) is compiled
+    assert ("compiled" in env["backends"]["mmcv's operators"]) is compiled
     operators = dict(
-        entry.split(": ") for entry in facts["backends"]["mmattn's operators"].split(", ")
+        entry.split(": ") for entry in env["backends"]["mmattn's operators"].split(", ")
     )
     assert operators["criss_cross"] == OPERATORS["criss_cross"].available("cpu")[0]
     assert set(operators) == set(OPERATORS), "every operator, and nothing else that ops exports"
-    assert int(facts["machine"]["CPU cores"]) >= 1
-    assert facts["machine"]["processor"]
+    assert int(env["machine"]["CPU cores"]) >= 1
+    assert env["machine"]["processor"]
+    assert env["versions"]["commit"] == commit()
 
 
 def test_the_commit_is_that_of_the_checkout(monkeypatch, tmp_path) -> None:
@@ -43,4 +44,4 @@ def test_the_commit_is_that_of_the_checkout(monkeypatch, tmp_path) -> None:
 def test_a_missing_compiler_is_said(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    assert environment()["backends"]["C++ compiler"] == "none (none needed)"
+    assert collect_env()["backends"]["C++ compiler"] == "none (none needed)"

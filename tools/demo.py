@@ -25,7 +25,7 @@ SIZE = (96, 128)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,9 +41,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def tell(out: Path, *, quick: bool) -> Path:
+def run_demo(out: Path, *, quick: bool) -> Path:
     """Run all steps; everything goes to ``out``. Returns the report."""
-    from mmattn.reports.story import Story
+    from demo_steps import DemoSteps
 
     num_train, num_val = (16, 6) if quick else (1000, 100)
     data = out / ("shapes_quick" if quick else "shapes")
@@ -54,56 +54,56 @@ def tell(out: Path, *, quick: bool) -> Path:
         options += ["train_cfg.max_iters=4", "train_cfg.val_interval=2"]
         options += ["train_dataloader.batch_size=4"]
     cfg_options = ["--cfg-options", *options] if options else []
-    story = Story(total=7, write=partial(print, flush=True))
+    demo = DemoSteps(total=7, log=partial(print, flush=True))
 
-    with story.step(f"Draw {num_train} training and {num_val} validation images"):
+    with demo.step(f"Draw {num_train} training and {num_val} validation images"):
         counts = ("--num-train", num_train, "--num-val", num_val)
-        story.run("tools/make_shapes.py", data, *counts, "--size", *SIZE, "--overwrite")
+        demo.run("tools/make_shapes.py", data, *counts, "--size", *SIZE, "--overwrite")
 
-    with story.step("Measure the untrained network, for comparison"):
+    with demo.step("Measure the untrained network, for comparison"):
         import torch
 
         from mmattn.config import load_config, parse_cfg_options
-        from mmattn.environment import environment
+        from mmattn.environment import collect_env
         from mmattn.export import class_ious, load_exported, torch_predictor, validation_pairs
         from mmattn.inference import build_model
 
-        facts = environment()
-        for name, value in facts["backends"].items():
-            story.say(f"{name}: {value}")
+        environment = collect_env()
+        for name, value in environment["backends"].items():
+            demo.say(f"{name}: {value}")
         cfg = load_config(CONFIG, parse_cfg_options(options))
         pairs = validation_pairs(cfg)
         torch.manual_seed(0)
         model = build_model(cfg)
         classes = model.dataset_meta["classes"]
         untrained = class_ious(torch_predictor(model), pairs, classes)
-        story.say(f"mIoU of the untrained network: {untrained.mean:.2f} %")
+        demo.say(f"mIoU of the untrained network: {untrained.mean:.2f} %")
 
-    with story.step("Train CCNet"):
-        story.run("tools/train.py", CONFIG, "--work-dir", out / "train", *cfg_options)
+    with demo.step("Train CCNet"):
+        demo.run("tools/train.py", CONFIG, "--work-dir", out / "train", *cfg_options)
         checkpoint = out / "train" / (out / "train" / "last_checkpoint").read_text().strip()
 
-    with story.step("Test the checkpoint"):
-        story.run("tools/test.py", CONFIG, checkpoint, "--work-dir", out / "test", *cfg_options)
+    with demo.step("Test the checkpoint"):
+        demo.run("tools/test.py", CONFIG, checkpoint, "--work-dir", out / "test", *cfg_options)
 
-    with story.step("Export it to ONNX and compare with torch at several sizes"):
+    with demo.step("Export it to ONNX and compare with torch at several sizes"):
         onnx_file = out / "ccnet.onnx"
         how = ("--format", "onnx", "--out", onnx_file, "--shape", *SIZE, "--dynamic")
-        story.run("tools/export.py", CONFIG, checkpoint, *how, *cfg_options)
+        demo.run("tools/export.py", CONFIG, checkpoint, *how, *cfg_options)
 
-    with story.step("Run torch and the exported file on all validation images"):
+    with demo.step("Run torch and the exported file on all validation images"):
         model, segmentor = build_model(cfg, checkpoint), load_exported(onnx_file)
         trained = class_ious(torch_predictor(model), pairs, classes)
         exported = class_ious(segmentor.predict, pairs, classes)
-        story.say(f"mIoU untrained:   {untrained.mean:6.2f} %")
-        story.say(f"mIoU torch:       {trained.mean:6.2f} %")
-        story.say(f"mIoU onnxruntime: {exported.mean:6.2f} %")
+        demo.say(f"mIoU untrained:   {untrained.mean:6.2f} %")
+        demo.say(f"mIoU torch:       {trained.mean:6.2f} %")
+        demo.say(f"mIoU onnxruntime: {exported.mean:6.2f} %")
 
-    with story.step("Write the report"):
+    with demo.step("Write the report"):
         from mmattn.environment import complexity
         from mmattn.export import SemanticExport
-        from mmattn.reports import SegmentationRun, write_segmentation_report
-        from mmattn.reports.semantic import Sample
+        from mmattn.reports import SegmentationRun, write_html_report
+        from mmattn.reports.semantic.run import ModelSize, Sample
 
         shape = (1, 3, *SIZE)
         parameters, flops = complexity(SemanticExport(model).eval(), torch.zeros(shape))
@@ -120,35 +120,34 @@ def tell(out: Path, *, quick: bool) -> Path:
             scalars=sorted((out / "train").glob("*/vis_data/scalars.json"))[-1:],
             samples=[Sample(p, m, predict(p), segmentor.predict(p)) for p, m in pairs[:6]],
             parity=json.loads((out / "parity.json").read_text()),
-            parameters=parameters,
-            flops=flops,
-            input_shape=shape,
+            size=ModelSize(parameters, flops, shape),
             file_bytes=onnx_file.stat().st_size,
-            steps=story.steps,
-            environment=facts,
+            steps=demo.steps,
+            environment=environment,
             notes=["Written by tools/demo.py."],
         )
-        report = write_segmentation_report(run, out / "report.html")
-    print(f"\nDone in {story.seconds:.0f} s. Open {report}")
+        report = write_html_report(run, out / "report.html")
+    print(f"\nDone in {demo.seconds:.0f} s. Open {report}")
     return report
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Tell the story; bad input or a failed step ends it with its exit code."""
+    """Run the demo; bad input or a failed step ends it with its exit code."""
     args = parse_args(argv)
     out = Path(args.work_dir).resolve()
     out = out.relative_to(REPO) if out.is_relative_to(REPO) else out
     os.chdir(REPO)
     # With tensors this small, more threads wait for each other rather than compute.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from demo_steps import StepFailed
+
     import mmattn  # noqa: F401  (turns the bridge on)
     from mmattn.errors import MMAttnError
-    from mmattn.reports.story import StepFailed
 
     print("mmattn demo: train, test, export and look at CCNet")
     print(f"everything goes to {out}/; OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}")
     try:
-        tell(out, quick=args.quick)
+        run_demo(out, quick=args.quick)
     except (MMAttnError, StepFailed) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.data_overrides import set_data_root
 from mmattn.config.load import load_config
 from mmattn.errors import ConfigError
+from mmattn.preflight.auto_classes import fill_class_counts
 from mmattn.tasks import task_of
 
 from .budget import parse_budget
@@ -100,6 +101,7 @@ def plan_comparison(
     cfg = load_config(config, cfg_options)
     if data:
         set_data_root(cfg, data)
+    cfg = fill_class_counts(cfg)
     folder = Path(work_dir or f"work_dirs/compare_{Path(config.rpartition('::')[2]).stem}")
     places = parse_places(at, cfg)
     return Comparison(config, cfg, variants, places, seeds, budget, folder, metric=metric)

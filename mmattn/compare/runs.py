@@ -16,7 +16,7 @@ from typing import Any
 
 from mmattn.errors import ConfigError
 from mmattn.io import atomic_write
-from mmattn.reports.curves import Curve, read_scalars
+from mmattn.reports.curves import Curve, read_scalars, run_minutes
 from mmattn.tables import markdown_table
 from mmattn.tasks import task_of
 
@@ -120,12 +120,6 @@ def read_run(folder: str | Path) -> Run:
     seed = (cfg.get("randomness") or {}).get("seed")
     minutes = sum(run_minutes(start.parent) for start in starts)
     return Run(folder, configs[-1].stem, seed, metrics, cfg, minutes)
-
-
-def run_minutes(vis_data: Path) -> float:
-    """Compute the wall time of one start, from its config being written to its last scalar."""
-    first = (vis_data / "config.py").stat().st_mtime
-    return ((vis_data / "scalars.json").stat().st_mtime - first) / 60
 
 
 def by_network(runs: Sequence[Run]) -> dict[str, list[Run]]:

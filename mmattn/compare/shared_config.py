@@ -15,7 +15,6 @@ from .schedule import original_length, rescaled
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-_LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 #: Checkpoints of a run, and iterations that are not worth one.
 _SAVES, _CHEAP = 5, 20
 

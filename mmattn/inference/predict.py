@@ -59,7 +59,7 @@ def predict_images(
     import torch
 
     from mmattn.layers.fuse import fuse as fuse_model
-    from mmattn.reports.overlays import complete_palette
+    from mmattn.palette import complete_palette
 
     task = task_of(cfg)
     if task.prediction != "pred_sem_seg":

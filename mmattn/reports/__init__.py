@@ -1,7 +1,4 @@
-"""Figures, curves and overlays of a run, and reports as one HTML file.
-
-Names are imported at first use; curves need matplotlib, overlays OpenCV, the report neither.
-"""
+"""Figures, curves and overlays of a run, and reports as one HTML file or a Markdown page."""
 
 from __future__ import annotations
 
@@ -16,9 +13,8 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "blend": "overlays",
         "colour_map": "overlays",
         "data_uri": "overlays",
-        "line_chart": "charts",
-        "Story": "story",
-        "SegmentationRun": "semantic",
-        "write_segmentation_report": "semantic",
+        "SegmentationRun": "semantic.run",
+        "write_html_report": "semantic.html_report",
+        "write_markdown_report": "semantic.markdown_report",
     },
 )

@@ -1,4 +1,4 @@
-"""Training curves as images, drawn from the scalars that mmengine writes."""
+"""Training curves as plots, drawn from the scalars that mmengine writes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .figures import new_axes, plain_frame, save_png
+from .figures import legend_above, new_axes, plain_frame, save_png
 
 Curve = list[tuple[float, float]]
-# Facts about the run rather than about the learning.
-_NOT_DRAWN = {"time", "data_time", "memory", "epoch", "iter", "step", "eta"}
+# Values about the run rather than about the learning.
+_NO_CURVE = {"time", "data_time", "memory", "epoch", "iter", "step", "eta"}
 
 
 def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[str, Curve]]:
-    """Read one or more ``scalars.json``, oldest first, as one history.
+    """Read one or more ``scalars.json`` as one history.
 
     A run that was resumed repeats steps which an earlier file already has; the later file wins
     from its first step on.
+
+    Args:
+        files: Files of one run, oldest first.
 
     Returns:
         Training curves over iterations and validation curves over mmengine's validation step
@@ -39,9 +42,15 @@ def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[st
                 curves[name] = [point for point in curves[name] if point[0] < first]
             for record in chosen:
                 for name, value in record.items():
-                    if name not in _NOT_DRAWN and isinstance(value, (int, float)):
+                    if name not in _NO_CURVE and isinstance(value, (int, float)):
                         curves.setdefault(name, []).append((record["step"], value))
     return training, validation
+
+
+def run_minutes(vis_data: Path) -> float:
+    """Compute the wall time of one start, from its config being written to its last scalar."""
+    first = (vis_data / "config.py").stat().st_mtime
+    return ((vis_data / "scalars.json").stat().st_mtime - first) / 60
 
 
 def plot_curves(
@@ -51,18 +60,18 @@ def plot_curves(
 
     Args:
         files: ``scalars.json`` files of one run, oldest first.
-        folder: Where the images go.
-        validation_axis: What a validation step counts, for the axis' label.
+        folder: Folder of the plots; it is created if needed.
+        validation_axis: Unit of a validation step, ``epoch`` or ``iteration``: label of the axis.
 
     Returns:
-        The images written; a kind without any value gets none.
+        The files written; a plot without any value is left out.
     """
     training, validation = read_scalars(files)
     losses = {name: curve for name, curve in training.items() if "loss" in name}
     rates = {name: curve for name, curve in training.items() if name.endswith("lr")}
     # The total last and bold: it is what the others add up to.
     losses = dict(sorted(losses.items(), key=lambda item: item[0] == "loss"))
-    images = (
+    plots = (
         ("curves_loss.png", "loss", "iteration", losses),
         ("curves_lr.png", "learning rate", "iteration", rates),
         ("curves_metrics.png", "metric", validation_axis, validation),
@@ -71,9 +80,19 @@ def plot_curves(
     folder.mkdir(parents=True, exist_ok=True)
     return [
         _draw(folder / file, ylabel, xlabel, curves)
-        for file, ylabel, xlabel, curves in images
+        for file, ylabel, xlabel, curves in plots
         if any(curves.values())
     ]
+
+
+def smoothed(curve: Curve, window: int) -> Curve:
+    """Replace each value by the mean of the last ``window`` values up to it."""
+    values = [value for _, value in curve]
+    means = []
+    for index, (step, _) in enumerate(curve):
+        recent = values[max(0, index - window + 1) : index + 1]
+        means.append((step, sum(recent) / len(recent)))
+    return means
 
 
 def _draw(path: Path, ylabel: str, xlabel: str, curves: Mapping[str, Sequence]) -> Path:
@@ -92,7 +111,7 @@ def _draw(path: Path, ylabel: str, xlabel: str, curves: Mapping[str, Sequence]) 
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     if len(curves) <= 15:
-        axes.legend(fontsize="small", frameon=False)
+        legend_above(axes)
     plain_frame(axes)
     save_png(axes, path)
     return path

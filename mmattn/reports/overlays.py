@@ -1,34 +1,23 @@
-"""Class maps as colours, alone or over their image, and images as text for an HTML page."""
+"""Label maps as colours, alone or over their image, and images as text for an HTML page."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-Palette = Sequence[Sequence[int]]
+from mmattn.palette import Palette
+
 IGNORED = 255
 _IGNORED_COLOUR = (0, 0, 0)
 
 
-def complete_palette(palette: Palette, count: int) -> list[tuple[int, int, int]]:
-    """``palette`` for ``count`` classes; a missing colour is taken from around the hue circle."""
-    colours = [tuple(int(channel) for channel in colour) for colour in palette[:count]]
-    for index in range(len(colours), count):
-        # Steps of the golden ratio keep neighbouring indices far apart in hue.
-        hue = np.uint8(180 * ((index * 0.618034) % 1))
-        hsv = np.array([[[hue, 170, 225]]], np.uint8)
-        colours.append(tuple(int(c) for c in cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]))
-    return colours
-
-
 def colour_map(classes: np.ndarray, palette: Palette) -> np.ndarray:
-    """Paint a class map.
+    """Paint a label map.
 
     Args:
-        classes: (H, W) class indices; what has no colour, as 255 for "ignored", is black.
+        classes: (H, W) class indices; those without a colour, such as 255 for "ignored", are black.
         palette: RGB per class.
 
     Returns:
@@ -43,7 +32,7 @@ def colour_map(classes: np.ndarray, palette: Palette) -> np.ndarray:
 def blend(
     image: np.ndarray, classes: np.ndarray, palette: Palette, *, opacity: float = 0.62
 ) -> np.ndarray:
-    """A class map over its image, with a dark line where classes meet.
+    """Paint a label map over its image, with a dark line where classes meet.
 
     Args:
         image: (H, W, 3) uint8 RGB
@@ -65,16 +54,16 @@ def blend(
 
 
 def data_uri(image: np.ndarray, *, jpeg_quality: int | None = None) -> str:
-    """An image as ``data:image/...``, to be put into a page.
+    """Encode an image as ``data:image/...``, to be put into a page.
 
     Args:
         image: (H, W, 3) uint8 RGB
         jpeg_quality: 1 to 100 for a photograph; None for PNG, which keeps flat colours exact.
     """
-    kind, options = "png", []
+    extension, options = "png", []
     if jpeg_quality is not None:
-        kind, options = "jpeg", [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-    done, encoded = cv2.imencode(f".{kind}", image[..., ::-1], options)
-    if not done:
+        extension, options = "jpeg", [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+    success, encoded = cv2.imencode(f".{extension}", image[..., ::-1], options)
+    if not success:
         raise ValueError(f"OpenCV cannot encode an array of {image.shape} {image.dtype}")
-    return f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"
+    return f"data:image/{extension};base64,{base64.b64encode(encoded).decode()}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from mmattn.reports.curves import plot_curves, read_scalars
+from mmattn.reports.curves import plot_curves, read_scalars, smoothed
 
 
 def write(path: Path, records: list[dict]) -> Path:
@@ -36,14 +36,18 @@ def test_a_resumed_run_replaces_what_it_repeats(tmp_path: Path) -> None:
     assert "time" not in curves
 
 
-def test_images_are_written_and_show_something(tmp_path: Path) -> None:
+def test_plots_are_written_and_show_something(tmp_path: Path) -> None:
     records = [training(step, 1 / step) for step in (1, 2, 3)] + [{"mIoU": 5.0, "step": 3}]
-    images = plot_curves([write(tmp_path / "s.json", records)], tmp_path / "out")
-    assert [p.name for p in images] == ["curves_loss.png", "curves_lr.png", "curves_metrics.png"]
-    for image in images:
+    plots = plot_curves([write(tmp_path / "s.json", records)], tmp_path / "out")
+    assert [p.name for p in plots] == ["curves_loss.png", "curves_lr.png", "curves_metrics.png"]
+    for plot in plots:
         # Axes and labels alone are dark; a curve is coloured.
-        pixels = cv2.imread(str(image)).astype(int)
-        assert ((pixels.max(axis=2) - pixels.min(axis=2)) > 60).sum() > 50, image
+        pixels = cv2.imread(str(plot)).astype(int)
+        assert ((pixels.max(axis=2) - pixels.min(axis=2)) > 60).sum() > 50, plot
+
+
+def test_smoothing_averages_the_past() -> None:
+    assert smoothed([(0, 2.0), (1, 4.0), (2, 9.0)], 2) == [(0, 2.0), (1, 3.0), (2, 6.5)]
 
 
 def test_nothing_logged_draws_nothing(tmp_path: Path) -> None:

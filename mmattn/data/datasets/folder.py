@@ -33,8 +33,8 @@ from mmattn.data.folder import (
 from mmattn.data.folder.classes_file import IGNORED
 from mmattn.data.folder.mask_reader import RULES, check_choice
 from mmattn.errors import ConfigError, DataError, did_you_mean
+from mmattn.palette import complete_palette
 from mmattn.registry import DATASETS, TRANSFORMS
-from mmattn.reports.overlays import complete_palette
 
 CLASSES_FILE = "classes.json"
 #: Enough to tell which rule masks follow; to find the classes themselves all are read.

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from mmattn.io import atomic_write
+from mmattn.palette import Palette, complete_palette
 from mmattn.reports.figures import new_axes, save_png
-from mmattn.reports.overlays import IGNORED, Palette, blend, complete_palette
+from mmattn.reports.overlays import IGNORED, blend
 
 from .image_counts import ImageCounts
 from .worst_images import decode_label_map

@@ -1,4 +1,4 @@
-"""The parts that a report is put together from; each is HTML text made of plain values.
+"""Parts of a report: functions from plain values to HTML text.
 
 Whatever comes from a run (names, commands) is escaped here; only ``Html`` passes unchanged.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from mmattn.reports.overlays import Palette
+from mmattn.palette import Palette
 
 
 class Html(str):
@@ -18,20 +18,22 @@ class Html(str):
 
 
 def text(value: object) -> str:
-    """``value`` as HTML."""
+    """Escape ``value``, unless it is HTML already."""
     return value if isinstance(value, Html) else escape(str(value))
 
 
 def paragraph(value: object, *, muted: bool = False) -> Html:
+    """Write a paragraph, in grey if ``muted``."""
     return Html(f"<p{' class=muted' if muted else ''}>{text(value)}</p>")
 
 
 def heading(value: object) -> Html:
+    """Write a heading inside a section."""
     return Html(f"<h3>{text(value)}</h3>")
 
 
 def columns(*parts: Iterable[str], layout: str = "columns") -> Html:
-    """Groups of parts side by side; ``layout`` is ``"columns"`` or ``"thirds"``."""
+    """Put groups of parts side by side; ``layout`` is ``"columns"`` or ``"thirds"``."""
     inner = "".join(f"<div>{''.join(group)}</div>" for group in parts)
     return Html(f'<div class="{layout}">{inner}</div>')
 
@@ -43,13 +45,13 @@ def table(
     numbers: Iterable[int] = (),
     total: bool = False,
 ) -> Html:
-    """A table.
+    """Write a table.
 
     Args:
-        head: The columns' names.
-        rows: Cells.
-        numbers: Columns that are set flush right.
-        total: The last row sums the others up.
+        head: Names of the columns.
+        rows: Cells of each row.
+        numbers: Indices of the columns that are set flush right.
+        total: Whether the last row sums the others up.
     """
     numbers = set(numbers)
 
@@ -67,23 +69,23 @@ def table(
 
 
 def facts(values: Mapping[str, object]) -> Html:
-    """Name and value, one pair per line."""
+    """Write names and values, one pair per line."""
     rows = "".join(f"<tr><td>{text(k)}</td><td>{text(v)}</td></tr>" for k, v in values.items())
     return Html(f"<table>{rows}</table>")
 
 
 def cards(values: Sequence[tuple[object, object, object]]) -> Html:
-    """(label, figure, note) in large type, for what a reader must not miss."""
+    """Write (label, value, note) in large type, for what a reader must not miss."""
     inner = "".join(
-        f'<div class="card"><span class="label">{text(label)}</span><b>{text(figure)}</b>'
+        f'<div class="card"><span class="label">{text(label)}</span><b>{text(value)}</b>'
         f"<span>{text(note)}</span></div>"
-        for label, figure, note in values
+        for label, value, note in values
     )
     return Html(f'<div class="cards">{inner}</div>')
 
 
 def bar(share: float, *, mark: float | None = None) -> Html:
-    """A bar of ``share`` (0 to 1) of its width; ``mark`` is a line to compare it with."""
+    """Draw a bar of ``share`` (0 to 1) of the width; ``mark`` is a line to compare it with."""
     share = min(max(share, 0.0), 1.0) if share == share else 0.0
     line = ""
     if mark is not None and mark == mark:
@@ -92,14 +94,14 @@ def bar(share: float, *, mark: float | None = None) -> Html:
 
 
 def swatch(colour: Sequence[int], name: object) -> Html:
-    """A class name behind a patch of its colour."""
+    """Write a class name behind a patch of its colour."""
     red, green, blue = (int(channel) for channel in colour)
     patch = f'<span class="swatch" style="background:rgb({red},{green},{blue})"></span>'
     return Html(f"{patch}{text(name)}")
 
 
 def legend(classes: Sequence[str], palette: Palette) -> Html:
-    """All class names with their colours."""
+    """Write all class names with their colours."""
     entries = "".join(
         f"<span>{swatch(c, name)}</span>" for name, c in zip(classes, palette, strict=True)
     )
@@ -107,7 +109,7 @@ def legend(classes: Sequence[str], palette: Palette) -> Html:
 
 
 def image_grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
-    """Images, given as data URIs, under the columns' names."""
+    """Lay out images, given as data URIs, under the names of the columns."""
     inner = "".join(f'<div class="head">{text(name)}</div>' for name in head)
     for row in rows:
         for name, uri in zip(head, row, strict=True):
@@ -116,10 +118,15 @@ def image_grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
     return Html(f'<div class="images" style="{width}">{inner}</div>')
 
 
+def plot(uri: str, description: str) -> Html:
+    """Show a plot, given as a data URI; ``description`` is for readers who cannot see it."""
+    return Html(f'<img class="plot" src="{escape(uri)}" alt="{escape(description)}">')
+
+
 def steps(entries: Sequence[tuple[object, object, str]]) -> Html:
-    """Numbered steps: (what, how long, command or "")."""
+    """Write numbered steps: (title, duration or "", command or "")."""
     inner = ""
-    for what, duration, command in entries:
+    for title, duration, command in entries:
         code = f"<pre>{text(command)}</pre>" if command else ""
-        inner += f'<li><span class="time">{text(duration)}</span>{text(what)}{code}</li>'
+        inner += f'<li><span class="time">{text(duration)}</span>{text(title)}{code}</li>'
     return Html(f'<ol class="steps">{inner}</ol>')

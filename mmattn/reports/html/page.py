@@ -1,4 +1,4 @@
-"""A report: one HTML file with everything inside, readable without a network and years later."""
+"""A report as one HTML file with everything inside, readable without a network and years later."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Report:
 
     Args:
         title: Head line.
-        summary: A sentence or two under it.
+        summary: Sentence or two below it.
 
     Example:
         >>> report = Report("CCNet on shapes", "What was run and what came out.")
         >>> report.add(cards([("mIoU", "81.2", "validation")]))        # doctest: +SKIP
-        >>> report.section("Curves", line_chart(...))                  # doctest: +SKIP
+        >>> report.section("Curves", plot(...))                        # doctest: +SKIP
         >>> report.write("report.html")                                # doctest: +SKIP
     """
 
@@ -31,15 +31,15 @@ class Report:
         self._body: list[str] = []
 
     def add(self, part: Html) -> None:
-        """Put a part over the page's full width."""
+        """Add a part over the full width of the page."""
         self._body.append(part)
 
     def section(self, title: str, *parts: str) -> None:
-        """Start a section that holds ``parts``."""
+        """Add a section that holds ``parts``."""
         self._body.append(f"<section><h2>{text(title)}</h2>{''.join(parts)}</section>")
 
     def html(self) -> str:
-        """The page."""
+        """Return the text of the page."""
         footer = f"<footer>{text(self.footer)}</footer>" if self.footer else ""
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

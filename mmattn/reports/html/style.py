@@ -44,10 +44,7 @@ tr.total td { font-weight:700; border-bottom:none; border-top:2px solid var(--li
 .images { display:grid; gap:8px; margin:8px 0 18px; }
 .images .head { font-size:13px; font-weight:600; color:var(--muted); }
 .images img { width:100%; display:block; border-radius:6px; image-rendering:pixelated; }
-.chart { width:100%; height:auto; display:block; }
-.chart text { font-size:12px; fill:var(--muted); font-family:inherit; }
-.chart .axis { font-size:12.5px; fill:var(--ink); }
-.chart .grid { stroke:var(--line); stroke-width:1; }
+.plot { width:100%; height:auto; display:block; }
 pre { background:#0f172a; color:#e2e8f0; padding:12px 16px; border-radius:8px; overflow-x:auto;
       margin:6px 0 14px; font:13px/1.6 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;
       white-space:pre-wrap; overflow-wrap:anywhere; }

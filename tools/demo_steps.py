@@ -1,4 +1,4 @@
-"""Numbered steps on the console, remembered for the report: how a demo tells what it does."""
+"""Numbered steps on the console, remembered for the report of tools/demo.py."""
 
 from __future__ import annotations
 
@@ -8,75 +8,67 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Step:
-    """Something that was run: what for, its command (or ""), and how long it took."""
-
-    title: str
-    command: str
-    seconds: float
+from mmattn.reports.semantic.run import Step
 
 
 class StepFailed(Exception):
-    """A command of a story ended with a code other than 0."""
+    """Raised when the command of a step ends with a code other than 0."""
 
     def __init__(self, command: str, code: int) -> None:
-        super().__init__(f"`{command}` ended with code {code}; the story stops here")
+        super().__init__(f"`{command}` ended with code {code}; the demo stops here")
         self.exit_code = code
 
 
-class Story:
+class DemoSteps:
     """Runs steps in order and keeps them in ``steps``.
 
     Args:
-        total: How many steps there will be.
-        write: Takes each line of text.
+        total: Number of steps there will be.
+        log: Function that takes each line of text.
 
     Example:
-        >>> story = Story(total=1, write=print)
-        >>> with story.step("Say hello"):
-        ...     story.say("hello")
+        >>> demo = DemoSteps(total=1, log=print)
+        >>> with demo.step("Say hello"):
+        ...     demo.say("hello")
         <BLANKLINE>
         [1/1] Say hello
           hello
     """
 
-    def __init__(self, total: int, write: Callable[[str], object]) -> None:
+    def __init__(self, total: int, log: Callable[[str], object]) -> None:
         self.total = total
         self.steps: list[Step] = []
-        self._write = write
+        self._log = log
         self._command = ""
 
     @property
     def seconds(self) -> float:
-        """How long all steps took so far."""
-        return sum(step.seconds for step in self.steps)
+        """Wall time of all steps so far."""
+        return sum(step.seconds or 0.0 for step in self.steps)
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Announce a step, and remember it when it has ended well."""
-        self._write(f"\n[{len(self.steps) + 1}/{self.total}] {title}")
+        """Announce a step, and remember it once it has succeeded."""
+        self._log(f"\n[{len(self.steps) + 1}/{self.total}] {title}")
         self._command = ""
         start = time.monotonic()
         yield
         self.steps.append(Step(title, self._command, time.monotonic() - start))
 
     def say(self, text: str) -> None:
-        """A line inside a step."""
-        self._write(f"  {text}")
+        """Write a line inside a step."""
+        self._log(f"  {text}")
 
     def run(self, script: str, *arguments: object) -> None:
-        """Run a Python script with this interpreter, its command shown as one would type it.
+        """Run a Python script with this interpreter, and show its command as one would type it.
 
         Raises:
             StepFailed: It ended with a code other than 0.
         """
         words = [script, *map(str, arguments)]
         self._command = shlex.join(["python", *words])
-        self._write(f"$ {self._command}")
+        self._log(f"$ {self._command}")
         sys.stdout.flush()
         code = subprocess.run([sys.executable, *words]).returncode
         if code:

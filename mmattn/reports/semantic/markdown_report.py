@@ -1,0 +1,168 @@
+"""The report of a semantic segmentation run as a Markdown page, small enough to be committed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmattn.io import atomic_write
+from mmattn.palette import Palette, complete_palette
+from mmattn.reports.curves import plot_curves
+from mmattn.reports.overlays import blend, colour_map
+from mmattn.tables import markdown_table
+
+from .run import Sample, SegmentationRun
+
+
+def write_markdown_report(
+    run: SegmentationRun, folder: str | Path, *, maps_only: bool = False
+) -> Path:
+    """Write ``README.md`` and what it shows; sections without data are left out.
+
+    Args:
+        run: The run to report.
+        folder: Folder of the page, its plots, ``predictions.jpg`` and ``parity.json``.
+        maps_only: Whether to show predictions without their images and ground truth, for a dataset
+            that may not be passed on.
+
+    Returns:
+        The page.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    sections = [
+        _head(run),
+        _class_table(run),
+        _predictions(run, folder, maps_only),
+        _training(run, folder),
+        _parity(run, folder),
+        _environment(run.environment),
+        list(run.notes),
+    ]
+    paragraphs = [paragraph for section in sections for paragraph in section]
+    page = folder / "README.md"
+    with atomic_write(page, "w") as file:
+        file.write("\n\n".join(paragraphs) + "\n")
+    return page
+
+
+def _head(run: SegmentationRun) -> list[str]:
+    parts = [f"# {run.title}", run.summary]
+    commands = [step.command for step in run.steps if step.command]
+    if commands:
+        parts += ["Written by", "\n".join(["```bash", *commands, "```"])]
+    if run.training_minutes is not None:
+        parts.append(f"Training took {run.training_minutes:.0f} minutes, validations included.")
+    if run.size is not None:
+        n, c, h, w = run.size.input_shape
+        parts.append(
+            f"{run.size.parameters:,} parameters; {run.size.flops / 1e9:.3f} GFLOPs at "
+            f"{n} x {c} x {h} x {w} (2 per multiply-add)."
+        )
+    return [part for part in parts if part]
+
+
+def _class_table(run: SegmentationRun) -> list[str]:
+    columns = {"torch": run.trained}
+    if run.untrained is not None:
+        columns = {"untrained": run.untrained, **columns}
+    if run.exported is not None:
+        columns[run.runtime] = run.exported
+    rows = [
+        [name, *(_two_digits(ious.ious[index]) for ious in columns.values())]
+        for index, name in enumerate(run.trained.classes)
+    ]
+    rows.append(["**mean**", *(_two_digits(ious.mean) for ious in columns.values())])
+    return [
+        f"## IoU per class, %, on {run.image_count}",
+        markdown_table(["class", *columns], rows, align="l" + "r" * len(columns)),
+        f"{run.trained.pixel_accuracy:.2f} % of the labelled pixels are right.",
+    ]
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2f}" if value == value else "-"
+
+
+def _predictions(run: SegmentationRun, folder: Path, maps_only: bool) -> list[str]:
+    if not run.samples:
+        return []
+    palette = complete_palette(run.palette, len(run.trained.classes))
+    with_exported = all(sample.exported is not None for sample in run.samples)
+    _draw_samples(folder / "predictions.jpg", run.samples, palette, with_exported, maps_only)
+    columns = ["torch", run.runtime] if with_exported else ["prediction"]
+    columns = columns if maps_only else ["image", "ground truth", *columns]
+    parts = ["## Predictions"]
+    if len(columns) > 1:
+        parts.append(f"From left to right: {', '.join(columns)}.")
+    return [*parts, "![predictions](predictions.jpg)"]
+
+
+def _draw_samples(
+    path: Path,
+    samples: Sequence[Sample],
+    palette: Palette,
+    with_exported: bool,
+    maps_only: bool,
+) -> None:
+    rows = []
+    for sample in samples:
+        maps = [sample.predicted] + ([sample.exported] if with_exported else [])
+        if maps_only:
+            tiles = [colour_map(classes, palette) for classes in maps]
+        else:
+            maps = [sample.truth, *maps]
+            tiles = [sample.image, *(blend(sample.image, classes, palette) for classes in maps)]
+        rows.append(np.hstack(tiles))
+    sheet = np.vstack([_pad(row, max(row.shape[1] for row in rows)) for row in rows])
+    success, encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    if not success:
+        raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
+    with atomic_write(path) as file:
+        file.write(encoded.tobytes())
+
+
+def _pad(row: np.ndarray, width: int) -> np.ndarray:
+    """Fill a row up with white: the images of a dataset may differ in size."""
+    missing = width - row.shape[1]
+    return np.pad(row, ((0, 0), (0, missing), (0, 0)), constant_values=255)
+
+
+def _training(run: SegmentationRun, folder: Path) -> list[str]:
+    if not run.scalars:
+        return []
+    files = plot_curves(run.scalars, folder, validation_axis=run.validation_axis)
+    titles = {"curves_loss.png": "loss", "curves_metrics.png": "validation"}
+    plots = [f"![{titles[f.name]}]({f.name})" for f in files if f.name in titles]
+    return ["## Training", "\n".join(plots)] if plots else []
+
+
+def _parity(run: SegmentationRun, folder: Path) -> list[str]:
+    if run.parity is None:
+        return []
+    with atomic_write(folder / "parity.json", "w") as file:
+        file.write(json.dumps(run.parity, indent=2) + "\n")
+    rows = []
+    for row in run.parity["rows"]:
+        size = f"{row['batch']} x 3 x {row['height']} x {row['width']} ({row['name']})"
+        difference, relative = (
+            "-" if row[key] is None else f"{row[key]:.1e}" for key in ("max_difference", "relative")
+        )
+        rows.append([size, difference, relative, f"{100 * row['agreement']:.4f} %"])
+    head = ["input", "largest difference of logits", "relative", "same class"]
+    return [
+        "## The exported file against torch",
+        markdown_table(head, rows, align="lrrr"),
+        *run.parity["notes"],
+    ]
+
+
+def _environment(environment: Mapping[str, Mapping[str, str]]) -> list[str]:
+    lines = [
+        f"- {name}: {value}" for table in environment.values() for name, value in table.items()
+    ]
+    return ["## Environment", "\n".join(lines)] if lines else []
