@@ -1,4 +1,4 @@
-"""Curves of losses, learning rate and metrics as images, kept up to date during a run."""
+"""Plots of losses, learning rate and metrics, kept up to date during a run."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ class TrainingCurvesHook(Hook):
         try:
             plot_curves(files, folder, validation_axis="epoch" if by_epoch else "iteration")
         except (ValueError, OSError) as error:
-            # A damaged log or a full disk must not end a training over an image.
-            runner.logger.warning(f"The curves could not be drawn: {error}")
+            # A damaged log or a full disk must not end a training over a plot.
+            runner.logger.warning(f"The training curves could not be saved: {error}")
