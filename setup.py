@@ -44,17 +44,19 @@ INSTALL_REQUIRES = [
     "pycocotools",
 ]
 EXPORT_REQUIRES = ["onnx", "onnxscript", "onnxslim", "onnxruntime"]
+# mmattn.testing: the contracts that a user's own blocks are tested with.
+TESTING_REQUIRES = ["pytest", *EXPORT_REQUIRES]
 OPENVINO_REQUIRES = [*EXPORT_REQUIRES, "openvino>=2026.4"]  # it is converted from an ONNX file
 
 
 def version() -> str:
-    """The version, read without importing the package."""
+    """Read the version without importing the package."""
     text = (ROOT / "mmattn" / "__init__.py").read_text(encoding="utf-8")
     return re.search(r'^__version__ = "(.+)"', text, re.MULTILINE).group(1)
 
 
 def operators():
-    """The operators' build module, or None where nothing is to be compiled."""
+    """Load the operators' build module; None where nothing is to be compiled."""
     path = ROOT / "mmattn" / "ops" / "build.py"  # a source distribution has no other
     spec = importlib.util.spec_from_file_location("mmattn_ops_build", path)
     module = importlib.util.module_from_spec(spec)
@@ -96,16 +98,21 @@ class BdistWheel(bdist_wheel):
 setup(
     name="mmattn",
     version=version(),
-    description="Attention systems for dense prediction, as plugins for mmdet and mmseg",
+    description="Attention for detection and segmentation, in any network of mmdet, mmseg or timm",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["mmattn", "mmattn.*"]),
-    package_data={"mmattn": [".mim/**/*", ".mim/*"], "": ["csrc/*"]},
+    package_data={"mmattn": ["py.typed", ".mim/**/*", ".mim/*"], "": ["csrc/*"]},
+    entry_points={"console_scripts": ["mmattn = mmattn.cli.main:main"]},
     distclass=MmattnDistribution,
     cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel},
     install_requires=INSTALL_REQUIRES,
-    extras_require={"export": EXPORT_REQUIRES, "openvino": OPENVINO_REQUIRES},
+    extras_require={
+        "export": EXPORT_REQUIRES,
+        "openvino": OPENVINO_REQUIRES,
+        "testing": TESTING_REQUIRES,
+    },
     zip_safe=False,
 )

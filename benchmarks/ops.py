@@ -1,8 +1,8 @@
-"""Time the operators against what else there is.
+"""Time the operators against the alternatives.
 
 The contenders of a row compute the same from the same inputs, which is asserted first; then they
-take turns in one process, so that a busy moment of the machine meets all of them. Shortest and
-median times are kept, with the machine's load. Ratios are those of the shortest times.
+take turns in one process, so that a busy moment of the machine slows all of them. Shortest and
+median times are kept, with the machine's load. Ratios are ratios of the shortest times.
 
     python benchmarks/ops.py                              rows with goals, 1 and 2 threads
     python benchmarks/ops.py depthwise_conv2d --all       every row of one operator
@@ -25,7 +25,7 @@ from machine import as_line, machine
 
 from mmattn.tables import markdown_table
 
-# Threads that wait for work should sleep: spinning ones would disturb the contender that follows.
+# Idle threads should sleep: spinning ones would slow the contender that follows.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,18 +49,20 @@ class Timing:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the benchmark; the exit status tells whether all goals were reached."""
+    """Run the benchmark and return the exit status: 0 when all goals are reached."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("ops", nargs="*", help="operators (default: all)")
     parser.add_argument("--rows", default="", help="only rows whose name contains this")
-    parser.add_argument("--all", action="store_true", help="also rows without a goal")
+    parser.add_argument("--all", action="store_true", help="include rows without a goal")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--seconds", type=float, default=4.0, help="for each row and thread count")
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="time for each row and thread count"
+    )
     parser.add_argument("--output", type=Path, help="path without suffix for a .json and a .md")
-    parser.add_argument("--show", type=Path, help="only print the summary of a .json")
+    parser.add_argument("--show", type=Path, help="print the summary of this .json and stop")
     args = parser.parse_args(argv)
     if args.show:
         print(summary_of(args.show))
@@ -90,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def time_row(row, threads: int, seconds: float, device: str) -> list[Timing]:
-    """Assert that the contenders of a row agree, then let them take turns."""
+    """Assert that the contenders of a row agree, then time them in turns."""
     contenders = row.setup()
     saved = {name: saved_bytes(run) for name, run in contenders.items()}
     assert_parity(row, {n: run() for n, run in contenders.items() if row.comparable(n)})
@@ -100,7 +102,7 @@ def time_row(row, threads: int, seconds: float, device: str) -> list[Timing]:
     while time.perf_counter() - start < seconds or len(times[names[0]]) < 3:
         for name in names:
             times[name].append(time_once(contenders[name], device))
-        names.append(names.pop(0))  # nobody always follows the same one
+        names.append(names.pop(0))  # so that none always follows the same one
     ours = min(times["mmattn"])
     return [
         Timing(
@@ -112,7 +114,7 @@ def time_row(row, threads: int, seconds: float, device: str) -> list[Timing]:
 
 
 def time_once(run, device: str) -> float:
-    """Seconds of one run, with what it set off on the GPU."""
+    """Return the seconds of one run, including its work on the GPU."""
     import torch
 
     if device == "cuda":
@@ -125,14 +127,14 @@ def time_once(run, device: str) -> float:
 
 
 def saved_bytes(run) -> float | None:
-    """Megabytes that autograd keeps between forward and backward, each storage once."""
+    """Return the megabytes that autograd keeps between forward and backward, each storage once."""
     from mmattn.costs import saved_for_backward
 
     return saved_for_backward(run)["other"] / 1e6 or None
 
 
 def assert_parity(row, results: dict) -> None:
-    """Every comparable contender gives what "mmattn" gives."""
+    """Exit with a message unless every comparable contender agrees with "mmattn"."""
     ours = results["mmattn"]
     for name, theirs in results.items():
         for index, (a, b) in enumerate(zip(ours, theirs, strict=True)):
@@ -141,12 +143,12 @@ def assert_parity(row, results: dict) -> None:
             if not error <= row.tolerance:
                 raise SystemExit(
                     f"{row.op}, {row.name}: result {index} of mmattn and {name} differ by "
-                    f"{error:.1e} of the largest value; no time is worth anything then"
+                    f"{error:.1e} of the largest value, so their times cannot be compared"
                 )
 
 
 def verdict(row, name: str, ratio: float) -> str:
-    """The goal against a contender, and whether it was reached."""
+    """Return the goal against a contender, and whether it is reached."""
     if name in row.goals:
         return f"{row.goals[name]:g}x {'reached' if ratio >= row.goals[name] else 'missed'}"
     if name in row.at_most:
@@ -156,7 +158,7 @@ def verdict(row, name: str, ratio: float) -> str:
 
 
 def as_table(timings: list[Timing]) -> str:
-    """A Markdown table, one line per contender."""
+    """Return a Markdown table with one line per contender."""
     head = ("op", "row", "threads", "contender", "min ms", "median ms", "min ratio", "median ratio",
             "saved MB", "goal", "load")  # fmt: skip
     ours = {(t.op, t.row, t.threads): t for t in timings if t.contender == "mmattn"}
@@ -171,14 +173,14 @@ def as_table(timings: list[Timing]) -> str:
 
 
 def as_summary(timings: list[Timing]) -> str:
-    """A Markdown table of the goals: how many times faster than each contender, by threads.
+    """Return a Markdown table of the goals: speed-up over each contender, by number of threads.
 
-    Goals of the form "at most" are about contenders that do less, so there it is our time that is
-    divided by theirs. The last column is what autograd keeps for the backward pass.
+    Goals of the form "at most" are about contenders that do less; there our time is divided by
+    theirs. The last column is the memory that autograd keeps for the backward pass.
     """
     threads = sorted({t.threads for t in timings})
     ours = {(t.op, t.row): t.saved_mb for t in timings if t.contender == "mmattn"}
-    found: dict[tuple[str, ...], dict[int | str, str]] = {}
+    cells_of: dict[tuple[str, ...], dict[int | str, str]] = {}
     for t in timings:
         if not t.goal:
             continue
@@ -189,12 +191,13 @@ def as_summary(timings: list[Timing]) -> str:
         cell = f"{ratio:.2g}x" if ratio < 10 else f"{ratio:.0f}x"
         missed = " (missed)" if t.goal.endswith("missed") else ""
         kept = f"{ours[t.op, t.row]:.1f} / {t.saved_mb:.1f}" if t.saved_mb else ""
-        row = found.setdefault((t.op, t.row, against, goal), {"kept": kept})
+        row = cells_of.setdefault((t.op, t.row, against, goal), {"kept": kept})
         row[t.threads] = cell + missed
     counts = (f"{n} thread{'s' if n > 1 else ''}" for n in threads)
     head = ("operator", "case", "against", "goal", *counts, "kept MB, ours / theirs")
     lines = [
-        (*key, *(cells.get(n, "") for n in threads), cells["kept"]) for key, cells in found.items()
+        (*key, *(cells.get(n, "") for n in threads), cells["kept"])
+        for key, cells in cells_of.items()
     ]
     return "\n".join(
         "| " + " | ".join(line) + " |" for line in (head, ("---",) * len(head), *lines)
@@ -202,7 +205,7 @@ def as_summary(timings: list[Timing]) -> str:
 
 
 def summary_of(path: Path) -> str:
-    """The machine and the summary of figures that were written before."""
+    """Return the machine and the summary of saved results."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return (
         f"{as_line(content['machine'])}\n\n{as_summary([Timing(**t) for t in content['timings']])}"
@@ -210,7 +213,7 @@ def summary_of(path: Path) -> str:
 
 
 def write(path: Path, timings: list[Timing], table: str, device: str) -> None:
-    """Keep the figures as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine(device), "timings": [asdict(t) for t in timings]}
     path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

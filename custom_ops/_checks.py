@@ -64,18 +64,12 @@ def as_pair(op: str, name: str, value: int | Sequence[int], at_least: int) -> tu
     Raises:
         ValueError: There are not one or two whole numbers of at least ``at_least``.
     """
-    height, width = (
-        (value, value) if isinstance(value, int)
-        else tuple(value) if isinstance(value, Sequence) and len(value) == 2
-        else (None, None)
-    )  # fmt: skip
-    for number in (height, width):
-        if not isinstance(number, int) or number < at_least:
-            raise ValueError(
-                f"{op}: {name} must be one or two whole numbers of at least {at_least}, got "
-                f"{value!r}"
-            )
-    return height, width
+    pair = tuple(value) if isinstance(value, Sequence) else (value, value)
+    if len(pair) != 2 or not all(isinstance(v, int) and v >= at_least for v in pair):
+        raise ValueError(
+            f"{op}: {name} must be one or two whole numbers of at least {at_least}, got {value!r}"
+        )
+    return pair
 
 
 def conv_output_size(

@@ -43,13 +43,12 @@ def differentiate(
         outputs = function(*leaves)
         outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
         used = [(o, g) for o, g in zip(outputs, grads, strict=True) if g is not None]
-        wanted = [leaf is not None and leaf.requires_grad for leaf in leaves]
+        needed = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
         gradients = iter(
             torch.autograd.grad(
-                [o for o, _ in used],
-                [leaf for leaf, want in zip(leaves, wanted, strict=True) if want],
-                [g for _, g in used],
-                allow_unused=True,
+                [o for o, _ in used], needed, [g for _, g in used], allow_unused=True
             )
         )
-    return tuple(next(gradients) if want else None for want in wanted)
+    return tuple(
+        next(gradients) if leaf is not None and leaf.requires_grad else None for leaf in leaves
+    )

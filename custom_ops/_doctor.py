@@ -17,6 +17,7 @@ from torch import Tensor
 
 from . import build
 from ._backends import Backend
+from ._families import describe_families
 from ._operator import OPERATORS, Operator, use_backend
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -114,7 +115,7 @@ def _machine() -> list[str]:
     ]
     if torch.cuda.is_available():
         lines.append(f"GPU: {torch.cuda.get_device_name()}")
-    return lines
+    return [*lines, *describe_families()]
 
 
 def _devices() -> list[str]:

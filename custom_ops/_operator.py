@@ -91,7 +91,7 @@ class Operator:
 
     Args:
         name: Name of the operator in torch (``mmattn::<name>``) and of its folder.
-        package: ``__package__`` of the operator's folder.
+        module: ``__name__`` of the operator's ``op.py``; ``reference.py`` is beside it.
         functions: Functions of the operator by name: ``forward`` and any others; ``backward``
             becomes ``mmattn::<name>_backward``. The device and the dtype of a function's first
             argument decide which backend runs.
@@ -110,7 +110,7 @@ class Operator:
     def __init__(
         self,
         name: str,
-        package: str,
+        module: str,
         *,
         functions: dict[str, Function],
         backends: Sequence[Backend] = (),
@@ -126,7 +126,7 @@ class Operator:
         self._case = case
         self._choices: dict[tuple, tuple[Backend, Callable]] = {}
         for backend in self.backends:
-            backend.bind(name, package)
+            backend.bind(name, module.rpartition(".")[0])
         for function, spec in functions.items():
             self._register(function, spec)
         OPERATORS[name] = self
@@ -249,4 +249,9 @@ def is_exporting() -> bool:
 
     Exported graphs should hold standard operators, so operators run their reference then.
     """
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return torch.compiler.is_exporting() or is_tracing()
+
+
+def is_tracing() -> bool:
+    """Return whether ``torch.jit.trace``, or the ONNX exporter built on it, records a graph."""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  (it is documented)

@@ -116,7 +116,7 @@ def operators(language: str) -> list[str]:
 
 
 def cache_directory() -> Path:
-    """Where ``build`` puts libraries."""
+    """Return the default folder of ``build``: ``$MMATTN_OPS_CACHE`` or the user's cache."""
     if "MMATTN_OPS_CACHE" in os.environ:
         return Path(os.environ["MMATTN_OPS_CACHE"]).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -124,10 +124,10 @@ def cache_directory() -> Path:
 
 
 def cpu_variants(capability: str | None = None) -> list[str]:
-    """Instruction sets, best first: those that a CPU can run, or all that are worth building.
+    """Return instruction sets, best first: those that a CPU can run, or all that are built.
 
     Args:
-        capability: What ``torch.backends.cpu.get_cpu_capability()`` says, or None for all.
+        capability: Result of ``torch.backends.cpu.get_cpu_capability()``; None for all sets.
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return ["generic"]
@@ -137,7 +137,7 @@ def cpu_variants(capability: str | None = None) -> list[str]:
 
 
 def cuda_variant() -> str:
-    """Compute capabilities, e.g. ``80-90``; ``MMATTN_CUDA_ARCHS="90 120"`` replaces them."""
+    """Return compute capabilities, e.g. ``80-90``; ``MMATTN_CUDA_ARCHS="90 120"`` replaces them."""
     return "-".join(os.environ.get("MMATTN_CUDA_ARCHS", " ".join(_CUDA_ARCHITECTURES)).split())
 
 

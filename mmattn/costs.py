@@ -40,7 +40,7 @@ def saved_for_backward(
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         run()
-    totals = dict.fromkeys((*(owners or {}), "other"), 0)
+    totals: dict[str, int] = dict.fromkeys((*(owners or {}), "other"), 0)
     for pointer, size in saved.items():
         totals[owner_of.get(pointer, "other")] += size
     return totals

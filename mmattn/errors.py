@@ -67,6 +67,12 @@ def is_interrupt(error: BaseException | None) -> bool:
     return error is not None
 
 
+def one_line(error: BaseException) -> str:
+    """Return the type and the text of somebody else's error in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def did_you_mean(word: str, known: Iterable[str], limit: int = 3) -> str:
     """``" Did you mean 'a' or 'b'?"`` for the closest names in ``known``, else ``""``."""
     near = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.6)

@@ -1,6 +1,6 @@
-"""What ``benchmarks/ops.py`` times: one module per operator, with a function ``rows(device)``.
+"""Cases of ``benchmarks/ops.py``: one module per operator, with a function ``rows(device)``.
 
-A row is one comparison: some contenders that compute the same from the same inputs.
+A row is one comparison: several contenders that compute the same from the same inputs.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ class Row:
     """One comparison.
 
     Args:
-        op: The operator, or what else is compared.
-        name: Sizes and what is computed.
-        setup: Makes the inputs and returns the contenders by name. A contender computes once and
-            returns its results, which must agree between contenders. Ours is called "mmattn".
-        goals: How many times faster than each contender "mmattn" is meant to be.
-        at_most: How many times slower than a contender it may be (for contenders that do less).
+        op: Name of the operator, or of another subject.
+        name: Name of the case: sizes, layout, forward or backward.
+        setup: Function that makes the inputs and returns the contenders by name. A contender
+            computes once and returns its results, which must agree between contenders. Ours is
+            called "mmattn".
+        goals: Speed-up over each contender that "mmattn" should reach.
+        at_most: Largest slow-down against a contender that does less.
         tolerance: Largest allowed difference of results, relative to the largest value.
-        comparable: Contenders whose results must agree; all by default.
+        comparable: Predicate of a contender's name: whether its results must agree; all by default.
     """
 
     op: str
@@ -42,19 +43,19 @@ class Row:
 
 
 def find_rows(device: str, ops: Sequence[str] = ()) -> list[Row]:
-    """The rows of all modules in this folder, in the order of their names."""
+    """Return the rows of all modules in this folder, in the order of their names."""
     rows: list[Row] = []
     for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
         rows += importlib.import_module(f"{__name__}.{module}").rows(device)
     unknown = sorted(set(ops) - {row.op for row in rows})
     if unknown:
         known = ", ".join(sorted({row.op for row in rows}))
-        raise SystemExit(f"no rows for {', '.join(unknown)}; there are {known}")
+        raise SystemExit(f"unknown operators: {', '.join(unknown)}; choose from {known}")
     return [row for row in rows if not ops or row.op in ops]
 
 
 def forward(function: Callable[..., Tensor], *args) -> Contender:
-    """A contender that computes without gradients."""
+    """Return a contender that computes without gradients."""
 
     def run() -> Results:
         with torch.no_grad():

@@ -124,5 +124,5 @@ def _row(name: str, layout: str, training: bool, device: str, goals: dict[str, f
         return {key: forward(f, x) for key, f in functions.items()}
 
     size = " x ".join(map(str, SIZE[1:]))
-    kind = "forward + backward" if training else "forward"
-    return Row(OP, f"{name}, {size}, {layout}, {kind}", setup, goals)
+    passes = "forward + backward" if training else "forward"
+    return Row(OP, f"{name}, {size}, {layout}, {passes}", setup, goals)

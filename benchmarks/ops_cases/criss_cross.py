@@ -8,7 +8,7 @@ from torch import Tensor
 from mmattn.ops import criss_cross_attention, use_backend
 from ops_cases import Contender, Row, forward, forward_backward
 
-CHANNELS, DEPTH = 512, 64  # of CCNet's head: the value, and query and key
+CHANNELS, DEPTH = 512, 64  # channels in CCNet's head: of the value, of query and key
 SIZES = (64, 97)  # images of 512 x 512 and 769 x 769, at stride 8
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
 THEIRS = "mmcv's formula"
@@ -16,22 +16,22 @@ THEIRS = "mmcv's formula"
 
 def rows(device: str) -> list[Row]:
     """Training, then inference; each with what is chosen here, and on the CPU with plain torch."""
-    found = []
+    result = []
     for training in (True, False):
         for size in SIZES:
             for layout in LAYOUTS:
                 if device == "cpu":
                     goals = ({THEIRS: 3.0}, {THEIRS: 1.7}) if training else ({}, {})
-                    found.append(_row(size, layout, training, device, None, goals[0]))
-                    found.append(_row(size, layout, training, device, "reference", goals[1]))
+                    result.append(_row(size, layout, training, device, None, goals[0]))
+                    result.append(_row(size, layout, training, device, "reference", goals[1]))
                 else:
                     goal = {} if training else {THEIRS: 5.0}
-                    found.append(_row(size, layout, training, device, None, goal))
-    return found
+                    result.append(_row(size, layout, training, device, None, goal))
+    return result
 
 
 def mmcv_formula(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """What mmcv's CrissCrossAttention computes between its 1x1 convolutions."""
+    """Compute as mmcv's CrissCrossAttention does between its 1x1 convolutions."""
     height = query.shape[2]
     itself = torch.full((height,), -torch.inf, dtype=query.dtype, device=query.device).diag()
     column = torch.einsum("bchw,bciw->bwhi", query, key) + itself
@@ -65,7 +65,7 @@ def _row(size: int, layout: str, training: bool, device: str, backend: str | Non
         run = contender(criss_cross_attention)
         return {"mmattn": ours, THEIRS: contender(mmcv_formula)}
 
-    kind = "forward + backward" if training else "forward"
+    passes = "forward + backward" if training else "forward"
     means = ", plain torch" if backend == "reference" else ""
-    name = f"C={CHANNELS}, {size} x {size}, {layout}, {kind}{means}"
+    name = f"C={CHANNELS}, {size} x {size}, {layout}, {passes}{means}"
     return Row("criss_cross", name, setup, goals, tolerance=1e-4 if device == "cpu" else 5e-2)

@@ -36,18 +36,18 @@ CHOICES = {
 
 def rows(device: str) -> list[Row]:
     """Training rows with goals, then inference, then the choice between torch and our kernel."""
-    found = []
+    result = []
     for name, (kernel, dilation, last, first) in GOALS.items():
         goals = {"torch channels-last": last, "torch NCHW": first}
-        found.append(_row(name, kernel, dilation, True, device, goals))
+        result.append(_row(name, kernel, dilation, True, device, goals))
     for name, (kernel, dilation) in OTHERS.items():
-        found.append(_row(name, kernel, dilation, True, device, {}))
+        result.append(_row(name, kernel, dilation, True, device, {}))
     for name, (kernel, dilation, *_) in (GOALS | OTHERS).items():
-        found.append(_row(name, kernel, dilation, False, device, {}))
+        result.append(_row(name, kernel, dilation, False, device, {}))
     for name, (kernel, dilation) in CHOICES.items():
         for training in (True, False):
-            found.append(_choice(name, kernel, dilation, training, device))
-    return found
+            result.append(_choice(name, kernel, dilation, training, device))
+    return result
 
 
 def _inputs(kernel, dilation: int, device: str):

@@ -2,8 +2,8 @@
 
 Contenders: the algorithm of mmcv's kernels (for each image, columns are filled with zeros, read
 corner by corner in channel-major order, and multiplied), torchvision's compiled operator, which has
-the same algorithm, and a dense 3x3 convolution, which has the same products and no points. mmcv's
-own kernel reads with scalar loops in one thread; the replica reads with torch's operators.
+the same algorithm, and a dense 3x3 convolution, which has the same products but no sampling points.
+mmcv's own kernel reads with scalar loops in one thread; the replica reads with torch's operators.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ DENSE = "dense 3x3"
 
 def rows(device: str) -> list[Row]:
     """Both layouts, forward and training; on a GPU also bfloat16 under autocast."""
-    found = [
+    result = [
         _row(training, layout, device, autocast=False)
         for layout in (torch.contiguous_format, torch.channels_last)
         for training in (False, True)
     ]
     if device == "cuda":
-        found += [_row(t, torch.channels_last, device, autocast=True) for t in (False, True)]
-    return found
+        result += [_row(t, torch.channels_last, device, autocast=True) for t in (False, True)]
+    return result
 
 
 def mmcv_algorithm(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -34,18 +34,18 @@ TRAINING = {
 
 def rows(device: str) -> list[Row]:
     """Forward, and forward with backward, at each size; then training steps, on the CPU."""
-    found = []
+    result = []
     for name, (shapes, queries, goal) in SIZES.items():
         for training in (False, True):
             setup = partial(_contenders, shapes, queries, training, device)
             title = f"{name}, forward{' + backward' if training else ''}"
-            found.append(Row(OP, title, setup, {"mmcv": goal} if device == "cpu" else {}))
+            result.append(Row(OP, title, setup, {"mmcv": goal} if device == "cpu" else {}))
     if device == "cpu":
         for name, stem in TRAINING.items():
             title = f"training step of {name}, 2 x 512x512"
             setup = partial(_training_steps, stem)
-            found.append(Row(OP, title, setup, {"mmcv": 1.0}, tolerance=1e-3))
-    return found
+            result.append(Row(OP, title, setup, {"mmcv": 1.0}, tolerance=1e-3))
+    return result
 
 
 def _mmcv_path() -> Callable[..., Tensor]:
@@ -140,8 +140,8 @@ def _training_steps(stem: str) -> dict[str, Contender]:
         logging.disable(logging.NOTSET)
     for group in optimizer.param_groups:  # the same work, and every step begins alike
         group["lr"] = group["weight_decay"] = 0.0
-    # Gradients of what is sampled. Those of the places would tell nothing: as initialised, all lie
-    # on pixels, where a bilinear map has a kink and either side's slope is right.
+    # Gradients of the sampled values. Gradients of the locations would tell nothing: at first all
+    # lie on pixels, where bilinear reading has a kink and the slope of either side is right.
     gradients: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         if name.endswith("value_proj.weight"):

@@ -1,7 +1,7 @@
 """MobileNetV2 with an FPN on CamVid at half size: light enough to compare blocks on one thread.
 
-It is no system of a paper but a bench. The backbone's weights are torchvision's ImageNet ones in
-mmseg's layout; bring them there once, then compare:
+This is a test bench, not the system of a paper. The backbone starts from torchvision's ImageNet
+weights in mmseg's layout: convert them once, then compare:
 
     python tools/convert_checkpoint.py mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet.safetensors --converter torchvision-mobilenetv2-mmseg
@@ -11,8 +11,8 @@ mmseg's layout; bring them there once, then compare:
         --seeds 3 --budget 120it --data data/camvid
 
 backbone.layer5 is the last stage of stride 16. Its 96 channels are a multiple of 32, which ELA-T
-needs; what a block does there reaches the head through its own level and through the two stages
-behind it. A step takes about 0.35 s of one core, a run about a minute.
+needs; a block there acts on the head through its own level and through the two stages after
+it. A step takes about 0.35 s of one core, a run about a minute.
 Measured here: see docs/results/compare_camvid.
 """
 

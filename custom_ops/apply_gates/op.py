@@ -40,7 +40,7 @@ _ARGUMENTS = (
 
 operator = Operator(
     "apply_gates",
-    __package__,
+    __name__,
     functions={
         "forward": Function(f"({_ARGUMENTS}) -> Tensor", fake=_fake),
         "backward": Function(
@@ -76,8 +76,9 @@ def _setup_double_backward(ctx, inputs, output) -> None:
 def _double_backward(ctx, *grads):
     """Second derivatives, left to torch because they are rare."""
 
-    def function(*tensors):
-        return reference.backward(*tensors, ctx.residual, ctx.need_x, ctx.need_gates)
+    def function(grad, x, channel, row, column, spatial):
+        gates = (channel, row, column, spatial)
+        return reference.backward(grad, x, *gates, ctx.residual, ctx.need_x, ctx.need_gates)
 
     return *differentiate(function, ctx.saved_tensors, grads), None, None, None
 

@@ -41,7 +41,7 @@ def backward(
     gates = (channel, row, column, spatial)
     grad, image = grad.to(accumulate_dtype(x.dtype)), x.to(accumulate_dtype(x.dtype))
     broadcast = [gate for gate in _broadcast(*gates) if gate is not None]
-    grad_gates = [image.new_empty(0)] * 4
+    grad_gates = [image.new_empty(0) for _ in gates]
     if need_gates:
         product = grad * image
         given = [(i, gate) for i, gate in enumerate(gates) if gate is not None]
@@ -49,11 +49,12 @@ def backward(
             # The other gates times grad x, summed over the axes that this gate does not have.
             others = math.prod(broadcast[:place] + broadcast[place + 1 :], start=product)
             grad_gates[i] = others.sum(((2, 3), (3,), (2,), (1,))[i]).reshape(gate.shape)
+    grad_channel, grad_row, grad_column, grad_spatial = grad_gates
     if not need_x:
-        return x.new_empty(0), *grad_gates
+        return x.new_empty(0), grad_channel, grad_row, grad_column, grad_spatial
     grad_x = math.prod(broadcast, start=grad)
     grad_x = (grad_x + grad if residual else grad_x).to(x.dtype)
-    return with_strides_of(x, grad_x), *grad_gates
+    return with_strides_of(x, grad_x), grad_channel, grad_row, grad_column, grad_spatial
 
 
 def _broadcast(channel, row, column, spatial) -> tuple[Tensor | None, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from .._backends import FLOATS, Compiled, Triton
 from .._layout import empty_channels_last
@@ -59,7 +60,7 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
 
 operator = Operator(
     "criss_cross",
-    __package__,
+    __name__,
     functions={
         "forward": Function(
             "(Tensor query, Tensor key, Tensor value) -> (Tensor, Tensor)",
@@ -107,31 +108,32 @@ def _double_backward(ctx, *grads):
 
     Output and log-sum-exp are functions of query, key and value there, and get no gradient.
     """
-    again = torch.is_grad_enabled()
-    dtype = accumulate_dtype(ctx.saved_tensors[0].dtype)
+    create_graph = torch.is_grad_enabled()
+    grad, grad_lse, *attended = ctx.saved_tensors
+    dtype = accumulate_dtype(grad.dtype)
     with torch.enable_grad():
-        # Views, so that what is computed here is not mixed up with the graph that led here.
-        inputs = [
-            t if t is None else t.view_as(t) if t.requires_grad else t.detach().requires_grad_()
-            for t in ctx.saved_tensors
-        ]
-        grad, grad_lse, *attended = inputs
+        grad, *attended = (_leaf(t) for t in (grad, *attended))
         out, lse = reference.attend(*(t.to(dtype) for t in attended))
-        outputs = (out.to(grad.dtype), lse) if grad_lse is not None else (out.to(grad.dtype),)
-        given = (grad, grad_lse) if grad_lse is not None else (grad,)
+        inputs, outputs, given = [grad, *attended], [out.to(grad.dtype)], [grad]
+        if grad_lse is not None:
+            grad_lse = _leaf(grad_lse)
+            inputs, outputs, given = [grad, grad_lse, *attended], [*outputs, lse], [grad, grad_lse]
         first = torch.autograd.grad(outputs, attended, given, create_graph=True)
         used = [(f, g) for f, g in zip(first, grads, strict=True) if g is not None]
-        wanted = [t for t in inputs if t is not None]
         if not used:
             return (None,) * 7
-        second = iter(
-            torch.autograd.grad(
-                [f for f, _ in used], wanted, [g for _, g in used],
-                create_graph=again, allow_unused=True,
-            )
+        second = torch.autograd.grad(
+            [f for f, _ in used], inputs, [g for _, g in used],
+            create_graph=create_graph, allow_unused=True,
         )  # fmt: skip
-    gradients = [None if t is None else next(second) for t in inputs]
-    return (*gradients, None, None)
+    if grad_lse is None:
+        second = (second[0], None, *second[1:])
+    return (*second, None, None)
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    # A view, so that what is computed from it is not mixed up with the graph that led to it.
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
 torch.library.register_autograd(operator.qualified_name(), _backward, setup_context=_setup_context)

@@ -82,8 +82,11 @@ def backward(
         columns = (t.transpose(1, 2) for t in (q, k, v, g, shift, delta))
         for total, part in zip(grads, _backward_of_lines(*columns, itself=False), strict=True):
             total.add_(part.transpose(1, 2))
-    tensors = zip(grads, (query, key, value), strict=True)
-    return tuple(to_channels_last(t.permute(0, 3, 1, 2).to(like.dtype)) for t, like in tensors)
+    grad_query, grad_key, grad_value = (
+        to_channels_last(t.permute(0, 3, 1, 2).to(like.dtype))
+        for t, like in zip(grads, (query, key, value), strict=True)
+    )
+    return grad_query, grad_key, grad_value
 
 
 def _backward_of_lines(

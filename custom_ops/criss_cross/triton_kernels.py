@@ -22,17 +22,17 @@ import triton.language as tl
 from torch import Tensor
 
 # Positions of a line, queries and keys alike, and channels of the value in a tile. Float32 products
-# are not made by tensor cores but in registers, which larger tiles would overflow.
+# are computed in registers, not by tensor cores; larger tiles would not fit.
 _HALF = (64, 64)
 _FLOAT32 = (32, 32)
 _WARPS = 8
 
-_LOWEST = tl.constexpr(-1e38)  # finite, so that differences are no NaN
+_LOWEST = tl.constexpr(-1e38)  # finite, so that differences are not NaN
 
 
 @triton.jit
 def _tile(start, position, length, step, channel, channels, TYPE: tl.constexpr):
-    """Numbers (position, channel) of a line, zero outside, in the dtype that is multiplied in."""
+    """Load numbers (position, channel) of a line, zero outside, in the dtype of the products."""
     inside = (position < length)[:, None] & (channel < channels)[None, :]
     at = position.to(tl.int64)[:, None] * step + channel[None, :]
     return tl.load(start + at, mask=inside, other=0).to(TYPE)
@@ -47,7 +47,7 @@ def _add_to_tile(start, position, length, step, channel, channels, addend):
 
 @triton.jit
 def _seen(query, key, length, COLUMN: tl.constexpr):
-    """Which key counts for which query: all of the line, but in a column not the query itself."""
+    """Return which keys each query sees: all of the line, but in a column not itself."""
     inside = (query < length)[:, None] & (key < length)[None, :]
     if COLUMN:
         inside = inside & (query[:, None] != key[None, :])
@@ -190,7 +190,7 @@ def _add_grad_value(
 
 
 def forward(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """See ``mmattn.ops.criss_cross_attention``: output and log-sum-exp."""
+    """Return output and log-sum-exp; see ``mmattn.ops.criss_cross_attention``."""
     q, k, v = (_channels_last(t) for t in (query, key, value))
     n, channels, height, width = v.shape
     out = _empty(v, v.dtype)
@@ -223,7 +223,7 @@ def backward(
     out: Tensor,
     lse: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of query, key and value."""
+    """Return the gradients of query, key and value."""
     g, q, k, v = (_channels_last(t) for t in (grad, query, key, value))
     grad_q, grad_k, grad_v = (_empty(t, torch.float32).zero_() for t in (q, k, v))
     if q.shape[0] > 0:
@@ -261,23 +261,23 @@ def _empty(like: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _lines(t: Tensor, column: bool) -> tuple[int, int]:
-    """How many lines an image has, and how long they are."""
+    """Return the number and the length of an image's lines."""
     return (t.shape[3], t.shape[2]) if column else (t.shape[2], t.shape[3])
 
 
 def _steps(t: Tensor, column: bool) -> tuple[int, int, int]:
-    """Steps in memory: images, lines, positions."""
+    """Return steps in memory between images, lines and positions."""
     down, across = t.stride(-2), t.stride(-1)
     return (t.stride(0), across, down) if column else (t.stride(0), down, across)
 
 
 def _sizes(q: Tensor) -> dict:
-    depth = max(triton.next_power_of_2(q.shape[1]), 16)  # the least that a product takes
-    kinds = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
-    kind = kinds[q.dtype]
-    if kind == tl.bfloat16 and not isinstance(_attend, triton.JITFunction):
-        kind = tl.float32  # the interpreter multiplies the bits of bfloat16 as whole numbers
+    depth = max(triton.next_power_of_2(q.shape[1]), 16)  # the smallest that tl.dot supports
+    types = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+    dtype = types[q.dtype]
+    if dtype == tl.bfloat16 and not isinstance(_attend, triton.JITFunction):
+        dtype = tl.float32  # the interpreter multiplies the bits of bfloat16 as whole numbers
     block, channels = _FLOAT32 if q.dtype == torch.float32 else _HALF
     return {
-        "BLOCK": block, "DEPTH": depth, "CHANNELS": channels, "TYPE": kind, "num_warps": _WARPS,
+        "BLOCK": block, "DEPTH": depth, "CHANNELS": channels, "TYPE": dtype, "num_warps": _WARPS,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-// Images (N, C, H, W) as torch hands them over: dtype, checks, the two memory layouts, threads.
+// Images (N, C, H, W) as torch passes them: dtype, checks, the two memory layouts, threads.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
@@ -36,8 +36,8 @@ inline ScalarType accumulate_type(ScalarType type) {
   return type == ScalarType::Double ? type : ScalarType::Float;
 }
 
-// Whether the channels of a pixel are neighbours in memory. Torch's contiguous layout goes first
-// where an image has both.
+// Returns whether the channels of a pixel are neighbours in memory. An image that is both counts as
+// contiguous.
 inline bool is_channels_last(const Tensor& t) {
   if (t.is_contiguous()) return false;
   int64_t expected = 1;
@@ -48,7 +48,7 @@ inline bool is_channels_last(const Tensor& t) {
   return true;
 }
 
-// The image itself if it is contiguous or channels-last, else a copy in the nearer layout.
+// Returns the image itself if it is contiguous or channels-last, else a copy in the nearer layout.
 inline Tensor dense(const char* op, const char* name, const Tensor& t) {
   STD_TORCH_CHECK(t.is_cpu(), op, ": ", name, " must be on the CPU");
   STD_TORCH_CHECK(t.dim() == 4, op, ": ", name, " must have 4 dimensions");
@@ -57,7 +57,7 @@ inline Tensor dense(const char* op, const char* name, const Tensor& t) {
   return torch::stable::contiguous(t);
 }
 
-// The gradient of what has the shape, the dtype and the layout of x.
+// Returns a gradient with the shape, the dtype and the layout of x.
 inline Tensor gradient_like(const char* op, const Tensor& grad, const Tensor& x) {
   STD_TORCH_CHECK(
       grad.is_cpu() && grad.dim() == 4 && grad.scalar_type() == x.scalar_type() &&
@@ -71,7 +71,7 @@ inline Tensor gradient_like(const char* op, const Tensor& grad, const Tensor& x)
   return grad.is_contiguous() ? grad : torch::stable::contiguous(grad);
 }
 
-// A statistic, a gate or the gradient of one: contiguous.
+// Returns a statistic, a gate or the gradient of one, contiguous.
 inline Tensor small(
     const char* op, const char* name, const Tensor& t, ScalarType type,
     const std::vector<int64_t>& size) {
@@ -100,13 +100,16 @@ struct Shape {
   bool channels_last;
 
   explicit Shape(const Tensor& t)
-      : n(t.size(0)), c(t.size(1)), h(t.size(2)), w(t.size(3)),
+      : n(t.size(0)),
+        c(t.size(1)),
+        h(t.size(2)),
+        w(t.size(3)),
         channels_last(is_channels_last(t)) {}
 
   int64_t pixels() const { return h * w; }
 };
 
-// Calls f(i) for i below count, in all threads where there is enough to do.
+// Calls f(i) for i below count, in all threads if there is enough work.
 template <typename F>
 void parallel(int64_t count, int64_t numbers_each, const F& f) {
   constexpr int64_t kWorthwhile = 1 << 15;  // numbers for one thread
@@ -116,7 +119,7 @@ void parallel(int64_t count, int64_t numbers_each, const F& f) {
   });
 }
 
-// (N, rows, columns) to (N, columns, rows).
+// Transposes (N, rows, columns) to (N, columns, rows).
 template <typename A>
 void transpose(const A* from, int64_t n, int64_t rows, int64_t columns, A* to, A scale = A(1)) {
   constexpr int64_t kBlock = 64 / sizeof(A);  // a cache line

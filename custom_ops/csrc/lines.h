@@ -1,6 +1,6 @@
 // Sums and maxima over lines of neighbouring numbers: a plane of a contiguous image, or the
-// channels of one pixel of a channels-last one. Stored numbers are widened in short chunks, so all
-// that computes is compiled for float and double alone.
+// channels of one pixel of a channels-last one. Stored numbers are widened in short chunks, so that
+// the arithmetic is compiled for float and double alone.
 #pragma once
 
 #include <algorithm>
@@ -147,15 +147,15 @@ struct Total {
       maxima[0] = Larger()(v, maxima[0]);
     }
     A line_sum = fold<A>((sums[0] + sums[1]) + (sums[2] + sums[3]), Plus());
-    const Vec<A> largest =
-        Larger()(Larger()(maxima[0], maxima[1]), Larger()(maxima[2], maxima[3]));
+    const Vec<A> largest = Larger()(Larger()(maxima[0], maxima[1]), Larger()(maxima[2], maxima[3]));
     A line_maximum = fold<A>(largest, Larger());
     for (; i < count; ++i) {
       line_sum += value(i);
       line_maximum = Larger()(value(i), line_maximum);
     }
     sum += line_sum;
-    if (line_sum != line_sum && maximum == maximum) {  // perhaps a NaN: no comparison has seen it
+    if (line_sum != line_sum &&
+        maximum == maximum) {  // perhaps a NaN, which comparisons do not see
       for (i = 0; i < count; ++i) {
         if (value(i) != value(i)) {
           maximum = value(i);

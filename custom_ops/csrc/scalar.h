@@ -64,7 +64,8 @@ inline void narrow(float value, float& out) { out = value; }
 inline void narrow(double value, double& out) { out = value; }
 inline void narrow(float value, bfloat16& out) {
   const uint32_t bits = to_bits(value);
-  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;  // to nearest, ties to even
+  const uint32_t rounded =
+      (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;  // to nearest, ties to even
   out.bits = (bits & 0x7fffffffu) > 0x7f800000u ? uint16_t(0x7fc0u) : uint16_t(rounded);
 }
 inline void narrow(float value, float16& out) {

@@ -61,7 +61,7 @@ def _cpp_yields(case: Case) -> str | None:
     if training:
         small = taps <= 9 and max(dilation) == 1
         return "torch is as fast for small kernels" if small else None
-    # What slows oneDNN down is a wide dilated kernel; a tall one does not.
+    # Wide dilated kernels slow oneDNN down; tall ones do not.
     wide = dilation[1] > 1 and dilation[1] * (kernel[1] - 1) + 1 > 13
     return None if wide or taps > 100 else "torch is as fast without gradients"
 
@@ -96,7 +96,7 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
 
 operator = Operator(
     "depthwise_conv2d",
-    __package__,
+    __name__,
     functions={
         "forward": Function(
             "(Tensor x, Tensor weight, Tensor? bias, int[2] padding, int[2] dilation) -> Tensor",

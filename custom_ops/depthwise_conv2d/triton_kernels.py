@@ -43,7 +43,7 @@ def _convolve(
     for i in range(KH):
         h = row + i * DH - pad_h
         from_row = x + n * x_n + h.to(tl.int64) * x_h
-        lines = column * 0 + h  # as a vector: the interpreter's `&` wants no scalars
+        lines = column * 0 + h  # a vector, since the interpreter's `&` rejects scalars
         inside_h = (lines >= 0) & (lines < height)
         for j in tl.static_range(KW):
             w = column + j * DW - pad_w
@@ -103,7 +103,7 @@ def _reduce_weight(
 def forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int], dilation: Sequence[int]
 ) -> Tensor:
-    """See ``mmattn.ops.depthwise_conv2d``; stride 1."""
+    """Return the result at stride 1; see ``mmattn.ops.depthwise_conv2d``."""
     kernel = weight.shape[2:]
     size = [
         s + 2 * p - d * (k - 1)
@@ -122,7 +122,7 @@ def backward(
     need_weight: bool,
     need_bias: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, weight and bias; those that are not needed are empty tensors."""
+    """Return the gradients of x, weight and bias, as empty tensors where not needed."""
     empty = x.new_empty(0)
     grad_x = grad_weight = empty
     if need_input:
@@ -191,7 +191,7 @@ def _sum_type(t: Tensor):
 
 
 def ahead_of_time() -> list[tuple]:
-    """Kernels with argument types and constants, for ``tools/check_gpu_kernels.py``."""
+    """Return kernels with argument types and constants, for ``tools/check_gpu_kernels.py``."""
     strides = ["x_n", "x_h", "x_w"]
     sizes = ["channels", "height", "width", "out_height", "out_width", "pad_h", "pad_w"]
     taps = {"KH": 7, "KW": 7, "DH": 3, "DW": 3, "PIXELS": _PIXELS, "CHANNELS": _CHANNELS}

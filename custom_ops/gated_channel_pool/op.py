@@ -36,7 +36,7 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
 
 operator = Operator(
     "gated_channel_pool",
-    __package__,
+    __name__,
     functions={
         "forward": Function("(Tensor x, Tensor gate) -> (Tensor, Tensor)", fake=_fake),
         "backward": Function(

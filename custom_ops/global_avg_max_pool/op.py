@@ -31,7 +31,7 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
 
 operator = Operator(
     "global_avg_max_pool",
-    __package__,
+    __name__,
     functions={
         "forward": Function("(Tensor x) -> (Tensor, Tensor, Tensor)", fake=_fake),
         "backward": Function(

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .._operator import is_tracing
+
 FORMS = ("deform_conv", "grid_sample")
 _form = "deform_conv"
 
@@ -55,7 +57,7 @@ def exported(
 ) -> Tensor:
     """Compute with operators that a graph may hold; arguments are checked already."""
     geometry = (stride, padding, dilation, groups, deform_groups)
-    onnx = torch.onnx.is_in_onnx_export() and not torch.jit.is_tracing()
+    onnx = torch.onnx.is_in_onnx_export() and not is_tracing()
     if onnx and _form == "deform_conv":
         return _onnx_node(x, offset, mask, weight, bias, *geometry)
     return _grid_sample_graph(x, offset, mask, weight, bias, *geometry)

@@ -63,7 +63,7 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
 
 operator = Operator(
     "modulated_deform_conv2d",
-    __package__,
+    __name__,
     functions={
         "forward": Function(
             "(Tensor x, Tensor offset, Tensor? mask, Tensor weight, Tensor? bias, int[2] stride, "

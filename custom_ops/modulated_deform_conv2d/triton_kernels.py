@@ -1,4 +1,4 @@
-"""Deformable convolution in Triton, fused: what is read never leaves the registers.
+"""Deformable convolution in Triton, fused: numbers that are read never leave the registers.
 
 A program has a tile of output pixels and a block of channels. For each tap it computes the points
 once (float32, or float64 for float64), blends the four corners in that precision, and multiplies
@@ -30,7 +30,7 @@ def _locate(
     offset, mask, plane, pixel, live, row, column, height, width, out_pixels,
     MODULATED: tl.constexpr,
 ):  # fmt: skip
-    """Top left corner, distances to it, modulation, and whether a point is near the image."""
+    """Return top left corner, distances to it, modulation, and whether a point is in reach."""
     at = offset + plane * 2 * out_pixels + pixel
     y = row + tl.load(at, mask=live, other=0)
     x = column + tl.load(at + out_pixels, mask=live, other=0)
@@ -38,7 +38,7 @@ def _locate(
         m = tl.load(mask + plane * out_pixels + pixel, mask=live, other=0)
     else:
         m = y * 0 + 1
-    # A point that is no number must not pass for one outside.
+    # NaN must not pass for a point outside.
     m = tl.where((y != y) | (x != x), y + x, m)
     inside = (y > -1) & (y < height) & (x > -1) & (x < width) & live
     y = tl.where(inside, y, 0)
@@ -50,14 +50,14 @@ def _locate(
 
 @triton.jit
 def _place(row, column, inside, height, width, channels):
-    """A corner's pixel in a channels-last image, and whether it is in it."""
+    """Return a corner's pixel in a channels-last image, and whether it is inside."""
     inside = inside & (row >= 0) & (row < height) & (column >= 0) & (column < width)
     return (row.to(tl.int64) * width + column) * channels, inside
 
 
 @triton.jit
 def _read(x, top, left, down, right, m, inside, height, width, channels, c, inside_c):
-    """The image at the points: (pixels, channels)."""
+    """Read the image at the points: (pixels, channels)."""
     a, in_a = _place(top, left, inside, height, width, channels)
     b, in_b = _place(top, left + 1, inside, height, width, channels)
     d, in_d = _place(top + 1, left, inside, height, width, channels)
@@ -129,7 +129,7 @@ def _add_corner(
     x, grad_x, row, column, weight, inside, columns, height, width, channels, c, inside_c,
     NEED_X: tl.constexpr,
 ):  # fmt: skip
-    """The corner times the gradient, summed over channels; adds its part to the image's."""
+    """Return corner times gradient, summed over channels; add to the image's gradient."""
     at, inside = _place(row, column, inside, height, width, channels)
     within = inside[:, None] & inside_c[None, :]
     place = at[:, None] + c[None, :]
@@ -278,7 +278,7 @@ def forward(
     deform_groups: int,
     channels_last: bool,
 ) -> Tensor:
-    """See ``mmattn.ops.modulated_deform_conv2d``."""
+    """Return the result; see ``mmattn.ops.modulated_deform_conv2d``."""
     size = (x.shape[0], weight.shape[0], *offset.shape[2:])
     layout = torch.channels_last if channels_last else torch.contiguous_format
     y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=layout)
@@ -315,7 +315,7 @@ def backward(
     need_weight: bool,
     need_bias: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, offset, mask, weight and bias; what is not needed is an empty tensor."""
+    """Return the gradients of x, offset, mask, weight and bias, empty where not needed."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     sums = offset.dtype
     grad_offset = offset.new_zeros(offset.shape if need_offset else 0)
@@ -363,18 +363,18 @@ def backward(
 
 
 def _rows(t: Tensor) -> Tensor:
-    """The image with the channels of each pixel beside each other."""
+    """Return the image with the channels of each pixel beside each other."""
     return t.permute(0, 2, 3, 1).contiguous()
 
 
 def _taps(weight: Tensor, groups: int) -> Tensor:
-    """The weight as (taps, groups, C / groups, O / groups)."""
+    """Return the weight as (taps, groups, C / groups, O / groups)."""
     by_group = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
     return by_group.permute(3, 0, 2, 1).contiguous()
 
 
 def _facts(x, offset, mask, weight, stride, padding, dilation, groups, deform_groups) -> dict:
-    """Arguments that the kernels have in common."""
+    """Return the arguments that the kernels share."""
     channels, height, width = x.shape[1:]
     group_in, deform_in = channels // groups, channels // deform_groups
     out_pixels = offset.shape[2] * offset.shape[3]
@@ -392,7 +392,7 @@ def _facts(x, offset, mask, weight, stride, padding, dilation, groups, deform_gr
 
 
 def _product_type(x: Tensor):
-    """In which type the products are: the image's, but the interpreter has no bfloat16 ones."""
+    """Return the dtype of the products: the image's, but float32 for bfloat16 when interpreted."""
     if x.dtype == torch.bfloat16:
         return tl.bfloat16 if x.is_cuda else tl.float32
     return {torch.float16: tl.float16, torch.float32: tl.float32}.get(x.dtype, tl.float64)

@@ -67,7 +67,7 @@ _ARGUMENTS = (
 
 operator = Operator(
     "multi_scale_deformable_attention",
-    __package__,
+    __name__,
     functions={
         "forward": Function(f"({_ARGUMENTS}) -> Tensor", fake=_fake, flops=_flops),
         "backward": Function(

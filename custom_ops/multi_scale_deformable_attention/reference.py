@@ -112,21 +112,19 @@ def backward(
     """Return the gradients of value, locations and weights, as empty tensors where not needed."""
     inputs = (value, sampling_locations, attention_weights)
     needs = (need_value, need_locations, need_weights)
-    wanted = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+    needed = [index for index, need in enumerate(needs) if need]
 
     def function(*given: Tensor) -> Tensor:
-        remaining = iter(given)
-        return forward(
-            *(next(remaining) if need else t for t, need in zip(inputs, needs, strict=True)),
-            spatial_shapes,
-            level_starts,
-        )
+        tensors = list(inputs)
+        for index, tensor in zip(needed, given, strict=True):
+            tensors[index] = tensor
+        return forward(tensors[0], tensors[1], tensors[2], spatial_shapes, level_starts)
 
-    if grad.numel() == 0 or attention_weights.shape[4] == 0:  # nothing was read
-        grads = iter([torch.zeros_like(t) for t in wanted])
-    else:
-        grads = iter(differentiate(function, wanted, [grad]) if wanted else ())
-    return tuple(
-        next(grads).contiguous() if need else t.new_empty(0)
-        for t, need in zip(inputs, needs, strict=True)
-    )
+    grads = [tensor.new_empty(0) for tensor in inputs]
+    gradients: Sequence[Tensor | None] = [None] * len(needed)
+    if needed and grad.numel() > 0 and attention_weights.shape[4] > 0:  # else nothing is read
+        gradients = differentiate(function, [inputs[index] for index in needed], [grad])
+    for index, gradient in zip(needed, gradients, strict=True):
+        gradient = torch.zeros_like(inputs[index]) if gradient is None else gradient
+        grads[index] = gradient.contiguous()
+    return grads[0], grads[1], grads[2]

@@ -29,7 +29,7 @@ def _example(device: str, dtype: torch.dtype) -> tuple:
 
 operator = Operator(
     "row_column_means",
-    __package__,
+    __name__,
     functions={
         "forward": Function("(Tensor x) -> (Tensor, Tensor)", fake=_fake),
         "backward": Function(

@@ -7,12 +7,22 @@
 5. mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
 6. ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
 
+The forks ``onedl-*`` and the original packages of the same import names are carried alike. What the
+originals need beyond:
+
+7. mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
+8. mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
+9. mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
+10. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
+
+Each part that is applied is a line at level DEBUG of the logger ``mmattn.bridge``.
+
 Each part waits until the module it changes is imported, so this costs nothing before.
 """
 
 from __future__ import annotations
 
-from ._import_hooks import when_imported
+from ._import_hooks import when_imported, when_importing
 
 
 def install() -> None:
@@ -24,16 +34,22 @@ def install() -> None:
     from .ext_finder import provide_mmcv_ext
     from .panopticapi_finder import provide_panopticapi
     from .resnet_plugins import RESNETS, WIDE_BLOCKS, mend_resnet, mend_wide_block
+    from .version_checks import CHECKING, patch_version_check
 
     provide_mmcv_ext()
     provide_panopticapi()
+    when_imported("mmengine.utils.package_utils", _patch_package_lookup)
     when_imported("mmengine.config.utils", _teach_package_names)
+    when_imported("mmengine.config.utils", _patch_builtin_modules)
     when_imported("mmengine.config.config", _spare_our_bases)
+    when_imported("mmengine.runner.checkpoint", _patch_torch_load)
     when_imported("mmengine.runner.checkpoint", _refuse_pickles)
     when_imported("mmengine.runner.runner", _teach_runner)
     when_imported("mmengine.model.weight_init", _teach_pretrained_init)
     when_imported("mmcv.ops.carafe", _allow_carafe_naive)
     when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
+    for name in CHECKING:
+        when_importing(name, patch_version_check)
     for name in RESNETS:
         when_imported(name, mend_resnet)
     for name in WIDE_BLOCKS:
@@ -41,6 +57,24 @@ def install() -> None:
 
 
 _installed = False
+
+
+def _patch_package_lookup(module) -> None:
+    from .package_lookup import patch_package_lookup
+
+    patch_package_lookup(module)
+
+
+def _patch_builtin_modules(module) -> None:
+    from .builtin_modules import patch_builtin_modules
+
+    patch_builtin_modules(module)
+
+
+def _patch_torch_load(module) -> None:
+    from .torch_load import patch_torch_load
+
+    patch_torch_load(module)
 
 
 def _teach_package_names(module) -> None:

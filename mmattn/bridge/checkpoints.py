@@ -14,7 +14,6 @@ import inspect
 import io
 import logging
 import os
-import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,8 @@ from urllib.parse import urlparse
 from weakref import WeakKeyDictionary
 
 from mmattn.errors import CheckpointError
+
+from ._replacing import replace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +49,7 @@ def refuse_pickles(checkpoint_module: ModuleType) -> None:
         "save_checkpoint": _saving(checkpoint_module.save_checkpoint),
         "find_latest_checkpoint": find_latest_checkpoint,
     }.items():
-        _replace(checkpoint_module, name, function)
+        replace(checkpoint_module, name, function)
 
 
 def teach_runner(runner_module: ModuleType) -> None:
@@ -260,11 +261,3 @@ def _naming_source(function: Callable, source_of: Callable[[dict], Any]) -> Call
             raise CheckpointError(f"{source}: {error}") from error
 
     return wrapper
-
-
-def _replace(module: ModuleType, name: str, function: Callable) -> None:
-    """Replace a function in its module and wherever it was imported from there already."""
-    original = getattr(module, name)
-    for other in list(sys.modules.values()):
-        if getattr(other, "__dict__", {}).get(name) is original:
-            setattr(other, name, function)

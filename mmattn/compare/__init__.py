@@ -1,8 +1,10 @@
-"""A fair comparison of attention blocks in one network: ``tools/compare.py``.
+"""Fair comparison of attention blocks in one network, and of finished trainings.
 
-``compare`` in ``run`` is the whole of it; what is random, and how it is held equal, is told in
-``shared_config``, ``initial_weights`` and ``mmattn.data.datasets.seeded``; what may be concluded in
-``statistics``. It loads on first use, so that ``budget`` can be read without torch.
+``run.compare`` trains a network with each of several blocks and without (``tools/compare.py``).
+What is random, and how it is held equal, is described in ``shared_config``, ``initial_weights`` and
+``mmattn.data.datasets.seeded``; what may be concluded, in ``statistics``. ``runs`` puts finished
+trainings side by side (``tools/compare_runs.py``). The package loads on first use, so that
+``budget`` can be read without torch.
 """
 
 from __future__ import annotations
@@ -13,5 +15,6 @@ __getattr__, __dir__, __all__ = lazy_attributes(
     __name__,
     {
         "compare": "run",
+        "compare_runs": "runs",
     },
 )

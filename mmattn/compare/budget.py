@@ -1,10 +1,10 @@
-"""How long each variant is trained: a number of iterations, or a time that becomes one.
+"""Length of training of each variant: a number of iterations, or a time that becomes one.
 
 A time is turned into iterations once, with the speed of the network without a block, and that
 number is written down and holds for all variants. Equal iterations mean equal data in equal order
 and an equal schedule, so that the block is the only difference and the run can be repeated on
-another machine; equal times would give a slow block fewer images and would depend on what else
-the machine does. What a block costs is reported beside its accuracy instead.
+another machine; equal times would give a slow block fewer images and would depend on what else the
+machine does. What a block costs is reported beside its accuracy instead.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Budget:
-    """One of both is set.
+    """Length of a training; exactly one of both is set.
 
     Attributes:
-        iterations: Training steps.
-        seconds: Of training, without validation.
+        iterations: Number of training steps.
+        seconds: Time of training, without validation.
     """
 
     iterations: int | None = None
     seconds: float | None = None
 
     def in_iterations(self, step_seconds: list[float]) -> int:
-        """The budget in steps, given how long steps of the base took, warm-up included."""
+        """Return the budget in steps, given how long steps of the base took, warm-up included."""
         if self.iterations is not None:
             return self.iterations
         return max(1, round(self.seconds / median(step_seconds[WARM_UP:] or step_seconds)))
@@ -44,18 +44,20 @@ def parse_budget(text: str) -> Budget:
     """Read ``300it``, ``90s``, ``5min`` or ``1.5h``.
 
     Raises:
-        ConfigError: Something else, or nothing at all (``0it``).
+        ConfigError: ``text`` is something else, or nothing at all (``0it``).
     """
-    found = _WORD.fullmatch(text.strip())
-    if found is None:
+    match = _WORD.fullmatch(text.strip())
+    if match is None:
         raise ConfigError(
             f"--budget {text!r}: expected iterations or a time for each run: 300it, 90s, 5min, 1h."
         )
-    number = float(found["number"])
-    if found["unit"] == "it":
+    number = float(match["number"])
+    if match["unit"] == "it":
         if number < 1 or number != int(number):
-            raise ConfigError(f"--budget {text!r}: a whole number of iterations, at least 1.")
+            raise ConfigError(
+                f"--budget {text!r}: expected a whole number of iterations, at least 1."
+            )
         return Budget(iterations=int(number))
     if number <= 0:
-        raise ConfigError(f"--budget {text!r}: must be more than nothing.")
-    return Budget(seconds=number * _SECONDS[found["unit"]])
+        raise ConfigError(f"--budget {text!r}: must be longer than zero.")
+    return Budget(seconds=number * _SECONDS[match["unit"]])

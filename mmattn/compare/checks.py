@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a variant, before the first of them is trained."""
+"""Checks of every variant before the first of them is trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ Batch = Mapping[str, Any]
 
 
 def build_datasets(cfg: Config) -> tuple[Dataset, Dataset]:
-    """The training and the validation set of ``cfg``."""
+    """Build the training and the validation dataset of ``cfg``.
+
+    Raises:
+        ConfigError: A dataset is empty.
+    """
     from mmengine.registry import DATASETS
 
     built = []
@@ -30,13 +34,13 @@ def build_datasets(cfg: Config) -> tuple[Dataset, Dataset]:
         if hasattr(dataset, "full_init"):
             dataset.full_init()
         if len(dataset) == 0:
-            raise ConfigError(f"{cfg.filename}: {split}_dataloader.dataset is empty.")
+            raise ConfigError(f"{cfg.filename}: {split}_dataloader.dataset has no samples.")
         built.append(dataset)
     return built[0], built[1]
 
 
-def collated(cfg: Config, split: str, dataset: Dataset, count: int) -> Batch:
-    """The first ``count`` samples as the split's dataloader would hand them to the model."""
+def collate_first(cfg: Config, split: str, dataset: Dataset, count: int) -> Batch:
+    """Collate the first ``count`` samples as the split's dataloader would."""
     from mmengine.registry import FUNCTIONS
 
     given = cfg[f"{split}_dataloader"].get("collate_fn") or {"type": "pseudo_collate"}
@@ -46,34 +50,34 @@ def collated(cfg: Config, split: str, dataset: Dataset, count: int) -> Batch:
 
 
 @contextmanager
-def naming(what: str) -> Iterator[None]:
-    """Let errors say which variant they are about.
+def naming_variant(name: str) -> Iterator[None]:
+    """Put the name of a variant in front of the errors of a block of code.
 
     Raises:
-        MMAttnError: Of the kind raised inside; of other kinds a ConfigError.
+        MMAttnError: Error of the same class as the one raised inside; a ConfigError for other ones.
     """
     try:
         yield
     except MMAttnError as error:
-        raise type(error)(f"{what}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error
     except (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError) as error:
         reason = " ".join(str(error).split()) or "no reason given"
-        raise ConfigError(f"{what}: {type(error).__name__}: {reason}") from error
+        raise ConfigError(f"{name}: {type(error).__name__}: {reason}") from error
 
 
 def check_variant(cfg: Config, train_batch: Batch, val_batch: Batch) -> nn.Module:
     """Build the model of ``cfg``, take one step without updating anything, and predict once.
 
     Args:
-        cfg: The variant's config.
-        train_batch, val_batch: Of the config's data.
+        cfg: Config of the variant.
+        train_batch, val_batch: Batches of its training and validation data.
 
     Returns:
         The model, in eval mode.
 
     Raises:
         MMAttnError: The model can't be built.
-        ConfigError: Its loss or a gradient is not finite, or no block gets one.
+        ConfigError: Its loss or a gradient is not finite, or no block receives a gradient.
     """
     model = build_model(cfg)
     loss = training_loss(model, train_batch)
@@ -84,7 +88,8 @@ def check_variant(cfg: Config, train_batch: Batch, val_batch: Batch) -> nn.Modul
     blocks = [p for name, p in model.named_parameters() if ".plugins." in f".{name}"]
     if blocks and all(parameter.grad is None for parameter in blocks):
         raise ConfigError(
-            "no gradient reaches the block: nothing that the model learns from comes by its place."
+            "the inserted block receives no gradient: no loss depends on the layer where it was "
+            "inserted."
         )
     model.zero_grad(set_to_none=True)
     model.eval()
@@ -94,10 +99,10 @@ def check_variant(cfg: Config, train_batch: Batch, val_batch: Batch) -> nn.Modul
 
 
 def training_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """The loss of ``batch`` in training mode.
+    """Compute the loss of ``batch`` in training mode.
 
     Raises:
-        ConfigError: It is not finite.
+        ConfigError: The loss is not finite.
     """
     model.train()
     data = model.data_preprocessor(deepcopy(batch), True)
@@ -109,7 +114,10 @@ def training_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
 
 
 def network_call(model: nn.Module, batch: Batch) -> Callable[[], Any]:
-    """The forward pass alone (no decoding, no resizing to the image) on ``batch``."""
+    """Return a call of the forward pass on ``batch``, without post-processing.
+
+    Resizing to the image, decoding of boxes and NMS are not part of it.
+    """
     data = model.data_preprocessor(deepcopy(batch), False)
 
     def call() -> Any:

@@ -1,8 +1,8 @@
-"""What a variant costs: parameters, operations, time, memory.
+"""Cost of a variant: parameters, operations, time, memory.
 
 Times depend on the moment: a machine slows down when it is hot or busy. So the variants take turns,
 one call each per round, in an order that rotates, and what disturbs one round disturbs them all.
-The minimum is what the machine can do; the median is what one gets.
+The minimum is what the machine can do; the median is what to expect.
 
 Memory is what torch's allocator had handed out at its highest, above the level before the call:
 weights and, in training, gradients of an earlier step are not in it. On a GPU that is
@@ -29,15 +29,15 @@ from .checks import Batch, network_call, training_loss
 
 @dataclass
 class Cost:
-    """Of one variant.
+    """Cost of one variant.
 
     Attributes:
-        parameters: Their number.
-        flops: Of one forward pass on one validation image, 2 per multiply-add; products and
-            convolutions are counted.
-        latency, step: Seconds of a forward pass on one validation image, and of forward and
-            backward on a training batch; one for each round.
-        peak_inference, peak_training: Bytes allocated at the highest in these.
+        parameters: Number of parameters.
+        flops: Operations of one forward pass on one validation image, 2 per multiply-add; matrix
+            products and convolutions are counted.
+        latency: Seconds of a forward pass on one validation image, in each round.
+        step: Seconds of forward and backward pass on a training batch, in each round.
+        peak_inference, peak_training: Highest number of bytes allocated during these.
         saved: Bytes that the forward pass of training keeps for the backward pass.
     """
 
@@ -65,12 +65,12 @@ def measure(
     """Measure all ``models`` side by side.
 
     Args:
-        models: By label.
-        train_batch: As the training dataloader gives it.
-        val_batch: One validation image.
-        rounds: How often each is timed in a forward pass.
-        step_rounds: How often in a training step.
-        device: Where they are measured.
+        models: Models by label.
+        train_batch: Batch of the training dataloader.
+        val_batch: Batch of one validation image.
+        rounds: Number of rounds of a forward pass.
+        step_rounds: Number of rounds of a training step.
+        device: Device to measure on.
     """
     costs, forwards, steps = {}, {}, {}
     for label, model in models.items():
@@ -98,7 +98,7 @@ def measure(
 def interleaved(
     calls: Mapping[str, Callable[[], Any]], rounds: int, device: str = "cpu", warm_up: int = 2
 ) -> dict[str, list[float]]:
-    """Seconds of each call in each round; the rounds of warm-up are not counted."""
+    """Measure the seconds of each call in each round; rounds of warm-up are not counted."""
     times: dict[str, list[float]] = {label: [] for label in calls}
     labels = list(calls)
     for number in range(-warm_up, rounds):
@@ -114,7 +114,7 @@ def interleaved(
 
 
 def peak_bytes(call: Callable[[], Any], device: str = "cpu") -> int:
-    """The most that torch's allocator had handed out during ``call``, above the level before."""
+    """Measure the most bytes that torch's allocator handed out in ``call``, above those before."""
     if device != "cpu":
         _wait(device)
         before = torch.cuda.memory_allocated(device)
@@ -122,7 +122,7 @@ def peak_bytes(call: Callable[[], Any], device: str = "cpu") -> int:
         call()
         _wait(device)
         return torch.cuda.max_memory_allocated(device) - before
-    # The profiler would say on every use that it found no GPU.
+    # The profiler would print on every use that it found no GPU.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from torch._C._profiler import _EventType
     from torch.profiler import ProfilerActivity, profile
@@ -138,14 +138,14 @@ def peak_bytes(call: Callable[[], Any], device: str = "cpu") -> int:
             changes.append((event.start_time_ns, event.extra_fields.alloc_size))
     level = highest = 0
     # Frees of what was there before are not in the record.
-    for _, change in sorted(changes, key=lambda one: one[0]):
+    for _, change in sorted(changes, key=lambda entry: entry[0]):
         level += change
         highest = max(highest, level)
     return highest
 
 
 def saved_bytes(model: nn.Module, batch: Batch) -> int:
-    """Bytes of the tensors that a training step keeps for its backward pass, each storage once.
+    """Count the bytes that a training step keeps for its backward pass, each storage once.
 
     Parameters and buffers are not counted: they are there anyway.
     """

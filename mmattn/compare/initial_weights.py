@@ -1,8 +1,8 @@
 """The same initial weights for all variants of one seed.
 
-A block that is built inside a network takes random numbers, so that the layers behind it would
-start from others than in the network without it. Here the network without a block is initialised
-first, pretrained weights included, and each variant takes its weights over.
+A block that is built inside a network draws random numbers, so the layers after it would start from
+other weights than in the network without it. Here the network without a block is initialised first,
+pretrained weights included, and each variant starts from its weights.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def write_initial_weights(cfg: Config, seed: int, path: Path) -> None:
     """Initialise the model of ``cfg`` as its training would, and write its weights.
 
     Args:
-        cfg: The network without a block; its ``init_cfg`` and ``load_from`` are followed.
-        seed: Of the run.
-        path: The file to write.
+        cfg: Config of the network without a block; its ``init_cfg`` and ``load_from`` are followed.
+        seed: Random seed of the run.
+        path: Path of the file to write.
     """
     enter_scope(cfg)
     from mmengine.registry import MODELS
@@ -46,7 +46,15 @@ def write_initial_weights(cfg: Config, seed: int, path: Path) -> None:
 
 
 class CheckInitialWeightsHook(Hook):
-    """Refuses to begin a training whose shared weights are not those of ``path``, bit by bit."""
+    """Refuse to begin a training whose shared weights are not those of a file, bit by bit.
+
+    Args:
+        path: File with the weights of the network without a block.
+
+    Raises:
+        ConfigError: The network lacks one of the weights.
+        CheckpointError: A weight differs.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -59,8 +67,11 @@ class CheckInitialWeightsHook(Hook):
         for key, value in wanted.items():
             if key not in present:
                 raise ConfigError(
-                    f"{runner.cfg.filename}: the network with the block has no {key}, which the "
-                    "network without it has, so the two can't be given equal initial weights."
+                    f"{runner.cfg.filename}: the network with the block lacks the weight {key} of "
+                    "the network without it, so the two can't start from equal weights."
                 )
             if not torch.equal(present[key].cpu(), value):
-                raise CheckpointError(f"{runner.cfg.filename}: {key} differs from {self.path}.")
+                raise CheckpointError(
+                    f"{runner.cfg.filename}: the initial weight {key} differs from that in "
+                    f"{self.path}."
+                )

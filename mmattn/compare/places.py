@@ -1,4 +1,4 @@
-"""Where a block goes: ``backbone.layer3.*.conv2`` and its like, as a command line has it."""
+"""Places of blocks in a network, as a command line names them: ``backbone.layer3.*.conv2``."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """One word of ``--at``.
+    """Place that one ``--at`` names.
 
     Attributes:
-        part: ``backbone`` or ``neck``.
-        pattern: Of submodules of the part, behind each of which a block goes; None for the maps
-            that the part returns.
-        maps: How many those are.
+        part: Part of the model, ``backbone`` or ``neck``.
+        pattern: Pattern of submodules of the part; a block goes after each. None for the feature
+            maps that the part returns.
+        num_maps: Number of these feature maps.
     """
 
     part: str
     pattern: str | None = None
-    maps: int = 0
+    num_maps: int = 0
 
     def __str__(self) -> str:
         return f"{self.part}.{self.pattern}" if self.pattern else self.part
 
     def entry(self, block: Mapping[str, Any]) -> dict[str, Any]:
-        """An entry of ``WithPlugins(plugins=…)``."""
+        """Return an entry of ``WithPlugins(plugins=…)``."""
         if self.pattern:
             return {"cfg": dict(block), "at": self.pattern}
-        return {"cfg": dict(block), "stages": list(range(self.maps))}
+        return {"cfg": dict(block), "stages": list(range(self.num_maps))}
 
 
 def parse_places(words: Sequence[str], cfg: Config) -> tuple[Place, ...]:
     """Read the words of ``--at`` for the model of ``cfg``.
 
     Raises:
-        ConfigError: No such part, or one that is no single network. (Whether a pattern matches is
-            seen when the model is built.)
+        ConfigError: The model has no such part, or the part is a list of networks. (Whether a
+            pattern matches is found out when the model is built.)
     """
     places = []
     for word in words:
@@ -56,12 +56,13 @@ def parse_places(words: Sequence[str], cfg: Config) -> tuple[Place, ...]:
         if part not in there:
             raise ConfigError(
                 f"--at {word}: {cfg.filename} has no model.{part}.{did_you_mean(part, there)} "
-                f"Write {' or '.join(there) or 'another config'}, alone for the maps that it "
-                "returns, or with a pattern of its submodules, as in backbone.layer3.*.conv2."
+                f"Write {' or '.join(there) or 'another config'}, alone for a block after each "
+                "output feature map, or with a pattern of its submodules, as in "
+                "backbone.layer3.*.conv2."
             )
         if not isinstance(cfg.model[part], Mapping):
             raise ConfigError(
-                f"--at {word}: model.{part} of {cfg.filename} is a list, not one network."
+                f"--at {word}: model.{part} of {cfg.filename} is a list, not a single network."
             )
         places.append(
             Place(part, pattern) if pattern else Place(part, None, _returned_maps(cfg, part))
@@ -69,32 +70,34 @@ def parse_places(words: Sequence[str], cfg: Config) -> tuple[Place, ...]:
     if not places:
         raise ConfigError("--at: name at least one place, as in backbone.layer3.")
     if len(set(places)) < len(places):
-        raise ConfigError(f"--at {' --at '.join(words)}: a place comes twice.")
+        raise ConfigError(f"--at {' --at '.join(words)}: a place is given twice.")
     return tuple(places)
 
 
 def with_block(
     model: Mapping[str, Any], block: Mapping[str, Any] | None, places: Sequence[Place]
 ) -> dict[str, Any]:
-    """A model's config with ``block`` at ``places``; without one, an equal copy."""
-    made = deepcopy(dict(model))
+    """Return a model's config with ``block`` at ``places``; with None, an equal copy."""
+    new_model = deepcopy(dict(model))
     if block is None:
-        return made
+        return new_model
     for part in dict.fromkeys(place.part for place in places):
-        made[part] = {
+        new_model[part] = {
             "type": "mmattn.WithPlugins",
-            "inner": made[part],
+            "inner": new_model[part],
             "plugins": [place.entry(block) for place in places if place.part == part],
         }
-    return made
+    return new_model
 
 
 def _returned_maps(cfg: Config, part: str) -> int:
-    """How many maps a part of the model returns, found by running it."""
+    """Return how many feature maps a part of the model returns, found by running it."""
     enter_scope(cfg)
     from mmengine.registry import MODELS
 
     with explain_registry_errors(cfg.filename):
         network = MODELS.build(strip_pretrained(deepcopy(cfg.model[part])))
     returned = dry_run(network, [""])[""].outputs[0]
-    return 1 if isinstance(returned, tuple) else len(returned)  # a tuple is one map's shape
+    return (
+        1 if isinstance(returned, tuple) else len(returned)
+    )  # a tuple is the shape of a single map

@@ -1,64 +1,80 @@
-"""What is shown while runs go on: one live line on a terminal, one line per finished run."""
+"""Progress of a comparison: one live line on a terminal, one printed line per finished run."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-class Progress:
-    """Counts runs.
+class RunProgress:
+    """Numbers the runs and shows how far the present one is.
+
+    Where standard output is not a terminal, only finished runs are printed.
 
     Args:
-        runs: How many there are.
-        say: Told of every finished run.
+        runs: Number of runs.
+        log: Function that prints a line for every finished run.
+        console: Terminal to draw on; standard output by default.
     """
 
-    def __init__(self, runs: int, say: Callable[[str], None]):
+    def __init__(self, runs: int, log: Callable[[str], None], console: Console | None = None):
+        from rich.console import Console
+
         self.runs = runs
-        self.say = say
+        self.log = log
         self.number = 0
-        # Standard output is a file while mmengine runs.
-        self.terminal = sys.stdout if sys.stdout.isatty() else None
+        # Bound to this stream: while mmengine runs, standard output is a file.
+        self.console = console or Console(file=sys.stdout)
 
     @contextmanager
-    def run(self, what: str) -> Iterator[_Run]:
-        """One run; ``what`` is it."""
+    def run(self, name: str) -> Iterator[LiveRun]:
+        """Show the next run on a live line until the block ends.
+
+        Args:
+            name: Name of the run, such as ``SE seed 0``.
+        """
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         self.number += 1
-        shown = _Run(self, f"[{self.number:>{len(str(self.runs))}}/{self.runs}] {what}")
-        try:
-            yield shown
-        finally:
-            shown.clear()
+        head = f"[{self.number:>{len(str(self.runs))}}/{self.runs}] {name}"
+        progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("iter {task.completed:.0f}/{task.total}  left"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            transient=True,
+            refresh_per_second=4,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not self.console.is_terminal,
+        )
+        with progress:
+            yield LiveRun(head, progress, self.log)
 
 
-class _Run:
-    def __init__(self, progress: Progress, head: str):
-        self.progress = progress
+class LiveRun:
+    """One run: its live line, and the line that is printed when it is finished."""
+
+    def __init__(self, head: str, progress, log: Callable[[str], None]):
         self.head = head
-        self.begun: tuple[int, float] | None = None
+        self.log = log
+        self._progress = progress
+        self._task: int | None = None
 
     def update(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` iterations are done."""
-        now = time.perf_counter()
-        if self.begun is None:
-            self.begun = (done, now)
-        first, begin = self.begun
-        left = (now - begin) / max(done - first, 1) * (total - done)
-        if self.progress.terminal is not None:
-            line = f"{self.head}  iter {done}/{total}  left {timedelta(seconds=int(left))}"
-            self.progress.terminal.write(f"\r\x1b[K{line}")
-            self.progress.terminal.flush()
+        if self._task is None:
+            # Begins where a resumed run does, or its earlier iterations would count as fast ones.
+            self._task = self._progress.add_task(self.head, total=total, completed=done)
+        self._progress.update(self._task, completed=done)
 
-    def clear(self) -> None:
-        if self.progress.terminal is not None:
-            self.progress.terminal.write("\r\x1b[K")
-            self.progress.terminal.flush()
-
-    def done(self, outcome: str, seconds: float) -> None:
-        """Say what came out."""
-        before = "" if self.begun else "  (was finished before)"
-        self.progress.say(f"{self.head}: {outcome}  {seconds:.0f} s{before}")
+    def finish(self, outcome: str, seconds: float) -> None:
+        """Print what the run gave and how long it took."""
+        before = "" if self._task is not None else "  (was finished before)"
+        self.log(f"{self.head}: {outcome}  {seconds:.0f} s{before}")

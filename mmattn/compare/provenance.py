@@ -23,7 +23,7 @@ def machine_and_versions() -> dict[str, str]:
 
 def data_facts(cfg: Config, train: Any, val: Any) -> dict[str, Any]:
     """Describe the training and the validation dataset of ``cfg``: class, folder, lengths."""
-    from mmattn.config.load import innermost_dataset
+    from mmattn.config.walk import innermost_dataset
 
     leaf = innermost_dataset(cfg.val_dataloader.dataset)
     cls = leaf["type"]

@@ -1,25 +1,29 @@
-"""Several trainings side by side: curves of one metric, a table, and what else differed.
+"""Finished trainings side by side: curves of one metric, a table, and what else differed.
 
-A curve over a curve says nothing if the schedules differ. So the settings that two runs do not
-share are looked up in their dumped configs and listed, but for the network and the seed. Runs are
-taken together if their config has one name; that it also has one content, but for the seed, is
-checked.
+Two curves say nothing about two networks if the schedules differ. So the settings that runs do not
+share, except for the network and the seed, are looked up in their dumped configs and listed. Runs
+are grouped by the name of their config; that the configs of a group also have the same content,
+except for the seed, is checked.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-from mmattn.errors import ConfigError, did_you_mean
+from mmattn.errors import ConfigError
 from mmattn.io import atomic_write
-from mmattn.reports.curves import Curve, read_scalars
-from mmattn.reports.figures import COLOURS, new_axes, plain_frame, save_png
+from mmattn.reports.curves import Curve, read_scalars, run_minutes
+from mmattn.tables import markdown_table
 from mmattn.tasks import task_of
+
+from .files import write_csv
+from .metric import pick_metric
+from .plot import plot_curves
+from .statistics import std
 
 # Settings that do not bear on the result: the seed, which is shown, and where a run lies.
 _ELSEWHERE = ("randomness", "work_dir", "resume", "visualizer", "log_level", "experiment_name")
@@ -31,11 +35,11 @@ class Run:
     """One training.
 
     Attributes:
-        folder: Its work dir.
-        network: The name of its config.
-        seed: None if the config leaves it to chance.
-        metrics: name -> [(step, value), ...] over validations.
-        settings: Its config, as a dict.
+        folder: Work dir of the run.
+        network: Name of its config.
+        seed: Random seed; None if the config leaves it to chance.
+        metrics: Name -> [(step, value), ...] over validations.
+        settings: Config of the run, as a dict.
         minutes: Wall time from the config being written to the last validation, of all its starts.
     """
 
@@ -45,6 +49,52 @@ class Run:
     metrics: Mapping[str, Curve]
     settings: Mapping[str, Any]
     minutes: float
+
+
+def compare_runs(
+    folders: Sequence[str | Path],
+    *,
+    metric: str | None = None,
+    out: Path | None = None,
+    command: str = "",
+    log: Callable[[str], None] = print,
+) -> None:
+    """Print a table of finished (or running) trainings, and write a report.
+
+    Args:
+        folders: Work dirs of ``tools/train.py``.
+        metric: Name of the metric; by default the task's usual one, else the first.
+        out: Folder for ``report.md``, ``curves.png`` and ``runs.csv``; None writes nothing.
+        command: Command line, for the report.
+        log: Function that prints.
+
+    Raises:
+        ConfigError: A folder holds no run, or the runs have no metric in common.
+    """
+    runs = [read_run(folder) for folder in folders]
+    metric = choose_metric(runs, metric)
+    table = runs_table(runs, metric)
+    differing = differences(runs, but=("model",))
+    remark = (
+        "All settings except the model and the seed are equal."
+        if not differing
+        else f"Besides model and seed, these settings differ: {', '.join(differing)}."
+    )
+    log(f"{table}\n\n{remark}")
+    if out is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    curves = {
+        network: [run.metrics[metric] for run in group]
+        for network, group in by_network(runs).items()
+    }
+    plot_curves(out / "curves.png", curves, metric)
+    write_values(out / "runs.csv", runs)
+    text = f"# {metric} of {len(runs)} runs\n\n{table}\n\n{remark}\n\n![curves](curves.png)\n"
+    text += f"\nWritten by `{command}`; every value is in [runs.csv](runs.csv).\n"
+    with atomic_write(out / "report.md", "w") as file:
+        file.write(text)
+    log(f"\nWrote {out / 'report.md'}")
 
 
 def read_run(folder: str | Path) -> Run:
@@ -60,32 +110,20 @@ def read_run(folder: str | Path) -> Run:
     configs = sorted(folder.glob("*.py"), key=lambda path: path.stat().st_mtime)
     if not starts or not configs:
         raise ConfigError(
-            f"{folder}: no run here. Expected is a work dir of tools/train.py, which holds the "
-            "config (NAME.py) and a folder with vis_data/scalars.json for each start."
+            f"{folder}: no run here. Expected a work dir of tools/train.py, which holds the config "
+            "(NAME.py) and a folder with vis_data/scalars.json for each start."
         )
     metrics = read_scalars(starts)[1]
     if not metrics:
         raise ConfigError(f"{folder}: this run has not been validated yet, so it has no metric.")
     cfg = Config.fromfile(str(configs[-1])).to_dict()
     seed = (cfg.get("randomness") or {}).get("seed")
-    return Run(
-        folder,
-        configs[-1].stem,
-        seed,
-        metrics,
-        cfg,
-        sum(run_minutes(start.parent) for start in starts),
-    )
-
-
-def run_minutes(vis_data: Path) -> float:
-    """Wall time of one start, from its config being written to its last scalar."""
-    first = (vis_data / "config.py").stat().st_mtime
-    return ((vis_data / "scalars.json").stat().st_mtime - first) / 60
+    minutes = sum(run_minutes(start.parent) for start in starts)
+    return Run(folder, configs[-1].stem, seed, metrics, cfg, minutes)
 
 
 def by_network(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs of one config together, in order of seed.
+    """Group runs by their config, in order of seed.
 
     Raises:
         ConfigError: Runs of one name differ in more than the seed.
@@ -99,41 +137,36 @@ def by_network(runs: Sequence[Run]) -> dict[str, list[Run]]:
         if differing:
             raise ConfigError(
                 f"{' and '.join(str(run.folder) for run in group)} are runs of configs called "
-                f"{network} that differ in {', '.join(differing)}, so they are no seeds of one "
+                f"{network} that differ in {', '.join(differing)}, so they are not seeds of one "
                 "experiment. Give one of them, or rename the config in one of the folders."
             )
     return groups
 
 
 def choose_metric(runs: Sequence[Run], name: str | None) -> str:
-    """``name`` if all runs have it; without a name the first that all have.
+    """Return ``name`` if all runs have it; without a name the task's usual metric, else the first.
 
     Raises:
         ConfigError: A run lacks it, or there is none that all have.
     """
-    common = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
-    if name is None:
-        if not common:
-            raise ConfigError("These runs have no metric in common: give runs of one task.")
-        usual = task_of(runs[0].settings).default_metric
-        return next((key for key in common if key.rpartition("/")[2] == usual), common[0])
-    for run in runs:
-        if name not in run.metrics:
-            raise ConfigError(
-                f"{run.folder}: no metric {name!r}.{did_you_mean(name, run.metrics)} "
-                f"It has {', '.join(sorted(run.metrics))}."
-            )
-    return name
+    if name is not None:
+        for run in runs:
+            pick_metric(run.metrics, name, task_of(run.settings), str(run.folder))
+        return name
+    shared = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
+    if not shared:
+        raise ConfigError("These runs have no metric in common: give runs of one task.")
+    return pick_metric(shared, None, task_of(runs[0].settings), str(runs[0].folder))
 
 
 def differences(runs: Sequence[Run], but: Sequence[str] = ()) -> list[str]:
-    """Dotted settings that are not equal in all runs, except the seed and where a run lies.
+    """List dotted settings that are not equal in all runs, except the seed and where a run lies.
 
-    Variables of a config, which nothing reads but the config itself, are no settings.
+    Variables of a config, which only the config itself reads, are not settings.
 
     Args:
-        runs: At least one.
-        but: Further top-level settings to leave out.
+        runs: Runs, at least one.
+        but: Names of further top-level settings to leave out.
     """
     from mmattn.preflight.config_keys import READ_KEYS
 
@@ -151,7 +184,7 @@ def differences(runs: Sequence[Run], but: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def _flat(value: Any, place: str = ""):
+def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _flat(inner, f"{place}.{key}" if place else str(key))
@@ -159,56 +192,36 @@ def _flat(value: Any, place: str = ""):
         yield place, value
 
 
-def markdown_table(runs: Sequence[Run], metric: str) -> str:
-    """One row per network: last and best value over the seeds, and the time it took."""
-    lines = [
-        f"| network | seeds | last {metric} | of each seed | best | at step | minutes a run |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+def runs_table(runs: Sequence[Run], metric: str) -> str:
+    """Write one row for each network: last and best value over the seeds, and the time it took."""
+    rows = []
     for network, group in by_network(runs).items():
         last = [run.metrics[metric][-1][1] for run in group]
         better = min if any(word in metric for word in _LESS_IS_BETTER) else max
         step, best = better(
             (point for run in group for point in run.metrics[metric]), key=lambda point: point[1]
         )
-        spread = f" ± {stdev(last):.2f}" if len(last) > 1 else ""
-        seeds = ", ".join("?" if run.seed is None else str(run.seed) for run in group)
-        each = ", ".join(f"{value:.2f}" for value in last)
-        time = f"{mean(run.minutes for run in group):.0f}"
-        lines.append(
-            f"| {network} | {seeds} | {mean(last):.2f}{spread} | {each} | {best:.2f} | {step:g} "
-            f"| {time} |"
+        rows.append(
+            [
+                network,
+                ", ".join("?" if run.seed is None else str(run.seed) for run in group),
+                f"{mean(last):.2f}" + (f" ± {std(last):.2f}" if len(last) > 1 else ""),
+                ", ".join(f"{value:.2f}" for value in last),
+                f"{best:.2f}",
+                f"{step:g}",
+                f"{mean(run.minutes for run in group):.0f}",
+            ]
         )
-    return "\n".join(lines)
+    head = ("network", "seeds", f"last {metric}", "of each seed", "best", "at step")
+    return markdown_table([*head, "minutes per run"], rows)
 
 
-def write_csv(path: Path, runs: Sequence[Run]) -> None:
-    """Every value of every metric of every validation, one per row."""
-    with atomic_write(path, "w") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("network", "seed", "step", "metric", "value"))
-        for run in runs:
-            for name, curve in run.metrics.items():
-                writer.writerows((run.network, run.seed, step, name, v) for step, v in curve)
-
-
-def draw(path: Path, runs: Sequence[Run], metric: str) -> None:
-    """Curves: thin ones are runs, a thick one is the mean of a network's seeds."""
-    axes = new_axes(7.6, 4.6, dpi=120)
-    for index, (network, group) in enumerate(by_network(runs).items()):
-        colour = COLOURS[index % len(COLOURS)]
-        curves = [dict(run.metrics[metric]) for run in group]
-        steps = sorted(set(curves[0]).intersection(*curves[1:]))
-        if len(group) > 1:
-            for curve in curves:
-                axes.plot(*zip(*curve.items(), strict=True), color=colour, alpha=0.35, linewidth=1)
-        middle = [mean(curve[step] for curve in curves) for step in steps]
-        of = f", mean of {len(group)}" if len(group) > 1 else ""
-        axes.plot(
-            steps, middle, "o-", color=colour, markersize=4, linewidth=2.2, label=network + of
-        )
-    axes.set_xlabel("step of the validation")
-    axes.set_ylabel(metric)
-    axes.legend(fontsize="small", frameon=False)
-    plain_frame(axes)
-    save_png(axes, path)
+def write_values(path: Path, runs: Sequence[Run]) -> None:
+    """Write every value of every metric of every validation, one per row."""
+    rows = (
+        (run.network, run.seed, step, name, value)
+        for run in runs
+        for name, curve in run.metrics.items()
+        for step, value in curve
+    )
+    write_csv(path, ("network", "seed", "step", "metric", "value"), rows)

@@ -15,40 +15,39 @@ from .schedule import original_length, rescaled
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-_LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 #: Checkpoints of a run, and iterations that are not worth one.
 _SAVES, _CHEAP = 5, 20
 
 
 def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Config, list[str]]:
-    """A copy of ``cfg`` that trains for ``iterations``, validates once, and can be repeated.
+    """Copy ``cfg`` into a config that trains for ``iterations``, validates once, and is repeatable.
 
     Args:
-        cfg: Any config of mmdet or mmseg.
+        cfg: Config for mmdet or mmseg.
         iterations: Length of the training.
-        num_samples: Length of the training set.
+        num_samples: Number of samples in the training set.
 
     Returns:
-        The config, and remarks on what the config had that has no effect here.
+        New config, and remarks on settings of ``cfg`` that have no effect here.
     """
-    made = deepcopy(cfg)
+    shared = deepcopy(cfg)
     original, epoch = original_length(cfg, num_samples)
-    made.train_cfg = {
+    shared.train_cfg = {
         "type": "IterBasedTrainLoop",
         "max_iters": iterations,
         "val_interval": iterations,
     }
     if cfg.get("param_scheduler") is not None:
-        made.param_scheduler = rescaled(
+        shared.param_scheduler = rescaled(
             cfg.to_dict()["param_scheduler"], iterations, original, epoch
         )
-    loader = made.train_dataloader
+    loader = shared.train_dataloader
     loader.pop("num_batch_per_epoch", None)
     loader.sampler = {"type": "mmattn.SeededSampler", "inner": loader.sampler}
     loader.dataset = {"type": "mmattn.SeededDataset", "seed": 0, "dataset": loader.dataset}
 
-    hooks = made.get("default_hooks") or {}
-    made.default_hooks = {
+    hooks = shared.get("default_hooks") or {}
+    shared.default_hooks = {
         **hooks,
         "checkpoint": {
             "type": "CheckpointHook",
@@ -62,38 +61,40 @@ def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Confi
             "log_metric_by_epoch": False,
         },
     }
-    made.log_processor = {**(cfg.get("log_processor") or {}), "by_epoch": False}
-    custom = [hook for hook in made.get("custom_hooks") or [] if "EarlyStopping" not in _kind(hook)]
-    made.custom_hooks = [*custom, {"type": "mmattn.SeedPerIterHook"}]
-    return made, _remarks(cfg, custom)
+    shared.log_processor = {**(cfg.get("log_processor") or {}), "by_epoch": False}
+    custom = [
+        hook for hook in shared.get("custom_hooks") or [] if "EarlyStopping" not in _type_name(hook)
+    ]
+    shared.custom_hooks = [*custom, {"type": "mmattn.SeedPerIterHook"}]
+    return shared, _remarks(cfg, custom)
 
 
-def run_config(cfg: Config, seed: int, work_dir: Path, start: Path) -> Config:
-    """One run of a variant.
+def run_config(cfg: Config, seed: int, work_dir: Path, initial_weights: Path) -> Config:
+    """Copy ``cfg`` into the config of one run.
 
     Args:
-        cfg: The variant's config.
-        seed: Of initial weights, order, augmentation and dropout.
-        work_dir: Of the run; a checkpoint there is resumed.
-        start: Initial weights of all that the variants share.
+        cfg: Config of the variant.
+        seed: Random seed of initial weights, order, augmentation and dropout.
+        work_dir: Folder of the run; a checkpoint there is resumed.
+        initial_weights: File with the initial weights of all that the variants share.
     """
-    made = deepcopy(cfg)
-    made.work_dir = str(work_dir)
-    made.randomness = {**(cfg.get("randomness") or {}), "seed": seed, "diff_rank_seed": False}
-    made.train_dataloader.dataset.seed = seed
-    made.launcher = "none"
-    made.resume = (work_dir / "last_checkpoint").is_file()
-    made.load_from = None if made.resume else str(start)
-    return made
+    run = deepcopy(cfg)
+    run.work_dir = str(work_dir)
+    run.randomness = {**(cfg.get("randomness") or {}), "seed": seed, "diff_rank_seed": False}
+    run.train_dataloader.dataset.seed = seed
+    run.launcher = "none"
+    run.resume = (work_dir / "last_checkpoint").is_file()
+    run.load_from = None if run.resume else str(initial_weights)
+    return run
 
 
-def _kind(hook: Any) -> str:
-    kind = hook.get("type", "") if isinstance(hook, Mapping) else type(hook)
-    return kind if isinstance(kind, str) else kind.__name__
+def _type_name(hook: Any) -> str:
+    cls = hook.get("type", "") if isinstance(hook, Mapping) else type(hook)
+    return cls if isinstance(cls, str) else cls.__name__
 
 
 def _remarks(cfg: Config, custom: list[Any]) -> list[str]:
-    """What of ``cfg`` goes by epochs, which a training by iterations does not have."""
+    """List the hooks of ``cfg`` that count epochs, which a training by iterations does not have."""
     remarks = []
     for hook in custom:
         keys = (
@@ -101,9 +102,9 @@ def _remarks(cfg: Config, custom: list[Any]) -> list[str]:
         )
         if keys:
             remarks.append(
-                f"{_kind(hook)} ({', '.join(keys)}) goes by epochs and stays as it begins: the "
-                "training here is counted in iterations."
+                f"{_type_name(hook)} ({', '.join(keys)}) counts epochs and stays in its first "
+                "state: this training counts iterations."
             )
-    if any("EarlyStopping" in _kind(hook) for hook in cfg.get("custom_hooks") or []):
-        remarks.append("EarlyStoppingHook is left out: all variants train equally long.")
+    if any("EarlyStopping" in _type_name(hook) for hook in cfg.get("custom_hooks") or []):
+        remarks.append("EarlyStoppingHook is left out, so that all variants train equally long.")
     return remarks

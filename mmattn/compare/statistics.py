@@ -1,23 +1,25 @@
 """Is one network better than another, or is it noise?
 
-Pairs: the run of a block and the run without it that share a seed share initial weights, data and
-dropout, so their difference says more than two means do. Two things could have come out otherwise:
+The run of a block and the run without it that share a seed also share initial weights, data and
+dropout, so they are a pair, and their difference says more than two means do. Two things could have
+come out otherwise:
 
-- the seed: another initialisation and order of images;
+- the seed: another initialisation and another order of images;
 - the validation images: another sample of the same streets.
 
 The **bootstrap** draws both with replacement, seeds and images independently of each other, the
 same images for both networks and all seeds, and computes the difference of the metric anew, from
 the summed pixel counts, as the metric itself does. The middle 95 % of 2000 such draws is the
-interval. It needs counts per image, so it exists for segmentation; elsewhere seeds alone are
+interval. It needs counts for each image, so it exists for segmentation; elsewhere only seeds are
 drawn. With few seeds that part means little: three seeds can be drawn in ten ways only, among them
-three times the same, and the spread of a bootstrap over n seeds is too small by sqrt((n - 1) / n).
+three times the same, and the standard deviation of a bootstrap over n seeds is too small by the
+factor sqrt((n - 1) / n).
 
-The **t interval** takes the differences of the seeds as a sample from a normal distribution, and
-pays for their small number: with three seeds it is 4.3 standard errors wide on each side. It does
-not know about images.
+The **t interval** takes the differences of the seeds as a sample from a normal distribution, and is
+wide if there are few: with three seeds it reaches 4.3 standard errors to each side. It does not
+know about images.
 
-A difference counts only if both intervals leave zero out.
+A difference counts only if both intervals exclude zero.
 """
 
 from __future__ import annotations
@@ -28,24 +30,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Interval = tuple[float, float]
-LEVEL = 0.95
+from mmattn.evaluation.bootstrap import (
+    LEVEL,
+    Interval,
+    bootstrap_values,
+    draw_with_replacement,
+    percentile_interval,
+    sum_drawn,
+)
+from mmattn.evaluation.semantic.scores import class_scores, mean_over_classes, pixel_accuracy
+
+#: Number of times that seeds, images and rounds are drawn.
+DRAWS = 2000
+# Metric that follows from pixel counts -> its group in ``scores.METRICS``, its score per class.
+_CLASS_SCORES = {"mIoU": ("mIoU", "IoU"), "mAcc": ("mIoU", "Acc"), "mDice": ("mDice", "Dice")}
+AREA_METRICS = (*_CLASS_SCORES, "aAcc")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A block against the network without it.
+    """Difference between a block and the network without it.
 
     Attributes:
         per_seed: Metric with the block minus metric without, of each seed that both have.
-        bootstrap: Over seeds, and over images if ``over_images``.
-        student: The t interval; None for a single seed.
+        bootstrap: Bootstrap interval, over seeds, and over images if ``over_images``.
+        t_interval: Student's t interval over seeds; None for a single seed.
         over_images: Whether images were drawn as well.
     """
 
     per_seed: tuple[float, ...]
     bootstrap: Interval
-    student: Interval | None
+    t_interval: Interval | None
     over_images: bool
 
     @property
@@ -54,134 +69,108 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """In words: what may be concluded."""
-        if self.student is None:
-            return "one seed: nothing can be said"
-        drawn, student = _side(self.bootstrap), _side(self.student)
-        if drawn and drawn == student:
-            return "higher" if drawn > 0 else "lower"
-        if drawn and self.over_images:
-            word = "higher" if drawn > 0 else "lower"
+        """What may be concluded, in words."""
+        if self.t_interval is None:
+            return "one seed: no conclusion possible"
+        bootstrap, t = _sign(self.bootstrap), _sign(self.t_interval)
+        if bootstrap and bootstrap == t:
+            return "higher" if bootstrap > 0 else "lower"
+        if bootstrap and self.over_images:
+            word = "higher" if bootstrap > 0 else "lower"
             return f"perhaps {word}: {len(self.per_seed)} seeds are too few to tell"
         return "within noise"
 
 
 def difference(
-    ours: Sequence[float],
-    base: Sequence[float],
-    our_areas: np.ndarray | None = None,
+    values: Sequence[float],
+    base_values: Sequence[float],
+    areas: np.ndarray | None = None,
     base_areas: np.ndarray | None = None,
     metric: str = "",
 ) -> Difference:
     """Compare the runs of equal seeds.
 
     Args:
-        ours, base: The metric of each seed, in the same order of seeds.
-        our_areas, base_areas: (seeds, images, 4, classes): pixel counts behind the metric.
-        metric: Its name, for the areas.
+        values, base_values: The metric of each seed, in the same order of seeds.
+        areas, base_areas: Pixel counts behind the metric, (seeds, images, 4, classes).
+        metric: Name of the metric, to compute it from the areas.
     """
-    per_seed = tuple(float(a - b) for a, b in zip(ours, base, strict=True))
-    over_images = our_areas is not None and base_areas is not None
+    per_seed = tuple(float(a - b) for a, b in zip(values, base_values, strict=True))
+    over_images = areas is not None and base_areas is not None
     if over_images:
-        interval = bootstrap_areas(our_areas, base_areas, metric)
+        interval = bootstrap_areas(areas, base_areas, metric)
     else:
-        interval = bootstrap_seeds(per_seed)
-    return Difference(per_seed, interval, student_interval(per_seed), over_images)
+        interval = bootstrap_values(per_seed, resamples=DRAWS)
+    return Difference(per_seed, interval, t_interval(per_seed), over_images)
 
 
-def spread(values: Sequence[float]) -> float | None:
-    """Standard deviation over seeds (n - 1); None for fewer than two."""
+def std(values: Sequence[float]) -> float | None:
+    """Compute the standard deviation over seeds (n - 1); None for fewer than two."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def student_interval(values: Sequence[float]) -> Interval | None:
-    """mean -+ t * s / sqrt(n), with t of n - 1 degrees of freedom."""
+def t_interval(values: Sequence[float]) -> Interval | None:
+    """Compute mean -+ t * s / sqrt(n), with t of n - 1 degrees of freedom; None for one value."""
     if len(values) < 2:
         return None
     from scipy.stats import t
 
-    half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * spread(values) / math.sqrt(len(values))
+    half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * std(values) / math.sqrt(len(values))
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
-def bootstrap_seeds(values: Sequence[float], draws: int = 2000, seed: int = 0) -> Interval:
-    """Percentile interval of the mean of ``values`` drawn with replacement."""
-    generator = np.random.default_rng(seed)
-    picked = generator.integers(len(values), size=(draws, len(values)))
-    return _middle(np.asarray(values)[picked].mean(axis=1))
-
-
 def bootstrap_areas(
-    ours: np.ndarray, base: np.ndarray, metric: str, draws: int = 2000, seed: int = 0
+    areas: np.ndarray, base_areas: np.ndarray, metric: str, resamples: int = DRAWS, seed: int = 0
 ) -> Interval:
-    """Percentile interval of the mean difference, over seeds and images.
+    """Compute the percentile interval of the mean difference, over seeds and images.
 
     Args:
-        ours, base: (seeds, images, 4, classes)
-        metric: One of ``AREA_METRICS``.
-        draws: How many.
-        seed: Of the draws.
+        areas, base_areas: Pixel counts of both networks, (seeds, images, 4, classes).
+        metric: Name of the metric, one of ``AREA_METRICS``.
+        resamples: Number of times that seeds and images are drawn.
+        seed: Random seed of the draws.
     """
-    seeds, images = ours.shape[:2]
+    seeds, images = areas.shape[:2]
     generator = np.random.default_rng(seed)
-    # How often each image, and each seed, is in each draw.
-    picked = generator.multinomial(images, np.full(images, 1 / images), size=draws)
-    weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
-    total = np.zeros(draws)
+    times = draw_with_replacement(images, resamples, generator)
+    weights = draw_with_replacement(seeds, resamples, generator) / seeds
+    total = np.zeros(resamples)
     for index in range(seeds):
-        ours_drawn = area_metric(_summed(picked, ours[index]), metric)
-        base_drawn = area_metric(_summed(picked, base[index]), metric)
-        total += weights[:, index] * (ours_drawn - base_drawn)
-    return _middle(total)
-
-
-def median_difference(
-    ours: Sequence[float], base: Sequence[float], draws: int = 2000, seed: int = 0
-) -> tuple[float, Interval]:
-    """Median of ``ours - base`` over measurements made in turn, and its bootstrap interval.
-
-    What slowed a round down slowed both, so the rounds are pairs.
-    """
-    differences = np.subtract(ours, base)
-    generator = np.random.default_rng(seed)
-    picked = generator.integers(len(differences), size=(draws, len(differences)))
-    return float(np.median(differences)), _middle(np.median(differences[picked], axis=1))
-
-
-def area_metric(areas: np.ndarray, metric: str) -> np.ndarray:
-    """A segmentation metric, in percent, from pixel counts.
-
-    Args:
-        areas: (..., 4, classes): intersection, union, predicted, labelled. Classes that are not
-            there at all are left out of means.
-        metric: One of ``AREA_METRICS``.
-    """
-    intersection, union, predicted, labelled = np.moveaxis(areas.astype(np.float64), -2, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if metric == "aAcc":
-            return 100 * intersection.sum(-1) / labelled.sum(-1)
-        per_class = {
-            "mIoU": lambda: intersection / union,
-            "mAcc": lambda: intersection / labelled,
-            "mDice": lambda: 2 * intersection / (predicted + labelled),
-        }[metric]()
-    return 100 * np.nanmean(per_class, axis=-1)
-
-
-AREA_METRICS = ("mIoU", "mAcc", "mDice", "aAcc")
-
-
-def _summed(picked: np.ndarray, areas: np.ndarray) -> np.ndarray:
-    """(draws, 4, classes) from (draws, images) and (images, 4, classes)."""
-    flat = areas.reshape(len(areas), -1).astype(np.float64)
-    return (picked @ flat).reshape(len(picked), *areas.shape[1:])
-
-
-def _middle(values: np.ndarray) -> Interval:
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        drawn = area_metric(sum_drawn(times, areas[index]), metric)
+        base_drawn = area_metric(sum_drawn(times, base_areas[index]), metric)
+        total += weights[:, index] * (drawn - base_drawn)
+    low, high = percentile_interval(total)
     return float(low), float(high)
 
 
-def _side(interval: Interval) -> int:
-    """1 above zero, -1 below it, 0 around it."""
+def median_difference(
+    values: Sequence[float], base_values: Sequence[float]
+) -> tuple[float, Interval]:
+    """Compute the median of ``values - base_values`` and its bootstrap interval.
+
+    The values are measured in turn: what slowed a round down slowed both, so the rounds are pairs.
+    """
+    differences = np.subtract(values, base_values)
+    return float(np.median(differences)), bootstrap_values(differences, np.median, resamples=DRAWS)
+
+
+def area_metric(areas: np.ndarray, metric: str) -> np.ndarray:
+    """Compute a segmentation metric, in percent, from pixel counts.
+
+    Args:
+        areas: Pixels of each class, (..., 4, classes): hit, union, predicted, labelled, as
+            ``ClasswiseIoUMetric.areas`` has them. Classes that are neither labelled nor predicted
+            are left out of means.
+        metric: Name of the metric, one of ``AREA_METRICS``.
+    """
+    hit, _, predicted, labelled = np.moveaxis(areas.astype(np.float64), -2, 0)
+    counts = {"hit": hit, "predicted": predicted, "labelled": labelled}
+    if metric == "aAcc":
+        return 100 * pixel_accuracy(counts)
+    group, score = _CLASS_SCORES[metric]
+    return 100 * mean_over_classes(class_scores(counts, [group])[score])
+
+
+def _sign(interval: Interval) -> int:
+    """Return 1 for an interval above zero, -1 for one below it, 0 for one that includes it."""
     return (interval[0] > 0) - (interval[1] < 0)

@@ -1,4 +1,4 @@
-"""Block names as a command line has them: ``none,SE,CBAM(reduction=8),ELA-T,mmdet.X``."""
+"""Variants of a network, as a command line names them: ``none,SE,CBAM(reduction=8),ELA-T``."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mmattn.registry import MODELS
 
 #: The network without any block.
 BASE = "none"
-_WORD = re.compile(r"(?P<name>[\w.]+)(?:-(?P<variant>\w+))?(?:\((?P<arguments>.*)\))?", re.DOTALL)
+_WORD = re.compile(r"(?P<name>[\w.]+)(?:-(?P<version>\w+))?(?:\((?P<arguments>.*)\))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Insert:
-    """One variant of a comparison.
+class Variant:
+    """The network with one block, or without any.
 
     Attributes:
-        label: As it was written.
-        block: The block's config; None for the network as it is.
+        label: Name of the variant, as it was written.
+        block: Config of the block; None for the network as it is.
     """
 
     label: str
@@ -34,62 +34,62 @@ class Insert:
 
     @property
     def slug(self) -> str:
-        """``label`` as a file name."""
+        """The label as a file name."""
         return re.sub(r"[^\w.-]+", "_", self.label).strip("_")
 
 
-def parse_variants(text: str) -> tuple[Insert, ...]:
+def parse_variants(text: str) -> tuple[Variant, ...]:
     """Read the words of ``--insert``; the base comes first, whether it is named or not.
 
-    A word is a block's name, exact (``CBAM``, ``mmattn.CBAM``, ``mmdet.X``) or the beginning of
-    just one of ours (``CrissCross``); then, where the block has named variants, ``-`` and one of
+    A word is a block's name, in full (``CBAM``, ``mmattn.CBAM``, ``mmdet.X``) or the beginning of
+    exactly one of ours (``CrissCross``); then, where the block has named versions, ``-`` and one of
     them (``ELA-T``); then arguments in brackets (``CBAM(reduction=8)``).
 
     Raises:
-        ConfigError: A name that no block has, a variant that it does not have, arguments that are
-            no Python literals, a word that comes twice.
+        ConfigError: There is no such block or version, arguments are not Python literals, or a word
+            is given twice.
     """
-    inserts = [Insert(BASE)]
-    inserts += [resolve(word) for word in _split(text) if word != BASE]
+    variants = [Variant(BASE)]
+    variants += [parse_variant(word) for word in _split(text) if word != BASE]
     for attribute in ("label", "slug"):
-        names = [getattr(insert, attribute).lower() for insert in inserts]
+        names = [getattr(variant, attribute).lower() for variant in variants]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
-            raise ConfigError(f"--insert {text}: {twice!r} comes twice.")
-    if len(inserts) == 1:
+            raise ConfigError(f"--insert {text}: {twice!r} is given twice.")
+    if len(variants) == 1:
         raise ConfigError(f"--insert {text}: names no block to compare with {BASE!r}.")
-    return tuple(inserts)
+    return tuple(variants)
 
 
-def resolve(word: str) -> Insert:
-    """The block that ``word`` means.
+def parse_variant(word: str) -> Variant:
+    """Read one word of ``--insert``, and look its block up.
 
     Raises:
         ConfigError: See ``parse_variants``.
     """
-    found = _WORD.fullmatch(word)
-    if found is None:
+    match = _WORD.fullmatch(word)
+    if match is None:
         raise ConfigError(
             f"--insert {word!r}: expected a block's name, as in CBAM, ELA-T or CBAM(reduction=8)."
         )
-    name, kind = _find(found["name"])
+    name, cls = _find(match["name"])
     block: dict[str, Any] = {"type": name}
-    if found["variant"]:
-        block |= _variant(kind, found["variant"], word)
-    if found["arguments"] is not None:
-        arguments = _arguments(found["arguments"], word)
+    if match["version"]:
+        block |= _version(cls, match["version"], word)
+    if match["arguments"] is not None:
+        arguments = _arguments(match["arguments"], word)
         twice = sorted(set(block) & set(arguments))
         if twice:
             raise ConfigError(
-                f"--insert {word!r}: {', '.join(twice)} is settled by the name already; "
-                "write one of the two."
+                f"--insert {word!r}: {', '.join(twice)} is set by the name already; "
+                "give only one of the two."
             )
         block |= arguments
-    return Insert(word, block)
+    return Variant(word, block)
 
 
 def _split(text: str) -> list[str]:
-    """At commas outside brackets."""
+    """Split at commas outside brackets."""
     words, depth = [""], 0
     for character in text:
         depth += (character in "([{") - (character in ")]}")
@@ -101,7 +101,7 @@ def _split(text: str) -> list[str]:
 
 
 def _find(name: str) -> tuple[str, type]:
-    """The registered name, with its scope, and the class."""
+    """Return the registered name of a block, with its scope, and its class."""
     from mmengine.registry import MODELS as ROOT
 
     ours = known_blocks()
@@ -114,37 +114,38 @@ def _find(name: str) -> tuple[str, type]:
             return f"mmattn.{beginning[0]}", ours[beginning[0]]
         if beginning:
             raise ConfigError(
-                f"--insert {name!r} is the beginning of {' and '.join(sorted(beginning))}: "
-                "write more of it."
+                f"--insert {name!r}: this is the beginning of {' and '.join(sorted(beginning))}; "
+                "write more of the name."
             )
     with ROOT.switch_scope_and_registry(None) as registry:
-        kind = registry.get(name)  # mmcv's and those of other scopes
-    if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
+        cls = registry.get(name)  # mmcv's and those of other scopes
+    if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
         folded = {known.lower(): known for known in ours}
         near = folded.get(bare.lower())
         hint = f" Did you mean {near!r}?" if near else did_you_mean(bare, ours)
         raise ConfigError(
             f"--insert {name!r}: there is no block of that name.{hint} "
-            f"There are {BASE}, {', '.join(sorted(ours))}."
+            f"Known names: {BASE}, {', '.join(sorted(ours))}."
         )
-    return name, kind
+    return name, cls
 
 
 def known_blocks() -> dict[str, type]:
-    """Our blocks, by name: modules that need ``in_channels`` and nothing else."""
+    """Return our blocks, by name: modules that need ``in_channels`` and nothing else."""
     MODELS.import_from_location()
-    return {name: kind for name, kind in MODELS.module_dict.items() if is_block(kind)}
+    return {name: cls for name, cls in MODELS.module_dict.items() if is_block(cls)}
 
 
-def _variant(kind: type, variant: str, word: str) -> Mapping[str, Any]:
-    variants = getattr(kind, "variants", {})
-    if variant in variants:
-        return variants[variant]
-    listed = ", ".join(f"{kind.__name__}-{one}" for one in variants)
+def _version(cls: type, version: str, word: str) -> Mapping[str, Any]:
+    """Return the arguments that a named version of a block stands for."""
+    versions = getattr(cls, "variants", {})
+    if version in versions:
+        return versions[version]
+    known = ", ".join(f"{cls.__name__}-{name}" for name in versions)
     raise ConfigError(
-        f"--insert {word!r}: {kind.__name__} has no variant {variant!r}."
-        f"{did_you_mean(variant, variants)} "
-        + (f"It has {listed}." if listed else "It has no named variants.")
+        f"--insert {word!r}: {cls.__name__} has no version {version!r}."
+        f"{did_you_mean(version, versions)} "
+        + (f"It has {known}." if known else "It has no named versions.")
     )
 
 
@@ -152,10 +153,10 @@ def _arguments(text: str, word: str) -> dict[str, Any]:
     try:
         call = ast.parse(f"block({text})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
-            raise ValueError("arguments are given by name")
+            raise ValueError("arguments must be given by name")
         return {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError) as error:
         raise ConfigError(
-            f"--insert {word!r}: arguments are written as Python literals with their names, as in "
-            f"CBAM(reduction=8): {error}."
+            f"--insert {word!r}: expected arguments with names and Python literals as values, as "
+            f"in CBAM(reduction=8): {error}."
         ) from error

@@ -9,27 +9,30 @@
 ``data.KEY=VALUE``
     An argument of the dataset of every split, such as ``data.mask_rule=binary``.
 
-And ``num_classes="auto"`` anywhere in a model is the number of classes of the training data.
+The heads then say ``num_classes="auto"``, the number of classes of the training data, which is
+counted before a model is built (``preflight/auto_classes.py``): reading a config opens no data.
 The config that a run leaves in its folder has all of this written out.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from mmattn.errors import ConfigError, DataError
+from mmattn.errors import ConfigError
 from mmattn.tasks import TASKS, Task, task_of
 from mmattn.type_names import bare_name, scope_and_name
+
+from .dataset_meta import dataset_meta
+from .walk import LOADERS, leaf_datasets, rewrite, walk
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 logger = logging.getLogger("mmattn")
 
-LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 AUTO = "auto"
 #: Heads whose ``num_classes`` does not count the classes of the data.
 _OTHER_COUNT = {head for task in TASKS for head in task.heads_of_other_counts}
@@ -66,17 +69,21 @@ def set_data_root(cfg: Config, root: str) -> None:
     Raises:
         ConfigError: No dataset of the config has a ``data_root``.
     """
-    old: set[str] = set()
-    for loader in LOADERS:
-        _collect_roots(cfg.get(loader), old)
+    old = {
+        value
+        for loader in LOADERS
+        for path, value in walk(cfg.get(loader))
+        if path.rpartition(".")[2] == "data_root" and isinstance(value, str)
+    }
     if not old:
         raise ConfigError(
             f"data_root={root}: no dataset of {cfg.filename} has a data_root. Set their paths "
             "with --cfg-options."
         )
+    move = _moved(sorted(old, key=len, reverse=True), root)
     for key in (*LOADERS, "val_evaluator", "test_evaluator"):
         if cfg.get(key) is not None:
-            cfg[key] = _moved(cfg[key], sorted(old, key=len, reverse=True), root)
+            cfg[key] = rewrite(cfg[key], move)
     if isinstance(cfg.get("data_root"), str):
         cfg.data_root = root
 
@@ -99,7 +106,7 @@ def use_folder(cfg: Config, folder: str) -> None:
     old = _old_count(cfg)
     for key in [key for key in cfg if key != "model"]:
         if isinstance(cfg[key], (Mapping, list, tuple)):
-            cfg[key] = _with_folder_masks(cfg[key], task)
+            cfg[key] = rewrite(cfg[key], _folder_masks(task))
     for loader in LOADERS:
         if cfg.get(loader) is not None:
             split = "train" if loader == "train_dataloader" else "val"
@@ -110,74 +117,12 @@ def use_folder(cfg: Config, folder: str) -> None:
     if isinstance(cfg.get("data_root"), str):
         cfg.data_root = folder
     for key in [key for key in cfg if key not in LOADERS]:  # the model and its variables
-        if isinstance(cfg[key], (Mapping, list, tuple)):
-            cfg[key] = _with_open_counts(cfg[key], old, key)
-
-
-def fill_class_counts(cfg: Config) -> None:
-    """Write the number of classes of the training data where the model says ``"auto"``.
-
-    Weights of query-based heads, ``[1.0, "auto", 0.1]`` since ``use_folder``, become as many.
-
-    Raises:
-        ConfigError: no dataset says which classes it has.
-        DataError: its files are not there or contradict themselves.
-    """
-    if not cfg.get("model") or not _has_auto(cfg.model):
-        return
-    count = _count(cfg)
-
-    def fill(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return type(value)(map(fill, value))
-        if not isinstance(value, Mapping):
-            return value
-        made = {key: fill(inner) for key, inner in value.items()}
-        if made.get("num_classes") == AUTO:
-            made["num_classes"] = count
-        if _is_open(made.get("class_weight")):
-            first, _, last = made["class_weight"]
-            made["class_weight"] = [first] * count + [last]
-        return made
-
-    for key in cfg:  # variables that went into the model as well
-        if _has_auto(cfg[key]):
-            cfg[key] = fill(cfg[key])
-
-
-def _count(cfg: Config) -> int:
-    from mmattn.preflight.data import lazy_dataset, leaf_datasets
-
-    from .registry_scope import enter_scope
-
-    enter_scope(cfg)
-    loader = next((key for key in LOADERS if cfg.get(key) is not None), None)
-    if loader is None:
-        raise ConfigError(
-            f"{cfg.filename}: num_classes='auto' is the number of classes of the data, but the "
-            "config has no data: write the number"
-        )
-    counts: dict[str, int] = {}
-    for where, leaf in leaf_datasets(cfg[loader]["dataset"], f"{loader}.dataset"):
-        try:
-            dataset = lazy_dataset(leaf, where)
-        except DataError as error:
-            raise DataError(
-                f"{error}. (num_classes='auto' is counted there; the config that a training left "
-                "in its folder holds the number.)"
-            ) from error
-        meta = {} if dataset is None else dataset.metainfo
-        counts[where] = len(meta.get("classes") or ())
-    if len(set(counts.values())) > 1 or not all(counts.values()):
-        found = ", ".join(f"{where} has {count} classes" for where, count in counts.items())
-        raise ConfigError(f"{cfg.filename}: num_classes='auto', but {found}: write the number")
-    return next(iter(counts.values()))
+        if old and isinstance(cfg[key], (Mapping, list, tuple)):
+            cfg[key] = rewrite(cfg[key], _open_counts(old), key)
 
 
 def _old_count(cfg: Config) -> int | None:
     """How many classes the config's own data has, else its head."""
-    from mmattn.inference.model import dataset_meta
-
     classes = dataset_meta(cfg).get("classes")
     if classes:
         return len(classes)
@@ -187,57 +132,51 @@ def _old_count(cfg: Config) -> int | None:
     return count if isinstance(count, int) else None
 
 
-def _with_open_counts(value: Any, old: int | None, place: str) -> Any:
-    """A model config with ``"auto"`` for the old number of classes; weights for them are dropped.
+def _open_counts(old: int) -> Callable[[str, Any], Any]:
+    """Return what writes ``"auto"`` for the old number of classes and drops weights for them.
 
     Query-based heads weigh "no object" as well; where the classes themselves weigh the same, so do
     the new ones.
     """
-    if isinstance(value, (list, tuple)):
-        return type(value)(
-            _with_open_counts(inner, old, f"{place}[{i}]") for i, inner in enumerate(value)
-        )
-    if not isinstance(value, Mapping):
-        return value
-    made = {key: _with_open_counts(inner, old, f"{place}.{key}") for key, inner in value.items()}
-    if old and made.get("num_classes") == old and bare_name(made.get("type")) not in _OTHER_COUNT:
-        made["num_classes"] = AUTO
-    weights = made.get("class_weight")
-    if isinstance(weights, (list, tuple)) and old:
+
+    def change(path: str, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if value.get("num_classes") == old and bare_name(value.get("type")) not in _OTHER_COUNT:
+            value["num_classes"] = AUTO
+        weights = value.get("class_weight")
+        if not isinstance(weights, (list, tuple)):
+            return value
         if len(weights) == old:
-            made["class_weight"] = None
-            if place.startswith("model."):
+            value["class_weight"] = None
+            if path.startswith("model."):
                 logger.warning(
                     "%s.class_weight was for the %d classes of the config's own data: left out",
-                    *(place, old),
+                    *(path, old),
                 )
         elif len(weights) == old + 1 and len(set(weights[:-1])) == 1:
-            made["class_weight"] = [weights[0], AUTO, weights[-1]]
-    return made
+            value["class_weight"] = [weights[0], AUTO, weights[-1]]
+        return value
+
+    return change
 
 
-def _is_open(class_weight: Any) -> bool:
-    """Whether it awaits the number of classes; mmseg also takes the name of a file."""
+def is_open(class_weight: Any) -> bool:
+    """Return whether weights await the number of classes; mmseg also takes the name of a file."""
     return isinstance(class_weight, (list, tuple)) and AUTO in class_weight
 
 
-def _has_auto(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        own = value.get("num_classes") == AUTO or _is_open(value.get("class_weight"))
-        return own or any(map(_has_auto, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(_has_auto, value))
+def _folder_masks(task: Task) -> Callable[[str, Any], Any]:
+    """Return what puts the loader of a folder's masks into pipelines."""
 
-
-def _with_folder_masks(value: Any, task: Task) -> Any:
-    """Pipelines, at any depth, with the loader of a folder's masks."""
-    if isinstance(value, (list, tuple)):
-        return type(value)(_with_folder_masks(inner, task) for inner in value)
-    if not isinstance(value, Mapping):
+    def change(path: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            scope, name = scope_and_name(value.get("type"), task.scope)
+            if scope == task.scope and name in task.annotation_loaders:
+                return {"type": task.folder_loader}
         return value
-    scope, name = scope_and_name(value.get("type"), task.scope)
-    if scope == task.scope and name in task.annotation_loaders:
-        return {"type": task.folder_loader}
-    return {key: _with_folder_masks(inner, task) for key, inner in value.items()}
+
+    return change
 
 
 def _in_its_place(dataset: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,8 +189,6 @@ def _in_its_place(dataset: Mapping[str, Any], new: Mapping[str, Any]) -> dict[st
 
 
 def _set_in_every_split(cfg: Config, key: str, value: Any) -> None:
-    from mmattn.preflight.data import leaf_datasets
-
     found = 0
     for loader in LOADERS:
         if cfg.get(loader) is not None:
@@ -272,27 +209,16 @@ def _set(leaf: Any, key: str, value: Any) -> None:
     _set(leaf[first], rest, value)
 
 
-def _collect_roots(value: Any, found: set[str]) -> None:
-    if isinstance(value, Mapping):
-        if isinstance(value.get("data_root"), str):
-            found.add(value["data_root"])
-        for inner in value.values():
-            _collect_roots(inner, found)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            _collect_roots(inner, found)
+def _moved(old: list[str], root: str) -> Callable[[str, Any], Any]:
+    """Return what moves paths under any of ``old`` to ``root``."""
 
+    def change(path: str, value: Any) -> Any:
+        if isinstance(value, str):
+            for prefix in old:
+                if value == prefix:
+                    return root.rstrip("/") + ("/" if prefix.endswith("/") else "")
+                if prefix.strip("./") and value.startswith(prefix.rstrip("/") + "/"):
+                    return f"{root.rstrip('/')}/{value[len(prefix.rstrip('/')) + 1 :]}"
+        return value
 
-def _moved(value: Any, old: list[str], root: str) -> Any:
-    """``value`` with paths under any of ``old`` moved to ``root``."""
-    if isinstance(value, Mapping):
-        return {key: _moved(inner, old, root) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_moved(inner, old, root) for inner in value)
-    if isinstance(value, str):
-        for prefix in old:
-            if value == prefix:
-                return root.rstrip("/") + ("/" if prefix.endswith("/") else "")
-            if prefix.strip("./") and value.startswith(prefix.rstrip("/") + "/"):
-                return f"{root.rstrip('/')}/{value[len(prefix.rstrip('/')) + 1 :]}"
-    return value
+    return change

@@ -6,13 +6,12 @@ mmengine resolves such names inside ``_base_`` only; here they work wherever a c
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmattn.errors import ConfigError, did_you_mean
+from mmattn.errors import ConfigError, did_you_mean, one_line
 
-from .data_overrides import apply_data_overrides, fill_class_counts, split_options
+from .data_overrides import apply_data_overrides, split_options
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -32,7 +31,6 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
     Raises:
         ConfigError: There is no such file or package, the file or one of its bases cannot be
             read, or an option names something that cannot be set.
-        DataError: ``num_classes="auto"`` is to be counted in data that is not there.
     """
     from mmengine.config import Config
     from yaml import YAMLError
@@ -46,7 +44,7 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
     ) as error:
         # What a wrong base, key or import, or a file that was cut off, ends in; anything else is a
         # bug worth its traceback.
-        raise ConfigError(f"{path}: the config cannot be read: {_one_line(error)}") from error
+        raise ConfigError(f"{path}: the config cannot be read: {one_line(error)}") from error
     ours, others = split_options(cfg_options or {})
     apply_data_overrides(cfg, ours)  # first: the others may set details of the new datasets
     if others:
@@ -55,10 +53,9 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
         except (KeyError, TypeError, IndexError, AssertionError, AttributeError) as error:
             given = " ".join(f"{key}={value}" for key, value in cfg_options.items())
             raise ConfigError(
-                f"{path}: --cfg-options {given}: {_one_line(error)}. "
+                f"{path}: --cfg-options {given}: {one_line(error)}. "
                 "Use the dotted keys of the config."
             ) from error
-    fill_class_counts(cfg)
     return cfg
 
 
@@ -98,14 +95,7 @@ def parse_cfg_options(pairs: list[str] | None) -> dict | None:
     try:
         return parser.parse_args(["--", *pairs]).pairs
     except (AssertionError, ValueError) as error:
-        raise ConfigError(f"--cfg-options {' '.join(pairs)}: {_one_line(error)}") from error
-
-
-def innermost_dataset(dataset: Mapping) -> Mapping:
-    """The dataset inside wrappers such as RepeatDataset, ConcatDataset or MultiImageMixDataset."""
-    while "dataset" in dataset or dataset.get("datasets"):
-        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
-    return dataset
+        raise ConfigError(f"--cfg-options {' '.join(pairs)}: {one_line(error)}") from error
 
 
 def _config_root(package: str) -> Path:
@@ -169,8 +159,3 @@ def _siblings(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     return [file.name for file in folder.iterdir() if file.suffix in _SUFFIXES]
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

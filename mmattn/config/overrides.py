@@ -1,13 +1,19 @@
-"""What the options of ``tools/train.py`` change in a config, and what every run adds to it."""
+"""Changes of a config by the options of a command, and by every run.
+
+Each function changes the config that it is given and returns it; ``resolve.py`` hands out copies.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import CheckpointError, ConfigError
 from mmattn.tasks import TASKS
 from mmattn.type_names import scope_and_name
+
+from .walk import walk
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -24,22 +30,24 @@ _METRICS = {found: ours for task in TASKS for found, ours in task.metrics.items(
 _METRIC_OPTIONS = {found: kw for task in TASKS for found, kw in task.metric_options.items()}
 
 
-def set_work_dir(cfg: Config, work_dir: str | None) -> None:
-    """Where the run goes: the option, else the config's own, else ``work_dirs/<config>``."""
+def set_work_dir(cfg: Config, work_dir: str | None) -> Config:
+    """Set where the run goes: the option, else the config's own, else ``work_dirs/<config>``."""
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get("work_dir") is None:
         cfg.work_dir = str(Path("work_dirs") / Path(cfg.filename).stem)
+    return cfg
 
 
-def set_resume(cfg: Config, resume: str) -> None:
-    """Go on from the newest checkpoint of the run's folder (``"auto"``), or from a file.
+def set_resume(cfg: Config, resume: str) -> Config:
+    """Continue from the newest checkpoint of the run's folder (``"auto"``), or from a file.
 
     Raises:
         CheckpointError: There is no such file.
     """
     cfg.resume = True
     cfg.load_from = None if resume == "auto" else existing_checkpoint(resume)
+    return cfg
 
 
 def existing_checkpoint(path: str) -> str:
@@ -56,34 +64,37 @@ def existing_checkpoint(path: str) -> str:
     return path
 
 
-def use_amp(cfg: Config) -> None:
-    """Mixed precision: half floats with loss scaling on a GPU, bfloat16 on a CPU.
+def use_amp(cfg: Config) -> Config:
+    """Use mixed precision: half floats with loss scaling on a GPU, bfloat16 on a CPU.
 
     Raises:
         ConfigError: The config's optimiser wrapper has no mixed-precision form.
     """
     wrapper = cfg.get("optim_wrapper") or {}
-    kind = wrapper.get("type", "OptimWrapper")
-    if kind == "AmpOptimWrapper":
-        return
-    if kind != "OptimWrapper":
+    type_name = wrapper.get("type", "OptimWrapper")
+    if type_name == "AmpOptimWrapper":
+        return cfg
+    if type_name != "OptimWrapper":
         raise ConfigError(
-            f"--amp works with optim_wrapper.type='OptimWrapper', but {cfg.filename} has {kind!r}."
+            "--amp works with optim_wrapper.type='OptimWrapper', but "
+            f"{cfg.filename} has {type_name!r}."
         )
     cfg.optim_wrapper.type = "AmpOptimWrapper"
     cfg.optim_wrapper.loss_scale = "dynamic"
+    return cfg
 
 
-def use_cpu_amp(cfg: Config) -> None:
+def use_cpu_amp(cfg: Config) -> Config:
     """Replace mmengine's mixed precision, which refuses to start on a CPU, by ours."""
     wrapper = cfg.get("optim_wrapper") or {}
     if wrapper.get("type") == "AmpOptimWrapper":
         cfg.optim_wrapper.type = "mmattn.CPUAmpOptimWrapper"
         for key in ("loss_scale", "dtype", "use_fsdp"):
             cfg.optim_wrapper.pop(key, None)
+    return cfg
 
 
-def scale_learning_rate(cfg: Config) -> None:
+def scale_learning_rate(cfg: Config) -> Config:
     """Let mmengine scale the learning rate with the real batch size.
 
     Raises:
@@ -95,9 +106,10 @@ def scale_learning_rate(cfg: Config) -> None:
             "belongs to. Add auto_scale_lr = dict(base_batch_size=16), with the right number."
         )
     cfg.auto_scale_lr.enable = True
+    return cfg
 
 
-def add_default_hooks(cfg: Config) -> None:
+def add_default_hooks(cfg: Config) -> Config:
     """Add what every run gets, without a change to any config file.
 
     Progress, result tables and curves; metrics that keep the values of each class; checkpoints
@@ -118,16 +130,26 @@ def add_default_hooks(cfg: Config) -> None:
     for key in ("val_evaluator", "test_evaluator"):
         if cfg.get(key):
             _replace_metrics(cfg[key], cfg.get("default_scope"))
+    return cfg
+
+
+def unname_visualizer(cfg: Config) -> Config:
+    """Leave the name of the visualizer to the run.
+
+    Upstream's configs all name theirs "visualizer", and mmengine hands out one of that name for
+    ever: a second run in this process would write into the folder of the first.
+    """
+    if cfg.get("visualizer"):
+        cfg.visualizer.pop("name", None)
+    return cfg
 
 
 def _replace_metrics(evaluator: Any, scope: str | None) -> None:
-    if isinstance(evaluator, (list, tuple)):
-        for part in evaluator:
-            _replace_metrics(part, scope)
-    elif isinstance(evaluator, dict):
-        _replace_metrics(evaluator.get("metrics"), scope)
-        found = scope_and_name(evaluator.get("type"), evaluator.get("_scope_") or scope)
+    for _, metric in walk(evaluator):
+        if not isinstance(metric, Mapping):
+            continue
+        found = scope_and_name(metric.get("type"), metric.get("_scope_") or scope)
         if found in _METRICS:
-            evaluator["type"] = _METRICS[found]
+            metric["type"] = _METRICS[found]
         for option, value in _METRIC_OPTIONS.get(found, {}).items():
-            evaluator.setdefault(option, value)
+            metric.setdefault(option, value)

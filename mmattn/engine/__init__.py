@@ -1,8 +1,9 @@
-"""Training and testing: what ``tools/train.py`` and ``tools/test.py`` run."""
+"""Training, testing and checking: what the commands ``train``, ``test`` and ``check_data`` run."""
 
 from __future__ import annotations
 
+from .check import check as check
 from .test import test as test
 from .train import train as train
 
-__all__ = ["test", "train"]
+__all__ = ["check", "test", "train"]

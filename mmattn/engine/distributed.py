@@ -39,11 +39,11 @@ def launched_rank(launcher: str) -> int:
     return int(os.environ[variable])
 
 
-def use_cpu_processes(cfg: Config) -> None:
-    """Join the process group over gloo and make ``cfg`` fit for training on CPUs.
+def join_cpu_group(cfg: Config) -> None:
+    """Join the process group over gloo.
 
-    mmengine always selects a CUDA device when it starts a group, and passes it to the wrapper of
-    the model; a group that exists already is used as it is.
+    mmengine always selects a CUDA device when it starts a group; a group that exists already is
+    used as it is.
     """
     import torch.distributed as dist
 
@@ -55,6 +55,10 @@ def use_cpu_processes(cfg: Config) -> None:
     timeout = (cfg.get("env_cfg") or {}).get("dist_cfg", {}).get("timeout", 1800)
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+
+
+def fit_for_cpu_group(cfg: Config) -> Config:
+    """Change ``cfg`` for training by several processes on CPUs: no device ids, no SyncBN."""
     wrapper = cfg.get("model_wrapper_cfg") or {
         "type": "MMDistributedDataParallel",
         "broadcast_buffers": False,
@@ -62,6 +66,7 @@ def use_cpu_processes(cfg: Config) -> None:
     }
     cfg.model_wrapper_cfg = {**wrapper, "device_ids": None}
     replace_sync_bn(cfg.model)
+    return cfg
 
 
 def replace_sync_bn(cfg: object) -> None:

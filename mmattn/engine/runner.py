@@ -1,17 +1,20 @@
-"""From a finished config to a runner: checks, processes, hooks."""
+"""From a config that was read to a runner: resolve it, check it, join the processes, build."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmattn.config.overrides import add_default_hooks, use_cpu_amp
+from mmattn.config.overrides import add_default_hooks, unname_visualizer, use_cpu_amp
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
+from mmattn.config.resolve import Step, resolve
 from mmattn.errors import ConfigError
-from mmattn.preflight.backbone import check_channels, fill_normalization
+from mmattn.models.timm_normalization import fill_normalization
+from mmattn.preflight.auto_classes import fill_class_counts
+from mmattn.preflight.backbone import check_channels
 from mmattn.preflight.run import preflight
 
-from .distributed import launched_rank, use_cpu_processes
+from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -24,17 +27,24 @@ _NEEDED = {
 }
 
 
-def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
-    """Check ``cfg`` and the data of ``splits``, join the other processes, build the runner.
+def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ()) -> Runner:
+    """Resolve and check ``cfg`` and the data of ``splits``, and build the runner.
+
+    Args:
+        cfg: A whole config; it is not changed.
+        splits: Splits to be run, of ``train``, ``val`` and ``test``.
+        steps: Steps before those of every run, such as those of a command's options.
 
     Raises:
         MMAttnError: What ``preflight`` finds wrong, a wrong launcher, or an unregistered type.
     """
     _require_sections(cfg, splits)
+    enter_scope(cfg)
+    with explain_registry_errors(cfg.filename):
+        cfg = resolve(cfg, [*steps, *run_steps(cfg)]).cfg
     # Before any process group: while one rank reads data the others would wait and time out.
     if launched_rank(cfg.launcher) == 0:
         preflight(cfg, splits=splits)
-    from mmengine.device import get_device
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
@@ -42,20 +52,42 @@ def build_runner(cfg: Config, splits: Sequence[str]) -> Runner:
 
     enter_scope(cfg)
     name_files_in_errors()
-    add_default_hooks(cfg)
-    if get_device() == "cpu":
-        use_cpu_amp(cfg)
-        if cfg.launcher != "none":
-            use_cpu_processes(cfg)
-    # Upstream's configs all name theirs "visualizer", and mmengine hands out one of that name for
-    # ever: a second run in this process would write into the folder of the first.
-    if cfg.get("visualizer"):
-        cfg.visualizer.pop("name", None)
+    if _in_cpu_group(cfg):
+        join_cpu_group(cfg)
     with explain_registry_errors(cfg.filename):
-        fill_normalization(cfg.model, cfg.get("default_scope"), cfg.get("data_preprocessor"))
         runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     check_channels(runner.model, cfg.filename)
     return runner
+
+
+def run_steps(cfg: Config) -> list[Step]:
+    """Return the steps that every run of ``cfg`` takes on this machine, in their order."""
+    steps = [
+        Step("class counts", fill_class_counts),
+        Step("default hooks", add_default_hooks),
+        Step("visualizer", unname_visualizer),
+        Step("timm's normalisation", _fill_normalization),
+    ]
+    if _on_cpu():
+        steps.append(Step("mixed precision on a CPU", use_cpu_amp))
+    if _in_cpu_group(cfg):
+        steps.append(Step("several processes on CPUs", fit_for_cpu_group))
+    return steps
+
+
+def _on_cpu() -> bool:
+    from mmengine.device import get_device
+
+    return get_device() == "cpu"
+
+
+def _in_cpu_group(cfg: Config) -> bool:
+    return cfg.launcher != "none" and _on_cpu()
+
+
+def _fill_normalization(cfg: Config) -> Config:
+    fill_normalization(cfg.model, cfg.get("default_scope"), cfg.get("data_preprocessor"))
+    return cfg
 
 
 def _require_sections(cfg: Config, splits: Sequence[str]) -> None:

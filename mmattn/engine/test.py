@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmattn.config.load import load_config
 from mmattn.config.overrides import existing_checkpoint, set_work_dir
 from mmattn.config.registry_scope import explain_registry_errors
+from mmattn.config.resolve import Step
 
 from .runner import build_runner
-from .test_outputs import set_output, show_predictions
+from .test_outputs import dump_metric, show_predictions, write_label_maps
 from .tta import use_tta
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def test(
@@ -54,18 +59,21 @@ def test(
     """
     cfg = load_config(config, cfg_options)
     cfg.launcher = launcher
-    set_work_dir(cfg, work_dir)
-    cfg.load_from = existing_checkpoint(checkpoint)
-    # mmengine would otherwise look for a newer checkpoint in the folder of the run.
-    cfg.resume = False
+    dump = dump_metric(cfg, out) if out else None
+    steps = [
+        Step("work dir", lambda cfg: set_work_dir(cfg, work_dir)),
+        Step("checkpoint", lambda cfg: _set_checkpoint(cfg, checkpoint)),
+    ]
     if show or show_dir:
-        show_predictions(cfg, show=show, show_dir=show_dir, wait_time=wait_time)
+        shown = {"show": show, "show_dir": show_dir, "wait_time": wait_time}
+        steps.append(Step("--show", lambda cfg: show_predictions(cfg, **shown)))
     if tta:
-        use_tta(cfg)
+        steps.append(Step("--tta", use_tta))
     if amp:
-        cfg.test_cfg = {"type": "TestLoop", **(cfg.get("test_cfg") or {}), "fp16": True}
-    dump = set_output(cfg, out) if out else None
-    runner = build_runner(cfg, splits=("test",))
+        steps.append(Step("--amp", _use_amp))
+    if out and dump is None:
+        steps.append(Step("--out", lambda cfg: write_label_maps(cfg, out)))
+    runner = build_runner(cfg, splits=("test",), steps=steps)
     with explain_registry_errors(cfg.filename):
         if dump is not None:
             from mmengine.registry import METRICS
@@ -80,3 +88,15 @@ def test(
 
             runner.register_hook(RequireCompleteCheckpointHook())
         return runner.test()
+
+
+def _set_checkpoint(cfg: Config, checkpoint: str) -> Config:
+    cfg.load_from = existing_checkpoint(checkpoint)
+    # mmengine would otherwise look for a newer checkpoint in the folder of the run.
+    cfg.resume = False
+    return cfg
+
+
+def _use_amp(cfg: Config) -> Config:
+    cfg.test_cfg = {"type": "TestLoop", **(cfg.get("test_cfg") or {}), "fp16": True}
+    return cfg

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def show_predictions(
     cfg: Config, *, show: bool, show_dir: str | None, wait_time: float = 2.0
-) -> None:
+) -> Config:
     """Draw the predictions, in windows or into a folder, each as upstream's own tool does."""
     task = task_of(cfg)
     if not cfg.get("visualizer"):
@@ -34,32 +34,39 @@ def show_predictions(
     if show_dir:
         place, option = task.show_dir
         {"visualizer": cfg.visualizer, "hook": hook}[place][option] = show_dir
+    return cfg
 
 
-def set_output(cfg: Config, out: str) -> dict | None:
-    """Write predictions: a folder of label maps, or one ``.pkl`` file of everything.
+def dump_metric(cfg: Config, out: str) -> dict | None:
+    """Return a further metric that writes all predictions into one file.
 
     Returns:
-        A further metric for the file, None for a folder.
+        The metric's config; None if ``out`` is not a ``.pkl`` file.
+    """
+    if not out.endswith((".pkl", ".pickle")):
+        return None
+    return {"type": task_of(cfg).dump_metric, "out_file_path": out}
+
+
+def write_label_maps(cfg: Config, out: str) -> Config:
+    """Let the metric write a folder of label maps.
 
     Raises:
-        ConfigError: A folder is asked for, but no metric of the config writes one.
+        ConfigError: ``out`` is not a folder's name, or no metric of the config writes label maps.
     """
-    task = task_of(cfg)
-    if out.endswith((".pkl", ".pickle")):
-        return {"type": task.dump_metric, "out_file_path": out}
     if Path(out).suffix:
         raise ConfigError(
             f"--out {out}: predictions are written as a .pkl file or, in semantic segmentation, as "
             "a folder of label maps, whose name has no ending."
         )
+    task = task_of(cfg)
     evaluators = cfg.get("test_evaluator") or []
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
     for evaluator in evaluators:
         options = task.label_map_metrics.get(bare_name(evaluator.get("type")))
         if options is not None:
             evaluator.update(output_dir=out, **options)
-            return None
+            return cfg
     raise ConfigError(
         f"--out {out}: only semantic segmentation with mmseg's models and metrics writes a folder "
         f"of label maps; for {task.name} give a file that ends in .pkl."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mmattn.config.load import load_config
 from mmattn.config.overrides import scale_learning_rate, set_resume, set_work_dir, use_amp
 from mmattn.config.registry_scope import explain_registry_errors
+from mmattn.config.resolve import Step
 
 from .runner import build_runner
 
@@ -45,15 +46,23 @@ def train(
     """
     cfg = load_config(config, cfg_options)
     cfg.launcher = launcher
-    set_work_dir(cfg, work_dir)
-    if amp:
-        use_amp(cfg)
-    if auto_scale_lr:
-        scale_learning_rate(cfg)
-    if resume is not None:
-        set_resume(cfg, resume)
-    runner = build_runner(cfg, splits=("train", "val"))
+    steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
+    runner = build_runner(cfg, splits=("train", "val"), steps=steps)
     # Datasets, schedulers and the optimiser are built only now.
     with explain_registry_errors(cfg.filename):
         runner.train()
     return runner
+
+
+def training_steps(
+    work_dir: str | None, *, amp: bool, auto_scale_lr: bool, resume: str | None
+) -> list[Step]:
+    """Return the steps that the options of a training stand for; see ``train``."""
+    steps = [Step("work dir", lambda cfg: set_work_dir(cfg, work_dir))]
+    if amp:
+        steps.append(Step("--amp", use_amp))
+    if auto_scale_lr:
+        steps.append(Step("--auto-scale-lr", scale_learning_rate))
+    if resume is not None:
+        steps.append(Step("--resume", lambda cfg: set_resume(cfg, resume)))
+    return steps

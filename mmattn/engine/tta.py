@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
+from mmattn.config.walk import leaf_datasets
 from mmattn.errors import ConfigError
 from mmattn.tasks import Task, task_of
 from mmattn.type_names import bare_name, scope_and_name
@@ -17,15 +18,13 @@ _KEEPS_ALL_COPIES = ("mmseg", "SegTTAModel")
 _FLIPS = [{"type": "RandomFlip", "prob": 0.0}, {"type": "RandomFlip", "prob": 1.0}]
 
 
-def use_tta(cfg: Config) -> None:
+def use_tta(cfg: Config) -> Config:
     """Test with augmentation as ``tta_model`` and ``tta_pipeline`` say, else with a flip.
 
     Raises:
         ConfigError: The test pipeline has no loading and packing step to put a flip between, or the
             calibration error is asked for: averaged labels have no logits.
     """
-    from mmattn.preflight.data import leaf_datasets
-
     evaluators = cfg.get("test_evaluator") or []
     for one in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
         if one.get("calibration"):
@@ -44,6 +43,7 @@ def use_tta(cfg: Config) -> None:
     if scope_and_name(model.get("type"), cfg.get("default_scope")) == _KEEPS_ALL_COPIES:
         model = {**model, "type": "mmattn.SegTTAModel"}  # equal labels in less memory
     cfg.model = {**model, "module": cfg.model}
+    return cfg
 
 
 def _default_model(task: Task) -> dict:

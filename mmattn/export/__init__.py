@@ -1,7 +1,7 @@
 """Export a trained model to a file for other runtimes, checked against torch.
 
-``export`` does all of it. Its parts: ``export_onnx`` writes a file, ``convert_to_openvino`` converts
-it, ``check_parity`` proves on real images that files compute what the model computes, and
+``export`` does all of it. Its parts: ``export_onnx`` writes a file, ``convert_to_openvino``
+converts it, ``check_parity`` proves on real images that files compute what the model computes, and
 ``load_exported`` runs a file. A format (``formats``, ``session``) knows no task, and a task
 (``tasks``) no format. Names are imported at first use: onnx, onnxscript, onnxruntime and openvino
 are heavy.
@@ -14,6 +14,8 @@ from mmattn.lazy import lazy_attributes
 __getattr__, __dir__, __all__ = lazy_attributes(
     __name__,
     {
+        "export": "run",
+        "ExportResult": "run",
         "ExportFormat": "formats",
         "FORMATS": "formats",
         "find_format": "formats",
@@ -32,6 +34,7 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "check_parity": "parity",
         "read_images": "check_images",
         "validation_images": "check_images",
+        "measure_run": "report",
         "class_ious": "accuracy",
         "torch_predictor": "accuracy",
         "validation_pairs": "accuracy",

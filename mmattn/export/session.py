@@ -1,4 +1,4 @@
-"""Run an exported file in its runtime: arrays in, arrays out. Imports no torch and knows no task."""
+"""Run an exported file in its runtime: arrays in, arrays out, whatever the task; without torch."""
 
 from __future__ import annotations
 

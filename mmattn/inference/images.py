@@ -7,8 +7,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.config.load import innermost_dataset
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
+from mmattn.config.walk import innermost_dataset
 from mmattn.errors import ConfigError, DataError
 from mmattn.tasks import task_of
 from mmattn.type_names import bare_name

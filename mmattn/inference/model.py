@@ -7,10 +7,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.config.load import innermost_dataset
+from mmattn.config.dataset_meta import dataset_meta
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.errors import ConfigError
-from mmattn.preflight.backbone import check_channels, fill_normalization
+from mmattn.models.timm_normalization import fill_normalization
+from mmattn.preflight.auto_classes import fill_class_counts
+from mmattn.preflight.backbone import check_channels
 from mmattn.quiet import quiet
 
 from .weights import load_weights
@@ -46,11 +48,13 @@ def build_model(
 
     Raises:
         ConfigError: The config has no ``model``, or a type in it is not registered.
+        DataError: ``num_classes="auto"`` is to be counted in data that is not there.
         CheckpointError: The weights cannot be read safely, or some are missing or of another
             shape.
     """
     if "model" not in cfg:
         raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
+    cfg = fill_class_counts(cfg)
     enter_scope(cfg)
     from mmengine.logging import MMLogger
     from mmengine.model import revert_sync_batchnorm
@@ -97,26 +101,3 @@ def strip_pretrained(cfg: Any) -> Any:
         for value in cfg:
             strip_pretrained(value)
     return cfg
-
-
-def dataset_meta(cfg: Config) -> dict[str, Any]:
-    """What the config's dataset says about itself (``classes``, ``palette``); reads no data."""
-    from mmengine.registry import DATASETS
-
-    enter_scope(cfg)
-    for split in ("test_dataloader", "val_dataloader", "train_dataloader"):
-        loader = cfg.get(split)
-        if not loader or "dataset" not in loader:
-            continue
-        dataset = innermost_dataset(loader["dataset"])
-        if "type" not in dataset:
-            continue
-        cls = dataset["type"]
-        if isinstance(cls, str):
-            with DATASETS.switch_scope_and_registry(dataset.get("_scope_")) as registry:
-                cls = registry.get(cls)
-        given = dataset.get("metainfo")
-        if hasattr(cls, "_load_metainfo"):
-            return dict(cls._load_metainfo(deepcopy(given)))
-        return dict(getattr(cls, "METAINFO", {}), **(given or {}))
-    return {}

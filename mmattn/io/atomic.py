@@ -29,11 +29,11 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO]
     anything fails, the temporary file is removed and what ``path`` held before is untouched.
 
     Args:
-        path: Where the finished file shall be.
-        mode: ``"wb"``, or ``"w"`` for UTF-8 text.
+        path: Path of the finished file.
+        mode: Mode ``"wb"``, or ``"w"`` for UTF-8 text.
 
     Yields:
-        The open file.
+        File to write to.
 
     Raises:
         OSError: If the file cannot be written, forced to the disk or renamed.

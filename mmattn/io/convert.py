@@ -1,4 +1,4 @@
-"""Converters from other projects' checkpoint layouts, found by name or by looking at the keys.
+"""Convert other projects' checkpoint layouts; converters are found by name or by the keys.
 
 A converter knows one source layout and one target layout. Whoever owns the target registers it:
 plugins do when they are imported (``mmattn.plugin_imports``), ``mmattn.io`` brings those for whole
@@ -30,18 +30,18 @@ _BUILT_IN = ("mmattn.io.torchvision_mobilenetv2", "mmattn.io.torchvision_resnet"
 
 @dataclass(frozen=True)
 class Converter:
-    """How one checkpoint layout becomes another.
+    """Conversion of one checkpoint layout into another.
 
     Attributes:
-        name: What the command line calls it, ``source-target``.
+        name: Name on the command line, ``source-target``.
         description: One line for the list.
-        recognises: Whether a state dict is of the source layout.
-        convert: The target's state dict. It raises ``CheckpointError`` on a key it does not know,
-            so that nothing is lost silently.
+        recognises: Predicate for state dicts of the source layout.
+        convert: Function that returns the target's state dict. It raises ``CheckpointError`` on a
+            key it does not know, so that nothing is lost silently.
         ignores: Prefixes of source keys that have no place in the target, or a test for them.
-        reverse: From the target's layout back to the source's, as ``convert``; or None.
-        note: What a user of the result has to know, from the weights that are converted: such as
-            which network takes them.
+        reverse: Function from the target's layout back to the source's, as ``convert``; or None.
+        note: Function that says what a user of the converted weights has to know, such as which
+            network takes them.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Converter:
     note: Callable[[StateDict], str] | None = None
 
     def leaves_out(self, key: str) -> bool:
-        """Whether the source's ``key`` has no place in the target."""
+        """Return whether the source's ``key`` has no place in the target."""
         return self.ignores(key) if callable(self.ignores) else key.startswith(self.ignores)
 
 
@@ -82,14 +82,14 @@ def register_converter(converter: Converter) -> Converter:
 
 
 def converters() -> tuple[Converter, ...]:
-    """Every converter registered so far, by name."""
+    """Return every converter registered so far, by name."""
     for module in _BUILT_IN:
         import_module(module)
     return tuple(_converters[name] for name in sorted(_converters))
 
 
 def find_converter(state_dict: Mapping[str, Tensor], name: str | None = None) -> Converter | None:
-    """The converter called ``name``, or the only one that recognises ``state_dict``, or None.
+    """Return the converter called ``name``, or the only one that recognises the layout, or None.
 
     Raises:
         CheckpointError: There is no converter of that name, it does not recognise the layout, or
@@ -105,14 +105,14 @@ def find_converter(state_dict: Mapping[str, Tensor], name: str | None = None) ->
                 "say which one with --converter"
             )
         return fitting[0] if fitting else None
-    found = _named(name)
-    if found not in fitting:
+    converter = _named(name)
+    if converter not in fitting:
         instead = f"; {' or '.join(names)} would" if names else ""
         raise CheckpointError(
             f"converter {name!r} does not recognise this layout, whose keys begin with "
             f"{', '.join(list(state_dict)[:3])}{instead}"
         )
-    return found
+    return converter
 
 
 def _named(name: str | None) -> Converter:
@@ -130,9 +130,9 @@ def convert_checkpoint(
     """Convert what ``read_checkpoint`` gave.
 
     Args:
-        checkpoint: A state dict, or a dictionary that holds one as ``state_dict`` or ``model``.
-        name: The converter to use; without it the layout decides.
-        reverse: From our layout to the other project's; ``name`` has to be given.
+        checkpoint: State dict, or a dictionary that holds one as ``state_dict`` or ``model``.
+        name: Name of the converter; without it the layout decides.
+        reverse: Convert from our layout to the other project's; ``name`` has to be given.
 
     Returns:
         The conversion, or None where no name is given and no converter recognises the layout.
@@ -158,7 +158,7 @@ def convert_checkpoint(
 
 
 def weights_of(checkpoint: Mapping) -> StateDict:
-    """The weights inside a checkpoint, without the ``module.`` that data-parallel wrappers add.
+    """Return the weights in a checkpoint, without the ``module.`` of data-parallel wrappers.
 
     Raises:
         CheckpointError: There are no tensors.
@@ -182,8 +182,14 @@ def rename_keys(state_dict: StateDict, rename: Callable[[str], str | None]) -> S
     Raises:
         CheckpointError: ``rename`` answers None for a key, or one name for two keys.
     """
-    renamed = {key: rename(key) for key in state_dict}
-    unknown = [key for key, new in renamed.items() if new is None]
+    renamed: dict[str, str] = {}
+    unknown = []
+    for key in state_dict:
+        new = rename(key)
+        if new is None:
+            unknown.append(key)
+        else:
+            renamed[key] = new
     if unknown:
         raise CheckpointError(
             f"{len(unknown)} keys are not of this layout: {', '.join(unknown[:5])}"
@@ -203,10 +209,10 @@ def write_converted(
     """Write weights as safetensors and, beside them, a JSON record of where they come from.
 
     Args:
-        out: The safetensors file; the record has its name with the ending ``.json``.
-        state_dict: The weights.
-        source: The file they were read from; its size and SHA-256 are recorded.
-        converter: What converted them, None where the names were kept.
+        out: Path of the safetensors file; the record has its name with the ending ``.json``.
+        state_dict: Weights by name.
+        source: File that they were read from; its size and SHA-256 are recorded.
+        converter: Name of the converter, None where the names were kept.
 
     Returns:
         The path of the record.

@@ -139,7 +139,8 @@ def normalize_checkpoint(checkpoint: Mapping[str, Any], source: str = "") -> dic
     if weights and all(str(key).startswith("module.") for key in weights):
         bare = OrderedDict((key.removeprefix("module."), weights[key]) for key in weights)
         versions = getattr(weights, "_metadata", {})
-        bare._metadata = {key.removeprefix("module")[1:]: versions[key] for key in versions}
+        # Where torch keeps the versions of the modules.
+        vars(bare)["_metadata"] = {k.removeprefix("module")[1:]: versions[k] for k in versions}
         content["state_dict"] = bare
     return content
 

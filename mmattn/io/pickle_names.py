@@ -1,4 +1,4 @@
-"""What a pickle asks for, found by reading its instructions without following them."""
+"""Find what a pickle would import, by reading its instructions without following them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 
 def names_in_pickle(file: BinaryIO) -> list[str]:
-    """Names of the classes and functions that a torch file or a plain pickle would import.
+    """List the classes and functions that a torch file or a plain pickle would import.
 
     Reads as far as the instructions make sense: for messages, not for judging whether a file is
     safe. torch's own names and ordered dictionaries, which every checkpoint has, are left out.
@@ -27,7 +27,7 @@ def names_in_pickle(file: BinaryIO) -> list[str]:
     strings: list[str] = []
     try:
         for instruction, argument, _ in pickletools.genops(content):
-            if instruction.name in ("GLOBAL", "INST"):
+            if instruction.name in ("GLOBAL", "INST") and isinstance(argument, str):
                 names[argument.replace(" ", ".")] = None
             elif instruction.name == "STACK_GLOBAL":
                 names[".".join(strings[-2:])] = None

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmattn.errors import CheckpointError
 
 #: (has bottlenecks, blocks in each stage) -> depth, of the ResNets that mmdet and mmseg have.
-_DEPTHS = {
+_DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
     (False, (2, 2, 2, 2)): 18,
     (False, (3, 4, 6, 3)): 34,
     (True, (3, 4, 6, 3)): 50,
@@ -35,8 +35,8 @@ class ResNetLayout:
 
     Attributes:
         depth: 18, 34, 50, 101 or 152.
-        blocks: In each stage.
-        channels: Of the first stage's inner convolutions, 64 in all published ones.
+        blocks: Number of blocks in each stage.
+        channels: Channels of the first stage's inner convolutions, 64 in all published ones.
         deep_stem: Whether the stem is three convolutions.
         avg_down: Whether shortcuts pool before their convolution.
     """
@@ -49,11 +49,11 @@ class ResNetLayout:
 
     @property
     def after_last_conv(self) -> str:
-        """The position of plugins before the addition."""
+        """Position of plugins before the addition."""
         return "after_conv2" if self.depth < 50 else "after_conv3"
 
     def config(self, plugins: str) -> str:
-        """The network as the text of a config; ``plugins`` is the text of theirs."""
+        """Write the network as the text of a config; ``plugins`` is the text of the blocks'."""
         arguments = [f"type='ResNet', depth={self.depth}"]
         if self.channels != 64:
             arguments.append(f"base_channels={self.channels}")
@@ -62,10 +62,10 @@ class ResNetLayout:
 
 
 def read_resnet(state_dict: Mapping[str, Tensor]) -> ResNetLayout:
-    """Which ResNet this is, from names and shapes in torchvision's or timm's layout.
+    """Tell the ResNet from names and shapes in torchvision's or timm's layout.
 
     Raises:
-        CheckpointError: It is none that mmdet and mmseg can build.
+        CheckpointError: It is not one that mmdet and mmseg can build.
     """
     counts = [0, 0, 0, 0]
     for key in state_dict:
@@ -76,9 +76,9 @@ def read_resnet(state_dict: Mapping[str, Tensor]) -> ResNetLayout:
     blocks = tuple(counts)
     depth = _DEPTHS.get((bottleneck, blocks))
     if depth is None:
-        kind = "bottlenecks" if bottleneck else "basic blocks"
+        block = "bottlenecks" if bottleneck else "basic blocks"
         raise CheckpointError(
-            f"a ResNet of {', '.join(map(str, blocks))} {kind}, which is none of those that mmdet "
+            f"a ResNet of {', '.join(map(str, blocks))} {block}, which is none of those that mmdet "
             "and mmseg have (18, 34, 50, 101, 152)"
         )
     channels = len(state_dict["layer1.0.conv1.weight"])
@@ -94,7 +94,7 @@ def read_resnet(state_dict: Mapping[str, Tensor]) -> ResNetLayout:
 
 
 def _check_widths(state_dict: Mapping[str, Tensor], channels: int) -> None:
-    """Every stage is twice as wide as the one before, and not grouped: no pruning, no ResNeXt."""
+    """Refuse pruned and grouped networks: each stage is twice as wide as the one before."""
     for key, weight in state_dict.items():
         if match := re.match(r"layer([1-4])\.\d+\.conv2\.weight$", key):
             width = channels << (int(match[1]) - 1)
@@ -106,7 +106,7 @@ def _check_widths(state_dict: Mapping[str, Tensor], channels: int) -> None:
 
 
 def mm_resnet_name(key: str, *, deep_stem: bool = False) -> str | None:
-    """What mmdet and mmseg call ``key`` of torchvision's or timm's ResNet, None for other keys."""
+    """Return mmdet's and mmseg's name for a key of torchvision's or timm's ResNet, or None."""
     if _BLOCK.fullmatch(key):
         return key
     if not deep_stem:
@@ -118,7 +118,7 @@ def mm_resnet_name(key: str, *, deep_stem: bool = False) -> str | None:
 
 
 def timm_resnet_name(key: str) -> str | None:
-    """What timm calls ``key`` of mmdet's and mmseg's ResNet, None for other keys."""
+    """Return timm's name for a key of mmdet's and mmseg's ResNet, or None."""
     if _BLOCK.fullmatch(key) or _STEM.fullmatch(key):
         return key
     parts = {number: part for part, number in _DEEP_STEM.items()}

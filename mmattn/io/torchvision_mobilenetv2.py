@@ -50,7 +50,7 @@ _BLOCK_NAMES: dict[str, Callable[[str, int, str], str]] = {
 
 
 def mm_mobilenetv2_name(key: str, target: str) -> str | None:
-    """What ``target``, ``"mmseg"`` or ``"mmdet"``, calls torchvision's ``key``; None for others."""
+    """Return the name of torchvision's ``key`` in ``target``, "mmseg" or "mmdet", or None."""
     if match := re.fullmatch(r"features\.(0|18)\.([01])\.(\w+)", key):
         number, part, entry = match.groups()
         return f"{'conv1' if number == '0' else 'conv2'}.{('conv', 'bn')[int(part)]}.{entry}"
@@ -77,8 +77,8 @@ def _torchvision_parts(target: str) -> dict[str, str]:
         for number in range(1, len(PLACES) + 1)
         for inside in (_IN_FIRST_BLOCK if number == 1 else _IN_BLOCK)
     ]
-    names = {part: mm_mobilenetv2_name(f"{part}.weight", target) for part in ends + blocks}
-    return {name.removesuffix(".weight"): part for part, name in names.items()}
+    names = ((part, mm_mobilenetv2_name(f"{part}.weight", target)) for part in ends + blocks)
+    return {name.removesuffix(".weight"): part for part, name in names if name is not None}
 
 
 def _recognises(state_dict: Mapping[str, Tensor]) -> bool:

@@ -22,16 +22,16 @@ from .convert import Converter, StateDict, register_converter, rename_keys
 from .resnet_layout import mm_resnet_name, read_resnet
 
 _CLASSIFIER = "fc."
-_DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
+_DEPTHS: dict[tuple[int, ...], int] = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 # What mmdet and mmseg take a grouped network's width relative to.
 _BASE_CHANNELS = 64
 
 
 def torchvision_resnet_config(state_dict: Mapping[str, Tensor]) -> str:
-    """The backbone that takes these weights, as the text of a config.
+    """Write the backbone that takes these weights, as the text of a config.
 
     Args:
-        state_dict: In torchvision's layout, with or without the classifier.
+        state_dict: Weights in torchvision's layout, with or without the classifier.
 
     Raises:
         CheckpointError: mmdet and mmseg have no such network.
@@ -59,7 +59,7 @@ def torchvision_resnet_config(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def _first_bottleneck(state_dict: Mapping[str, Tensor]) -> tuple[int, int, int]:
-    """Groups, width inside, and the width that a plain network would have."""
+    """Return groups, width inside, and the width that a plain network would have."""
     second = state_dict["layer1.0.conv2.weight"]
     inner = len(second)
     third = state_dict.get("layer1.0.conv3.weight")
@@ -73,7 +73,7 @@ def _blocks(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
 
 
 def _recognises(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether this is torchvision's classifier and nothing has been put into it."""
+    """Return whether this is torchvision's classifier and nothing has been put into it."""
     needed = {"conv1.weight", "layer1.0.conv2.weight", "layer4.0.conv2.weight", "fc.weight"}
     return needed <= state_dict.keys() and all(
         key.startswith(_CLASSIFIER) or mm_resnet_name(key) for key in state_dict

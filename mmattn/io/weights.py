@@ -1,4 +1,4 @@
-"""Reading and writing weights as data.
+"""Read and write weights as data.
 
 A pickle is a program: whoever loads one runs it. So nothing here unpickles. A file is either
 safetensors, or it is read by torch's ``weights_only`` reader, which knows tensors, numbers, strings
@@ -29,7 +29,7 @@ from mmattn.errors import CheckpointError, did_you_mean
 from .atomic import atomic_write
 from .pickle_names import names_in_pickle
 
-MapLocation = str | torch.device | Callable | Mapping[str, str] | None
+MapLocation = str | torch.device | Callable | dict[str, str] | None
 
 _WAY_OUT = (
     "If you trust where it comes from, convert it once: python tools/convert_checkpoint.py "
@@ -50,8 +50,8 @@ def read_checkpoint(
     objects decoded.
 
     Args:
-        path: The file.
-        map_location: Where the tensors shall be, as in ``torch.load``.
+        path: File of the weights.
+        map_location: Device of the tensors, as in ``torch.load``.
 
     Raises:
         CheckpointError: If the file is missing, empty, truncated, corrupt, not a checkpoint, or
@@ -67,7 +67,7 @@ def read_checkpoint(
 
 
 def read_weights_file(path: str | os.PathLike[str], map_location: MapLocation = "cpu") -> Any:
-    """``read_checkpoint`` for files whose content need not be a dictionary."""
+    """Read a file as ``read_checkpoint`` does; its content need not be a dictionary."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise CheckpointError(_why_missing(path))
@@ -81,7 +81,7 @@ def read_weights_file(path: str | os.PathLike[str], map_location: MapLocation = 
 def read_weights_stream(
     file: BinaryIO, map_location: MapLocation = "cpu", *, name: str = "<stream>"
 ) -> Any:
-    """``read_weights_file`` for an open, seekable binary file; ``name`` is for messages."""
+    """Read an open, seekable binary file, which messages call ``name``."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     start = file.read(9)
@@ -92,7 +92,7 @@ def read_weights_stream(
         return _read_safetensors(file, map_location, name)
     if name.endswith(".safetensors"):
         raise CheckpointError(
-            f"{name}: is no safetensors file in spite of its name, or a truncated one (its "
+            f"{name}: is not a safetensors file in spite of its name, or a truncated one (its "
             f"{size} bytes start with {start[:8]!r})."
         )
     return _read_torch(file, map_location, name)
@@ -108,7 +108,7 @@ def save_safetensors(
     Tensors that share memory are written each on its own.
 
     Args:
-        path: The file to write.
+        path: File to write.
         state_dict: Tensors by name.
         metadata: Strings by name; encode lists and dictionaries with ``json.dumps``, and
             ``read_checkpoint`` gives them back decoded.
@@ -172,7 +172,7 @@ def read_trusted_pickle(
 
 
 def _is_safetensors(start: bytes, size: int) -> bool:
-    """Whether a file starts as the format says: length of a JSON header, then the header."""
+    """Return whether a file starts as the format says: length of a JSON header, then the header."""
     return len(start) == 9 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size
 
 
@@ -193,8 +193,8 @@ def _read_safetensors(file: BinaryIO, map_location: MapLocation, name: str) -> d
 
 
 def _place(tensor: torch.Tensor, map_location: MapLocation) -> torch.Tensor:
-    """What ``torch.load`` does with ``map_location``, for a tensor that is on the CPU."""
-    if isinstance(map_location, Mapping):
+    """Place a tensor that is on the CPU as ``torch.load`` does with ``map_location``."""
+    if isinstance(map_location, dict):
         return tensor.to(map_location.get("cpu", "cpu"))
     if callable(map_location):
         storage = map_location(tensor.untyped_storage(), "cpu")

@@ -1,4 +1,4 @@
-"""Reduces what a checkpoint holds to what the weights-only reader knows."""
+"""Reduce what a checkpoint holds to what the weights-only reader knows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 _DROPPED = object()
+#: Types to which instances of subclasses are reduced.
+_BASES: tuple[type[Any], ...] = (str, bytes, int, float)
 _AS_IS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 
 
@@ -23,10 +25,10 @@ def to_weights_only(value: Any, on_foreign: Callable[[str, Any], None], path: st
     A state dict's ``_metadata`` (module versions) is kept.
 
     Args:
-        value: What to reduce.
-        on_foreign: Called with the place and the object for everything else; if it returns, the
-            object is left out.
-        path: The place of ``value``, for ``on_foreign``: ``"meta.dataset_meta"``.
+        value: Object to reduce.
+        on_foreign: Function called with the place and the object for everything else; if it
+            returns, the object is left out.
+        path: Place of ``value``, for ``on_foreign``: ``"meta.dataset_meta"``.
     """
     plain = _plain(value, on_foreign, path)
     return None if plain is _DROPPED else plain
@@ -48,13 +50,15 @@ def _plain(value: Any, on_foreign: Callable[[str, Any], None], path: str) -> Any
         return _plain_mapping(value, on_foreign, path)
     if isinstance(value, list | tuple | set | frozenset):
         items = [_plain(item, on_foreign, f"{path}[{i}]") for i, item in enumerate(value)]
-        kind = next(k for k in (list, tuple, set, frozenset) if isinstance(value, k))
-        return (set if kind is frozenset else kind)(i for i in items if i is not _DROPPED)
+        container = next(c for c in (list, tuple, set, frozenset) if isinstance(value, c))
+        return (set if container is frozenset else container)(
+            item for item in items if item is not _DROPPED
+        )
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    for kind in (str, bytes, int, float):
-        if isinstance(value, kind):
-            return kind(value)
+    for base in _BASES:
+        if isinstance(value, base):
+            return base(value)
     if isinstance(value, numbers.Real):
         return float(value)
     on_foreign(path, value)
@@ -63,9 +67,9 @@ def _plain(value: Any, on_foreign: Callable[[str, Any], None], path: str) -> Any
 
 def _plain_mapping(value: Mapping, on_foreign: Callable[[str, Any], None], path: str) -> dict:
     result: dict = {}
-    for kind in (OrderedDict, Counter):  # both mean something to who reads them back
-        if isinstance(value, kind):
-            result = kind()
+    for mapping in (OrderedDict, Counter):  # both mean something to who reads them back
+        if isinstance(value, mapping):
+            result = mapping()
     for key, item in value.items():
         place = f"{path}.{key}" if path else str(key)
         plain_key = _plain(key, on_foreign, f"{place} (key)")
@@ -74,5 +78,5 @@ def _plain_mapping(value: Mapping, on_foreign: Callable[[str, Any], None], path:
             result[plain_key] = plain_item
     metadata = getattr(value, "_metadata", None)
     if isinstance(result, OrderedDict) and isinstance(metadata, Mapping):
-        result._metadata = _plain(metadata, on_foreign, f"{path}._metadata")
+        vars(result)["_metadata"] = _plain(metadata, on_foreign, f"{path}._metadata")
     return result

@@ -14,13 +14,13 @@ class LenientBatchNorm2d(nn.BatchNorm2d):
     training and test agree. Everywhere else it is ``nn.BatchNorm2d``.
 
     Shape:
-        - x: (N, C, H, W)
+        - input: (N, C, H, W)
         - output: the same
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         # Sizes are looked at in training alone: an exported graph must not depend on them.
-        if self.training and self.track_running_stats and x.numel() == x.shape[1]:
+        if self.training and self.track_running_stats and input.numel() == input.shape[1]:
             mean, var = self.running_mean, self.running_var
-            return F.batch_norm(x, mean, var, self.weight, self.bias, False, 0.0, self.eps)
-        return super().forward(x)
+            return F.batch_norm(input, mean, var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(input)

@@ -23,7 +23,7 @@ class DepthwiseConv2d(nn.Conv2d):
         bias: Whether each channel has one.
 
     Shape:
-        - x: (N, C, H, W)
+        - input: (N, C, H, W)
         - output: (N, C, Ho, Wo); (N, C, H, W) with the defaults
 
     Example:
@@ -46,9 +46,9 @@ class DepthwiseConv2d(nn.Conv2d):
             channels, channels, kernel_size, stride, padding, dilation, groups=channels, bias=bias
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         return depthwise_conv2d(
-            x,
+            input,
             self.weight,
             self.bias,
             stride=self.stride,

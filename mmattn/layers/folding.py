@@ -30,7 +30,11 @@ def affine_of(norm: nn.Module) -> Affine:
     Raises:
         ValueError: It has no running statistics, so that it does something else for every batch.
     """
-    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_var is None:
+    if (
+        not isinstance(norm, nn.modules.batchnorm._BatchNorm)
+        or norm.running_mean is None
+        or norm.running_var is None
+    ):
         raise ValueError(f"only a batch norm with running statistics is affine, got {norm}")
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     if norm.affine:
@@ -42,22 +46,22 @@ def affine_of(norm: nn.Module) -> Affine:
 
 
 def fold_after(conv: nn.Conv2d, affine: Affine) -> nn.Conv2d:
-    """``conv`` and then ``affine`` as one convolution, with a bias.
+    """Fold ``affine`` into the convolution before it; the result has a bias.
 
     Args:
-        conv: Any convolution; it stays as it is.
-        affine: Of its output channels.
+        conv: Any convolution; it is not changed.
+        affine: Affine map of its output channels.
     """
     weight = conv.weight.detach().double() * affine.scale[:, None, None, None]
     return _with(conv, weight, affine.scale * _bias(conv) + affine.shift)
 
 
 def fold_before(affine: Affine, conv: nn.Conv2d) -> nn.Conv2d:
-    """``affine`` and then ``conv`` as one convolution, with a bias.
+    """Fold ``affine`` into the convolution after it; the result has a bias.
 
     Args:
-        affine: Of the input channels.
-        conv: A 1x1 convolution without padding or groups; it stays as it is.
+        affine: Affine map of the input channels.
+        conv: 1x1 convolution without padding or groups; it is not changed.
 
     Raises:
         ValueError: ``conv`` is another one: padded zeros do not pass ``affine``.
@@ -76,7 +80,7 @@ def _bias(conv: nn.Conv2d) -> Tensor:
 
 
 def _with(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    """A copy of ``conv`` with these weights, which are not trained."""
+    """Copy ``conv`` with these weights, which are not trained."""
     folded = copy.deepcopy(conv)
     dtype = conv.weight.dtype
     folded.weight = nn.Parameter(weight.to(dtype), requires_grad=False)

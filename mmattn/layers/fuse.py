@@ -1,29 +1,31 @@
-"""The inference form of a network: the same function, with all that is constant computed once.
+"""Fuse a network for inference: the same function, with all that is constant computed once.
 
-A module that has such a form says so by one method,
+A module that can be fused says so by one method,
 
     def fused(self) -> nn.Module
 
-which is called on a private copy in eval mode. It returns what takes the module's place, a new
-module or itself changed, with the same inputs and outputs, and answers for all of its submodules
-(``fuse_children`` does it for those that know how).
+which is called on a private copy in eval mode. It returns the module's replacement, a new module
+or itself changed, with the same inputs and outputs, and is responsible for all of its submodules
+(``fuse_children`` fuses those that can be).
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextvars import ContextVar
+from typing import cast
 
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-# What the running ``fuse`` has made, by the id of what it stands for: a module may have several
-# names. The module is kept too, lest another one gets its id.
-_forms: ContextVar[dict[int, tuple[nn.Module, nn.Module]]] = ContextVar("forms")
+# Modules and their replacements in the running ``fuse``, by the module's id: a module may have
+# several names. The module is kept too, lest another one gets its id.
+_replacements: ContextVar[dict[int, tuple[nn.Module, nn.Module]]] = ContextVar("replacements")
 
 
 def fuse(network: nn.Module) -> nn.Module:
-    """A copy of ``network`` in its inference form; ``network`` itself stays as it is.
+    """Return a fused copy of ``network``, which itself is not changed.
 
     Modules whose arithmetic is not theirs alone, or not constant, keep their place, and so do the
     modules around them: those that carry forward hooks, blocks of ``WithPlugins`` for example,
@@ -33,42 +35,45 @@ def fuse(network: nn.Module) -> nn.Module:
         network: Any network.
 
     Returns:
-        The copy, in eval mode, which cannot be trained; or ``network``, where no part of it has an
-        inference form.
+        The copy, in eval mode, which cannot be trained; or ``network``, where no part of it can be
+        fused.
     """
-    if not any(map(_has_form, network.modules())):
+    if not any(_fused_method(module) for module in network.modules()):
         return network
     copied = copy.deepcopy(network).eval().requires_grad_(False)
-    token = _forms.set({})
+    token = _replacements.set({})
     try:
-        return _form_of(copied)
+        return _fused(copied)
     finally:
-        _forms.reset(token)
+        _replacements.reset(token)
 
 
 def fuse_children(module: nn.Module) -> nn.Module:
-    """Replace every submodule that has an inference form by it, in place; returns ``module``.
+    """Fuse every submodule that can be, in place, and return ``module``.
 
     For methods ``fused``, which ``fuse`` calls.
     """
     for name, child in module._modules.items():
         if child is not None:
-            module._modules[name] = _form_of(child)
+            module._modules[name] = _fused(child)
     return module
 
 
-def _form_of(module: nn.Module) -> nn.Module:
-    forms = _forms.get()
-    if id(module) not in forms:
-        fusable = _has_form(module) and not any(map(_stays, module.modules()))
-        form = module.fused() if fusable else fuse_children(module)
-        forms[id(module)] = forms[id(form)] = (module, form)
-    return forms[id(module)][1]
+def _fused(module: nn.Module) -> nn.Module:
+    replacements = _replacements.get()
+    if id(module) not in replacements:
+        method = _fused_method(module)
+        if method is None or any(map(_stays, module.modules())):
+            method = fuse_children
+        result = method(module)
+        replacements[id(module)] = replacements[id(result)] = (module, result)
+    return replacements[id(module)][1]
 
 
-def _has_form(module: nn.Module) -> bool:
+def _fused_method(module: nn.Module) -> Callable[[nn.Module], nn.Module] | None:
     # Of the class: a foreign module may have an attribute of this name that says something else.
-    return callable(getattr(type(module), "fused", None))
+    method = getattr(type(module), "fused", None)
+    return cast(Callable[[nn.Module], nn.Module], method) if callable(method) else None
 
 
 def _stays(module: nn.Module) -> bool:

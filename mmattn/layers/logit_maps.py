@@ -1,4 +1,4 @@
-"""The most likely class of every pixel, without all classes ever being there at full size.
+"""Find the most likely class of every pixel without all logits in memory at full size.
 
 A head answers at a fraction of the image's size, 1/64 of its pixels as a rule. Scaling all K
 classes up, and once more to the size of the file, takes 2 K maps of that size: 320 MB for an image
@@ -55,20 +55,20 @@ class Window:
         return self.bottom - self.top, self.right - self.left
 
     def of(self, maps: Tensor) -> Tensor:
-        """This part of maps of shape (…, H, W), as a view."""
+        """Return this part of maps of shape (…, H, W), as a view."""
         return maps[..., self.top : self.bottom, self.left : self.right]
 
 
 def sliding_windows(size: Size, crop: Size, stride: Size) -> list[Window]:
-    """The windows that mmseg lays over an image, row by row.
+    """Lay windows over an image as mmseg does, row by row.
 
     The last ones of a row or column are moved back into the image; an image smaller than
     ``crop`` is one window.
 
     Args:
         size: Height and width of the image.
-        crop: Of a window.
-        stride: From one window to the next; at most ``crop``, or pixels would lie in none.
+        crop: Height and width of a window.
+        stride: Steps from one window to the next; at most ``crop``, or pixels would lie in none.
     """
     starts = []
     for length, window, step in zip(size, crop, stride, strict=True):
@@ -80,7 +80,7 @@ def sliding_windows(size: Size, crop: Size, stride: Size) -> list[Window]:
 
 
 def hann_weights(size: Size, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Weights of a window's pixels, (height, width): 1 in the middle, above 0 at the rim."""
+    """Return weights of a window's pixels, (height, width): 1 in the middle, above 0 at the rim."""
     lines = []
     for length in size:
         places = torch.arange(length, device=device, dtype=dtype) + 0.5
@@ -94,10 +94,10 @@ class LogitMaps:
     Args:
         parts: Windows, with their logits of shape (K, h, w) at the head's size.
         size: Height and width of the image at the network's input.
-        align_corners: Of ``F.interpolate``.
-        blend: ``"uniform"`` or ``"cosine"``; a single window needs neither.
-        dtype: Of the logits. Uniform windows are also added up in it, as in mmseg; cosine ones in
-            float32 at least, since weights at a corner underflow in half precision (to 0 / 0).
+        align_corners: Option ``align_corners`` of ``F.interpolate``.
+        blend: Weights of the windows, ``"uniform"`` or ``"cosine"``; a single one needs neither.
+        dtype: Type of the logits. Uniform windows are also added up in it, as in mmseg; cosine ones
+            in float32 at least, since weights at a corner underflow in half precision (to 0 / 0).
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class LogitMaps:
             window.of(self._total).add_(self._weights.get(window.size, 1))
 
     def some(self, classes: slice) -> Tensor:
-        """The logits of some classes for every pixel, (number of them, H, W)."""
+        """Return the logits of some classes for every pixel, (number of them, H, W)."""
         if self._total is None:
             return self._scaled(*self.parts[0], classes)
         count = len(self.parts[0][1][classes])
@@ -140,7 +140,7 @@ class LogitMaps:
         return total.div_(self._total).to(self.dtype)
 
     def stacked(self) -> Tensor:
-        """All classes at once, (K, H, W)."""
+        """Return the logits of all classes, (K, H, W)."""
         return self.some(slice(0, self.classes))
 
     def _scaled(self, window: Window, logits: Tensor, classes: slice) -> Tensor:
@@ -148,39 +148,40 @@ class LogitMaps:
 
 
 def scaled(maps: Tensor, size: Size, align_corners: bool) -> Tensor:
-    """Maps (K, h, w) in another size, by bilinear interpolation."""
+    """Resize maps (K, h, w) by bilinear interpolation."""
     if tuple(maps.shape[1:]) == tuple(size):
         return maps  # what the interpolation would give, bit by bit
     return F.interpolate(maps[None], size, mode="bilinear", align_corners=align_corners)[0]
 
 
 def best_class(maps: LogitMaps, finish: Callable[[Tensor], Tensor], final: Size) -> Tensor:
-    """The class with the largest logit, for every pixel.
+    """Return the class with the largest logit for every pixel.
 
     Args:
         maps: Logits of one image.
-        finish: Brings maps (n, H, W) of some classes into their final form: cropped, flipped,
-            resized.
-        final: Height and width after that.
+        finish: Function that brings maps (n, H, W) of some classes into their final form: cropped,
+            flipped, resized.
+        final: Height and width after ``finish``.
 
     Returns:
         (height, width) int64
     """
-    kind = torch.int16 if maps.classes < 2**15 else torch.int32
-    label = best = None
-    for group in _groups(maps.classes, max(math.prod(maps.size), math.prod(final))):
-        for index, logits in enumerate(finish(maps.some(group)), start=group.start):
-            if best is None:
-                best = logits.clone()
-                label = torch.zeros(best.shape, dtype=kind, device=best.device)
-                continue
-            label.masked_fill_(logits > best, index)
-            torch.maximum(best, logits, out=best)
+    numbered = (
+        (index, logits)
+        for group in _groups(maps.classes, max(math.prod(maps.size), math.prod(final)))
+        for index, logits in enumerate(finish(maps.some(group)), start=group.start)
+    )
+    best = next(numbered)[1].clone()
+    dtype = torch.int16 if maps.classes < 2**15 else torch.int32
+    label = torch.zeros(best.shape, dtype=dtype, device=best.device)
+    for index, logits in numbered:
+        label.masked_fill_(logits > best, index)
+        torch.maximum(best, logits, out=best)
     return label.long()
 
 
 def _groups(classes: int, pixels: int) -> list[slice]:
-    """Classes that are scaled together: all where they are few or small, else each alone."""
+    """Group the classes to scale together: all where they are few or small, else each alone."""
     if classes <= _FEW or classes * pixels <= _SMALL:
         return [slice(0, classes)]
     return [slice(index, index + 1) for index in range(classes)]

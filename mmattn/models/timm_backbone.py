@@ -5,7 +5,7 @@
 
 It tells ``out_channels`` and ``strides``, which necks and heads need; the tools of mmattn compare
 them with the config, and fill in the normalisation of the images that timm's weights were trained
-with (``mmattn.preflight.backbone``).
+with (``timm_normalization.py``).
 """
 
 from __future__ import annotations

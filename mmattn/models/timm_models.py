@@ -63,7 +63,8 @@ def build_features(
             if unknown[2] in any_size and unknown[2] not in given:
                 continue
             raise ConfigError(
-                f"timm's {name} takes no {unknown[2]!r}.{_nearest(name, *unknown.groups())}"
+                f"unexpected argument {unknown[2]!r} for timm's {name}."
+                f"{_nearest(name, *unknown.groups())}"
             ) from error
         except Exception as error:  # timm has no type of its own for what it cannot build
             raise _no_features(name, out_indices, error) from error

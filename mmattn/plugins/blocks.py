@@ -1,4 +1,4 @@
-"""Building one block for one place of a network, with errors that name both.
+"""Build one block for one place of a network, with errors that name both.
 
 A block is mmcv's plugin: its constructor takes ``in_channels`` first, and it maps (N, C, H, W) to
 the same shape.
@@ -19,56 +19,56 @@ from mmattn.registry import MODELS
 
 
 def build_block(cfg: Mapping[str, Any], channels: int, *, place: str) -> tuple[str, nn.Module]:
-    """Build the block of ``cfg`` for a map of ``channels`` channels.
+    """Build the block of ``cfg`` for a feature map of ``channels`` channels.
 
     Args:
         cfg: ``type`` and arguments, as mmcv's ``build_plugin_layer`` takes them; ``postfix`` is
             appended to the name.
-        channels: Handed to the block as ``in_channels``.
-        place: Where the block goes, for messages: ``"plugins[0] after 'layer3.0.conv2'"``.
+        channels: Number of channels, the block's ``in_channels``.
+        place: Place of the block, used in messages: ``"plugins[0] after 'layer3.0.conv2'"``.
 
     Returns:
         The block's name (mmcv's rule: the class's name in snake case) and the block.
 
     Raises:
-        ConfigError: No such block, an argument that it does not take, or a number of channels
-            that it cannot work with.
+        ConfigError: The block is not registered, an argument is unexpected, or the block cannot
+            work with that number of channels.
     """
     if not isinstance(cfg, Mapping) or "type" not in cfg:
         raise ConfigError(f"{place}: cfg must be a dict with a `type`, got {cfg!r}.")
-    kind = _find(cfg["type"], place)
+    block_cls = _find(cfg["type"], place)
     arguments = {key: value for key, value in cfg.items() if key not in ("type", "postfix")}
-    _check_arguments(kind, arguments, place)
+    _check_arguments(block_cls, arguments, place)
     try:
         return build_plugin_layer(
-            {"type": kind, **arguments}, postfix=cfg.get("postfix", ""), in_channels=channels
+            {"type": block_cls, **arguments}, postfix=cfg.get("postfix", ""), in_channels=channels
         )
     except (ValueError, TypeError, AssertionError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ConfigError(
-            f"{place}: {kind.__name__}({given}) cannot be built for the {channels} channels "
+            f"{place}: {block_cls.__name__}({given}) cannot be built for the {channels} channels "
             f"there: {error or type(error).__name__}"
         ) from error
 
 
 def _find(name: str | type, place: str) -> type:
-    """The class called ``name``, looked up as mmcv does."""
+    """Look up the class called ``name`` as mmcv does."""
     if inspect.isclass(name):
         return name
     with ROOT.switch_scope_and_registry(None) as registry:
-        found = registry.get(name) if isinstance(name, str) else None
-    if found is None:
+        block_cls = registry.get(name) if isinstance(name, str) else None
+    if block_cls is None:
         raise ConfigError(f"{place}: there is no block {name!r}.{_nearest_block(str(name))}")
-    if not inspect.isclass(found):
+    if not inspect.isclass(block_cls):
         raise ConfigError(f"{place}: {name!r} is a function, not a block.")
-    return found
+    return block_cls
 
 
 def _nearest_block(name: str) -> str:
-    """A did-you-mean over our blocks, with their scope, and those of mmcv."""
+    """Suggest the nearest of our blocks, with their scope, and of those of mmcv."""
     MODELS.import_from_location()
-    spelled = {key: key for key, kind in ROOT.module_dict.items() if is_block(kind)}
-    ours = {key: f"mmattn.{key}" for key, kind in MODELS.module_dict.items() if is_block(kind)}
+    spelled = {key: key for key, cls in ROOT.module_dict.items() if is_block(cls)}
+    ours = {key: f"mmattn.{key}" for key, cls in MODELS.module_dict.items() if is_block(cls)}
     spelled |= ours  # mmcv has some of the same name
     bare = name.rpartition(".")[2]
     folded = {key.lower(): key for key in spelled}
@@ -80,34 +80,35 @@ def _nearest_block(name: str) -> str:
     return f"{hint} mmattn has {', '.join(sorted(ours))}."
 
 
-def is_block(kind: Any) -> bool:
-    """Whether ``kind`` is a module that needs ``in_channels`` and nothing else."""
-    if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
+def is_block(cls: Any) -> bool:
+    """Return whether ``cls`` is a module that needs ``in_channels`` and nothing else."""
+    if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
         return False
-    first, *others = [
-        p
-        for p in inspect.signature(kind).parameters.values()
-        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ] or [None]
+    named = [
+        parameter
+        for parameter in inspect.signature(cls).parameters.values()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
     return (
-        first is not None
-        and first.name == "in_channels"
-        and all(other.default is not other.empty for other in others)
+        bool(named)
+        and named[0].name == "in_channels"
+        and all(other.default is not other.empty for other in named[1:])
     )
 
 
-def _check_arguments(kind: type, arguments: Mapping[str, Any], place: str) -> None:
-    parameters = inspect.signature(kind).parameters
+def _check_arguments(cls: type, arguments: Mapping[str, Any], place: str) -> None:
+    parameters = inspect.signature(cls).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     if "in_channels" not in parameters:
         raise ConfigError(
-            f"{place}: {kind.__name__} takes no `in_channels`, so it is no block for this place."
+            f"{place}: {cls.__name__} has no argument `in_channels`, so it cannot be used as a "
+            "block."
         )
     for key in arguments:
         if key not in parameters:
             known = sorted(set(parameters) - {"in_channels"})
             raise ConfigError(
-                f"{place}: {kind.__name__} takes no {key!r}.{did_you_mean(key, known)} "
-                f"It takes {', '.join(known) or 'no arguments'}."
+                f"{place}: unexpected argument {key!r} for {cls.__name__}."
+                f"{did_you_mean(key, known)} It takes {', '.join(known) or 'no arguments'}."
             )

@@ -1,4 +1,4 @@
-"""Running a network on made-up input to see what its parts return, and leaving no trace of it."""
+"""Run a network on made-up input to record what its submodules return, and change nothing in it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _FIXED_IMAGES = (((224, 224),), ((256, 256),), ((384, 384),))
 
 
 @dataclass
-class Seen:
-    """What one module returned in the runs, in order.
+class RecordedOutputs:
+    """Outputs of one module in a dry run, one for each size of the input.
 
     Attributes:
         outputs: Each output with every tensor replaced by its shape.
-        grids: The grid of tokens in each of those outputs that has been told one.
+        grids: Height and width of the grid of tokens in each output, where the module was told.
         image: Height and width of the first input, if it was an image.
     """
 
@@ -37,21 +37,41 @@ class Seen:
     grids: list[Grid | None] = field(default_factory=list)
     image: Grid | None = None
 
+    def item_keys(self) -> list[Any]:
+        """Return the keys of the items of an output; [None] where it is one tensor."""
+        first = self.outputs[0]
+        if isinstance(first, tuple):  # a shape
+            return [None]
+        return list(first) if isinstance(first, dict) else list(range(len(first)))
+
+    def shapes(self, key: Any) -> list[Any]:
+        """Return the shapes of the item ``key`` of all outputs, or of the outputs for None."""
+        return [output if key is None else output[key] for output in self.outputs]
+
+    def only_map(self) -> int | None:
+        """Return the index of the only feature map in the output; None for the output itself."""
+        first = self.outputs[0]
+        if isinstance(first, list):
+            maps = [i for i, item in enumerate(first) if isinstance(item, tuple) and len(item) == 4]
+            if len(maps) == 1:
+                return maps[0]
+        return None
+
 
 def dry_run(
     network: nn.Module,
     names: Sequence[str],
     *,
     input_shapes: Sequence[Shape] | None = None,
-) -> dict[str, Seen]:
-    """What the submodules ``names`` of ``network`` return (``""`` is the network itself).
+) -> dict[str, RecordedOutputs]:
+    """Record what submodules of ``network`` return.
 
     The network is run in eval mode on zeros, at two sizes where it can be; weights, buffers, modes
     and the random state are afterwards what they were.
 
     Args:
         network: A backbone, which takes images, or a neck or head, which takes a list of maps.
-        names: Of submodules.
+        names: Names of submodules; ``""`` is the network itself.
         input_shapes: (C, H, W) of each map that it is given, or one for an image. By default
             it is made up from the network's ``in_channels``.
 
@@ -59,19 +79,24 @@ def dry_run(
         ConfigError: The network could not be run; the message says how to help.
     """
 
-    def run(inputs: Sequence[Input]) -> dict[str, Seen]:
-        image = tuple(inputs[0].shape[2:]) if isinstance(inputs[0], Tensor) else None
-        seen: dict[str, Seen] = {name: Seen(image=image) for name in names}
-        with _watching(network, seen), torch.no_grad():
-            for one in inputs:
-                network(one)
-        return seen
+    def run(inputs: Sequence[Input]) -> dict[str, RecordedOutputs]:
+        first = inputs[0]
+        image = (first.shape[2], first.shape[3]) if isinstance(first, Tensor) else None
+        recorded = {name: RecordedOutputs(image=image) for name in names}
+        with _recording(network, recorded), torch.no_grad():
+            for example in inputs:
+                network(example)
+        return recorded
 
     return _on_made_up_input(network, input_shapes, run)
 
 
-def parameters_behind(network: nn.Module, maps: int) -> set[nn.Parameter]:
-    """The parameters that the first ``maps`` of the maps that a backbone returns depend on.
+def parameters_behind(network: nn.Module, num_maps: int) -> set[nn.Parameter]:
+    """Find the parameters that the first feature maps of a backbone depend on.
+
+    Args:
+        network: Backbone, which takes images and returns feature maps.
+        num_maps: Number of feature maps to look at, from the first.
 
     Raises:
         ConfigError: The network could not be run.
@@ -80,8 +105,8 @@ def parameters_behind(network: nn.Module, maps: int) -> set[nn.Parameter]:
 
     def run(inputs: Sequence[Input]) -> set[nn.Parameter]:
         with torch.enable_grad():
-            total = sum(one.sum() for one in network(inputs[0])[:maps])
-            grads = torch.autograd.grad(total, parameters, allow_unused=True)
+            total = torch.stack([feature.sum() for feature in network(inputs[0])[:num_maps]]).sum()
+            grads = torch.autograd.grad([total], parameters, allow_unused=True)
         return {p for p, grad in zip(parameters, grads, strict=True) if grad is not None}
 
     return _on_made_up_input(network, None, run)
@@ -92,7 +117,7 @@ def _on_made_up_input(
     input_shapes: Sequence[Shape] | None,
     run: Callable[[Sequence[Input]], Result],
 ) -> Result:
-    """``run`` on the first inputs that ``network`` can take."""
+    """Call ``run`` on the first inputs that ``network`` can take."""
     failure: Exception | None = None
     with preserve_state(network):
         for inputs in _candidates(network, input_shapes):
@@ -128,8 +153,8 @@ def preserve_state(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _watching(network: nn.Module, seen: Mapping[str, Seen]) -> Iterator[None]:
-    def watcher(record: Seen):
+def _recording(network: nn.Module, recorded: Mapping[str, RecordedOutputs]) -> Iterator[None]:
+    def recorder(record: RecordedOutputs):
         def hook(module, args, kwargs, output) -> None:
             record.outputs.append(shapes_of(output))
             tokens = isinstance(output, Tensor) and output.ndim == 3
@@ -138,8 +163,8 @@ def _watching(network: nn.Module, seen: Mapping[str, Seen]) -> Iterator[None]:
         return hook
 
     handles = [
-        network.get_submodule(name).register_forward_hook(watcher(record), with_kwargs=True)
-        for name, record in seen.items()
+        network.get_submodule(name).register_forward_hook(recorder(record), with_kwargs=True)
+        for name, record in recorded.items()
     ]
     try:
         yield
@@ -149,7 +174,7 @@ def _watching(network: nn.Module, seen: Mapping[str, Seen]) -> Iterator[None]:
 
 
 def shapes_of(output: Any) -> Any:
-    """``output`` with every tensor in it replaced by its shape."""
+    """Return ``output`` with every tensor in it replaced by its shape."""
     if isinstance(output, Tensor):
         return Shape(output.shape)
     if isinstance(output, Mapping):
@@ -160,7 +185,7 @@ def shapes_of(output: Any) -> Any:
 
 
 def _candidates(network: nn.Module, input_shapes: Sequence[Shape] | None) -> Iterator[list[Input]]:
-    """Inputs to try: each a list of inputs of growing size for one network."""
+    """Yield inputs to try, each a list of inputs of growing size for one network."""
     weight = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
 
     def zeros(*shape: int) -> Tensor:
@@ -195,7 +220,7 @@ def _given(network: nn.Module, shapes: Sequence[Shape], zeros) -> Iterator[list]
 
 
 def takes_maps(network: nn.Module) -> bool:
-    """Whether this is a neck or a head, which takes maps, rather than a backbone."""
+    """Return whether this is a neck or a head, which takes feature maps, and no backbone."""
     return (
         isinstance(getattr(network, "in_channels", None), (tuple, list))
         or ".necks." in type(network).__module__
@@ -204,12 +229,12 @@ def takes_maps(network: nn.Module) -> bool:
 
 
 def is_head(network: nn.Module) -> bool:
-    """Whether this is a head; mmseg's choose their maps by ``in_index``."""
+    """Return whether this is a head; those of mmseg choose their feature maps by ``in_index``."""
     return hasattr(network, "in_index") or "_heads." in type(network).__module__
 
 
 def _map_channels(network: nn.Module, channels: Any) -> Iterator[list[int]]:
-    """Channels of the maps that a neck or head may be given, from the largest map down."""
+    """Yield the channels of the maps that a neck or head may take, from the largest map down."""
     index = getattr(network, "in_index", None)
     if index is not None:
         yield _maps_by_index(index, channels)
@@ -217,39 +242,39 @@ def _map_channels(network: nn.Module, channels: Any) -> Iterator[list[int]]:
         yield list(channels)
         yield list(channels)[::-1]  # necks of the YOLO family count from the smallest map
     elif isinstance(channels, int):
-        told = getattr(network, "num_levels", None) or getattr(network, "num_ins", None)
-        for levels in (told,) if isinstance(told, int) else (4, 5, 3, 1):
+        stated = getattr(network, "num_levels", None) or getattr(network, "num_ins", None)
+        for levels in (stated,) if isinstance(stated, int) else (4, 5, 3, 1):
             yield [channels] * levels
 
 
 def _maps_by_index(index: int | Sequence[int], channels: int | Sequence[int]) -> list[int]:
-    """A list whose maps at ``index`` have ``channels``; those between have one."""
+    """Return channels of maps: ``channels`` for those at ``index``, 1 for those between."""
     indices = [index] if isinstance(index, int) else list(index)
     if isinstance(channels, int):
         # Of maps that are concatenated, mmseg's heads keep the sum.
         channels = [channels - len(indices) + 1] + [1] * (len(indices) - 1)
     # Enough for those from either end, apart from each other.
-    maps = [1] * (max(0, *(one + 1 for one in indices)) + max(0, *(-one for one in indices)))
-    for one, width in zip(indices, channels, strict=True):
-        maps[one] = width
+    maps = [1] * (max(0, *(i + 1 for i in indices)) + max(0, *(-i for i in indices)))
+    for position, width in zip(indices, channels, strict=True):
+        maps[position] = width
     return maps
 
 
 def _image_channels(network: nn.Module) -> Iterator[int]:
-    """What the images may have, the likeliest first; 3 is among it.
+    """Yield numbers of channels that images may have, the likeliest first; 3 is among them.
 
     The first convolution comes before ``in_channels``, since some networks count that up while they
     build their layers. It may have others too: YOLO's stem folds four pixels into channels.
     """
     first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
-    told = [getattr(network, name, None) for name in ("in_channels", "in_chans")]
+    stated = [getattr(network, name, None) for name in ("in_channels", "in_chans")]
     yield from dict.fromkeys(
-        count for count in (first and first.in_channels, *told, 3) if isinstance(count, int)
+        count for count in (first and first.in_channels, *stated, 3) if isinstance(count, int)
     )
 
 
 def _own_sizes(network: nn.Module) -> Iterator[tuple[tuple[int, int], ...]]:
-    """The size that a network says it is made for."""
+    """Yield the size that a network says it is made for."""
     for name in ("img_size", "pretrain_img_size", "input_size"):
         size = getattr(network, name, None)
         if isinstance(size, int):

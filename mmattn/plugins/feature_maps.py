@@ -1,4 +1,4 @@
-"""Where the channels of a feature map are, found by comparing its shapes at several image sizes.
+"""Find the channels of a feature map by comparing its shapes at several image sizes.
 
 Networks keep their maps as (N, C, H, W), as (N, H, W, C), or as tokens (N, H W, C). A single shape
 cannot tell these apart; two images of different sizes can, since only H and W follow the size.
@@ -16,11 +16,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Layout:
-    """How a map lies in its tensor.
+    """Order of a feature map's dimensions, and its channels.
 
     Attributes:
-        order: Of its dimensions; NLC are tokens, row by row.
-        channels: The number of channels.
+        order: Order of the dimensions; NLC are tokens, row by row.
+        channels: Number of channels.
     """
 
     order: Literal["NCHW", "NHWC", "NLC"]
@@ -35,16 +35,16 @@ def find_layout(
     grids: Sequence[Grid | None],
     image: Grid | None = None,
 ) -> Layout:
-    """The layout of a map that had these shapes, each for another image size.
+    """Find the layout of a feature map from its shapes at several image sizes.
 
     Args:
-        shapes: One for each time that the map was made. For images of which each is wider and
-            higher than the one before, and its width grows more than its height.
-        grids: (H, W) of tokens for each of them, where the network told (``grid_of``).
-        image: Height and width of the image, if there was but one size.
+        shapes: Shape at each image size. Each image is wider and higher than the one before, and
+            its width grows more than its height.
+        grids: (H, W) of tokens at each size, where the network told (``grid_of``).
+        image: Height and width of the image, if there was only one size.
 
     Raises:
-        ValueError: It is no map, or its layout cannot be known.
+        ValueError: The shapes are not those of a feature map, or do not tell its layout.
     """
     shown = " or ".join(dict.fromkeys(str(tuple(shape)) for shape in shapes))
     ranks = {len(shape) for shape in shapes}
@@ -53,7 +53,7 @@ def find_layout(
     if ranks == {3}:
         return _tokens(shapes, grids, shown)
     if ranks != {4}:
-        raise ValueError(f"returns {shown}, which is no map of 4 dimensions")
+        raise ValueError(f"returns {shown}, which is not a map of 4 dimensions")
     moving = {dim for dim in (1, 2, 3) if len({shape[dim] for shape in shapes}) > 1}
     if not moving:
         last = _is_scaled(shapes[0][1:3], image) and not _is_scaled(shapes[0][2:4], image)
@@ -69,7 +69,7 @@ def find_layout(
 
 
 def _is_scaled(sides: tuple[int, ...], image: Grid | None) -> bool:
-    """Whether a map of these sides may be the image at some stride."""
+    """Return whether a map of these sides may be the image at some stride."""
     if image is None:
         return sides[0] == sides[1]
     return round(image[0] / sides[0]) == round(image[1] / sides[1])
@@ -91,7 +91,7 @@ def _constant(channels: Sequence[int], shown: str) -> int:
 
 
 def grid_of(tokens: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Grid | None:
-    """Height and width of (N, L, C) tokens, if the module was called with them.
+    """Return height and width of (N, L, C) tokens, if the module was called with them.
 
     The transformers of mmdet, mmseg and timm hand (H, W) to each of their layers.
     """
@@ -109,7 +109,7 @@ def grid_of(tokens: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> G
 def apply_to_map(
     block: Callable[[Tensor], Tensor], x: Tensor, layout: Layout, grid: Grid | None = None
 ) -> Tensor:
-    """``block``, which takes (N, C, H, W), applied to a map of any layout. Same shape out."""
+    """Apply ``block``, which takes (N, C, H, W), to a map of any layout. Same shape out."""
     if layout.order == "NHWC":
         # What follows may take views that only a contiguous map has.
         return block(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()

@@ -1,4 +1,4 @@
-"""Names of submodules by pattern: ``layer3.*.conv2``, each ``*`` within one part of the name."""
+"""Find submodules by patterns such as ``layer3.*.conv2``, each ``*`` within one part of a name."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mmattn.errors import ConfigError, did_you_mean
 _LISTED = 12
 
 
-def matching(network: nn.Module, patterns: Iterable[str], *, where: str) -> list[str]:
-    """Names of the submodules that match any of ``patterns``, in the network's order.
+def match_submodules(network: nn.Module, patterns: Iterable[str], *, where: str) -> list[str]:
+    """Return the names of the submodules that match any pattern, in the network's order.
 
     Args:
-        network: Whose submodules.
-        patterns: Dotted; ``*``, ``?`` and ``[…]`` match within one part.
-        where: Where the patterns stand, for messages.
+        network: Network whose submodules are matched.
+        patterns: Dotted names in which ``*``, ``?`` and ``[…]`` match within one part.
+        where: Config key of the patterns, used in messages.
 
     Raises:
         ConfigError: A pattern matches nothing; the message lists what is there instead.
     """
     names = [name for name, _ in network.named_modules() if name and _outside_plugins(name)]
-    found: dict[str, None] = {}
+    matched: set[str] = set()
     for pattern in patterns:
         fitting = [name for name in names if _matches(name.split("."), pattern.split("."))]
         if not fitting:
@@ -32,8 +32,8 @@ def matching(network: nn.Module, patterns: Iterable[str], *, where: str) -> list
                 f"{where}={pattern!r} matches no submodule of {type(network).__name__}."
                 f"{_what_exists(names, pattern.split('.'))}"
             )
-        found.update(dict.fromkeys(fitting))
-    return [name for name in names if name in found]
+        matched.update(fitting)
+    return [name for name in names if name in matched]
 
 
 def _outside_plugins(name: str) -> bool:
@@ -45,7 +45,7 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _what_exists(names: Sequence[str], pattern: Sequence[str]) -> str:
-    """What lies below the longest beginning of ``pattern`` that exists, the nearest first."""
+    """List what lies below the longest beginning of ``pattern`` that exists, the nearest first."""
     split = [name.split(".") for name in names]
     depth = 0
     while depth < len(pattern) and any(_matches(parts, pattern[: depth + 1]) for parts in split):

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ast
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmattn.config.walk import walk
 from mmattn.errors import ConfigError
 
 logger = logging.getLogger("mmattn")
@@ -101,7 +102,8 @@ def _unused_blocks(cfg: Mapping[str, Any], unread: list[str]) -> list[str]:
     """Unread keys with settings (a ``dict`` or a list of them) that nothing read contains."""
     used: list[Any] = []
     for key in READ_KEYS & set(cfg):
-        used.extend(_blocks(cfg[key]))
+        blocks = (value for _, value in walk(cfg[key]))
+        used.extend(value for value in blocks if isinstance(value, (Mapping, list, tuple)))
     return [key for key in unread if _is_block(cfg[key]) and not _is_used(cfg[key], used)]
 
 
@@ -127,14 +129,6 @@ def _is_used(value: Any, used: list[Any]) -> bool:
         if isinstance(block, (list, tuple))
         for start in range(len(block) - count + 1)
     )
-
-
-def _blocks(value: Any) -> Iterator[Any]:
-    """Every ``dict`` and list in a value, from the outside in."""
-    if isinstance(value, (Mapping, list, tuple)):
-        yield value
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _blocks(inner)
 
 
 def _own_names(filename: str | None) -> set[str] | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mmattn.config.walk import walk
 from mmattn.errors import ConfigError
 from mmattn.tasks import TASKS
 from mmattn.type_names import bare_name
@@ -66,15 +67,11 @@ def _as_list(place: str) -> str:
 
 
 def _heads(value: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The heads of a model config, with their keys."""
-    if isinstance(value, Mapping):
-        if _HEAD.fullmatch(place) and bare_name(value.get("type")) not in _OTHER_COUNT:
-            yield place, value
-        for key, inner in value.items():
-            yield from _heads(inner, f"{place}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for index, inner in enumerate(value):
-            yield from _heads(inner, f"{place}[{index}]")
+    """Yield the heads of a model config with their keys."""
+    for inner_place, inner in walk(value, place):
+        is_head = isinstance(inner, Mapping) and _HEAD.fullmatch(inner_place)
+        if is_head and bare_name(inner.get("type")) not in _OTHER_COUNT:
+            yield inner_place, inner
 
 
 def _counts(

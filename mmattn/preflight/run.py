@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmattn.config.registry_scope import enter_scope
+from mmattn.config.walk import leaf_datasets, walk
 
 from .config_keys import check_keys
 from .config_types import check_types
@@ -47,7 +48,9 @@ def preflight(
         ConfigError: a key, type, metric or number of classes that cannot be meant.
         DataError: data that is missing, unreadable or contradicts itself.
     """
-    from .data import check_dataset, lazy_dataset, leaf_datasets
+    from mmattn.data.lazy import lazy_dataset
+
+    from .data import check_dataset
 
     check_keys(cfg, cfg.filename)
     enter_scope(cfg)
@@ -85,22 +88,13 @@ def _dataset(cfg: Config, split: str) -> Mapping[str, Any] | None:
 
 def _ignored(cfg: Config) -> list[int]:
     """``ignore_index`` of the semantic heads and their losses."""
-    found: list[int] = []
-
-    def collect(value: Any) -> None:
-        if isinstance(value, Mapping):
-            if isinstance(value.get("ignore_index"), int):
-                found.append(value["ignore_index"])
-            for inner in value.values():
-                collect(inner)
-        elif isinstance(value, (list, tuple)):
-            for inner in value:
-                collect(inner)
-
     model = cfg.get("model") or {}
-    for key in ("decode_head", "auxiliary_head"):
-        collect(model.get(key))
-    return found
+    return [
+        value
+        for head in ("decode_head", "auxiliary_head")
+        for path, value in walk(model.get(head), head)
+        if path.endswith(".ignore_index") and isinstance(value, int)
+    ]
 
 
 def _check_metric_files(cfg: Config, split: str) -> None:

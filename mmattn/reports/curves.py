@@ -47,6 +47,12 @@ def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[st
     return training, validation
 
 
+def run_minutes(vis_data: Path) -> float:
+    """Compute the wall time of one start, from its config being written to its last scalar."""
+    first = (vis_data / "config.py").stat().st_mtime
+    return ((vis_data / "scalars.json").stat().st_mtime - first) / 60
+
+
 def plot_curves(
     files: Iterable[str | Path],
     folder: str | Path,

@@ -1,8 +1,8 @@
 """The tests that every operator passes, with every backend that the machine can run.
 
-A test file inherits ``OpTester``, names the operator and gives samples; what follows is parity
-with the reference, gradients, torch's own checks of operators, compilation, export, memory layouts,
-wrong calls, determinism and threads. A backend that is not there is skipped with its reason.
+A test file inherits ``OpTester``, names the operator and provides samples. The inherited tests are
+about parity with the reference, gradients, torch's own checks of operators, compilation, export,
+memory layouts, wrong calls, determinism and threads. A missing backend is skipped with its reason.
 
     class TestMyOp(OpTester):
         op = "my_op"
@@ -31,19 +31,19 @@ from mmattn.ops import OPERATORS, use_backend
 TOLERANCE = {
     torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2,
 }  # fmt: skip
-# What a wrong call may raise; anything else, or no exception and a wrong shape, is a bug.
+# Exceptions that a wrong call may raise; any other exception, or a result, is a bug.
 REFUSALS = (TypeError, ValueError, RuntimeError, NotImplementedError)
 
 
 @dataclass
 class Sample:
-    """Arguments of one call. Floating tensors are float64 and get the dtype that a test wants."""
+    """Arguments of one call. Floating tensors are float64; a test casts them to its dtype."""
 
     args: tuple
     kwargs: dict = field(default_factory=dict)
 
     def to(self, device: str, dtype: torch.dtype, *, grad: bool = False) -> Sample:
-        """The same call with floating tensors in another dtype, as leaves that want gradients."""
+        """Return the same call with floating tensors in another dtype, as leaves of autograd."""
 
         def cast(value):
             if not isinstance(value, Tensor):
@@ -57,55 +57,70 @@ class Sample:
         )
 
     def leaves(self) -> list[Tensor]:
-        """The tensors that want a gradient."""
+        """Return the tensors that require a gradient."""
         values = (*self.args, *self.kwargs.values())
         return [v for v in values if isinstance(v, Tensor) and v.requires_grad]
 
 
 class OpTester:
-    """Inherit, set ``op`` and ``function``, write ``samples``; override what does not apply."""
+    """Tests of one operator: inherit, set ``op`` and ``function``, and write ``samples``.
+
+    Attributes:
+        op: Name of the operator.
+        function: Public function.
+        device: Device type that the tests run on.
+        backends: Names of the backends to test; None for all that serve the device.
+        dtypes: Dtypes to test besides float64.
+        tolerance: Largest relative error by dtype.
+        exports: Whether the function exports as a graph of standard operators.
+        random_calls: Number of random calls in a quick test.
+        repeats: Number of runs that must be equal bit for bit.
+    """
 
     op: str
     function: Callable
     device = "cpu"
-    backends: tuple[str, ...] | None = None  # those to test; all that serve the device by default
+    backends: tuple[str, ...] | None = None
     dtypes = (torch.float32, torch.float16, torch.bfloat16)
     tolerance = TOLERANCE
-    exports = True  # as a graph of standard operators
+    exports = True
     random_calls = 200
     repeats = 20
 
     @staticmethod
     def samples() -> dict[str, Sample]:
-        """Calls by name; ``"small"`` (some hundred numbers), ``"empty batch"``, ``"one pixel"`` and
-        ``"prime sizes"`` must be among them."""
+        """Return calls by name.
+
+        ``"small"`` (some hundred numbers), ``"empty batch"``, ``"one pixel"`` and
+        ``"prime sizes"`` are required.
+        """
         raise NotImplementedError
 
     @staticmethod
     def wrong_calls() -> dict[str, tuple[Sample, type[Exception]]]:
-        """Calls that must be refused, and how."""
+        """Return calls that must raise, by name, each with the type of the exception."""
         return {}
 
     @staticmethod
     def random_call(rng: random.Random) -> Sample:
-        """A call that may or may not make sense."""
+        """Return a random call, valid or not."""
         raise NotImplementedError
 
     @staticmethod
     def random_kernel_call(rng: random.Random) -> tuple[str, tuple]:
-        """A function's name and arguments as the compiled kernel sees them, sensible or not."""
+        """Return a function's name and random arguments for the compiled kernel, valid or not."""
         raise NotImplementedError
 
     @staticmethod
     def result_dtype(dtype: torch.dtype) -> torch.dtype:
-        """Dtype of the (first) result when the inputs have this one."""
+        """Return the dtype of the first result for inputs of a dtype."""
         return dtype
 
     # --- machinery --------------------------------------------------------------------------------
 
     @classmethod
     def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
-        """One test for each backend, sample and dtype that the test's arguments name."""
+        """Make one test for each backend, sample and dtype that the test's arguments name."""
         served = [
             b
             for b in OPERATORS[cls.op].backends
@@ -125,7 +140,7 @@ class OpTester:
 
     @pytest.fixture(autouse=True)
     def device_is_there(self) -> None:
-        """``-m slow`` alone also selects the tests for GPUs."""
+        """Skip GPU tests without a GPU, since ``-m slow`` alone selects them too."""
         if self.device == "cuda" and not torch.cuda.is_available():
             pytest.skip("no CUDA device")
 
@@ -139,7 +154,7 @@ class OpTester:
             pytest.skip(f"{self.op}: {backend} {reason}")
 
     def run(self, backend: str | None, sample: Sample) -> tuple[Tensor, ...]:
-        """Results of a call, and gradients of the first with respect to the leaves."""
+        """Return the results of a call, and gradients of the first with respect to the leaves."""
         with use_backend(backend):
             results = self.function(*sample.args, **sample.kwargs)
             results = (results,) if isinstance(results, Tensor) else tuple(results)
@@ -153,10 +168,10 @@ class OpTester:
             grads = torch.autograd.grad(results[0], leaves, weights)
         return (*(r.detach() for r in results), *grads)
 
-    def assert_close(self, found, truth, tolerance: float) -> None:
-        """Errors relative to the largest value of each tensor."""
-        assert len(found) == len(truth)
-        for index, (a, b) in enumerate(zip(found, truth, strict=True)):
+    def assert_close(self, actual, truth, tolerance: float) -> None:
+        """Compare tensors; errors are relative to the largest value of each."""
+        assert len(actual) == len(truth)
+        for index, (a, b) in enumerate(zip(actual, truth, strict=True)):
             assert a.shape == b.shape
             if not b.numel():
                 continue
@@ -165,7 +180,7 @@ class OpTester:
             assert error <= tolerance, f"tensor {index}: relative error {error:.2e} > {tolerance}"
 
     def op_arguments(self) -> tuple:
-        """What ``torch.ops.mmattn.<op>`` is checked with."""
+        """Return the arguments that ``torch.ops.mmattn.<op>`` is checked with."""
         return OPERATORS[self.op].example(self.device, torch.float32)
 
     # --- numbers ----------------------------------------------------------------------------------
@@ -181,15 +196,15 @@ class OpTester:
     def test_each_dtype_against_float64(
         self, backend: str, sample: str, dtype: torch.dtype
     ) -> None:
-        """Inputs are rounded first: what is left is the operator's own error."""
+        """Inputs are rounded first, so that only the operator's own error is left."""
         self.require(backend, dtype)
         rounded = self.samples()[sample].to(self.device, dtype)
         truth = self.run("reference", rounded.to(self.device, torch.float64, grad=True))
-        found = self.run(backend, rounded.to(self.device, dtype, grad=True))
-        assert found[0].dtype == self.result_dtype(dtype)
+        actual = self.run(backend, rounded.to(self.device, dtype, grad=True))
+        assert actual[0].dtype == self.result_dtype(dtype)
         # Plain torch on the CPU may sum half-precision numbers in half precision.
         slack = 5 if backend == "reference" and dtype.itemsize == 2 else 1
-        self.assert_close(found, truth, slack * self.tolerance[dtype])
+        self.assert_close(actual, truth, slack * self.tolerance[dtype])
 
     def test_gradcheck(self, backend: str) -> None:
         self.require(backend, torch.float64)
@@ -216,8 +231,8 @@ class OpTester:
             for other, leaf in enumerate(alone.leaves()):
                 if other != index:
                     leaf.requires_grad_(False)
-            found = self.run(backend, alone)
-            self.assert_close(found[-1:], [truth[len(truth) - count + index]], 1e-6)
+            actual = self.run(backend, alone)
+            self.assert_close(actual[-1:], [truth[len(truth) - count + index]], 1e-6)
 
     # --- torch's machinery ------------------------------------------------------------------------
 
@@ -246,7 +261,7 @@ class OpTester:
                 torch.library.opcheck(function, args, test_utils=("test_schema", "test_faketensor"))
 
     def op_call_with_backward(self) -> None:
-        """The doctor's example through the operator, forward and backward."""
+        """Run the doctor's example through the operator, forward and backward."""
         args = [
             a.requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a
             for a in self.op_arguments()
@@ -262,7 +277,7 @@ class OpTester:
         self.compiled(backend, "inductor")
 
     def compiled(self, backend: str, compiler: str) -> None:
-        """Compiled results and gradients equal the eager ones."""
+        """Check that compiled results and gradients equal the eager ones."""
         self.require(backend)
         torch.compiler.reset()
         call = self.samples()["prime sizes"].to(self.device, torch.float32, grad=True)
@@ -276,8 +291,8 @@ class OpTester:
             grads = torch.autograd.grad(result.square().sum(), call.leaves())
             eager = self.function(*call.args, **call.kwargs)
             eager = eager if isinstance(eager, Tensor) else eager[0]
-            wanted = torch.autograd.grad(eager.square().sum(), call.leaves())
-        self.assert_close(grads, wanted, 1e-4)
+            expected = torch.autograd.grad(eager.square().sum(), call.leaves())
+        self.assert_close(grads, expected, 1e-4)
         torch.compiler.reset()
 
     def test_exports_as_standard_operators(self) -> None:
@@ -305,11 +320,11 @@ class OpTester:
         session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
         names = [i.name for i in session.get_inputs()]
         feed = {n: t.numpy() for n, t in zip(names, self.tensors(call), strict=True)}
-        found = torch.from_numpy(session.run(None, feed)[0])
-        self.assert_close([found], self.run("reference", call)[:1], 1e-5)
+        actual = torch.from_numpy(session.run(None, feed)[0])
+        self.assert_close([actual], self.run("reference", call)[:1], 1e-5)
 
     def module(self) -> torch.nn.Module:
-        """The call with "prime sizes" as a module of its tensors."""
+        """Return the call with "prime sizes" as a module of its tensors."""
         sample, function = self.samples()["prime sizes"], self.function
 
         class Call(torch.nn.Module):
@@ -326,7 +341,7 @@ class OpTester:
 
     @staticmethod
     def tensors(sample: Sample) -> tuple[Tensor, ...]:
-        """The tensors of a call, in order."""
+        """Return the tensors of a call, in order."""
         values = (*sample.args, *sample.kwargs.values())
         return tuple(v for v in values if isinstance(v, Tensor))
 
@@ -363,7 +378,7 @@ class OpTester:
                 result = self.function(*each.args, **each.kwargs)
                 result = result if isinstance(result, Tensor) else result[0]
                 grads[id(each)] = torch.autograd.grad(result.sum(), each.leaves())
-        # Sums of many numbers of either sign: what cancels is measured by what is left.
+        # Numbers of either sign cancel in these sums, so the relative error is larger.
         self.assert_close(grads[id(narrow)], grads[id(call)], 1e-3)
 
     # --- wrong calls ------------------------------------------------------------------------------
@@ -385,7 +400,7 @@ class OpTester:
         self.random_public_calls(backend, 20 * self.random_calls, seed=1)
 
     def random_public_calls(self, backend: str, count: int, seed: int = 0) -> None:
-        """What the reference refuses must be refused, and nothing else."""
+        """Check that a backend raises for the same calls as the reference."""
         rng = random.Random(seed)
         for _ in range(count):
             call = self.random_call(rng)
@@ -408,7 +423,7 @@ class OpTester:
         self.random_kernel_calls(kernel, 20 * self.random_calls, seed=1)
 
     def random_kernel_calls(self, backend: str, count: int, seed: int = 0) -> None:
-        """Calls from ``random_kernel_call``, of which some must work and some must not."""
+        """Run calls from ``random_kernel_call``, of which some must work and some must raise."""
         rng = random.Random(seed)
         accepted = refused = 0
         for _ in range(count):
@@ -419,7 +434,7 @@ class OpTester:
                 accepted += 1
             except REFUSALS:
                 refused += 1
-        assert accepted and refused, "the random calls are too tame or too wild to show anything"
+        assert accepted and refused, "the random calls must be neither all valid nor all invalid"
 
     # --- repetition -------------------------------------------------------------------------------
 
@@ -491,7 +506,7 @@ class _Recorder(TorchDispatchMode):
 
 
 def _lay_out(value: Tensor, layout: str) -> Tensor:
-    """The same numbers (but for "expanded", where they repeat) in another place of memory."""
+    """Return the same numbers (repeated if "expanded") in another memory layout."""
     value = value.detach()
     if layout == "channels-last":
         return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value

@@ -1,22 +1,23 @@
-"""BEVANet's large-kernel attention (ICIP 2025, arXiv:2508.07300), and the form its DLKPPM has.
+"""BEVANet's large-kernel attention (ICIP 2025, arXiv:2508.07300), and its variant in the DLKPPM.
 
     x <- x + g A(BN(x)),   A(z) = z + P2(gate(GELU(P1 z))),   gate(u) = u * 1x1(a(u))
 
-SDLSKA, sparsely decomposed large separable kernel attention: strips side by side,
+SDLSKA, sparsely decomposed large separable kernel attention: parallel strips,
 
     s = DW5x5(u);   h = DW1xn(s), v = DWnx1(s) with dilation r;   a = CKS(s, h, v)
 
-so a position sees a cross, 35x5 and 5x35 for n = 11 and r = 3: 325 pixels of the 35x35.
-LSKA (Lau et al., arXiv:2309.01439), one strip after the other, sees the whole square:
+so the receptive field is a cross, 35x5 and 5x35 for n = 11 and r = 3: 325 pixels of the 35x35.
+LSKA (Lau et al., arXiv:2309.01439) applies the strips one after the other; its receptive field is
+the whole square:
 
     a = DWnx1(DW1xn(DW5x1(DW1x5(u)))), the last two with dilation r
 
-P1 and P2 are 1x1, all convolutions have biases, and g scales channels. A adds its own input, which
-is normalised already. With BN(x) = b x + c, all of it is
+P1 and P2 are 1x1, all convolutions have biases, and g scales channels. A adds its own, normalised,
+input. With BN(x) = b x + c, all of it is
 
     x <- (1 + g b) x + P2'(gate(GELU(P1' x)))
 
-in inference: P1' = P1 BN, and P2' = g P2 + g c.
+in the fused model: P1' = P1 BN, and P2' = g P2 + g c.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ STRIPS = {7: Strips(3, 3, 2), 11: Strips(3, 5, 2), 23: Strips(5, 7, 3), 35: Stri
 
 
 def strips_of(kernel_size: int) -> Strips:
-    """The decomposition of a kernel of this side.
+    """Return the decomposition of a kernel of this side.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The size is not one of ``STRIPS``.
     """
     if kernel_size not in STRIPS:
         known = ", ".join(map(str, STRIPS))
@@ -62,7 +63,7 @@ def strips_of(kernel_size: int) -> Strips:
 
 
 class SDLSKA(nn.Module):
-    """A gate whose receptive field is a cross of two strips, side by side.
+    """A gate whose receptive field is a cross of two parallel strips.
 
     Args:
         channels: Channels C.
@@ -113,7 +114,7 @@ class LSKA(nn.Module):
 
 
 class LargeKernelAttention(nn.Module):
-    """The first line above: attention with its norm, its scale and both shortcuts.
+    """Attention with its norm, its scale and both shortcuts: the first equation above.
 
     Args:
         channels: Channels C.
@@ -147,17 +148,17 @@ class LargeKernelAttention(nn.Module):
 
     def fused(self) -> nn.Module:
         norm, scale = affine_of(self.norm), self.scale.detach().double()
-        form = FusedLargeKernelAttention()
-        form.project_in = fold_before(norm, self.project_in)
-        form.gate = self.gate
-        form.project_out = fold_after(self.project_out, Affine(scale, scale * norm.shift))
+        fused = FusedLargeKernelAttention()
+        fused.project_in = fold_before(norm, self.project_in)
+        fused.gate = self.gate
+        fused.project_out = fold_after(self.project_out, Affine(scale, scale * norm.shift))
         shortcut = (1 + scale * norm.scale)[:, None, None]
-        form.register_buffer("shortcut", shortcut.to(self.scale.dtype))
-        return fuse_children(form)
+        fused.register_buffer("shortcut", shortcut.to(self.scale.dtype))
+        return fuse_children(fused)
 
 
 class FusedLargeKernelAttention(nn.Module):
-    """The inference form of ``LargeKernelAttention``, which makes it."""
+    """``LargeKernelAttention`` in the fused model; its ``fused()`` sets the layers."""
 
     def forward(self, x: Tensor) -> Tensor:
         attended = self.project_out(self.gate(F.gelu(self.project_in(x))))

@@ -13,8 +13,8 @@ With c channels at the start (64; 32 in BEVANet-S), sizes as parts of the input'
 The last two semantic stages are a basic block and two EVA blocks with kernel 35, the detail stage
 between has one with kernel 23; a layer norm follows each EVA block.
 
-Differs from the authors' code: trains on a single image, takes any size from 64x64 (theirs fails
-where 8 does not divide it), and ends in the maps for the heads, which are mmattn.BEVAHead.
+Differs from the authors' code: trains on a single image, accepts any size from 64x64 (theirs fails
+unless 8 divides the size), and returns the feature maps for the heads (mmattn.BEVAHead).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .fusion import BGAF, SemanticGuide, resize
 
 
 class BEVANetStages(BaseModule):
-    """What segmentation network and classifier share: everything up to 1/8 and 1/32.
+    """Layers that segmentation network and classifier share: everything up to 1/8 and 1/32.
 
     Args:
         channels, num_blocks, semantic_kernel, detail_kernel, expansion, norm_cfg, init_cfg: As in
@@ -91,18 +91,18 @@ class BEVANetStages(BaseModule):
         self.guide4 = SemanticGuide(2 * c, 8 * c, c, **norm)
 
     def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The shared part.
+        """Compute the shared part.
 
         Args:
             x: Images. Shape (N, 3, H, W).
 
         Returns:
-            The detail map after each of its two meetings with the semantic branch,
-            (N, 2c, H/8, W/8), and the semantic map, (N, 8c, H/32, W/32).
+            The detail feature map after each of the two guides by the semantic branch,
+            (N, 2c, H/8, W/8), and the semantic feature map, (N, 8c, H/32, W/32).
         """
         x = self.layer2(self.layer1(self.stem(x)))  # (N, 2c, H/8, W/8)
         semantic = self.semantic3(x)  # (N, 4c, H/16, W/16)
-        # The authors' ReLU works in place, so their auxiliary head sees its result, too.
+        # The authors' ReLU works in place, so their auxiliary head also receives its result.
         auxiliary = F.relu(self.guide3(self.detail3(x), semantic), inplace=True)
         semantic = self.semantic4(semantic)  # (N, 8c, H/32, W/32)
         return auxiliary, self.guide4(self.detail4(auxiliary), semantic), semantic
@@ -110,7 +110,7 @@ class BEVANetStages(BaseModule):
 
 @MODELS.register_module()
 class BEVANet(BEVANetStages):
-    """The backbone: a image to the three maps that ``BEVAHead`` reads.
+    """BEVANet's backbone: an image to the three feature maps that ``BEVAHead`` reads.
 
     Args:
         channels: c above: 64, or 32 in BEVANet-S.
@@ -118,11 +118,11 @@ class BEVANet(BEVANetStages):
             semantic stage.
         context_channels: Channels of a DLKPPM branch.
         semantic_kernel: Side of the attention's cross in the semantic branch.
-        detail_kernel: The same in the detail branch.
-        expansion: Hidden over outer channels in the EVA blocks.
+        detail_kernel: Side of the attention's cross in the detail branch.
+        expansion: Ratio of hidden to outer channels in the EVA blocks.
         norm_cfg: Config of the batch norms. ``None`` and ``type='BN'`` are mmattn's
-            LenientBatchNorm2d, which trains on one image, too.
-        init_cfg: For mmengine; by default the weights are those that the constructor drew.
+            LenientBatchNorm2d, which also trains on a single image.
+        init_cfg: mmengine's initialisation; by default the constructor's weights are kept.
 
     Shape:
         - x: (N, 3, H, W), H and W at least 64
@@ -130,7 +130,7 @@ class BEVANet(BEVANetStages):
           h = ceil(H / 8), w = ceil(W / 8)
 
     Raises:
-        ValueError: A number of blocks is less than 1, or there is no such kernel.
+        ValueError: A number of blocks is less than 1, or a kernel size is not supported.
 
     Example:
         >>> import torch
@@ -186,7 +186,7 @@ class BEVANet(BEVANetStages):
         return auxiliary, main, detail
 
     def fused(self) -> nn.Module:
-        # Two norms of the fusion stand behind sums of convolutions; the bilinear resize between is
+        # Two norms of the fusion follow sums of convolutions; the bilinear resize between them is
         # linear and keeps constants.
         for source, reader in (
             (self.detail5, self.fusion.detail),
@@ -200,7 +200,7 @@ class BEVANet(BEVANetStages):
 def attend(
     channels: int, kernel_size: int, *, blocks: int, expansion: int, norm_cfg: dict | None
 ) -> list[nn.Module]:
-    """EVA blocks, each with the layer norm that follows it."""
+    """Return EVA blocks, each followed by a layer norm."""
     layers: list[nn.Module] = []
     for _ in range(blocks):
         block = EVABlock(channels, kernel_size=kernel_size, expansion=expansion, norm_cfg=norm_cfg)

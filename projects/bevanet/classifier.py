@@ -1,4 +1,4 @@
-"""BEVANet as an image classifier, the form in which its backbone is trained on ImageNet.
+"""BEVANet as an image classifier, which trains its backbone on ImageNet.
 
 Up to 1/32 it is the segmentation network. Then, with c channels at the start,
 
@@ -6,7 +6,7 @@ Up to 1/32 it is the segmentation network. Then, with c channels at the start,
     detail     Bottleneck 4c, 1/8 -> 3x3 stride 2, 8c -> 3x3 stride 2, 16c, 1/32
     relu(semantic + detail) -> 1x1, 2048 -> mean over positions -> linear
 
-so its stages 1 to 4 fit ``BEVANet`` by name; what follows belongs to it alone.
+so its stages 1 to 4 fit ``BEVANet`` by name; the later layers exist only here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .conv_blocks import Bottleneck, ConvNorm
 
 @MODELS.register_module()
 class BEVANetClassifier(BEVANetStages):
-    """The classifier: images (N, 3, H, W) to logits (N, num_classes).
+    """BEVANet's classifier: images (N, 3, H, W) to logits (N, num_classes).
 
     Args:
         num_classes: Number of classes.
@@ -89,7 +89,7 @@ class MixedCrossEntropy(nn.Module):
         L = lambda CE(logits, first) + (1 - lambda) CE(logits, second)
 
     Args:
-        loss_weight: Weight of the result.
+        loss_weight: Weight of the loss.
     """
 
     def __init__(self, *, loss_weight: float = 1.0):
@@ -99,12 +99,12 @@ class MixedCrossEntropy(nn.Module):
     def forward(
         self, logits: Tensor, first: Tensor, second: Tensor | None = None, share: float = 1.0
     ) -> Tensor:
-        """The loss, a scalar.
+        """Return the loss, a scalar.
 
         Args:
             logits: Shape (N, K).
             first: Classes of the images. Shape (N,).
-            second: Classes of those that were mixed in; None where nothing was. Shape (N,).
+            second: Classes of the images mixed in; None if nothing was mixed. Shape (N,).
             share: lambda, the first images' part of the area or of the brightness.
 
         Raises:

@@ -26,7 +26,7 @@ from .conv_blocks import NormReLUConv
 
 
 class DLKPPM(nn.Module):
-    """Pyramid pooling whose chain of branches holds one large-kernel attention.
+    """Pyramid pooling with large-kernel attention in one of its branches.
 
     Args:
         in_channels: Channels of the input.
@@ -78,15 +78,15 @@ class DLKPPM(nn.Module):
             up(self.pool9(F.avg_pool2d(x, 9, 4, 4))),
             self.attention(first),
             up(self.mean2(F.adaptive_avg_pool2d(x, 2))),
-            self.mean1(x.mean((2, 3), keepdim=True)),  # one value: the sum spreads it
+            self.mean1(x.mean((2, 3), keepdim=True)),  # one value: the sum broadcasts it
         )
-        maps = [first]
+        scales = [first]
         for branch, process in zip(branches, self.process, strict=True):
-            maps.append(process(branch + maps[-1]))
-        return self.compress(torch.cat(maps, 1)) + self.shortcut(x)
+            scales.append(process(branch + scales[-1]))
+        return self.compress(torch.cat(scales, 1)) + self.shortcut(x)
 
     def absorb(self, affine: Affine) -> None:
-        """Compute ``affine`` of the output in place of the output, for inference; once."""
+        """Fold ``affine``, applied to the output, into the last convolutions; only once."""
         without_shift = Affine(affine.scale, torch.zeros_like(affine.shift))
         self.compress.conv = fold_after(self.compress.conv, affine)
         self.shortcut.conv = fold_after(self.shortcut.conv, without_shift)

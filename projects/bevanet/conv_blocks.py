@@ -12,13 +12,13 @@ from mmattn.layers.folding import Affine, affine_of, fold_after
 
 
 def build_norm(norm_cfg: dict | None, channels: int) -> nn.Module:
-    """The batch norm that ``norm_cfg`` describes.
+    """Build the batch norm that ``norm_cfg`` describes.
 
     ``None`` and ``type='BN'`` give ``LenientBatchNorm2d``: the network pools to 1x1 maps, where
-    torch's own batch norm does not train on one image.
+    torch's own batch norm does not train on a single image.
 
     Raises:
-        ValueError: It is no batch norm; the network's equations and its inference form need one.
+        ValueError: ``norm_cfg`` is not a batch norm, which the equations and ``fuse()`` need.
     """
     cfg = dict(norm_cfg or {"type": "BN"})
     if cfg.get("type") in ("BN", "BN2d"):
@@ -32,7 +32,7 @@ def build_norm(norm_cfg: dict | None, channels: int) -> nn.Module:
 class LayerNorm2d(nn.LayerNorm):
     """Layer norm over the channels of each position. Shape (N, C, H, W), the same out.
 
-    Free of copies in channels-last layout.
+    Needs no copy in channels-last layout.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,9 +47,9 @@ class ConvNorm(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: Of the convolution; padded so that stride 1 keeps the size.
-        stride: Of the convolution.
-        bias: Whether the convolution has one nevertheless; the stem's have.
+        kernel_size: Kernel size of the convolution; padded so that stride 1 keeps the size.
+        stride: Stride of the convolution.
+        bias: Whether the convolution has a bias nevertheless, as in the stem.
         norm_cfg: Config of the norm.
 
     Shape:
@@ -85,8 +85,8 @@ class NormReLUConv(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: Of the convolution; padded to keep the size.
-        dilation: Of the convolution.
+        kernel_size: Kernel size of the convolution; padded to keep the size.
+        dilation: Dilation of the convolution.
         norm_cfg: Config of the norm.
 
     Shape:
@@ -123,9 +123,9 @@ class BasicBlock(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        stride: Of the first convolution and the shortcut.
-        last_relu: Whether the sum passes a ReLU; the last block of a longer stage leaves it to
-            whoever reads the map.
+        stride: Stride of the first convolution and the shortcut.
+        last_relu: Whether a ReLU follows the sum; the last block of a longer stage leaves it to
+            the layers that read the feature map.
         norm_cfg: Config of the norms.
 
     Shape:
@@ -182,7 +182,7 @@ class Bottleneck(nn.Module):
         return self.conv3(y) + self.shortcut(x)
 
     def absorb(self, affine: Affine) -> None:
-        """Compute ``affine`` of the output in place of the output, for inference; once."""
+        """Fold ``affine``, applied to the output, into the last convolutions; only once."""
         without_shift = Affine(affine.scale, torch.zeros_like(affine.shift))
         self.conv3 = fold_after(self.conv3.fused(), affine)
         self.shortcut = fold_after(self.shortcut.fused(), without_shift)
@@ -202,8 +202,8 @@ def basic_stage(
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of every block's output.
-        blocks: How many, at least 1.
-        stride: Of the first block.
+        blocks: Number of blocks, at least 1.
+        stride: Stride of the first block.
         last_relu: Whether the last block ends in a ReLU.
         norm_cfg: Config of the norms.
     """

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from mmattn.io.convert import Converter, StateDict, register_converter, rename_keys
 
-# Theirs -> ours. A rule is about a module: a key belongs to it where the rule is followed by a dot
-# or by nothing.
+# Theirs -> ours. A rule renames a module: it matches a key that equals it or goes on with a dot.
 _BASIC = {"conv1": "conv1.conv", "bn1": "conv1.norm", "conv2": "conv2.conv", "bn2": "conv2.norm"}
 _SHORTCUT = {"downsample.0": "shortcut.conv", "downsample.1": "shortcut.norm"}
 _BOTTLENECK = {**_BASIC, "conv3": "conv3.conv", "bn3": "conv3.norm"}
@@ -26,7 +25,7 @@ _GATE_LAYER = {"0.pwconv": "pointwise", "1.dwconv": "depthwise", "2": "norm"}
 
 
 def _within(theirs: str, ours: str, rules: Mapping[str, str]) -> dict[str, str]:
-    """``rules`` for what lies inside a module."""
+    """Return ``rules`` for the submodules of a module."""
     return {f"{theirs}.{key}": f"{ours}.{value}" for key, value in rules.items()}
 
 
@@ -84,7 +83,7 @@ _PYRAMID = {
 
 
 def _attending(place: str, ours: str, suffix: str = "") -> dict[str, str]:
-    """Two EVA blocks with their layer norms, after a stage's first block."""
+    """Return rules for two EVA blocks with their layer norms, after a stage's first block."""
     rules = {}
     for number in (1, 2):
         rules |= _within(f"layer{place}_{number}{suffix}", f"{ours}.{2 * number - 1}", _EVA)
@@ -146,7 +145,7 @@ _THEIR_MARK = "layer4_semantic_1.attn.spatial_gating_unit.FS_kernel.conv_squeeze
 
 
 def _rename(key: str, rules: Mapping[str, str]) -> str | None:
-    """``key`` by the longest rule that is a whole-part prefix of it; None where there is none."""
+    """Rename ``key`` by the longest matching rule; None if no rule matches."""
     parts = key.split(".")
     for length in range(len(parts), 0, -1):
         head, rest = parts[:length], parts[length:]

@@ -24,11 +24,11 @@ from .conv_blocks import build_norm
 
 
 class ConvFFN(nn.Module):
-    """The second line above: the network with its norm, its scale and its shortcut.
+    """Feed-forward network with its norm, its scale and its shortcut: the second equation above.
 
     Args:
         channels: Channels C.
-        expansion: Hidden channels over C.
+        expansion: Ratio of hidden channels to C.
         layer_scale: Initial value of g2.
         norm_cfg: Config of the norm.
 
@@ -58,15 +58,15 @@ class ConvFFN(nn.Module):
 
     def fused(self) -> nn.Module:
         scale = self.scale.detach().double()
-        form = FusedConvFFN()
-        form.expand = fold_before(affine_of(self.norm), self.expand)
-        form.depthwise = self.depthwise
-        form.reduce = fold_after(self.reduce, Affine(scale, torch.zeros_like(scale)))
-        return form
+        fused = FusedConvFFN()
+        fused.expand = fold_before(affine_of(self.norm), self.expand)
+        fused.depthwise = self.depthwise
+        fused.reduce = fold_after(self.reduce, Affine(scale, torch.zeros_like(scale)))
+        return fused
 
 
 class FusedConvFFN(nn.Module):
-    """The inference form of ``ConvFFN``, which makes it."""
+    """``ConvFFN`` in the fused model; its ``fused()`` sets the layers."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.reduce(F.gelu(self.depthwise(self.expand(x))))
@@ -74,14 +74,17 @@ class FusedConvFFN(nn.Module):
 
 @MODELS.register_module()
 class EVABlock(nn.Module):
-    """Large-kernel attention and a convolutional feed-forward network: (N, C, H, W) to the same.
+    """Large-kernel attention and a convolutional feed-forward network.
 
     Args:
         in_channels: Channels C.
         kernel_size: Side of the attention's cross: 7, 11, 23 or 35.
-        expansion: Hidden channels of the feed-forward network over C.
+        expansion: Ratio of the feed-forward network's hidden channels to C.
         layer_scale: Initial value of g1 and g2.
         norm_cfg: Config of the batch norms.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W)
 
     Example:
         >>> import torch
@@ -107,7 +110,7 @@ class EVABlock(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """The initial state; mmengine finds it under this name when it initialises a network."""
+        """Set the initial state; mmengine calls this method when it initialises a network."""
         nn.init.constant_(self.attention.scale, self.layer_scale)
         nn.init.constant_(self.mlp.scale, self.layer_scale)
         for module in self.modules():

@@ -1,10 +1,10 @@
-"""Where BEVANet's branches meet (ICIP 2025, arXiv:2508.07300).
+"""Fusion of BEVANet's branches (ICIP 2025, arXiv:2508.07300).
 
-Twice the detail branch x takes from the semantic one, z, as PIDNet's does (arXiv:2206.02066):
+The semantic branch z guides the detail branch x twice, as in PIDNet (arXiv:2206.02066):
 
     y = BN(1x1 z);   s = sigmoid(sum_c BN(1x1 x) up(BN(1x1 y)));   x <- (1 - s) x + s up(y)
 
-The end is boundary-guided (BGAF). With detail p, semantic i and boundary d,
+The last fusion is guided by the boundary branch (BGAF). With detail p, semantic i and boundary d,
 
     e = sigmoid(d),  p' = BRC(p),  i' = BRC(i);   out = BRC(e p' + (1 - e) i' + p' + i')
 
@@ -24,17 +24,17 @@ from .conv_blocks import ConvNorm, NormReLUConv
 
 
 def resize(x: Tensor, like: Tensor) -> Tensor:
-    """``x`` bilinearly at the size of ``like``: sizes come from the map they have to fit."""
+    """Resize ``x`` bilinearly to the height and width of ``like``."""
     return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
 class SemanticGuide(nn.Module):
-    """The detail map, pulled towards the semantic map where the two agree.
+    """The detail feature map, moved towards the semantic one where the two agree.
 
     Args:
-        channels: Channels C of the detail map.
-        semantic_channels: Channels D of the semantic map.
-        hidden_channels: Channels in which agreement is measured.
+        channels: Channels C of the detail feature map.
+        semantic_channels: Channels D of the semantic feature map.
+        hidden_channels: Channels of the embeddings that measure agreement.
         norm_cfg: Config of the norms.
 
     Shape:
@@ -60,12 +60,12 @@ class SemanticGuide(nn.Module):
         semantic = self.compress(semantic)
         ours, theirs = self.embed_detail(detail), resize(self.embed_semantic(semantic), detail)
         share = (ours * theirs).sum(1, keepdim=True).sigmoid()  # (N, 1, H, W)
-        # Not torch.lerp: under autocast the detail map, out of a layer norm, is float32.
+        # Not torch.lerp: under autocast the detail feature map is float32, from a layer norm.
         return detail + share * (resize(semantic, detail) - detail)
 
 
 class BGAF(nn.Module):
-    """Boundary-guided adaptive fusion of three maps of one size.
+    """Boundary-guided adaptive fusion of three feature maps of one size.
 
     Args:
         channels: Channels C.

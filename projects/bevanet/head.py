@@ -1,8 +1,8 @@
 """BEVANet's three heads and its training objective (ICIP 2025, arXiv:2508.07300).
 
-Each head is batch norm, ReLU, 3x3 convolution, batch norm, ReLU, 1x1 convolution. The main one
-predicts; the auxiliary and the boundary head train the two meetings of the branches. At the
-labels' resolution (bilinear, aligned corners),
+Each head is batch norm, ReLU, 3x3 convolution, batch norm, ReLU, 1x1 convolution. The main head
+predicts; the auxiliary and the boundary head supervise the two fusions of the branches. At the
+resolution of the labels (bilinear, aligned corners),
 
     L = 0.4 CE(auxiliary) + OHEM(main) + 20 BCE(boundary) + OHEM(main where P(boundary) > 0.8)
 """
@@ -49,30 +49,31 @@ class PreActivated(nn.Module):
 
 @MODELS.register_module()
 class BEVAHead(BaseDecodeHead):
-    """The heads of BEVANet, whose backbone gives (auxiliary, main, boundary) maps.
+    """The heads of BEVANet, whose backbone returns (auxiliary, main, boundary) feature maps.
 
     Training needs ``gt_edge_map`` beside ``gt_sem_seg``: put ``mmattn.GenerateEdgeMap`` (or mmseg's
     ``GenerateEdge``) into the pipeline.
 
     Args:
-        in_channels: Channels 4c of the main map; the other two have half of them.
+        in_channels: Channels 4c of the main feature map; the other two have half as many.
         channels: Width of the main and the auxiliary head: 128, or 256 in BEVANet-L.
         num_classes: Number of classes.
-        training_heads: Whether there are an auxiliary and a boundary head. Without them the model
-            has only what prediction needs, and cannot be trained.
-        class_weight: Weight of each class in the three losses over classes, None for equal ones.
-        loss_decode: The four losses, of the auxiliary, main and boundary head and of the main one
-            at boundaries; by default those of the paper's code. ``class_weight`` belongs to the
-            default.
+        training_heads: Whether the auxiliary and the boundary head exist. Without them the model
+            can predict but not be trained.
+        class_weight: Weight of each class in the three losses over classes; None weights all
+            equally. Only for the default losses.
+        loss_decode: Configs of four losses, of the auxiliary, main and boundary head and of the
+            main head at boundaries; by default those of the authors' code.
         boundary_threshold: Probability of a boundary above which a pixel belongs to the last loss.
         ignore_index: The label of pixels that take no part.
         norm_cfg: Config of the batch norms, as in ``BEVANet``.
-        dropout_ratio: Before the main classifier; none by default.
-        out_channels: As ``num_classes``; mmseg's one channel for two classes has no such losses.
+        dropout_ratio: Dropout before the main classifier; none by default.
+        out_channels: None or ``num_classes``; mmseg's single channel for two classes does not fit
+            these losses.
 
     Raises:
-        ValueError: ``loss_decode`` are not four, come with ``class_weight``, or ``out_channels``
-            is not ``num_classes``.
+        ValueError: ``loss_decode`` has not four losses or is given with ``class_weight``, or
+            ``out_channels`` is not ``num_classes``.
 
     Shape:
         - inputs: (N, 2c, h, w), (N, 4c, h, w), (N, 2c, h, w)
@@ -105,7 +106,9 @@ class BEVAHead(BaseDecodeHead):
         if loss_decode is None:
             loss_decode = default_losses(class_weight)
         elif class_weight is not None:
-            raise ValueError("class_weight is for the default losses; write it into loss_decode")
+            raise ValueError(
+                "class_weight is for the default losses only; set it in loss_decode instead"
+            )
         if len(loss_decode) != len(_LOSSES):
             raise ValueError(
                 f"loss_decode must be {len(_LOSSES)} losses ({', '.join(_LOSSES)}), "
@@ -157,11 +160,11 @@ class BEVAHead(BaseDecodeHead):
     def loss_by_feat(
         self, seg_logits: tuple[Tensor, Tensor, Tensor], batch_data_samples: list
     ) -> dict[str, Tensor]:
-        """The four losses and the accuracy, by name.
+        """Return the four losses and the accuracy, by name.
 
         Args:
             seg_logits: Auxiliary, main and boundary logits.
-            batch_data_samples: With ``gt_sem_seg`` and ``gt_edge_map``, (1, H, W) each.
+            batch_data_samples: Samples with ``gt_sem_seg`` and ``gt_edge_map``, (1, H, W) each.
 
         Raises:
             ValueError: A sample has no ``gt_edge_map``.
@@ -188,7 +191,7 @@ class BEVAHead(BaseDecodeHead):
 
 
 def default_losses(class_weight: Sequence[float] | None = None) -> list[dict]:
-    """The losses of the authors' code, with their weights, as configs."""
+    """Return the configs of the authors' losses, with their weights."""
     hard = {"type": "mmattn.HardPixelCrossEntropy", "class_weight": class_weight}
     return [
         {"type": "mmattn.AllPixelCrossEntropy", "class_weight": class_weight, "loss_weight": 0.4},
@@ -199,7 +202,7 @@ def default_losses(class_weight: Sequence[float] | None = None) -> list[dict]:
 
 
 def _stack_edges(batch_data_samples: list) -> Tensor:
-    """Edge maps, 1 at edges and 0 elsewhere, (N, H, W).
+    """Stack the edge maps, 1 at edges and 0 elsewhere, to (N, H, W).
 
     mmseg pads small images' edge maps with 255, as labels; the authors pad theirs with 0.
     """

@@ -1,15 +1,15 @@
 """Comprehensive kernel selection (CKS; BEVANet, ICIP 2025, arXiv:2508.07300).
 
-Three maps of growing receptive field, small s, horizontal h and vertical v, are weighed by gates
-per channel and gates per position, all read off their sum t:
+Three feature maps with growing receptive fields, small s, horizontal h and vertical v, are weighted
+by gates per channel and gates per position, all computed from their sum t:
 
     c_j = sigmoid(relu(E_j(R(mean_yx t)))),   j in s, h, v         R: C -> q, E_j: q -> C
     (p_s, p_h, p_v) = sigmoid(conv7x7[mean_c t, max_c t])
     a = sum_j c_j p_j j
 
 R and E_j are [1x1 convolution, 3x3 depthwise, batch norm, ReLU], q = max(C // 16, 32). The gates
-are independent, no softmax runs across the branches, and the ReLU keeps c_j in [0.5, 1). On a map
-of 1x1 only the centre of the 3x3 kernels counts; the other taps get no gradient.
+are independent, no softmax runs across the branches, and the ReLU keeps c_j in [0.5, 1). On a
+1x1 feature map only the centre of the 3x3 kernels counts; the other taps get no gradient.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class GateLayer(nn.Module):
 
 
 class CKS(nn.Module):
-    """Sum of three maps, each weighed per channel and per position.
+    """Sum of three feature maps, each weighted per channel and per position.
 
     Args:
-        channels: Channels C of the maps.
+        channels: Channels C of the feature maps.
         norm_cfg: Config of the norms.
 
     Shape:
@@ -74,7 +74,7 @@ class CKS(nn.Module):
         total = small + horizontal + vertical
         hidden = self.reduce(total.mean((2, 3), keepdim=True))  # (N, q, 1, 1)
         channel = [self.expand[name](hidden).sigmoid() for name in _BRANCHES]
-        seen = torch.cat([total.mean(1, keepdim=True), total.amax(1, keepdim=True)], 1)
-        position = self.spatial(seen).sigmoid().split(1, dim=1)  # three times (N, 1, H, W)
+        pooled = torch.cat([total.mean(1, keepdim=True), total.amax(1, keepdim=True)], 1)
+        position = self.spatial(pooled).sigmoid().split(1, dim=1)  # three times (N, 1, H, W)
         branches = (small, horizontal, vertical)
         return sum(b * c * p for b, c, p in zip(branches, channel, position, strict=True))

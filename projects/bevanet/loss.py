@@ -23,7 +23,7 @@ from mmattn.registry import MODELS
 
 
 class _WeightedPixels(nn.Module):
-    """What both have in common: class weights, a weight in the sum, a name in the log."""
+    """Base class: class weights, a weight of the loss, a name in the log."""
 
     def __init__(
         self,
@@ -34,13 +34,13 @@ class _WeightedPixels(nn.Module):
     ):
         super().__init__()
         weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
-        # It follows the model to its device, but is no part of its weights.
+        # It follows the model to its device, but is not saved with the weights.
         self.register_buffer("class_weight", weight, persistent=False)
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
     def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
-        """l_i, 0 at ignored pixels, in float32 at least. Shape (N, H, W)."""
+        """Return l_i, 0 at ignored pixels, at least float32. Shape (N, H, W)."""
         if logits.dtype not in (torch.float32, torch.float64):
             logits = logits.float()
         weight = self.class_weight
@@ -60,23 +60,23 @@ class AllPixelCrossEntropy(_WeightedPixels):
     """Weighted cross-entropy, averaged over all pixels; ignored ones count as 0.
 
     Args:
-        class_weight: Weight of each class; None for equal ones.
-        loss_weight: Weight of the result.
-        loss_name: Name in the log of heads that use it alone.
+        class_weight: Weight of each class; None weights all equally.
+        loss_weight: Weight of the loss.
+        loss_name: Name in the log of heads with this loss only.
     """
 
     def forward(
         self, logits: Tensor, labels: Tensor, *, ignore_index: int = 255, weight: None = None
     ) -> Tensor:
-        """The loss, a scalar.
+        """Return the loss, a scalar.
 
         Args:
             logits: Shape (N, K, H, W).
             labels: Shape (N, H, W), integer.
-            ignore_index: The label of pixels that take no part.
-            weight: Weights per pixel, as mmseg's heads with a sampler give; there are none here.
+            ignore_index: Label of pixels to ignore.
+            weight: Weights per pixel, which mmseg's heads with a sampler pass; must be None.
         """
-        _refuse(weight)
+        _require_no_weight(weight)
         return self.loss_weight * self.pixel_losses(logits, labels, ignore_index).mean()
 
 
@@ -89,11 +89,11 @@ class HardPixelCrossEntropy(_WeightedPixels):
     pixels costs 0, and so does one of equally certain pixels, where the authors' code gives NaN.
 
     Args:
-        threshold: The probability.
-        min_kept: The number, over the whole batch of one device.
-        class_weight: Weight of each class; None for equal ones.
-        loss_weight: Weight of the result.
-        loss_name: Name in the log of heads that use it alone.
+        threshold: Probability below which a pixel is hard.
+        min_kept: Minimum number of hard pixels in the batch of one device.
+        class_weight: Weight of each class; None weights all equally.
+        loss_weight: Weight of the loss.
+        loss_name: Name in the log of heads with this loss only.
     """
 
     def __init__(
@@ -113,15 +113,15 @@ class HardPixelCrossEntropy(_WeightedPixels):
     def forward(
         self, logits: Tensor, labels: Tensor, *, ignore_index: int = 255, weight: None = None
     ) -> Tensor:
-        """The loss, a scalar.
+        """Return the loss, a scalar.
 
         Args:
             logits: Shape (N, K, H, W).
             labels: Shape (N, H, W), integer.
-            ignore_index: The label of pixels that take no part.
-            weight: Weights per pixel, as mmseg's heads with a sampler give; there are none here.
+            ignore_index: Label of pixels to ignore.
+            weight: Weights per pixel, which mmseg's heads with a sampler pass; must be None.
         """
-        _refuse(weight)
+        _require_no_weight(weight)
         labelled = labels != ignore_index
         losses = self.pixel_losses(logits, labels, ignore_index)[labelled]  # (P,)
         with torch.no_grad():
@@ -130,12 +130,12 @@ class HardPixelCrossEntropy(_WeightedPixels):
         return self.loss_weight * losses[hard].sum() / hard.sum().clamp_min(1)
 
     def _hard(self, logits: Tensor, labels: Tensor, labelled: Tensor) -> Tensor:
-        """Which of the labelled pixels count. Shape (P,), boolean."""
+        """Return which of the P labelled pixels are hard. Shape (P,), boolean."""
         own = labels.masked_fill(~labelled, 0)[:, None]
         if logits.dtype not in (torch.float32, torch.float64):
             logits = logits.float()
         probability = logits.softmax(1).gather(1, own)[:, 0][labelled]  # (P,)
-        # Not "<": a probability that is not a number has to reach the loss, or nobody sees it.
+        # Not "<": a NaN probability has to reach the loss, or nobody notices it.
         hard = ~(probability >= self.threshold)
         count = len(probability)
         if count == 0 or hard.sum() > self.min_kept:
@@ -144,6 +144,6 @@ class HardPixelCrossEntropy(_WeightedPixels):
         return ~(probability >= probability.kthvalue(rank + 1).values.clamp_min(self.threshold))
 
 
-def _refuse(weight: Tensor | None) -> None:
+def _require_no_weight(weight: Tensor | None) -> None:
     if weight is not None:
         raise ValueError("weights per pixel (a head's sampler) are not supported by this loss")

@@ -1,8 +1,8 @@
 """CBAM's weights from the authors, timm and mmyolo, and back.
 
-The authors' names are ours, in a ResNet too. timm and mmyolo show the spatial convolution the mean
-before the maximum, so its two input channels are exchanged on the way: what comes out is always in
-the authors' order, for ``CBAM(mean_first=False)``.
+The authors' names are also ours, in a ResNet too. timm and mmyolo pass the mean before the maximum
+to the spatial convolution, so conversion exchanges its two input channels: converted weights are
+always in the authors' order, for ``CBAM(mean_first=False)``.
 
     here                       timm                    mmyolo
     ChannelGate.mlp.1          channel.fc1             channel_attention.fc.0.conv
@@ -40,7 +40,7 @@ _OFFICIAL = {part: part for part in _TIMM.values()}
 
 
 def _split(key: str, parts: Mapping[str, str]) -> tuple[str, str, str] | None:
-    """``key`` as what comes before the block, the block's part, and the entry; None without one."""
+    """Split ``key`` into prefix, part of the block, and entry; None if it is not a block's key."""
     before, _, entry = key.rpartition(".")
     for part in parts:
         if before == part or before.endswith(f".{part}"):
@@ -49,14 +49,14 @@ def _split(key: str, parts: Mapping[str, str]) -> tuple[str, str, str] | None:
 
 
 def _has(state_dict: Mapping[str, Tensor], parts: Mapping[str, str]) -> bool:
-    found = {split[1] for key in state_dict if (split := _split(key, parts))}
-    return {part for part, ours in parts.items() if ours != _BN} <= found
+    present = {split[1] for key in state_dict if (split := _split(key, parts))}
+    return {part for part, ours in parts.items() if ours != _BN} <= present
 
 
 def _change_names(
     state_dict: StateDict, parts: Mapping[str, str], blocks: tuple[str, str] = ("", "")
 ) -> StateDict:
-    """Rename the parts of every block, and the block itself where it has the name ``blocks[0]``."""
+    """Rename the parts of every block, and blocks called ``blocks[0]`` to ``blocks[1]``."""
 
     def rename(key: str) -> str:
         split = _split(key, parts)
@@ -71,7 +71,7 @@ def _change_names(
 
 
 def _with_other_order(state_dict: StateDict, conv: str) -> StateDict:
-    """Exchange what the spatial convolution sees first and second."""
+    """Exchange the two input channels of the spatial convolution."""
     return {
         key: value.flip(1) if key.endswith(f"{conv}.weight") else value
         for key, value in state_dict.items()
@@ -79,7 +79,7 @@ def _with_other_order(state_dict: StateDict, conv: str) -> StateDict:
 
 
 def _reshaped(state_dict: StateDict, linears: tuple[str, ...], *, to_conv: bool) -> StateDict:
-    """The MLP's weights as 1 x 1 convolutions, or as matrices."""
+    """Return the MLP's weights as 1 x 1 convolutions, or as matrices."""
     ends = tuple(f"{name}.weight" for name in linears)
     return {
         key: (value[:, :, None, None] if to_conv else value.flatten(1))
@@ -93,7 +93,7 @@ def _reversed(parts: Mapping[str, str]) -> dict[str, str]:
     return {ours: theirs for theirs, ours in parts.items()}
 
 
-def _need_blocks(state_dict: StateDict) -> None:
+def _require_blocks(state_dict: StateDict) -> None:
     if not any(_split(key, _OFFICIAL) for key in state_dict):
         raise CheckpointError(
             "no CBAM found (…ChannelGate.mlp.1.weight, …); the keys begin with "
@@ -128,7 +128,7 @@ def _describe_official(state_dict: StateDict) -> str:
     if not any("SpatialGate" in key for key in state_dict):
         arguments.append("spatial_gate=False")
     plugins = f"[dict(cfg=dict({', '.join(arguments)}), position='{network.after_last_conv}')]"
-    return f"Takes it: {network.config(plugins)}"
+    return f"Matching network: {network.config(plugins)}"
 
 
 # timm
@@ -144,7 +144,7 @@ def _convert_timm(state_dict: StateDict) -> StateDict:
 
 
 def _to_timm(state_dict: StateDict) -> StateDict:
-    _need_blocks(state_dict)
+    _require_blocks(state_dict)
     state_dict = _reshaped(state_dict, ("ChannelGate.mlp.1", "ChannelGate.mlp.3"), to_conv=True)
     state_dict = rename_keys(state_dict, lambda key: timm_resnet_name(key) or key)
     return _change_names(_with_other_order(state_dict, _CONV), _reversed(_TIMM), ("cbam", "se"))
@@ -153,7 +153,7 @@ def _to_timm(state_dict: StateDict) -> StateDict:
 def _describe_timm(state_dict: StateDict) -> str:
     bias = any(key.endswith("channel.fc1.bias") for key in state_dict)
     arguments = "" if bias else ", mlp_bias=False"
-    return f"Takes its blocks: dict(type='mmattn.CBAM'{arguments}), without mean_first."
+    return f"Matching block: dict(type='mmattn.CBAM'{arguments}), without mean_first."
 
 
 # mmyolo
@@ -166,14 +166,14 @@ def _convert_mmyolo(state_dict: StateDict) -> StateDict:
 
 
 def _to_mmyolo(state_dict: StateDict) -> StateDict:
-    _need_blocks(state_dict)
+    _require_blocks(state_dict)
     state_dict = _with_biases(_with_folded_norms(state_dict))
     state_dict = _reshaped(state_dict, ("ChannelGate.mlp.1", "ChannelGate.mlp.3"), to_conv=True)
     return _change_names(_with_other_order(state_dict, _CONV), _reversed(_MMYOLO))
 
 
 def _with_folded_norms(state_dict: StateDict) -> StateDict:
-    """Convolution and norm as one convolution with a bias: the same in evaluation only."""
+    """Fold convolution and norm into one convolution with a bias: the same in evaluation only."""
     folded = {
         key: value
         for key, value in state_dict.items()
@@ -193,7 +193,7 @@ def _with_folded_norms(state_dict: StateDict) -> StateDict:
 
 
 def _with_biases(state_dict: StateDict) -> StateDict:
-    """Zeros where the MLP has none: mmyolo's always has."""
+    """Add zero biases to an MLP without biases: mmyolo's always has them."""
     added = dict(state_dict)
     for key, value in state_dict.items():
         split = _split(key, _OFFICIAL)
@@ -204,7 +204,7 @@ def _with_biases(state_dict: StateDict) -> StateDict:
 
 def _describe_mmyolo(state_dict: StateDict) -> str:
     return (
-        "Takes its blocks: dict(type='mmattn.CBAM', spatial_bias=True, spatial_norm=False), "
+        "Matching block: dict(type='mmattn.CBAM', spatial_bias=True, spatial_norm=False), "
         "without mean_first."
     )
 

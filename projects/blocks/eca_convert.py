@@ -1,7 +1,7 @@
 """ECA's weights from the authors and from timm, and back.
 
-The authors' ResNets have our names. Kernel sizes are read from the weights and never from the
-rule, which the authors' own networks do not follow; the converter's note says them as ``plugins``.
+The authors' names in a ResNet are also ours. Kernel sizes are read from the weights and never from
+the rule, which the authors' own networks do not follow; the converter's note gives ``plugins``.
 timm calls the block ``se``, and its networks have stems of three convolutions. The authors'
 MobileNetV2 becomes one of mmseg's or mmdet's with ``mmattn.WithPlugins``.
 """
@@ -27,15 +27,15 @@ from mmattn.io.torchvision_mobilenetv2 import (
 _IN_RESNET = re.compile(r"layer([1-4])\.(\d+)\.(eca|se)\.conv\.weight")
 _IN_MOBILENET = re.compile(r"features\.(\d+)\.conv\.([34])\.conv\.weight")
 _IN_PLUGINS = re.compile(r"plugins\.layer(\d)_(\d)_(conv|linear_conv)_eca\.conv\.weight")
-# What ends before a MobileNetV2 block's addition.
+# The last module before a MobileNetV2 block's addition.
 _LAST = {"mmseg": "conv", "mmdet": "linear_conv"}
 
 
 def kernel_size(weight: Tensor, key: str) -> int:
-    """k of an ECA block from its weight, (1, 1, k).
+    """Return the kernel size k of an ECA block from its weight, (1, 1, k).
 
     Raises:
-        CheckpointError: It is not the weight of an ECA block.
+        CheckpointError: ``weight`` is not of an ECA block.
     """
     shape = tuple(weight.shape)
     if len(shape) != 3 or shape[:2] != (1, 1) or shape[2] % 2 == 0:
@@ -44,24 +44,24 @@ def kernel_size(weight: Tensor, key: str) -> int:
 
 
 def _kernels_per_stage(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Of the four stages; 0 for one without the block."""
-    found = defaultdict(set)
+    """Return the kernel sizes of the four stages; 0 for a stage without the block."""
+    sizes = defaultdict(set)
     for key, weight in state_dict.items():
         if match := _IN_RESNET.fullmatch(key):
-            found[int(match[1])].add(kernel_size(weight, key))
-    for stage, kernels in sorted(found.items()):
+            sizes[int(match[1])].add(kernel_size(weight, key))
+    for stage, kernels in sorted(sizes.items()):
         if len(kernels) > 1:
             raise CheckpointError(
                 f"the blocks of layer{stage} have kernels of sizes {sorted(kernels)}, but a plugin "
                 "is the same in all blocks of a stage"
             )
-    return tuple(next(iter(found[stage]), 0) for stage in range(1, 5))
+    return tuple(next(iter(sizes[stage]), 0) for stage in range(1, 5))
 
 
 def plugins_text(kernels: Sequence[int], position: str) -> str:
-    """``plugins`` of a ResNet with these kernel sizes, one for each stage, as in a config.
+    """Return the ``plugins`` of a ResNet with these kernel sizes of its stages, as in a config.
 
-    A stage of size 0 gets none.
+    A stage of size 0 has no plugin.
     """
     entries = []
     for size in dict.fromkeys(filter(None, kernels)):
@@ -76,13 +76,14 @@ def plugins_text(kernels: Sequence[int], position: str) -> str:
 def _describe_resnet(state_dict: StateDict) -> str:
     network = read_resnet(state_dict)
     kernels = _kernels_per_stage(state_dict)
-    return f"Kernel sizes per stage: {', '.join(map(str, kernels))}. Takes it: " + network.config(
-        plugins_text(kernels, network.after_last_conv)
+    return (
+        f"Kernel sizes per stage: {', '.join(map(str, kernels))}. Matching network: "
+        + network.config(plugins_text(kernels, network.after_last_conv))
     )
 
 
 def _convert_resnet(state_dict: StateDict) -> StateDict:
-    """From the authors' names, or timm's, to ours."""
+    """Convert from the authors' names, or timm's, to ours."""
     network = read_resnet(state_dict)
     _kernels_per_stage(state_dict)
 
@@ -95,8 +96,8 @@ def _convert_resnet(state_dict: StateDict) -> StateDict:
 
 
 def _to_resnet(state_dict: StateDict, block: str) -> StateDict:
-    """From our names to those of a project that calls the block ``block``."""
-    _need_blocks(state_dict, _IN_RESNET)
+    """Convert from our names to those of a project that calls the block ``block``."""
+    _require_blocks(state_dict, _IN_RESNET)
 
     def rename(key: str) -> str | None:
         if match := _IN_RESNET.fullmatch(key):
@@ -110,7 +111,7 @@ def _to_resnet(state_dict: StateDict, block: str) -> StateDict:
 
 
 def _mobilenet_number(match: re.Match) -> int | None:
-    """The number of an official block, None where its attention would be at another place."""
+    """Return the number of an official block, None if the key is of another module."""
     number, index = int(match[1]), int(match[2])
     return number if 1 <= number <= len(PLACES) and index == 3 + (number > 1) else None
 
@@ -128,7 +129,7 @@ def _convert_mobilenet(state_dict: StateDict, target: str) -> StateDict:
 
 
 def _to_mobilenet(state_dict: StateDict, target: str) -> StateDict:
-    _need_blocks(state_dict, _IN_PLUGINS)
+    _require_blocks(state_dict, _IN_PLUGINS)
 
     def rename(key: str) -> str | None:
         match = _IN_PLUGINS.fullmatch(key)
@@ -141,7 +142,7 @@ def _to_mobilenet(state_dict: StateDict, target: str) -> StateDict:
 
 
 def _describe_mobilenet(state_dict: StateDict, target: str) -> str:
-    patterns = defaultdict(dict)  # kernel size -> patterns, each once
+    patterns = defaultdict(dict)  # kernel size -> patterns, without repetition
     for key, weight in state_dict.items():
         match = _IN_MOBILENET.fullmatch(key)
         number = match and _mobilenet_number(match)
@@ -153,12 +154,12 @@ def _describe_mobilenet(state_dict: StateDict, target: str) -> str:
         for size, at in sorted(patterns.items())
     )
     return (
-        f"Takes it: dict(type='mmattn.WithPlugins', inner=dict(type='{target}.MobileNetV2'), "
-        f"plugins=[{plugins}])"
+        "Matching network: dict(type='mmattn.WithPlugins', "
+        f"inner=dict(type='{target}.MobileNetV2'), plugins=[{plugins}])"
     )
 
 
-def _need_blocks(state_dict: StateDict, pattern: re.Pattern) -> None:
+def _require_blocks(state_dict: StateDict, pattern: re.Pattern) -> None:
     if not any(pattern.fullmatch(key) for key in state_dict):
         raise CheckpointError(
             f"no ECA found ({pattern.pattern}); the keys begin with "

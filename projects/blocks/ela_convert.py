@@ -1,9 +1,9 @@
 """ELA's published weights: the blocks of the authors' YOLOX-Nano.
 
 The one public file holds a whole YOLOX of a third project, in which the blocks are
-``backbone.feat06``, ``feat1``, … and are used several times each. They come out as a dictionary of
-blocks by these names; the network around them is left out. The file does not store how many groups
-the norms have; the table of versions says it.
+``backbone.feat06``, ``feat1``, … and are used several times each. The result is a dictionary of
+blocks by these names, without the network around them. The file does not store the number of groups
+of the norms; the table of versions gives it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _OURS = re.compile(r"feat\w+\.(conv\.weight|gn\.weight|gn\.bias)")
 
 
 def version_of(weight: Tensor, name: str) -> str:
-    """The version whose convolution has a weight of this shape.
+    """Return the version whose convolution has a weight of this shape.
 
     Args:
-        weight: Shape (C, channels of a group, k).
-        name: Of the weight, for the message.
+        weight: Weight of the convolution. Shape (C, channels per group, k).
+        name: Name of the weight, used in the message.
 
     Raises:
-        CheckpointError: None has.
+        CheckpointError: No version has such a weight.
     """
     shape = tuple(weight.shape)
     for version, row in VERSIONS.items():
@@ -38,13 +38,13 @@ def version_of(weight: Tensor, name: str) -> str:
             return version
     known = ", ".join(f"{v} (C, {row.width}, {row.kernel_size})" for v, row in VERSIONS.items())
     raise CheckpointError(
-        f"{name} has shape {shape}, which is none of ELA's versions: {known}; the authors' other "
-        "modules of that name cannot be loaded"
+        f"{name} has shape {shape}, which fits none of ELA's versions: {known}; the authors' "
+        "other modules of that name cannot be loaded"
     )
 
 
 def _versions(state_dict: Mapping[str, Tensor]) -> dict[str, tuple[int, str]]:
-    """Block -> channels and version."""
+    """Return channels and version by block."""
     blocks = {}
     for key, weight in state_dict.items():
         if key.endswith(".conv.weight"):

@@ -13,10 +13,10 @@ class CeilPoolResNetV1c(ResNetV1c):
 
     Their ResNet-101 also needs ``stem_channels=128``, ``dilations=(1, 1, 2, 4)``,
     ``strides=(1, 2, 1, 1)`` and ``contract_dilation=False`` (the dilation holds for every block of
-    a stage). Both give 97x97 for 769x769, but 1024x2048 gives 129x257 here and 128x256 in mmseg.
+    a stage). For 769x769 both return 97x97; for 1024x2048, 129x257 here and 128x256 in mmseg.
 
     Args:
-        **kwargs: Those of mmseg's ``ResNetV1c``.
+        **kwargs: Arguments of mmseg's ``ResNetV1c``.
     """
 
     def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:
@@ -29,13 +29,13 @@ class DilatedMobileNetV2(MobileNetV2):
     """mmseg's ``MobileNetV2`` on a denser grid, with the meaning of its weights unchanged.
 
     Beyond ``output_stride`` a stride of 2 becomes 1, and every later depthwise convolution doubles
-    its dilation. So the maps hold, at every second (fourth) position, exactly what the strided
-    network computes, and ImageNet weights stay right. mmseg's own ``dilations`` widen the first
+    its dilation. So every second (fourth) position of the feature maps is exactly the strided
+    network's output, and ImageNet weights stay valid. mmseg's own ``dilations`` widen the first
     block of a stage instead of the blocks that follow a removed stride, which changes the function.
 
     Args:
-        output_stride: Of the last map: 4, 8, 16 or 32.
-        **kwargs: Those of mmseg's ``MobileNetV2`` but strides and dilations.
+        output_stride: Output stride of the last feature map: 4, 8, 16 or 32.
+        **kwargs: Arguments of mmseg's ``MobileNetV2`` except strides and dilations.
     """
 
     def __init__(self, *, output_stride: int = 8, **kwargs):

@@ -1,7 +1,7 @@
 """The authors' CCNet checkpoints for ``CeilPoolResNetV1c``, ``CCHead`` and ``DeepSupervisionHead``.
 
-Their norm layers scale by |weight| + 1e-5 instead of by weight, so the weights of norms, and only
-these, change on the way. The network that takes the result is
+Their norm layers scale by |weight| + 1e-5 instead of by weight, so conversion changes the weights
+of norms, and only these. The result is for the network of
 ``configs/ccnet/ccnet_r101-d8-authors_4xb2-60k_cityscapes-769x769.py``.
 """
 
@@ -56,7 +56,7 @@ def _is_network(state_dict: Mapping[str, Tensor]) -> bool:
 
 
 def _is_backbone(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether this is a ResNet classifier whose stem has three convolutions."""
+    """Return whether this is a ResNet classifier whose stem has three convolutions."""
     return {"conv3.weight", "layer4.2.bn3.weight", "fc.weight"} <= state_dict.keys()
 
 

@@ -30,7 +30,7 @@ class CCHead(FCNHead):
             ``dict(type='mmattn.CategoryConsistentLoss')``; None, the default, leaves it out.
         category_channels: Channels that a 1x1 convolution reduces the attended features to before
             ``loss_category``. The layer exists only with that loss and is not used in prediction.
-        **kwargs: Those of mmseg's ``FCNHead``: in_channels, channels, num_classes, act_cfg, …
+        **kwargs: Arguments of mmseg's ``FCNHead``: in_channels, channels, num_classes, act_cfg, …
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class CCHead(FCNHead):
             self.category_conv = nn.Conv2d(self.channels, category_channels, 1)
 
     def _attend(self, x: Tensor) -> Tensor:
-        """The attended features H''. Shape (N, in_channels, H, W) -> (N, channels, H, W)."""
+        """Return the attended features H''. Shape (N, in_channels, H, W) -> (N, channels, H, W)."""
         return self.cca(self.convs[0](x))
 
     def _decode(self, x: Tensor, attended: Tensor) -> Tensor:
-        """What the classifier sees. Shape (N, channels, H, W)."""
+        """Return the input of the classifier. Shape (N, channels, H, W)."""
         features = self.convs[1](attended)
         if self.concat_input:
             features = self.conv_cat(torch.cat([x, features], dim=1))
@@ -64,7 +64,7 @@ class CCHead(FCNHead):
         return self._decode(x, self._attend(x))
 
     def loss(self, inputs: tuple[Tensor, ...], batch_data_samples: list, train_cfg) -> dict:
-        """Losses by name; the category-consistent one joins under its own ``loss_name``."""
+        """Return losses by name; the category-consistent loss has its own ``loss_name``."""
         if self.loss_category is None:
             return super().loss(inputs, batch_data_samples, train_cfg)
         x = self._transform_inputs(inputs)
@@ -82,13 +82,13 @@ class CCHead(FCNHead):
 class DeepSupervisionHead(FCNHead):
     """The authors' auxiliary head ("dsn"): a 3x3 convolution that has a bias before its norm.
 
-    A bias before a norm changes nothing that is learnt, but the authors' weights have one.
+    A bias before a norm has no effect, but the authors' checkpoints contain it.
 
     Args:
-        num_convs: How many such convolutions.
-        concat_input: As in mmseg's ``FCNHead``.
-        **kwargs: Those of mmseg's ``FCNHead``; the authors use in_channels=1024, channels=512 and
-            a loss weight of 0.4.
+        num_convs: Number of such convolutions.
+        concat_input: Whether the classifier also receives the input, as in mmseg's ``FCNHead``.
+        **kwargs: Arguments of mmseg's ``FCNHead``; the authors use in_channels=1024, channels=512
+            and a loss weight of 0.4.
     """
 
     def __init__(self, *, num_convs: int = 1, concat_input: bool = False, **kwargs):

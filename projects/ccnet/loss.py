@@ -25,10 +25,10 @@ class CategoryConsistentLoss(nn.Module):
                    t - delta_d + (delta_d - delta_v)^2    delta_d < t
         phi_d(t) = (2 delta_d - t)^2 for t <= 2 delta_d, else 0
 
-    The linear tail of phi_v is what lets it converge more often than a purely quadratic one. Where
-    the paper is silent: labels are brought to the features' size by nearest neighbour, L_dis of a
-    single class is 0, and a batch without a labelled pixel costs 0. On several devices each takes
-    its own batch. Computed in float32 at least.
+    The linear tail of phi_v makes training converge more often than a purely quadratic phi_v. The
+    paper does not say how labels are resized (nearest neighbour here), what L_dis of a single class
+    is (0 here), or the loss of a batch without labelled pixels (0 here). Each device computes the
+    loss of its own batch, at least in float32.
 
     Args:
         delta_v: Distance to the class mean that costs nothing.
@@ -63,12 +63,12 @@ class CategoryConsistentLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, features: Tensor, labels: Tensor, *, ignore_index: int = 255) -> Tensor:
-        """The loss, a scalar.
+        """Return the loss, a scalar.
 
         Args:
             features: Shape (N, K, H, W).
             labels: Class of each pixel, at any resolution. Shape (N, h, w), integer.
-            ignore_index: The label of pixels that take no part.
+            ignore_index: Label of pixels to ignore.
         """
         if labels.shape[-2:] != features.shape[-2:]:
             # Nearest neighbour in float64 keeps every integer label exact.
@@ -85,7 +85,7 @@ class CategoryConsistentLoss(nn.Module):
 
     def _loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
         classes, member, count = labels.unique(return_inverse=True, return_counts=True)
-        # A product with the one-hot membership averages per class, in the same order every time.
+        # A product with the one-hot membership averages per class, deterministically.
         share = F.one_hot(member, len(classes)).to(pixels.dtype) / count  # (P, |C|)
         means = share.T @ pixels  # (|C|, K)
 
@@ -96,13 +96,13 @@ class CategoryConsistentLoss(nn.Module):
         return self.alpha * variation + self.beta * self._distance(means) + self.gamma * norm
 
     def _pull(self, distance: Tensor) -> Tensor:
-        """phi_v, elementwise."""
+        """Return phi_v, elementwise."""
         quadratic = (distance - self.delta_v).clamp_min(0).square()
         linear = distance - self.delta_d + (self.delta_d - self.delta_v) ** 2
         return torch.where(distance > self.delta_d, linear, quadratic)
 
     def _distance(self, means: Tensor) -> Tensor:
-        """L_dis of class means. Shape (|C|, K) -> ()."""
+        """Return L_dis of class means. Shape (|C|, K) -> ()."""
         pairs = torch.combinations(
             torch.arange(len(means), device=means.device)
         )  # (|C| choose 2, 2)

@@ -14,29 +14,29 @@ _POSITION = "before_last_block"
 
 @MODELS.register_module()
 class StagePluginResNet(ResNet):
-    """mmdet's ``ResNet`` that takes plugins at one more position, ``before_last_block``.
+    """mmdet's ``ResNet`` with one more position of plugins, ``before_last_block``.
 
-    mmdet's own positions put a module into every block of a stage. CCNet, like the non-local
-    network before it, puts a single one into the stage. The blocks keep their names, so weights of
-    a plain ResNet fit.
+    mmdet's own positions insert a module into every block of a stage. CCNet, like the non-local
+    network before it, inserts a single module into the stage. The names of the blocks do not
+    change, so weights of a plain ResNet load.
 
     Args:
-        plugins: As in mmdet; a plugin with ``position='before_last_block'`` sees the input of its
-            stages' last block.
-        **kwargs: Those of mmdet's ``ResNet``.
+        plugins: Configs of plugins, as in mmdet; one with ``position='before_last_block'`` receives
+            the input of the last block of its stages.
+        **kwargs: Arguments of mmdet's ``ResNet``.
     """
 
     def make_res_layer(self, plugins: list[dict] | None = None, **kwargs) -> ResLayer:
-        """A stage; ``plugins`` are those meant for it."""
+        """Build a stage with its ``plugins``."""
         between = [plugin["cfg"] for plugin in plugins or () if plugin["position"] == _POSITION]
         within = [plugin for plugin in plugins or () if plugin["position"] != _POSITION]
-        # None, not an empty list: blocks that know no plugins compare with None.
+        # None, not an empty list: blocks without plugins compare with None.
         kwargs["plugins"] = within or None
         return _PluginResLayer(between, **kwargs) if between else super().make_res_layer(**kwargs)
 
 
 class _PluginResLayer(ResLayer):
-    """A stage with modules before its last block; they come last in the sequence, named."""
+    """A stage with modules before its last block; in the sequence they come last, by name."""
 
     def __init__(self, between: list[dict], *, planes: int, block: type, **kwargs):
         super().__init__(planes=planes, block=block, **kwargs)
@@ -47,7 +47,7 @@ class _PluginResLayer(ResLayer):
                 cfg, postfix=cfg.pop("postfix", ""), in_channels=planes * block.expansion
             )
             if name in self._modules:
-                raise ValueError(f"two plugins are called {name!r}; give one a postfix")
+                raise ValueError(f"two plugins have the name {name!r}; give one of them a postfix")
             self.add_module(name, layer)
 
     def forward(self, x: Tensor) -> Tensor:

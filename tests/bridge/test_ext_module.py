@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.machinery
 import inspect
+import os
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import mmcv.ops
@@ -15,6 +17,7 @@ import torch
 from mmcv import _ext
 
 from mmattn.bridge.ext import SUPPLIED
+from mmattn.bridge.ext.missing import missing_op
 from mmattn.bridge.ext_finder import _ExtFinder
 from mmattn.errors import MissingOpError
 
@@ -40,8 +43,20 @@ def test_every_other_function_exists_and_fails_when_called(signatures):
     assert len(missing) > 50
     for name in missing:
         function = getattr(_ext, name)  # what mmcv's load_ext asserts
-        with pytest.raises(MissingOpError, match=rf"'{name}'.*--no-binary onedl-mmcv"):
+        with pytest.raises(MissingOpError, match=rf"'{name}'.*--no-binary (onedl-)?mmcv"):
             function(torch.zeros(1), anything=1)
+
+
+@pytest.mark.parametrize(("installed", "package"), [(True, "onedl-mmcv"), (False, "mmcv")])
+def test_the_remedy_is_the_mmcv_that_is_installed(installed, package, monkeypatch):
+    def version(name):
+        if not installed:
+            raise PackageNotFoundError(name)
+        return "2.3.6"
+
+    monkeypatch.setattr("mmattn.bridge.ext.missing.version", version)
+    with pytest.raises(MissingOpError, match=f"--no-binary {package} {package}$"):
+        missing_op("nms_rotated")()
 
 
 def test_error_reaches_the_caller_of_a_missing_op():
@@ -72,7 +87,7 @@ def test_a_compiled_extension_is_left_alone(tmp_path):
     assert finder.find_spec("mmcv.other", [str(tmp_path)]) is None
 
 
-def test_a_compiled_extension_is_what_mmcv_gets(tmp_path):
+def test_a_compiled_extension_is_what_mmcv_gets(tmp_path, repo):
     package = tmp_path / "mmcv"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -83,7 +98,7 @@ def test_a_compiled_extension_is_what_mmcv_gets(tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path)},
+        env={"PYTHONPATH": os.pathsep.join([str(tmp_path), str(repo)])},
     )
     assert done.stdout.split() == ["True", "False"], done.stderr
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from mmattn.bridge._import_hooks import when_imported
+from mmattn.bridge._import_hooks import when_imported, when_importing
 
 _numbers = itertools.count()
 
@@ -50,3 +50,33 @@ def test_a_module_that_does_not_exist_still_does_not():
     when_imported("no_such_module_anywhere", lambda m: pytest.fail("patched nothing"))
     with pytest.raises(ModuleNotFoundError, match="no_such_module_anywhere"):
         importlib.import_module("no_such_module_anywhere")
+
+
+def test_a_patch_around_a_module_runs_its_code(module):
+    seen = []
+
+    def around(loading, execute):
+        seen.append(hasattr(loading, "value"))
+        execute()
+        seen.append(loading.value)
+
+    when_importing(module, around)
+    when_imported(module, lambda m: seen.append("after"))
+    assert importlib.import_module(module).value == 1
+    assert seen == [False, 1, "after"]
+
+
+def test_nothing_runs_around_a_module_that_is_loaded(module):
+    importlib.import_module(module)
+    when_importing(module, lambda m, execute: pytest.fail("it is loaded already"))
+    assert importlib.import_module(module).value == 1
+
+
+def test_the_log_names_what_is_applied(module, caplog):
+    def _change_value(m):
+        m.value = 3
+
+    when_imported(module, _change_value)
+    with caplog.at_level("DEBUG", logger="mmattn.bridge"):
+        importlib.import_module(module)
+    assert caplog.messages == [f"{module}: applied change_value"]

@@ -215,7 +215,7 @@ def test_subclasses_get_their_real_channels(kind: str, arguments: dict) -> None:
         (
             18,
             [{"cfg": {"type": "mmattn.CrissCrossAttention", "r": 1}, "position": "after_conv1"}],
-            "CrissCrossAttention takes no 'r'. .*It takes recurrence, reduction",
+            "unexpected argument 'r' for CrissCrossAttention. .*It takes recurrence, reduction",
         ),
     ],
 )

@@ -34,6 +34,6 @@ def fcn(tmp_path: Path) -> Callable[..., dict]:
     def arguments(**changes) -> dict:
         usual = {"config": FCN, "insert": "none,SE", "at": ["backbone.layer3"], "budget": "5it"}
         usual |= {"seeds": 2, "work_dir": str(tmp_path / "work"), "cfg_options": dict(RANDOM)}
-        return usual | {"say": lambda text: None} | changes
+        return usual | {"log": lambda text: None} | changes
 
     return arguments

@@ -17,7 +17,7 @@ from mmattn.compare.initial_weights import CheckInitialWeightsHook, write_initia
 from mmattn.compare.places import parse_places, with_block
 from mmattn.compare.shared_config import run_config, shared_config
 from mmattn.compare.train_variant import run_variant
-from mmattn.compare.variants import resolve
+from mmattn.compare.variants import parse_variant
 from mmattn.config import load_config
 from mmattn.config.registry_scope import enter_scope
 from mmattn.data.datasets.seeded import NumberedIndex, SeededSampler, seeded_generators
@@ -32,7 +32,7 @@ def variant(name: str, folder: Path, iterations: int = 5, **options) -> Config:
     shared.default_hooks.checkpoint.interval = 2
     if name != "none":
         places = parse_places(["backbone.layer1", "backbone.layer3"], cfg)
-        shared.model = with_block(cfg.to_dict()["model"], resolve(name).block, places)
+        shared.model = with_block(cfg.to_dict()["model"], parse_variant(name).block, places)
     shared.dump(folder / f"{name}.py")
     return Config.fromfile(folder / f"{name}.py")
 
@@ -53,13 +53,13 @@ def final_weights(run: Path, iterations: int = 5) -> dict[str, torch.Tensor]:
 
 
 def test_shared_weights_are_equal_though_blocks_take_random_numbers(tmp_path: Path) -> None:
-    """Without care, layers behind a new block would start from other numbers."""
+    """Without care, layers behind a new block would weights from other numbers."""
     enter_scope(variant("none", tmp_path))
     from mmengine.registry import MODELS
 
-    start = tmp_path / "seed0.pth"
-    write_initial_weights(variant("none", tmp_path), 0, start)
-    base = torch.load(start, weights_only=True)["state_dict"]
+    weights = tmp_path / "seed0.pth"
+    write_initial_weights(variant("none", tmp_path), 0, weights)
+    base = torch.load(weights, weights_only=True)["state_dict"]
 
     torch.manual_seed(0)
     careless = MODELS.build(variant("CBAM", tmp_path).model)
@@ -68,11 +68,11 @@ def test_shared_weights_are_equal_though_blocks_take_random_numbers(tmp_path: Pa
 
     seen = {}
     for name in ("none", "CBAM"):
-        cfg = run_config(variant(name, tmp_path), 0, tmp_path / name, start)
+        cfg = run_config(variant(name, tmp_path), 0, tmp_path / name, weights)
         cfg.experiment_name = f"{tmp_path.name}-{name}"
         cfg.train_cfg.max_iters = 0
         runner = Runner.from_cfg(cfg)
-        runner.register_hook(CheckInitialWeightsHook(start))  # raises where they differ
+        runner.register_hook(CheckInitialWeightsHook(weights))  # raises where they differ
         runner.train()
         seen[name] = deepcopy(runner.model.state_dict())
     for name, weights in seen.items():
@@ -83,11 +83,11 @@ def test_shared_weights_are_equal_though_blocks_take_random_numbers(tmp_path: Pa
 @pytest.mark.slow
 def test_a_wrong_start_is_refused(tmp_path: Path) -> None:
     """``CheckInitialWeightsHook`` is the net under the test above: it can fail."""
-    start, other = tmp_path / "seed0.pth", tmp_path / "seed1.pth"
+    weights, other = tmp_path / "seed0.pth", tmp_path / "seed1.pth"
     cfg = variant("none", tmp_path)
-    write_initial_weights(cfg, 0, start)
+    write_initial_weights(cfg, 0, weights)
     write_initial_weights(cfg, 1, other)
-    cfg = run_config(cfg, 0, tmp_path / "run", start)
+    cfg = run_config(cfg, 0, tmp_path / "run", weights)
     cfg.experiment_name = tmp_path.name
     runner = Runner.from_cfg(cfg)
     runner.register_hook(CheckInitialWeightsHook(other))
@@ -99,28 +99,28 @@ def batches(cfg: Config, count: int, disturb: bool = False) -> list[bytes]:
     """The first batches of a run, as bytes."""
     enter_scope(cfg)
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    found = []
+    result = []
     for batch in loader:
         if disturb:  # as a model does that has one random layer more
             np.random.rand(3), torch.rand(7)
-        found.append(pickle.dumps([x.numpy() for x in batch["inputs"]]))
-        if len(found) == count:
-            return found
+        result.append(pickle.dumps([x.numpy() for x in batch["inputs"]]))
+        if len(result) == count:
+            return result
     raise AssertionError("the loader ended")
 
 
 def test_batches_depend_on_the_seed_alone(tmp_path: Path) -> None:
     """Not on what a model draws, nor on the number of workers; but on the seed."""
-    start = tmp_path / "none.pth"
-    one = run_config(variant("none", tmp_path), 0, tmp_path / "a", start)
-    two = run_config(variant("CBAM", tmp_path), 0, tmp_path / "b", start)
+    weights = tmp_path / "none.pth"
+    one = run_config(variant("none", tmp_path), 0, tmp_path / "a", weights)
+    two = run_config(variant("CBAM", tmp_path), 0, tmp_path / "b", weights)
     workers = deepcopy(two)
     workers.train_dataloader.num_workers = 2
     wanted = batches(one, 5)
     assert wanted == batches(two, 5, disturb=True)
     assert wanted == batches(workers, 5)
     assert len(set(wanted)) == 5, "the second epoch is augmented anew"
-    other = run_config(variant("none", tmp_path), 1, tmp_path / "c", start)
+    other = run_config(variant("none", tmp_path), 1, tmp_path / "c", weights)
     assert wanted != batches(other, 5)
 
 
@@ -161,16 +161,16 @@ def test_seeded_generators_leave_the_process_as_it_was() -> None:
 
 def test_a_run_that_was_stopped_ends_as_if_it_was_not(tmp_path: Path) -> None:
     """Weights, images, dropout and optimiser go on bit by bit; the result is the same."""
-    cfg, start = variant("CBAM", tmp_path), tmp_path / "seed0.pth"
-    write_initial_weights(variant("none", tmp_path), 0, start)
+    cfg, weights = variant("CBAM", tmp_path), tmp_path / "seed0.pth"
+    write_initial_weights(variant("none", tmp_path), 0, weights)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    wanted = run_variant(cfg, 0, whole, start, Recorder())
+    wanted = run_variant(cfg, 0, whole, weights, Recorder())
     with pytest.raises(KeyboardInterrupt):
-        run_variant(cfg, 0, stopped, start, Recorder(stop_at=4))
+        run_variant(cfg, 0, stopped, weights, Recorder(stop_at=4))
     assert not (stopped / "result.json").exists()
-    found = run_variant(cfg, 0, stopped, start, Recorder())
-    assert len(found["step_seconds"]) < len(wanted["step_seconds"]), "it began anew"
-    assert found["metrics"] == wanted["metrics"]
+    result = run_variant(cfg, 0, stopped, weights, Recorder())
+    assert len(result["step_seconds"]) < len(wanted["step_seconds"]), "it began anew"
+    assert result["metrics"] == wanted["metrics"]
     expected = final_weights(whole)
     for key, value in final_weights(stopped).items():
         assert torch.equal(value, expected[key]), key
@@ -182,27 +182,27 @@ def test_a_run_that_was_stopped_ends_as_if_it_was_not(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_finished_run_is_kept_and_another_setting_is_refused(tmp_path: Path) -> None:
     """One that was stopped in its validation is validated: there is nothing left to train."""
-    start, run = tmp_path / "seed0.pth", tmp_path / "run"
+    weights, run = tmp_path / "seed0.pth", tmp_path / "run"
     cfg = variant("none", tmp_path, iterations=2)
-    write_initial_weights(cfg, 0, start)
-    wanted = run_variant(cfg, 0, run, start, Recorder())
+    write_initial_weights(cfg, 0, weights)
+    wanted = run_variant(cfg, 0, run, weights, Recorder())
     (run / "result.json").unlink()
-    found = run_variant(cfg, 0, run, start, Recorder())
-    assert found["step_seconds"] == []
-    assert found["metrics"] == wanted["metrics"]
-    kept = run_variant(cfg, 0, run, start, Recorder(stop_at=1))  # trains nothing
+    result = run_variant(cfg, 0, run, weights, Recorder())
+    assert result["step_seconds"] == []
+    assert result["metrics"] == wanted["metrics"]
+    kept = run_variant(cfg, 0, run, weights, Recorder(stop_at=1))  # trains nothing
     assert kept == json.loads((run / "result.json").read_text())
     longer = variant("none", tmp_path, iterations=6)
     with pytest.raises(ConfigError, match=r"other settings.*another --work-dir"):
-        run_variant(longer, 0, run, start, Recorder())
+        run_variant(longer, 0, run, weights, Recorder())
 
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_a_result_of_its_own(tmp_path: Path) -> None:
     """One variant that diverges must not end the comparison, nor count as a low accuracy."""
-    start = tmp_path / "seed0.pth"
+    weights = tmp_path / "seed0.pth"
     cfg = variant("none", tmp_path, **{"optim_wrapper.optimizer.lr": 1e30})
-    write_initial_weights(cfg, 0, start)
-    result = run_variant(cfg, 0, tmp_path / "run", start, Recorder())
+    write_initial_weights(cfg, 0, weights)
+    result = run_variant(cfg, 0, tmp_path / "run", weights, Recorder())
     assert "metrics" not in result
     assert "the loss of iteration" in result["failure"]

@@ -29,14 +29,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> dict:
     """A comparison of one block over two seeds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHAPES_ROOT", str(shapes))
-        work, said = tmp_path_factory.mktemp("compare"), []
+        work, lines = tmp_path_factory.mktemp("compare"), []
         arguments = {
             "config": FCN, "insert": "none,SE", "at": ["backbone.layer3"],
             "budget": "2it", "seeds": 2, "work_dir": str(work), "cfg_options": dict(RANDOM),
             "command": "python tools/compare.py …",
         }  # fmt: skip
-        compare(**arguments, say=said.append)
-    return {"work": work, "said": said, "arguments": arguments}
+        compare(**arguments, log=lines.append)
+    return {"work": work, "lines": lines, "arguments": arguments}
 
 
 def test_the_report_is_what_the_runs_gave(finished: dict) -> None:
@@ -58,7 +58,7 @@ def test_the_report_is_what_the_runs_gave(finished: dict) -> None:
     for label, one in by_label.items():
         assert list(one["values"].values()) == pytest.approx(values[label])
         assert one["mean"] == pytest.approx(np.mean(values[label]))
-        assert one["spread"] == pytest.approx(np.std(values[label], ddof=1))
+        assert one["std"] == pytest.approx(np.std(values[label], ddof=1))
         if label != "none":
             expected = np.subtract(values[label], values["none"])
             assert one["difference"]["per_seed"] == pytest.approx(list(expected))
@@ -76,7 +76,7 @@ def test_the_page_has_what_a_reader_needs(finished: dict) -> None:
     for label in ("none", "SE"):
         assert f"| {label} " in text
     assert re.search(
-        r"- SE: (within noise|perhaps|higher|lower).*bootstrap over seeds and pic", text
+        r"- SE: (within noise|perhaps|higher|lower).*bootstrap over seeds and images", text
     )
     for fact in ("python tools/compare.py …", "commit of the runs", "threads of the runs: 1",
                  "commit of times and memory: ",
@@ -92,11 +92,11 @@ def test_the_page_has_what_a_reader_needs(finished: dict) -> None:
     assert all(float(row["mIoU"]) >= 0 for row in rows)
 
 
-def test_what_is_said_while_it_runs(finished: dict) -> None:
-    said = finished["said"]
-    assert "Checking 2/2: SE at backbone.layer3" in said
-    assert any(re.fullmatch(r"\[4/4\] SE seed 1: mIoU \S+  \d+ s", line) for line in said)
-    assert said[-1].startswith("Wrote ")
+def test_progress_is_logged(finished: dict) -> None:
+    lines = finished["lines"]
+    assert "Checking 2/2: SE at backbone.layer3" in lines
+    assert any(re.fullmatch(r"\[4/4\] SE seed 1: mIoU \S+  \d+ s", line) for line in lines)
+    assert lines[-1].startswith("Wrote ")
     assert "Iter(train)" in (finished["work"] / "runs/SE/seed0/console.txt").read_text()
 
 
@@ -105,24 +105,28 @@ def test_the_same_command_trains_nothing_and_more_names_are_added(finished: dict
     """Results that are there are kept, whatever is added."""
     kept = {file: file.stat().st_mtime_ns for file in finished["work"].rglob("result.json")}
     assert len(kept) == 4
-    said: list[str] = []
-    compare(**{**finished["arguments"], "insert": "SE,SimAM", "seeds": 1}, say=said.append)
+    lines: list[str] = []
+    compare(**{**finished["arguments"], "insert": "SE,SimAM", "seeds": 1}, log=lines.append)
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
-    assert any("SE seed 0" in line and "was finished before" in line for line in said)
-    assert any(re.match(r"\[3/3\] SimAM seed 0: mIoU", line) for line in said)
+    assert any("SE seed 0" in line and "was finished before" in line for line in lines)
+    assert any(re.match(r"\[3/3\] SimAM seed 0: mIoU", line) for line in lines)
     text = (finished["work"] / "report.md").read_text()
     assert "| SimAM " in text
-    assert "one seed: nothing can be said" in text
+    assert "one seed: no conclusion possible" in text
 
 
 def test_a_report_alone_trains_nothing(finished: dict, tmp_path: Path) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     path = compare(
-        **finished["arguments"], report_only=True, out=str(tmp_path), say=said.append, metric="aAcc"
+        **finished["arguments"],
+        report_only=True,
+        out=str(tmp_path),
+        log=lines.append,
+        metric="aAcc",
     )
     assert path == tmp_path / "report.md"
     assert "aAcc, mean" in path.read_text()
-    assert not any("Checking" in line for line in said)
+    assert not any("Checking" in line for line in lines)
     with pytest.raises(ConfigError, match=r"--metric mIou: .* Did you mean 'mIoU'\?"):
         compare(**finished["arguments"], report_only=True, metric="mIou")
 
@@ -133,7 +137,7 @@ def test_a_run_that_was_stopped_behind_its_last_step_has_no_time(
     """The start that evaluates it takes no step: the cell is empty, and the page says why."""
     work = shutil.copytree(finished["work"], tmp_path / "work")
     (work / "runs/SE/seed1/result.json").unlink()
-    arguments = finished["arguments"] | {"work_dir": str(work), "say": lambda text: None}
+    arguments = finished["arguments"] | {"work_dir": str(work), "log": lambda text: None}
     text = compare(**arguments).read_text()
     with (work / "runs.csv").open(newline="") as file:
         times = [row["seconds_per_step"] for row in csv.DictReader(file)]
@@ -198,12 +202,12 @@ def test_a_mistake_or_a_dry_run_binds_nobody(fcn: Callable[..., dict]) -> None:
 
 def test_without_any_metric_there_is_an_error_that_says_so() -> None:
     """A detector that finds nothing gives none."""
-    from mmattn.compare.run import choose_metric
+    from mmattn.compare.plan import choose_metric
 
-    this = SimpleNamespace(metric=None, config="a.py", cfg={})
-    with pytest.raises(ConfigError, match="gave no metric"):
-        choose_metric(this, {})
-    assert choose_metric(this, {"first": 1.0}) == "first"
+    comparison = SimpleNamespace(metric=None, config="a.py", cfg={})
+    with pytest.raises(ConfigError, match=r"a\.py: the evaluator returned no metric"):
+        choose_metric(comparison, {})
+    assert choose_metric(comparison, {"first": 1.0}) == "first"
 
 
 @pytest.mark.slow
@@ -212,7 +216,9 @@ def test_a_place_that_the_loss_does_not_see_is_refused(fcn: Callable[..., dict])
     insert = {"insert": "SE", "at": ["backbone.layer4"], "cfg_options": {
         **RANDOM, "model.decode_head.in_index": 0, "model.decode_head.in_channels": 8,
     }}  # fmt: skip
-    with pytest.raises(ConfigError, match=r"SE at backbone.layer4: no gradient reaches"):
+    with pytest.raises(
+        ConfigError, match=r"SE at backbone.layer4: the inserted block receives no gradient"
+    ):
         compare(**fcn(**insert))
 
 
@@ -234,9 +240,9 @@ def test_a_dry_run_writes_configs_that_can_be_trained(fcn: Callable[..., dict]) 
 def test_a_time_is_turned_into_iterations_once(fcn: Callable[..., dict]) -> None:
     """The second start takes the number of the first, whatever the machine does meanwhile."""
     arguments = fcn(budget="2s", seeds=1, dry_run=True)
-    said: list[str] = []
-    compare(**arguments | {"say": said.append})
-    told = next(line for line in said if line.startswith("2s are "))
+    lines: list[str] = []
+    compare(**arguments | {"log": lines.append})
+    told = next(line for line in lines if line.startswith("2s are "))
     file = Path(arguments["work_dir"], "comparison.json")
     content = json.loads(file.read_text())
     assert f"{content['iterations']} iterations" in told
@@ -296,8 +302,8 @@ def test_a_variant_without_result_is_told(finished: dict, tmp_path: Path, monkey
     """A loss that was not finite is neither a zero nor left out in silence."""
     import mmattn.compare.run as module
 
-    def failing(cfg, seed, work_dir, start, progress):
-        result = run_variant(cfg, seed, work_dir, start, progress)
+    def failing(cfg, seed, work_dir, initial_weights, progress):
+        result = run_variant(cfg, seed, work_dir, initial_weights, progress)
         if work_dir.parent.name == "SE":
             result = {k: v for k, v in result.items() if k != "metrics"} | {"failure": "loss nan"}
             (work_dir / "result.json").write_text(json.dumps(result))
@@ -309,6 +315,6 @@ def test_a_variant_without_result_is_told(finished: dict, tmp_path: Path, monkey
         "seeds": 1,
         "insert": "SE",
     }
-    text = compare(**arguments, say=lambda text: None).read_text()
+    text = compare(**arguments, log=lambda text: None).read_text()
     assert "- SE, seed 0: no result, loss nan." in text
     assert re.search(r"\| SE +\| failed", text)

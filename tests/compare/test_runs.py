@@ -1,4 +1,4 @@
-"""Several trainings side by side: grouped, checked for equal terms, tabulated, drawn."""
+"""Finished trainings side by side: grouped, checked for equal settings, tabulated, plotted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import json
 
 import pytest
 
-from mmattn.compare import runs as comparison
+from mmattn.compare.runs import (
+    choose_metric,
+    compare_runs,
+    differences,
+    read_run,
+    runs_table,
+    write_values,
+)
 from mmattn.errors import ConfigError
 
 
@@ -33,57 +40,74 @@ def make_run(tmp_path):
     return make
 
 
+def cells(line):
+    """Cells of a line of a Markdown table."""
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
 def test_seeds_of_one_config_are_one_row(make_run):
     runs = [
-        comparison.read_run(make_run("a1", "A", 1, [10.0, 30.0])),
-        comparison.read_run(make_run("b1", "B", 1, [20.0, 15.0])),
-        comparison.read_run(make_run("a0", "A", 0, [12.0, 32.0])),
+        read_run(make_run("a1", "A", 1, [10.0, 30.0])),
+        read_run(make_run("b1", "B", 1, [20.0, 15.0])),
+        read_run(make_run("a0", "A", 0, [12.0, 32.0])),
     ]
-    table = comparison.markdown_table(runs, comparison.choose_metric(runs, None)).splitlines()
+    table = runs_table(runs, choose_metric(runs, None)).splitlines()
     assert len(table) == 4
-    assert table[2].startswith("| A | 0, 1 | 31.00 ± 1.41 | 32.00, 30.00 | 32.00 | 4 |")
-    assert table[3].startswith("| B | 1 | 15.00 | 15.00 | 20.00 | 2 |")
+    assert cells(table[2])[:-1] == ["A", "0, 1", "31.00 ± 1.41", "32.00, 30.00", "32.00", "4"]
+    assert cells(table[3])[:-1] == ["B", "1", "15.00", "15.00", "20.00", "2"]
 
 
 def test_a_setting_that_differs_is_named_and_the_subject_is_not(make_run):
-    same = [comparison.read_run(make_run(f"s{i}", "AB"[i], i, [1.0])) for i in range(2)]
-    assert comparison.differences(same, but=("model",)) == []
-    other = comparison.read_run(make_run("o", "C", 0, [1.0], steps=9, load_from="w.pth"))
-    found = comparison.differences([*same, other], but=("model",))
-    assert found == ["train_cfg.max_iters", "load_from"]
+    same = [read_run(make_run(f"s{i}", "AB"[i], i, [1.0])) for i in range(2)]
+    assert differences(same, but=("model",)) == []
+    other = read_run(make_run("o", "C", 0, [1.0], steps=9, load_from="w.pth"))
+    result = differences([*same, other], but=("model",))
+    assert result == ["train_cfg.max_iters", "load_from"]
 
 
 def test_runs_of_one_name_that_are_not_alike_are_no_seeds_of_it(make_run):
-    scratch = comparison.read_run(make_run("a", "A", 0, [30.0]))
-    tuned = comparison.read_run(make_run("b", "A", 1, [70.0], load_from="pretrained.pth"))
+    scratch = read_run(make_run("a", "A", 0, [30.0]))
+    tuned = read_run(make_run("b", "A", 1, [70.0], load_from="pretrained.pth"))
     with pytest.raises(ConfigError, match="differ in load_from"):
-        comparison.markdown_table([scratch, tuned], "mIoU")
+        runs_table([scratch, tuned], "mIoU")
 
 
 def test_the_best_loss_is_the_smallest(make_run):
-    run = comparison.read_run(make_run("a", "A", 0, [2.0, 0.5, 0.9], metric="val_loss"))
-    assert "| 0.50 | 4 |" in comparison.markdown_table([run], "val_loss")
+    run = read_run(make_run("a", "A", 0, [2.0, 0.5, 0.9], metric="val_loss"))
+    assert cells(runs_table([run], "val_loss").splitlines()[2])[-3:-1] == ["0.50", "4"]
 
 
-def test_all_values_are_written_and_a_image_is_drawn(make_run, tmp_path):
-    runs = [comparison.read_run(make_run(f"s{i}", "A", i, [1.0, 2.5])) for i in range(2)]
-    comparison.write_csv(tmp_path / "runs.csv", runs)
+def test_all_values_are_written(make_run, tmp_path):
+    runs = [read_run(make_run(f"s{i}", "A", i, [1.0, 2.5])) for i in range(2)]
+    write_values(tmp_path / "runs.csv", runs)
     lines = (tmp_path / "runs.csv").read_text().splitlines()
     assert lines[0] == "network,seed,step,metric,value"
     assert lines[1:] == ["A,0,2,mIoU,1.0", "A,0,4,mIoU,2.5", "A,1,2,mIoU,1.0", "A,1,4,mIoU,2.5"]
-    comparison.draw(tmp_path / "curves.png", runs, "mIoU")
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_report_is_written(make_run, tmp_path):
+    folders = [make_run(f"s{i}", "A", i, [1.0, 2.5]) for i in range(2)]
+    folders.append(make_run("b", "B", 0, [3.0, 2.0], steps=8))
+    lines = []
+    compare_runs(folders, out=tmp_path / "out", command="python tool.py", log=lines.append)
+    assert (tmp_path / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert text.startswith("# mIoU of 3 runs\n\n| network |")
+    assert "Besides model and seed, these settings differ: train_cfg.max_iters." in text
+    assert "Written by `python tool.py`" in text
+    assert lines[-1].endswith("report.md")
+    assert lines[0] in text
 
 
 def test_what_is_no_run_or_lacks_the_metric_is_named(make_run, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="empty: no run here"):
-        comparison.read_run(tmp_path / "empty")
+        read_run(tmp_path / "empty")
     with pytest.raises(ConfigError, match="not been validated"):
-        comparison.read_run(make_run("young", "A", 0, []))
-    runs = [comparison.read_run(make_run("seg", "A", 0, [1.0]))]
+        read_run(make_run("young", "A", 0, []))
+    runs = [read_run(make_run("seg", "A", 0, [1.0]))]
     with pytest.raises(ConfigError, match=r"no metric 'mIou'\. Did you mean 'mIoU'"):
-        comparison.choose_metric(runs, "mIou")
-    runs.append(comparison.read_run(make_run("det", "B", 0, [1.0], metric="coco/bbox_mAP")))
+        choose_metric(runs, "mIou")
+    runs.append(read_run(make_run("det", "B", 0, [1.0], metric="coco/bbox_mAP")))
     with pytest.raises(ConfigError, match="no metric in common"):
-        comparison.choose_metric(runs, None)
+        choose_metric(runs, None)

@@ -19,14 +19,14 @@ from tests.support.comparison_configs import FCN, RETINANET
 def rates(schedulers: list[dict], steps: int) -> list[float]:
     """The learning rate at each step."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    built = [PARAM_SCHEDULERS.build({**one, "optimizer": optimizer}) for one in schedulers]
-    found = []
+    built = [PARAM_SCHEDULERS.build({**cfg, "optimizer": optimizer}) for cfg in schedulers]
+    result = []
     for _ in range(steps):
-        found.append(optimizer.param_groups[0]["lr"])
+        result.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        for one in built:
-            one.step()
-    return found
+        for scheduler in built:
+            scheduler.step()
+    return result
 
 
 def test_a_shorter_run_has_the_same_curve() -> None:
@@ -43,7 +43,7 @@ def test_a_shorter_run_has_the_same_curve() -> None:
         },
     ]
     half = rescaled(whole, iterations=100, original=200, epoch=50)
-    assert [(one["begin"], one["end"]) for one in half] == [(0, 10), (10, 100)]
+    assert [(cfg["begin"], cfg["end"]) for cfg in half] == [(0, 10), (10, 100)]
     long, short = rates(whole, 200), rates(half, 100)
     # Not to the last digit: mmengine's schedulers count from the middle of their first step.
     assert short[15::10] == pytest.approx(long[30::20], abs=0.01)
@@ -65,14 +65,14 @@ def test_epochs_become_iterations() -> None:
 
 
 def test_by_epoch_is_what_a_scheduler_is_if_it_says_nothing() -> None:
-    (made,) = rescaled([{"type": "CosineAnnealingLR", "T_max": 12, "end": 12}], 600, 1200, 100)
-    assert (made["T_max"], made["end"], made["by_epoch"]) == (600, 600, False)
+    (result,) = rescaled([{"type": "CosineAnnealingLR", "T_max": 12, "end": 12}], 600, 1200, 100)
+    assert (result["T_max"], result["end"], result["by_epoch"]) == (600, 600, False)
 
 
 def test_exponential_decay_reaches_the_same_rate() -> None:
     given = {"type": "ExponentialLR", "gamma": 0.5, "by_epoch": True}  # 3 epochs of 10: 1/8
-    made = rescaled(given, iterations=60, original=30, epoch=10)
-    assert rates([made], 61)[-1] == pytest.approx(0.125)
+    result = rescaled(given, iterations=60, original=30, epoch=10)
+    assert rates([result], 61)[-1] == pytest.approx(0.125)
 
 
 def test_nothing_is_rounded_away() -> None:
@@ -137,9 +137,9 @@ def test_what_goes_by_epochs_is_remarked() -> None:
     assert shared.train_cfg == {
         "type": "IterBasedTrainLoop", "max_iters": 20, "val_interval": 20,
     }  # fmt: skip
-    kinds = [hook["type"] for hook in shared.custom_hooks]
-    assert kinds == ["YOLOXModeSwitchHook", "mmattn.SeedPerIterHook"]
-    assert "YOLOXModeSwitchHook (num_last_epochs) goes by epochs" in remarks[0]
+    type_names = [hook["type"] for hook in shared.custom_hooks]
+    assert type_names == ["YOLOXModeSwitchHook", "mmattn.SeedPerIterHook"]
+    assert "YOLOXModeSwitchHook (num_last_epochs) counts epochs" in remarks[0]
     assert "EarlyStoppingHook is left out" in remarks[1]
 
 

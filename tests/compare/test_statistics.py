@@ -1,4 +1,4 @@
-"""What is said about differences: against numbers by hand, and against a plain loop."""
+"""Conclusions from differences: against numbers by hand, and against a plain loop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mmattn.compare.statistics import (
     Difference,
     area_metric,
     bootstrap_areas,
-    bootstrap_seeds,
     difference,
-    spread,
-    student_interval,
+    std,
+    t_interval,
 )
+from mmattn.evaluation.bootstrap import bootstrap_values
 
 
 def areas(seed: int, images: int = 6, classes: int = 3, quality: float = 0.7) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_the_bootstrap_is_the_plain_loop() -> None:
     """The same draws, one by one: pick seeds, pick images, sum, metric, difference, mean."""
     ours = np.stack([areas(s, quality=0.8) for s in range(3)])
     base = np.stack([areas(s + 10) for s in range(3)])
-    found = bootstrap_areas(ours, base, "mIoU", draws=50, seed=7)
+    interval = bootstrap_areas(ours, base, "mIoU", resamples=50, seed=7)
     generator = np.random.default_rng(7)
     picked = generator.multinomial(6, np.full(6, 1 / 6), size=50)
     weights = generator.multinomial(3, np.full(3, 1 / 3), size=50)
@@ -70,7 +70,7 @@ def test_the_bootstrap_is_the_plain_loop() -> None:
         assert len(chosen) == 6
         assert len(drawn) == 3
         means.append(np.mean(drawn))
-    assert found == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+    assert interval == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
 
 
 def test_equal_networks_have_no_difference_whatever_is_drawn() -> None:
@@ -83,7 +83,7 @@ def test_the_bootstrap_of_seeds_is_that_of_all_draws() -> None:
     """Three values can be drawn in 27 orders; the percentiles of those are known."""
     values = (1.0, 2.0, 6.0)
     everything = [np.mean(draw) for draw in itertools.product(values, repeat=3)]
-    low, high = bootstrap_seeds(values, draws=20_000)
+    low, high = bootstrap_values(values, resamples=20_000)
     # No interpolation: 20,000 draws repeat these 27 values, so that neighbours are equal.
     expected = np.quantile(everything, [0.025, 0.975], method="inverted_cdf")
     assert (low, high) == pytest.approx(tuple(expected))
@@ -92,21 +92,21 @@ def test_the_bootstrap_of_seeds_is_that_of_all_draws() -> None:
 def test_the_t_interval_by_hand() -> None:
     """Differences 1, 2, 3: mean 2, s = 1, t(2) = 4.303."""
     half = 4.302652729911275 / math.sqrt(3)
-    assert student_interval((1.0, 2.0, 3.0)) == pytest.approx((2 - half, 2 + half))
-    assert student_interval((1.0,)) is None
-    assert spread((1.0, 2.0, 3.0)) == 1.0
-    assert spread((1.0,)) is None
+    assert t_interval((1.0, 2.0, 3.0)) == pytest.approx((2 - half, 2 + half))
+    assert t_interval((1.0,)) is None
+    assert std((1.0, 2.0, 3.0)) == 1.0
+    assert std((1.0,)) is None
 
 
 def test_differences_are_of_pairs() -> None:
-    found = difference([41.0, 50.0, 62.0], [40.0, 49.5, 60.0])
-    assert found.per_seed == (1.0, 0.5, 2.0)
-    assert found.mean == pytest.approx(3.5 / 3)
-    assert not found.over_images
+    result = difference([41.0, 50.0, 62.0], [40.0, 49.5, 60.0])
+    assert result.per_seed == (1.0, 0.5, 2.0)
+    assert result.mean == pytest.approx(3.5 / 3)
+    assert not result.over_images
 
 
 @pytest.mark.parametrize(
-    ("bootstrap", "student", "over_images", "verdict"),
+    ("bootstrap", "t_range", "over_images", "verdict"),
     [
         ((0.1, 2.0), (0.2, 1.9), True, "higher"),
         ((-2.0, -0.1), (-3.0, -0.2), True, "lower"),
@@ -115,11 +115,11 @@ def test_differences_are_of_pairs() -> None:
         ((-2.0, -0.1), (-3.0, 0.1), True, "perhaps lower: 3 seeds are too few to tell"),
         # Seeds alone, drawn from three: an interval of their own smallest and largest.
         ((0.1, 2.0), (-0.2, 1.9), False, "within noise"),
-        ((0.1, 2.0), None, True, "one seed: nothing can be said"),
+        ((0.1, 2.0), None, True, "one seed: no conclusion possible"),
     ],
 )
-def test_a_verdict_needs_both_intervals(bootstrap, student, over_images, verdict) -> None:
-    assert Difference((1.0, 1.1, 0.9), bootstrap, student, over_images).verdict == verdict
+def test_a_verdict_needs_both_intervals(bootstrap, t_range, over_images, verdict) -> None:
+    assert Difference((1.0, 1.1, 0.9), bootstrap, t_range, over_images).verdict == verdict
 
 
 def test_a_real_gain_is_found_and_noise_is_not() -> None:
@@ -127,7 +127,7 @@ def test_a_real_gain_is_found_and_noise_is_not() -> None:
     base = np.stack([areas(s, images=40, quality=0.7) for s in range(3)])
 
     def metric(counts: np.ndarray) -> list[float]:
-        return [float(area_metric(one.sum(0), "mIoU")) for one in counts]
+        return [float(area_metric(run.sum(0), "mIoU")) for run in counts]
 
     assert difference(metric(better), metric(base), better, base, "mIoU").verdict == "higher"
     other = np.stack([areas(s + 50, images=40, quality=0.7) for s in range(3)])

@@ -1,4 +1,4 @@
-"""What the words of a command line mean: blocks, places, budgets."""
+"""Words of a command line: blocks, places, budgets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from mmattn.compare.budget import Budget, parse_budget
 from mmattn.compare.places import parse_places, with_block
-from mmattn.compare.variants import Insert, known_blocks, parse_variants, resolve
+from mmattn.compare.variants import Variant, known_blocks, parse_variant, parse_variants
 from mmattn.config import load_config
 from mmattn.errors import ConfigError
 from tests.support.comparison_configs import FCN, RETINANET
@@ -28,12 +28,12 @@ from tests.support.comparison_configs import FCN, RETINANET
     ],
 )
 def test_a_word_is_found_in_the_registry(word: str, block: dict) -> None:
-    assert resolve(word) == Insert(word, block)
+    assert parse_variant(word) == Variant(word, block)
 
 
 def test_the_base_comes_first_named_or_not() -> None:
     for text in ("SE,none", "none,SE", "SE", " none , SE ,"):
-        assert [insert.label for insert in parse_variants(text)] == ["none", "SE"]
+        assert [variant.label for variant in parse_variants(text)] == ["none", "SE"]
 
 
 def test_commas_in_arguments_do_not_divide() -> None:
@@ -43,8 +43,8 @@ def test_commas_in_arguments_do_not_divide() -> None:
 
 
 def test_labels_become_file_names() -> None:
-    assert resolve("CBAM(reduction=8)").slug == "CBAM_reduction_8"
-    assert resolve("ELA-T").slug == "ELA-T"
+    assert parse_variant("CBAM(reduction=8)").slug == "CBAM_reduction_8"
+    assert parse_variant("ELA-T").slug == "ELA-T"
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,20 @@ def test_labels_become_file_names() -> None:
     [
         (
             "CBAN",
-            r"no block of that name. Did you mean 'CBAM'\? There are none, .*TripletAttention",
+            r"no block of that name. Did you mean 'CBAM'\? Known names: none, .*TripletAttention",
         ),
         ("cbam", r"Did you mean 'CBAM'\?"),
         ("mmdet.NoSuchThing", r"'mmdet.NoSuchThing': there is no block"),
-        ("E", r"the beginning of .*ECA.* and .*ELA.*: write more"),
+        ("E", r"the beginning of .*ECA.* and .*ELA.*; write more of the name"),
         ("WithPlugins", r"there is no block of that name"),
-        ("ELA-T(version='B')", r"version is settled by the name already"),
-        ("ELA-X", r"has no variant 'X'.* It has ELA-T, ELA-B, ELA-S, ELA-L"),
-        ("SE-T", r"SE has no variant 'T'. It has no named variants"),
-        ("SE(4)", r"arguments are written as Python literals with their names"),
+        ("ELA-T(version='B')", r"version is set by the name already"),
+        ("ELA-X", r"has no version 'X'.* It has ELA-T, ELA-B, ELA-S, ELA-L"),
+        ("SE-T", r"SE has no version 'T'. It has no named versions"),
+        ("SE(4)", r"expected arguments with names and Python literals"),
         ("SE(reduction=width)", r"Python literals"),
         ("SE(reduction=", r"expected a block's name"),
         ("SE,se", r"Did you mean 'SE'"),
-        ("SE,SE", r"'se' comes twice"),
+        ("SE,SE", r"'se' is given twice"),
         ("none", r"names no block to compare with"),
         ("S E", r"expected a block's name"),
     ],
@@ -117,14 +117,14 @@ def test_a_place_is_a_part_and_a_pattern() -> None:
     assert (one.part, one.pattern, str(one)) == (
         "backbone", "layer3.*.conv2", "backbone.layer3.*.conv2",
     )  # fmt: skip
-    assert (two.part, two.pattern, two.maps, str(two)) == ("neck", None, 5, "neck")
-    made = with_block(cfg.model, {"type": "mmattn.SE"}, [one, two])
-    assert made["backbone"]["type"] == made["neck"]["type"] == "mmattn.WithPlugins"
-    assert made["backbone"]["inner"] == cfg.model.backbone
-    assert made["backbone"]["plugins"] == [
+    assert (two.part, two.pattern, two.num_maps, str(two)) == ("neck", None, 5, "neck")
+    model = with_block(cfg.model, {"type": "mmattn.SE"}, [one, two])
+    assert model["backbone"]["type"] == model["neck"]["type"] == "mmattn.WithPlugins"
+    assert model["backbone"]["inner"] == cfg.model.backbone
+    assert model["backbone"]["plugins"] == [
         {"cfg": {"type": "mmattn.SE"}, "at": "layer3.*.conv2"},
     ]
-    assert made["neck"]["plugins"] == [{"cfg": {"type": "mmattn.SE"}, "stages": [0, 1, 2, 3, 4]}]
+    assert model["neck"]["plugins"] == [{"cfg": {"type": "mmattn.SE"}, "stages": [0, 1, 2, 3, 4]}]
     assert with_block(cfg.model, None, [one, two]) == cfg.to_dict()["model"]
     assert cfg.model.backbone.type == "ResNet", "the base is left as it is"
 
@@ -142,7 +142,7 @@ def test_two_places_of_one_part_share_one_adapter() -> None:
         (["backbon.layer3"], r"has no model.backbon. Did you mean 'backbone'\?"),
         (["neck"], r"has no model.neck. Write backbone"),
         (["decode_head"], r"has no model.decode_head"),
-        (["backbone.layer3", "backbone.layer3"], r"a place comes twice"),
+        (["backbone.layer3", "backbone.layer3"], r"a place is given twice"),
         ([], r"name at least one place"),
     ],
 )

@@ -13,10 +13,9 @@ from mmengine.config import Config
 
 from mmattn.config import load_config
 from mmattn.data.shapes import write_shapes_dataset
-from mmattn.errors import ConfigError, DataError
-from mmattn.inference import build_model
+from mmattn.errors import ConfigError
 from mmattn.preflight import preflight
-from mmattn.preflight.config_keys import check_keys
+from mmattn.preflight.auto_classes import fill_class_counts
 
 NAMES = ["circle", "square", "triangle", "star", "ring", "cross", "grass", "water", "brick", "sand"]
 OWN = "mmattn::folder/ccnet_r18-d8_1xb4-2k_folder-256x256.py"
@@ -47,55 +46,6 @@ def steps(cfg: Config, split: str) -> list[str]:
     return [step["type"] for step in dataset.get("dataset", dataset).pipeline]
 
 
-# --- num_classes="auto" --------------------------------------------------------------------------
-
-
-def test_every_head_gets_the_folder_s_number_of_classes(folder: Path, tmp_path: Path) -> None:
-    cfg = load_config(OWN, {"data_root": str(folder)})
-    assert list(values(cfg.model.to_dict(), "num_classes")) == [10, 10]
-    assert "auto" not in list(values(cfg.to_dict(), "num_classes"))
-    assert check_keys(cfg) == []
-    assert [report.entries for report in preflight(cfg)] == [4, 2]
-    assert build_model(cfg).decode_head.conv_seg.out_channels == 10
-    # What a run leaves in its folder needs neither the data nor this function.
-    cfg.dump(tmp_path / "left.py")
-    left = Config.fromfile(tmp_path / "left.py")
-    assert left.model.decode_head.num_classes == 10
-
-
-def test_some_of_the_classes_are_counted(folder: Path) -> None:
-    some = {f"data.{key}": value for key, value in {"metainfo.classes": ["star", "ring"]}.items()}
-    cfg = load_config(OWN, {"data_root": str(folder), **some})
-    assert cfg.model.decode_head.num_classes == 2
-
-
-def test_a_number_that_is_given_stays(folder: Path) -> None:
-    cfg = load_config(OWN, {"data_root": str(folder), "model.decode_head.num_classes": 7})
-    assert list(values(cfg.model.to_dict(), "num_classes")) == [7, 10]
-    with pytest.raises(ConfigError, match=r"num_classes=7, but .* has 10 classes.*'auto'"):
-        preflight(cfg)
-
-
-def test_classes_of_other_data_sets_count_without_their_files() -> None:
-    cfg = load_config(CITYSCAPES, {"model.decode_head.num_classes": "auto"})
-    assert cfg.model.decode_head.num_classes == 19
-    cfg = load_config(
-        "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", {"model.bbox_head.num_classes": "auto"}
-    )
-    assert cfg.model.bbox_head.num_classes == 80
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"data_root='.*gone': no such folder.*holds the number"):
-        load_config(OWN, {"data_root": str(tmp_path / "gone")})
-
-
-def test_without_data_there_is_nothing_to_count(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text("model = dict(head=dict(num_classes='auto'))\n")
-    with pytest.raises(ConfigError, match="write the number"):
-        load_config(tmp_path / "a.py")
-
-
 # --- data=DIR ------------------------------------------------------------------------------------
 
 
@@ -114,6 +64,8 @@ def test_a_folder_takes_the_place_of_the_config_s_data(
     config: str, heads: int, folder: Path
 ) -> None:
     before, cfg = load_config(config), load_config(config, {"data": str(folder)})
+    assert list(values(cfg.model.to_dict(), "num_classes")) == ["auto"] * heads
+    cfg = fill_class_counts(cfg)
     assert list(values(cfg.model.to_dict(), "num_classes")) == [10] * heads
     for split, expected in {"train": "train", "val": "val", "test": "val"}.items():
         dataset = cfg[f"{split}_dataloader"].dataset
@@ -145,7 +97,9 @@ def test_weights_of_queries_are_as_many(folder: Path) -> None:
     cfg = load_config(
         "mmseg::mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py", {"data": str(folder)}
     )
-    assert cfg.model.decode_head.loss_cls.class_weight == [1.0] * 10 + [0.1]
+    assert cfg.model.decode_head.loss_cls.class_weight == [1.0, "auto", 0.1]
+    filled = fill_class_counts(cfg)
+    assert filled.model.decode_head.loss_cls.class_weight == [1.0] * 10 + [0.1]
 
 
 def test_wrappers_stay(folder: Path, tmp_path: Path) -> None:
@@ -157,7 +111,7 @@ def test_wrappers_stay(folder: Path, tmp_path: Path) -> None:
     cfg = load_config(tmp_path / "a.py", {"data": str(folder)})
     assert cfg.train_dataloader.dataset.type == "mmattn.SeededDataset"
     assert cfg.train_dataloader.dataset.dataset.type == "mmattn.FolderSegDataset"
-    assert cfg.model.decode_head.num_classes == 10
+    assert fill_class_counts(cfg).model.decode_head.num_classes == 10
 
 
 def test_arguments_of_every_split(folder: Path) -> None:
@@ -167,10 +121,10 @@ def test_arguments_of_every_split(folder: Path) -> None:
     assert [cfg[f"{s}_dataloader"].dataset.mask_rule for s in ("train", "val", "test")] == [
         "index"
     ] * 3
-    assert cfg.model.decode_head.num_classes == 3
+    assert fill_class_counts(cfg).model.decode_head.num_classes == 3
     assert cfg.val_dataloader.dataset.split == "all", "a full key goes last"
     with pytest.raises(ConfigError, match=r"takes no 'mask_rul'\. Did you mean 'mask_rule'"):
-        load_config(CITYSCAPES, {"data": str(folder), "data.mask_rul": "index"})
+        fill_class_counts(load_config(CITYSCAPES, {"data": str(folder), "data.mask_rul": "index"}))
 
 
 def test_detection_configs_have_no_masks_to_replace(folder: Path) -> None:

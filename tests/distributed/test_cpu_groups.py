@@ -9,7 +9,7 @@ import pytest
 import torch.distributed as dist
 from mmengine.config import Config
 
-from mmattn.engine.distributed import launched_rank, use_cpu_processes
+from mmattn.engine.distributed import fit_for_cpu_group, join_cpu_group, launched_rank
 from mmattn.errors import ConfigError
 
 VARIABLES = {
@@ -49,7 +49,8 @@ def test_a_group_of_one_joins_over_gloo(launcher: str, no_launcher) -> None:
         }
     )
     assert launched_rank(launcher) == 0
-    use_cpu_processes(cfg)
+    join_cpu_group(cfg)
+    fit_for_cpu_group(cfg)
     assert dist.get_backend() == "gloo"
     assert (dist.get_rank(), dist.get_world_size()) == (0, 1)
     assert cfg.model.norm_cfg.type == cfg.model.heads[0].norm_cfg.type == "BN"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,15 +21,13 @@ BLOCKS = read_code_blocks(GUIDE)
 SNIPPETS = [b for b in BLOCKS if b.heading == "4. Use it anywhere"]
 
 
-def write_files(root: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
-    """The guide's files, below ``root``."""
+def write_files(root: Path, wanted: Callable[[str], bool]) -> None:
+    """Write the guide's files below ``root``."""
     for block in BLOCKS:
-        if block.file is None or not wanted(block.file):
-            continue
-        file = root / block.file
-        file.parent.mkdir(parents=True, exist_ok=True)
-        before = file.read_text() if block.appended else ""
-        file.write_text(before + block.code)
+        if block.file is not None and wanted(block.file):
+            file = root / block.file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.code)
 
 
 def run(command: list[str], cwd: Path, **environment: str) -> str:
@@ -44,26 +41,13 @@ def run(command: list[str], cwd: Path, **environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def checkout(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with the guide's files in it; what they do not change is linked."""
-    root = tmp_path_factory.mktemp("checkout")
-    for folder, linked in (
-        (".", ("benchmarks", "configs", "custom_ops", "docs", "pyproject.toml", "tools")),
-        ("projects", None),
-        ("mmattn", None),
-        ("tests", ("conftest.py",)),
-    ):
-        (root / folder).mkdir(exist_ok=True)
-        for entry in sorted((repo / folder).iterdir()):
-            copy = root / folder / entry.name
-            if entry.name == "__pycache__" or (linked is not None and entry.name not in linked):
-                continue
-            if entry.is_symlink() or entry == repo / "projects/__init__.py":
-                shutil.copy(entry, copy, follow_symlinks=False)  # relative links stay relative
-            else:
-                copy.symlink_to(entry)
-    write_files(root)
-    return root
+def checkout(checkout_with: Callable[..., Path]) -> Path:
+    """Make a checkout with the guide's files in it."""
+    named = [block for block in BLOCKS if block.file is not None]
+    return checkout_with(
+        {block.file: block.code for block in named if not block.appended},
+        {block.file: block.code for block in named if block.appended},
+    )
 
 
 def commands(heading: str) -> list[list[str]]:
@@ -74,9 +58,9 @@ def commands(heading: str) -> list[list[str]]:
 def test_the_steps_are_one_file_one_line_and_one_test_class() -> None:
     steps = [block for block in BLOCKS if block.file and "contrast_gate" in block.code + block.file]
     block, line, test = steps[:3]
-    assert (block.file, block.code.count("class ")) == ("projects/contrast_gate.py", 1)
+    assert (block.file, block.code.count("class ")) == ("projects/blocks/contrast_gate.py", 1)
     assert line.appended
-    assert line.file == "projects/__init__.py"
+    assert line.file == "projects/_register.py"
     assert line.code.count("\n") == 1
     assert test.code.count("class ") == 1
 
@@ -114,13 +98,59 @@ def test_a_number_of_channels_below_one_has_to_be_refused_and_named(
     said = f"{block.__name__}.__init__ must raise ValueError naming in_channels .*{found}"
     with pytest.raises((AssertionError, pytest.fail.Exception), match=said):
         Tester().test_names_a_wrong_number_of_channels()
-    assert "`in_channels`\nbelow 1 is a `ValueError`" in GUIDE.read_text("utf-8")
+    assert "- `in_channels` below 1 is a `ValueError`" in GUIDE.read_text("utf-8")
+
+
+class LoudGate(nn.Module):
+    """A block whose attention maps are wrong in one way: ``attention_maps`` returns ``maps``."""
+
+    maps: Callable[[Tensor], Tensor]
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 2
+
+    def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
+        return {"gate": type(self).maps(x)}
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (lambda x: x.new_full((1, 1, 1, 1), 0.5), "gate: shape"),
+        (lambda x: x.new_full((*x.shape[:2], 3, 3), 0.5), "gate: shape"),
+        (lambda x: x.new_full((2, 5, 1, 1), 0.5), "no gate has 5"),
+        (lambda x: torch.full_like(x, 2.0), r"leaves \[0, 1\]"),
+        (lambda x: torch.full_like(x, torch.nan), r"leaves \[0, 1\]"),
+        (lambda x: torch.full_like(x, 0.5).half(), "gate: torch.float16"),
+        (lambda x: torch.full_like(x, 0.4), "not close"),
+        (lambda x: torch.full_like(x, 0.5), None),
+    ],
+)
+def test_wrong_attention_maps_are_found(
+    maps: Callable[[Tensor], Tensor], message: str | None
+) -> None:
+    class Tester(plugin.PluginTester):
+        module = type("Gate", (LoudGate,), {"maps": staticmethod(maps)})
+        output_is_gated_input = True
+
+    def run_them() -> None:
+        Tester().test_attention_maps_fit_the_input((5, 7))
+        Tester().test_attention_maps_are_what_scales_the_input()
+
+    if message is None:
+        run_them()
+    else:
+        with pytest.raises(AssertionError, match=message):
+            run_them()
 
 
 @pytest.mark.slow
 def test_a_wrong_block_fails_them(checkout: Path, tmp_path: Path) -> None:
     """The command above tests the guide's own file, and its tests can fail."""
-    file = checkout / "projects/contrast_gate.py"
+    file = checkout / "projects/blocks/contrast_gate.py"
     right = file.read_text()
     wrong = right.replace("correction=0", "correction=1")
     assert wrong != right
@@ -140,7 +170,7 @@ def own_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     root = tmp_path_factory.mktemp("own")
     write_files(root, lambda name: name.startswith("my_"))
-    block = next(block for block in BLOCKS if block.file == "projects/contrast_gate.py")
+    block = next(block for block in BLOCKS if block.file == "projects/blocks/contrast_gate.py")
     (root / "my_blocks/contrast_gate.py").write_text(block.code)
     sys.path.insert(0, str(root))
     yield root

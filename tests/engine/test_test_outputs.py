@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from mmattn.engine.test_outputs import set_output, show_predictions
+from mmattn.engine.test_outputs import dump_metric, show_predictions, write_label_maps
 from mmattn.engine.tta import use_tta
 from mmattn.errors import ConfigError
 
@@ -29,9 +29,10 @@ def test_images_of_segmentation_go_through_the_visualizer() -> None:
 
 def test_label_maps_are_written_by_the_metric_and_files_by_one_more() -> None:
     cfg = Config({"default_scope": "mmseg", "test_evaluator": [{"type": "IoUMetric"}]})
-    assert set_output(cfg, "folder") is None
+    assert dump_metric(cfg, "folder") is None
+    write_label_maps(cfg, "folder")
     assert cfg.test_evaluator[0].output_dir == "folder"
-    assert set_output(cfg, "all.pkl")["type"] == "mmengine.DumpResults"
+    assert dump_metric(cfg, "all.pkl")["type"] == "mmengine.DumpResults"
 
 
 def test_a_pipeline_that_packs_nothing_cannot_be_augmented() -> None:

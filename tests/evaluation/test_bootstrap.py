@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from mmattn.evaluation.bootstrap import bootstrap_intervals
+from mmattn.evaluation.bootstrap import bootstrap_intervals, bootstrap_values
 
 
 def share(counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -54,3 +56,13 @@ def test_a_class_without_pixels_has_no_interval() -> None:
     assert np.isnan([low[1], high[1]]).all()
     assert low[0] == 0.5
     assert high[0] == 1.0
+
+
+def test_the_interval_of_a_median_is_that_of_all_draws() -> None:
+    """Three values can be drawn in 27 orders; the percentiles of their medians are known."""
+    values = (1.0, 2.0, 6.0)
+    everything = [np.median(draw) for draw in itertools.product(values, repeat=3)]
+    interval = bootstrap_values(values, np.median, resamples=20_000)
+    expected = np.quantile(everything, [0.025, 0.975], method="inverted_cdf")
+    assert interval == pytest.approx(tuple(expected))
+    assert bootstrap_values([2.0, 2.0]) == (2.0, 2.0)

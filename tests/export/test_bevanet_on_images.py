@@ -102,7 +102,7 @@ def test_bevanet_s_with_free_sizes(bevanet_s, street, fused, output, tmp_path) -
         converted=converted,
     )
     for one in report.files:
-        print(f"\n{one.runtime}\n{one.table()}")  # noqa: T201
+        print(f"\n{one.runtime}\n{one.table()}")
         assert [(row.height, row.width) for row in one.rows[-len(SIZES) :]] == SIZES
     classes = load_exported(path).predict(street[0])
     assert len(np.unique(classes)) > 2, "a network that sees one class would prove nothing"

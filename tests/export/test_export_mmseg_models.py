@@ -31,5 +31,5 @@ def test_mmseg_model_exports_with_free_sizes(name, build, tmp_path) -> None:
     export_onnx(model, path, shape=(128, 192), dynamic=True)
     image = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
     report = check_parity(model, path, [image])
-    print(f"\n{name}\n{report.table()}")  # noqa: T201
+    print(f"\n{name}\n{report.table()}")
     assert len(report.rows) == 5

@@ -266,7 +266,10 @@ def test_a_file_that_lacks_weights_is_reported(published, tmp_path: Path) -> Non
         ({"model_name": "hf-hub:timm/resnet18"}, "Nothing is downloaded here"),
         ({"model_name": None}, "expected the name of an architecture"),
         ({"out_indices": (1, 7)}, r"resnet10t has 5 maps, of strides \[2, 4, 8, 16, 32\]"),
-        ({"drop_pth_rate": 0.1}, "takes no 'drop_pth_rate'. Did you mean 'drop_path_rate'"),
+        (
+            {"drop_pth_rate": 0.1},
+            "argument 'drop_pth_rate' for timm's .*Did you mean 'drop_path_rate'",
+        ),
         ({"feature_cls": "nonsense"}, "cannot be built for its feature maps: Unknown feature"),
         ({"frozen_stages": 6}, "returns 5 maps, so it must be 0 to 5"),
         ({"pretrained": True}, "must be the path of a file"),

@@ -18,7 +18,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channel
 
 
 def shapes(n: int, c: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
-    """Those of the gates."""
+    """Return the shapes of the gates."""
     sizes = ((n, c), (n, c, height), (n, c, width), (n, 1, height, width))
     return dict(zip(NAMES, sizes, strict=True))
 
@@ -140,15 +140,15 @@ def test_every_choice_of_gates(backend: str, layout: str) -> None:
             x = call.args[0].contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
             gates = {name: call.kwargs[name].requires_grad_() for name in names}
             with use_backend(backend):
-                found = apply_gates(x, **gates, residual=residual)
+                actual = apply_gates(x, **gates, residual=residual)
                 leaves = (x, *gates.values())
-                grads = torch.autograd.grad(found.square().sum(), leaves)
-            wanted = x
+                grads = torch.autograd.grad(actual.square().sum(), leaves)
+            expected = x
             for name, gate in gates.items():
-                wanted = wanted * (gate[views[name]] if name in views else gate)
-            wanted = wanted + x if residual else wanted
-            truth = torch.autograd.grad(wanted.square().sum(), leaves)
-            torch.testing.assert_close(found, wanted, msg=lambda m: f"{names}: {m}")  # noqa: B023
+                expected = expected * (gate[views[name]] if name in views else gate)
+            expected = expected + x if residual else expected
+            truth = torch.autograd.grad(expected.square().sum(), leaves)
+            torch.testing.assert_close(actual, expected, msg=lambda m: f"{names}: {m}")  # noqa: B023
             torch.testing.assert_close(grads, truth, msg=lambda m: f"{names}: {m}")  # noqa: B023
 
 
@@ -160,8 +160,8 @@ def test_half_precision_is_rounded_once(backend: str, dtype: torch.dtype) -> Non
         pytest.skip(reason)
     x, channel = image(2, 33, 5, 7).args[0].to(dtype), torch.rand(2, 33)
     with use_backend(backend):
-        found = apply_gates(x, channel=channel)
-    assert torch.equal(found, (x.float() * channel[:, :, None, None]).to(dtype))
+        actual = apply_gates(x, channel=channel)
+    assert torch.equal(actual, (x.float() * channel[:, :, None, None]).to(dtype))
 
 
 @pytest.mark.slow
@@ -178,6 +178,6 @@ def test_more_than_two_to_the_31_numbers(layout: str) -> None:
     row, column = torch.ones(1, 2, shape[2]), torch.ones(1, 2, shape[3])
     row[0, 1, -1], column[0, 1, -1] = 2.0, 3.0
     with use_backend("cpp"):
-        found = apply_gates(x, row=row, column=column)
-    assert found[0, 1, -2:, -2:].tolist() == [[1.0, 3.0], [2.0, 6.0]]
-    assert found[0, 0, -1].unique().tolist() == [1.0]
+        actual = apply_gates(x, row=row, column=column)
+    assert actual[0, 1, -2:, -2:].tolist() == [[1.0, 3.0], [2.0, 6.0]]
+    assert actual[0, 0, -1].unique().tolist() == [1.0]

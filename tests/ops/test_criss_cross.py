@@ -68,9 +68,9 @@ class TestCrissCross(OpTester):
             "full panels": sample(64, 5, batch=1, depth=64, channels=128, scale=0.3),
         }
 
-    def assert_close(self, found, truth, tolerance: float) -> None:
+    def assert_close(self, actual, truth, tolerance: float) -> None:
         """A lone position has the weight 1, so query and key get no gradient but rounding."""
-        pairs = list(zip(found, truth, strict=True))
+        pairs = list(zip(actual, truth, strict=True))
         zero = [b.numel() > 0 and b.detach().abs().max() < 1e-12 for _, b in pairs]
         for (a, b), nothing in zip(pairs, zero, strict=True):
             assert not nothing or (a - b).abs().max() <= tolerance
@@ -218,7 +218,7 @@ def test_huge_logits_stay_finite(size: tuple[int, int]) -> None:
 
 
 def test_itself_may_be_the_largest_logit_by_far() -> None:
-    """Where the column leaves itself out, nothing may overflow or lose the answer."""
+    """Leaving a position out of its column neither overflows nor loses the answer."""
     q, _, v = inputs(5, 7, dtype=torch.float32, scale=100)
     out = criss_cross_attention(q, q, v)
     expected = dense(q.double(), q.double(), v.double())
@@ -371,10 +371,10 @@ def test_weights_of_chosen_positions(size: tuple[int, int]) -> None:
     height, width = size
     q, k, _ = inputs(*size)
     positions = [(0, 0), (height - 1, width - 1), (height // 2, width // 2)]
-    found = criss_cross_weights(q, k, positions)
+    actual = criss_cross_weights(q, k, positions)
     every = weights(q, k).unflatten(1, size)
     for index, (y, x) in enumerate(positions):
-        torch.testing.assert_close(found[:, index], every[:, :, :, y, x])
+        torch.testing.assert_close(actual[:, index], every[:, :, :, y, x])
     assert criss_cross_weights(q.half(), k.half(), torch.tensor(positions)).dtype == torch.float32
     assert criss_cross_weights(q, k, torch.zeros(0, 2, dtype=torch.int64)).shape == (2, 0, *size)
 
@@ -425,9 +425,9 @@ def test_more_than_two_to_the_31_numbers() -> None:
     assert v.numel() > 2**31
     v[1, -7:] = torch.randn(7, 3, 2**9).bfloat16()
     with torch.no_grad():
-        found = criss_cross_attention(q[1:], k[1:], v[1:])[:, -7:]
-        wanted = criss_cross_attention(q[1:], k[1:], v[1:, -7:])
-    assert torch.equal(found, wanted)
+        actual = criss_cross_attention(q[1:], k[1:], v[1:])[:, -7:]
+        expected = criss_cross_attention(q[1:], k[1:], v[1:, -7:])
+    assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize(

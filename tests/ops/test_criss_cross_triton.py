@@ -62,5 +62,5 @@ def test_lines_of_several_blocks(size: tuple[int, int], monkeypatch: pytest.Monk
             signal = torch.arange(out.numel(), dtype=dtype).reshape(out.shape).cos()
             grads = torch.autograd.grad((out * signal).sum() + lse.square().sum(), args)
         results.append([out, lse, *grads])
-    for truth, found in zip(*results, strict=True):
-        torch.testing.assert_close(found.double(), truth, rtol=1e-4, atol=2e-5)
+    for truth, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual.double(), truth, rtol=1e-4, atol=2e-5)

@@ -39,11 +39,11 @@ class TestDepthwiseConv2d(OpTester):
 
     @staticmethod
     def samples() -> dict[str, Sample]:
-        found = {
+        samples = {
             name: image(1, 19, 13, 22, kernel, padding="same", dilation=dilation)
             for name, (kernel, dilation) in KERNELS.items()
         }
-        return found | {
+        return samples | {
             "small": image(2, 3, 5, 6, (3, 3), padding=2, dilation=2),
             "empty batch": image(0, 3, 5, 6, (7, 7), padding="same"),
             "one pixel": image(2, 5, 1, 1, (7, 7), padding="same", dilation=3),
@@ -139,26 +139,26 @@ class TestDepthwiseConv2dOnGpu(TestDepthwiseConv2d):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_equals_torch(name: str) -> None:
-    """Whatever backend is chosen on this machine, the function is torch's."""
+    """Results equal torch's, with the backend that is chosen on this machine."""
     kernel, dilation = KERNELS[name]
     sample = image(2, 12, 9, 14, kernel)
     x, weight, bias = (t.float() for t in sample.args)
     for padding in ("same", (40, 41)):
-        wanted = F.conv2d(x, weight, bias, 1, padding, dilation, groups=12)
-        found = depthwise_conv2d(x, weight, bias, padding=padding, dilation=dilation)
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        expected = F.conv2d(x, weight, bias, 1, padding, dilation, groups=12)
+        actual = depthwise_conv2d(x, weight, bias, padding=padding, dilation=dilation)
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_stride_is_torchs_work() -> None:
     x, weight, bias = (t.float() for t in image(1, 6, 9, 8, (3, 3)).args)
-    found = depthwise_conv2d(x, weight, bias, stride=(2, 1), padding=1)
-    wanted = F.conv2d(x, weight, bias, (2, 1), 1, 1, groups=6)
-    torch.testing.assert_close(found, wanted)
+    actual = depthwise_conv2d(x, weight, bias, stride=(2, 1), padding=1)
+    expected = F.conv2d(x, weight, bias, (2, 1), 1, 1, groups=6)
+    torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpp"])
 def test_result_is_channels_last(backend: str) -> None:
-    """So that an image is converted once, and not once per layer."""
+    """An image is then converted once, not once per layer."""
     if reason := OPERATORS["depthwise_conv2d"].why_not(backend, "cpu", torch.float32):
         pytest.skip(reason)
     x, weight, bias = (t.float() for t in image(1, 6, 9, 8, (7, 7)).args)
@@ -188,9 +188,9 @@ def test_autocast_runs_in_the_lower_precision() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         # As in a network: the layer before made x bfloat16, the parameters are float32.
         y = depthwise_conv2d(x.bfloat16(), weight, bias, padding="same", dilation=3)
-        wanted = F.conv2d(x, weight, bias, 1, "same", 3, groups=6)
-    assert y.dtype == wanted.dtype == torch.bfloat16
-    torch.testing.assert_close(y.float(), wanted.float(), rtol=2e-2, atol=2e-2)
+        expected = F.conv2d(x, weight, bias, 1, "same", 3, groups=6)
+    assert y.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), expected.float(), rtol=2e-2, atol=2e-2)
 
 
 def test_flops_are_those_of_the_convolution() -> None:
@@ -230,6 +230,6 @@ def test_more_than_two_to_the_31_numbers() -> None:
     if OPERATORS["depthwise_conv2d"].why_not("cpp", "cpu", torch.bfloat16):
         pytest.skip("cpp is not built")
     with torch.no_grad(), use_backend("cpp"):
-        found = depthwise_conv2d(x, weight, padding="same")[:, :, -16:]
-        wanted = F.conv2d(x[:, :, -32:].float(), weight.float(), None, 1, 2, 1, 16)[:, :, -16:]
-    torch.testing.assert_close(found.float(), wanted, rtol=2e-2, atol=5e-2)
+        actual = depthwise_conv2d(x, weight, padding="same")[:, :, -16:]
+        expected = F.conv2d(x[:, :, -32:].float(), weight.float(), None, 1, 2, 1, 16)[:, :, -16:]
+    torch.testing.assert_close(actual.float(), expected, rtol=2e-2, atol=5e-2)

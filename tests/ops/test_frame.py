@@ -1,4 +1,4 @@
-"""The operators' frame: who is chosen and why, what a missing kernel means, the doctor."""
+"""The operators' frame: choice of a backend, missing kernels, the doctor."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Scaled(Backend):
 
 @pytest.fixture
 def make_operator() -> Iterator:
-    """Makes operators ``y = 2 x`` with extra backends, and takes them away again."""
-    made = []
+    """Make operators ``y = 2 x`` with extra backends, and remove them after the test."""
+    names = []
 
     def make(*backends: Backend) -> Operator:
         name = f"toy_{next(NUMBERS)}"
@@ -54,7 +54,7 @@ def make_operator() -> Iterator:
         fake = lambda x: torch.empty_like(x)  # noqa: E731
         operator = Operator(
             name,
-            name,
+            f"{name}.op",
             functions={
                 "forward": Function("(Tensor x) -> Tensor", fake=fake),
                 "backward": Function("(Tensor grad) -> Tensor", fake=fake),
@@ -69,11 +69,11 @@ def make_operator() -> Iterator:
             lambda ctx, grad: backward(grad),
             setup_context=lambda ctx, inputs, output: None,
         )
-        made.append(name)
+        names.append(name)
         return operator
 
     yield make
-    for name in made:
+    for name in names:
         del OPERATORS[name], sys.modules[f"{name}.reference"]
 
 
@@ -270,3 +270,14 @@ def test_public_function_needs_no_choice_under_export() -> None:
     program = torch.export.export(Net(), (torch.ones(1, 2, 9, 9), torch.ones(2, 1, 7, 7)))
     names = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert names == ["aten.conv2d.default"]
+
+
+HEAVY = ("mmengine", "mmcv", "mmdet", "mmseg", "timm", "cv2", "torchvision")
+
+
+def test_import_brings_torch_alone() -> None:
+    """``mmattn.ops`` can be used without OpenMMLab, and costs no more than torch to import."""
+    script = f"import sys, mmattn.ops; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

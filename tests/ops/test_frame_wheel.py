@@ -39,12 +39,12 @@ def test_wheel_beside_torch_is_compiled_and_for_every_python(source: Path, tmp_p
     names = zipfile.ZipFile(wheel).namelist()
     assert {n.split("/")[0] for n in names if ".dist-info" not in n} == {"mmattn"}
     libraries = {Path(n).name for n in names if n.startswith("mmattn/ops/_lib/")}
-    wanted = {
+    expected = {
         build.Library(op, "cpp", variant).file_name
         for op in build.operators("cpp")
         for variant in build.cpu_variants()
     }
-    assert libraries == wanted
+    assert libraries == expected
 
 
 def test_isolated_wheel_is_pure_and_brings_the_sources(source: Path, tmp_path: Path) -> None:

@@ -117,8 +117,8 @@ class TestGatedChannelPoolOnGpu(TestGatedChannelPool):
 def test_maximum_comes_first() -> None:
     """The order that the authors of CBAM show to their convolution."""
     x = torch.tensor([1.0, -2.0, 3.0]).view(1, 3, 1, 1)
-    found = gated_channel_pool(x, torch.tensor([[1.0, -2.0, 1.0]]))
-    torch.testing.assert_close(found.flatten(), torch.tensor([4.0, 8.0 / 3]))
+    actual = gated_channel_pool(x, torch.tensor([[1.0, -2.0, 1.0]]))
+    torch.testing.assert_close(actual.flatten(), torch.tensor([4.0, 8.0 / 3]))
 
 
 def test_without_a_gate() -> None:
@@ -137,9 +137,9 @@ def test_first_maximum_gets_the_gradient(backend: str, layout: str) -> None:
     x = x.contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
     gate = torch.ones(2, 70, requires_grad=True)
     with use_backend(backend):
-        found = torch.autograd.grad(gated_channel_pool(x, gate)[:, 0].sum(), (x, gate))
+        actual = torch.autograd.grad(gated_channel_pool(x, gate)[:, 0].sum(), (x, gate))
     maximum = (x * gate[:, :, None, None]).max(1).values
-    torch.testing.assert_close(found, torch.autograd.grad(maximum.sum(), (x, gate)))
+    torch.testing.assert_close(actual, torch.autograd.grad(maximum.sum(), (x, gate)))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -157,8 +157,8 @@ def test_not_finite_numbers(backend: str, layout: str) -> None:
     x[0, :, 0, 5] = nan
     x = x.contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
     with use_backend(backend):
-        found = gated_channel_pool(x, torch.ones(1, 70))
-        grad = torch.autograd.grad(found[:, 0].sum(), x)[0]
-    wanted = torch.stack([x.amax(1), x.mean(1)], 1).detach()
-    torch.testing.assert_close(found.detach(), wanted, equal_nan=True)
+        actual = gated_channel_pool(x, torch.ones(1, 70))
+        grad = torch.autograd.grad(actual[:, 0].sum(), x)[0]
+    expected = torch.stack([x.amax(1), x.mean(1)], 1).detach()
+    torch.testing.assert_close(actual.detach(), expected, equal_nan=True)
     assert grad[0, :, 0].argmax(0).tolist() == [0, 40, 30, 3, 50, 0]

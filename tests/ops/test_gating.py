@@ -1,4 +1,4 @@
-"""What the operators of attention blocks promise together: no copies, little kept, one graph."""
+"""Promises of all gating operators: no copies, little kept for backward, one graph."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def copies(op: str, tensors: list[Tensor]) -> list[str]:
     result = CALLS[op](*tensors)
     grad = torch.ones_like(result)
     with profile(record_shapes=True) as events:
-        found = torch.autograd.grad(CALLS[op](*tensors), x, grad)
-    assert found[0].shape == SIZE
+        actual = torch.autograd.grad(CALLS[op](*tensors), x, grad)
+    assert actual[0].shape == SIZE
     names = ("aten::contiguous", "aten::clone", "aten::copy_", "aten::_to_copy")
     return [
         event.name
@@ -95,7 +95,7 @@ def test_neither_layout_is_copied(op: str, layout: str) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("backend", ["reference", "cpp"])
 def test_gated_image_keeps_its_strides(backend: str, layout: str, size: tuple) -> None:
-    """Those of sides of one, too: convolutions guess the layout from them."""
+    """Also the strides of sides of size one: convolutions guess the layout from them."""
     need("apply_gates", backend)
     x, channel, *_ = inputs(layout, size=size)
     with use_backend(backend):
@@ -118,7 +118,7 @@ def test_gradients_have_the_layout_of_the_image(op: str, backend: str, layout: s
 def test_layouts_agree(op: str, size: tuple) -> None:
     """Results and gradients; the larger images are handled in several parts."""
     need(op)
-    found = []
+    results = []
     for layout in LAYOUTS:
         tensors = inputs(layout, torch.float64, size)
         with use_backend("cpp"):
@@ -126,8 +126,8 @@ def test_layouts_agree(op: str, size: tuple) -> None:
             generator = torch.Generator().manual_seed(1)
             weight = torch.randn(result.shape, generator=generator, dtype=torch.float64)
             grads = torch.autograd.grad(result, tensors, weight, allow_unused=True)
-        found.append([result, *(g for g in grads if g is not None)])
-    torch.testing.assert_close(found[0], found[1])
+        results.append([result, *(g for g in grads if g is not None)])
+    torch.testing.assert_close(results[0], results[1])
 
 
 @pytest.mark.parametrize("op", CALLS)
@@ -169,7 +169,7 @@ def test_second_derivatives(op: str) -> None:
 
 
 def test_reference_is_left_to_the_compiler() -> None:
-    """Where plain torch runs (a GPU), the compiler sees reductions and products to fuse."""
+    """The compiler can fuse reductions and products where plain torch runs, as on a GPU."""
     graphs: list[torch.fx.GraphModule] = []
 
     def remember(graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable:
@@ -200,8 +200,8 @@ def test_exports_with_any_height_and_width() -> None:
     session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
     for n, height, width in ((2, 9, 13), (1, 1, 5), (3, 17, 4)):
         x = torch.randn(n, SIZE[1], height, width)
-        found = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
-        torch.testing.assert_close(torch.from_numpy(found), Block()(x), rtol=1e-4, atol=1e-5)
+        actual = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+        torch.testing.assert_close(torch.from_numpy(actual), Block()(x), rtol=1e-4, atol=1e-5)
 
 
 def test_autocast_leaves_statistics_and_gates_in_float32() -> None:
@@ -212,6 +212,6 @@ def test_autocast_leaves_statistics_and_gates_in_float32() -> None:
             torch.float32
         }
         assert gated_channel_pool(half, channel).dtype == torch.float32
-        found = apply_gates(half, channel=channel)
-    assert found.dtype == torch.bfloat16
-    assert torch.equal(found, apply_gates(half, channel=channel))
+        actual = apply_gates(half, channel=channel)
+    assert actual.dtype == torch.bfloat16
+    assert torch.equal(actual, apply_gates(half, channel=channel))

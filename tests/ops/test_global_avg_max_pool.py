@@ -115,10 +115,10 @@ def test_first_maximum_gets_the_gradient(backend: str, layout: str) -> None:
         x[:, :4] = -1.0  # nothing but zeros
         x = x.mul(2).round().relu().contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
         with use_backend(backend):
-            found = torch.autograd.grad(global_avg_max_pool(x)[1].square().sum() + x.sum(), x)[0]
+            actual = torch.autograd.grad(global_avg_max_pool(x)[1].square().sum() + x.sum(), x)[0]
         pooled = F.max_pool2d(x.contiguous(), (height, width))
-        wanted = torch.autograd.grad(pooled.square().sum() + x.sum(), x)[0]
-        torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+        expected = torch.autograd.grad(pooled.square().sum() + x.sum(), x)[0]
+        torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

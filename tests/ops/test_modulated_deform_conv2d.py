@@ -228,13 +228,13 @@ def convolved(call: Sample) -> Tensor:
 def test_without_displacement_it_is_a_convolution(backend: str) -> None:
     call = image(2, 12, 9, 14, 8, padding=(2, 1), dilation=2, stride=(1, 2), groups=2)
     x, offset, mask, weight, bias = (t.float() for t in call.args)
-    wanted = F.conv2d(x, weight, bias, **call.kwargs)
-    found = modulated_deform_conv2d(
+    expected = F.conv2d(x, weight, bias, **call.kwargs)
+    actual = modulated_deform_conv2d(
         x, torch.zeros_like(offset), torch.ones_like(mask), weight, bias, **call.kwargs
     )
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
     unmodulated = deform_conv2d(x, torch.zeros_like(offset), weight, bias, **call.kwargs)
-    torch.testing.assert_close(unmodulated, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(unmodulated, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_whole_displacements_shift_the_image(backend: str) -> None:
@@ -242,11 +242,11 @@ def test_whole_displacements_shift_the_image(backend: str) -> None:
     x, _, _, weight, bias = (t.float() for t in image(1, 5, 8, 9, 4, padding=1).args)
     offset = torch.empty(1, 9, 2, 8, 9)
     offset[:, :, 0], offset[:, :, 1] = 2, -3
-    found = deform_conv2d(x, offset.flatten(1, 2), weight, bias, padding=1)
+    actual = deform_conv2d(x, offset.flatten(1, 2), weight, bias, padding=1)
     shifted = F.pad(x, (4, 0, 0, 3))[:, :, 1:, :-2]  # two up, three to the right, and one margin
-    wanted = F.conv2d(F.pad(x, (4, -2, -1, 3)), weight, bias)
+    expected = F.conv2d(F.pad(x, (4, -2, -1, 3)), weight, bias)
     assert shifted.shape[2:] == (10, 11)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_every_number_is_the_definitions(backend: str) -> None:
@@ -254,11 +254,11 @@ def test_every_number_is_the_definitions(backend: str) -> None:
     geometry = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
     call = image(1, 4, 5, 6, 2, (2, 2), **geometry, groups=2, deform_groups=4)
     x, offset, mask, weight, bias = call.args
-    found = convolved(call)
+    actual = convolved(call)
     padded = F.pad(x, (60, 60, 60, 60))  # zeros wherever a point may lie
     for o in range(2):
-        for row in range(found.shape[2]):
-            for column in range(found.shape[3]):
+        for row in range(actual.shape[2]):
+            for column in range(actual.shape[3]):
                 total = bias[o].clone()
                 for c in range(2):
                     channel = 2 * o + c
@@ -274,7 +274,7 @@ def test_every_number_is_the_definitions(backend: str) -> None:
                         )
                         value = (corners * weights).sum() * mask[0, plane, row, column]
                         total += value * weight[o, c, tap // 2, tap % 2]
-                torch.testing.assert_close(found[0, o, row, column], total)
+                torch.testing.assert_close(actual[0, o, row, column], total)
 
 
 def test_border_gives_no_gradient_to_offsets(backend: str) -> None:
@@ -293,8 +293,8 @@ def test_numbers_outside_are_not_read(backend: str) -> None:
     """A point outside reads 0, whatever the image holds; one that is no number must show."""
     x, offset, mask, weight, bias = (t.float() for t in image(1, 3, 5, 5, 2, padding=1).args)
     offset = torch.full_like(offset, 100.0)
-    found = modulated_deform_conv2d(x * math.inf, offset, mask, weight, bias, padding=1)
-    torch.testing.assert_close(found, bias[:, None, None].expand_as(found))
+    actual = modulated_deform_conv2d(x * math.inf, offset, mask, weight, bias, padding=1)
+    torch.testing.assert_close(actual, bias[:, None, None].expand_as(actual))
     offset[0, 0, 2, 3] = math.nan
     lost = modulated_deform_conv2d(x, offset, mask, weight, bias, padding=1).isnan()
     assert lost[0, :, 2, 3].all() and lost.sum() == 2
@@ -314,15 +314,15 @@ def test_autocast_keeps_coordinates_exact() -> None:
     call = image(1, 6, 3, 300, 4, padding=1)
     x, offset, mask, weight, bias = (t.float() for t in call.args)
     rounded = [t.bfloat16().float() for t in (x, weight, bias)]
-    wanted = modulated_deform_conv2d(rounded[0], offset, mask, rounded[1], rounded[2], padding=1)
+    expected = modulated_deform_conv2d(rounded[0], offset, mask, rounded[1], rounded[2], padding=1)
     with torch.autocast("cpu", torch.bfloat16):
-        found = modulated_deform_conv2d(x, offset, mask, weight, bias, padding=1)
+        actual = modulated_deform_conv2d(x, offset, mask, weight, bias, padding=1)
         # As from a layer under autocast: the offsets themselves are rounded, not the points.
         coarse = modulated_deform_conv2d(
             x.bfloat16(), offset.bfloat16(), mask.bfloat16(), weight, bias, padding=1
         )
-    assert found.dtype == coarse.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), wanted, rtol=1e-2, atol=1e-2)
+    assert actual.dtype == coarse.dtype == torch.bfloat16
+    torch.testing.assert_close(actual.float(), expected, rtol=1e-2, atol=1e-2)
     again = modulated_deform_conv2d(
         rounded[0], offset.bfloat16().float(), mask.bfloat16().float(), *rounded[1:], padding=1
     )
@@ -330,7 +330,7 @@ def test_autocast_keeps_coordinates_exact() -> None:
 
 
 def test_memory_holds_no_columns(backend: str) -> None:
-    """What autograd keeps is the inputs alone."""
+    """Autograd keeps the inputs alone."""
     call = image(1, 8, 9, 10, 6, padding=1).to("cpu", torch.float32, grad=True)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
@@ -380,8 +380,8 @@ def test_onnx_graphs(form: str) -> None:
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     inputs = [i.name for i in session.get_inputs()]
     feed = {name: t.numpy() for name, t in zip(inputs, tensors.args, strict=True)}
-    found = torch.from_numpy(session.run(None, feed)[0])
-    torch.testing.assert_close(found, convolved(tensors), rtol=1e-4, atol=1e-5)
+    actual = torch.from_numpy(session.run(None, feed)[0])
+    torch.testing.assert_close(actual, convolved(tensors), rtol=1e-4, atol=1e-5)
 
 
 def test_unknown_export_is_refused() -> None:

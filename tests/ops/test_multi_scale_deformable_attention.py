@@ -160,7 +160,7 @@ class TestMultiScaleDeformableAttentionOnGpu(TestMultiScaleDeformableAttention):
 
 
 def available(*names: str) -> list[str]:
-    """Those of the backends that run on this machine."""
+    """Return the backends of these names that run on this machine."""
     return [name for name in names if OP.why_not(name, "cpu", torch.float32, 32) is None]
 
 
@@ -190,7 +190,7 @@ def test_coordinates_keep_their_precision_in_half_precision_models() -> None:
     ramp = torch.arange(width, dtype=torch.float32) - width / 2
     fraction = torch.linspace(0.3, 0.9, 50)
     locations = torch.stack((fraction, torch.full_like(fraction, 0.5)), -1).view(1, 50, 1, 1, 1, 2)
-    wanted = fraction * width - 0.5 - width / 2
+    expected = fraction * width - 0.5 - width / 2
     for backend in ("reference", *available("cpp")):
         with use_backend(backend):
             read = multi_scale_deformable_attention(
@@ -198,10 +198,10 @@ def test_coordinates_keep_their_precision_in_half_precision_models() -> None:
                 torch.ones(1, 50, 1, 1, 1),
             )  # fmt: skip
         # What is left is the rounding of the ramp's numbers (up to 83) themselves.
-        near = wanted.abs() < 30
-        assert (read.float().flatten() - wanted)[near].abs().max() < 0.13
+        near = expected.abs() < 30
+        assert (read.float().flatten() - expected)[near].abs().max() < 0.13
     rounded = fraction.bfloat16().float() * width - 0.5 - width / 2
-    assert (rounded - wanted)[near].abs().max() > 0.13
+    assert (rounded - expected)[near].abs().max() > 0.13
 
 
 def test_backward_keeps_the_inputs_alone() -> None:
@@ -221,18 +221,18 @@ def test_backward_keeps_the_inputs_alone() -> None:
 
 def test_output_has_the_dtype_of_the_values_under_autocast() -> None:
     call = pyramid(1, 5, 2, 8, [(3, 4)], 2).to("cpu", torch.float32)
-    wanted = multi_scale_deformable_attention(*call.args)
+    expected = multi_scale_deformable_attention(*call.args)
     with torch.autocast("cpu", torch.bfloat16):
-        found = multi_scale_deformable_attention(*call.args)
+        actual = multi_scale_deformable_attention(*call.args)
         lower = multi_scale_deformable_attention(call.args[0].bfloat16(), *call.args[1:])
-    assert torch.equal(found, wanted)
+    assert torch.equal(actual, expected)
     assert lower.dtype == torch.bfloat16
-    torch.testing.assert_close(lower.float(), wanted, rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(lower.float(), expected, rtol=2e-2, atol=2e-2)
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpp"])
 def test_far_points_read_nothing(backend: str) -> None:
-    """Whatever the number, whether or not it fits into whole numbers."""
+    """Also for infinities, NaN, and numbers that do not fit into integers."""
     if backend not in ("reference", *available("cpp")):
         pytest.skip("cpp is not built")
     values, shapes, locations, weights = pyramid(1, 4, 2, 16, [(3, 4)], 2).args
@@ -303,12 +303,12 @@ def test_both_graphs_in_onnxruntime(graph: str, dynamo: bool) -> None:
     session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
     other = pyramid(3, 11, 2, 8, shapes, 3).to("cpu", torch.float32)
     feed = dict(zip(names, (other.args[0], *other.args[2:]), strict=True))
-    found = session.run(None, {name: tensor.numpy() for name, tensor in feed.items()})[0]
-    wanted = multi_scale_deformable_attention(*other.args)
-    torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=1e-5, atol=1e-5)
+    actual = session.run(None, {name: tensor.numpy() for name, tensor in feed.items()})[0]
+    expected = multi_scale_deformable_attention(*other.args)
+    torch.testing.assert_close(torch.from_numpy(actual), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_unknown_graph_is_refused() -> None:
+def test_unknown_export_form_is_refused() -> None:
     with (
         pytest.raises(ValueError, match="grid_sample, gather"),
         export_deform_attention_as("plugin"),
@@ -348,7 +348,7 @@ def test_more_than_two_to_the_31_numbers() -> None:
     low[..., 1] = (locations[..., 1] * 3 + 0.5) / 4
     high[..., 1] = (4096 + locations[..., 1] * 3 + 0.5) / 4100
     with torch.no_grad():
-        found = multi_scale_deformable_attention(value, [(4100, 2048)], high, weights)
-        wanted = multi_scale_deformable_attention(tail, [(4, 2048)], low, weights)
+        actual = multi_scale_deformable_attention(value, [(4100, 2048)], high, weights)
+        expected = multi_scale_deformable_attention(tail, [(4, 2048)], low, weights)
     # A float32 coordinate near row 4096 is exact to 1 / 2048 of a pixel.
-    torch.testing.assert_close(found.float(), wanted.float(), rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(actual.float(), expected.float(), rtol=2e-2, atol=2e-2)

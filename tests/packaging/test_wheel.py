@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from mmattn.cli import VERBS
 
 pytestmark = pytest.mark.slow
 
@@ -37,19 +40,63 @@ def test_top_level_is_mmattn_alone(wheel: Path) -> None:
     assert any(n.startswith("mmattn/.mim/configs/ccnet/") and n.endswith(".py") for n in names)
 
 
-def test_installed_wheel_builds_models(wheel: Path, tmp_path: Path) -> None:
-    """In a fresh environment, which borrows the dependencies, names and configs resolve."""
+def test_only_what_users_need_is_in_it(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "mmattn/py.typed" in names, "type checkers read our annotations"
+    folders = {part for name in names for part in name.split("/")[:-1]}
+    assert not folders & {"tests", "support", "benchmarks", "docs", "requirements"}
+    # The contracts that a user's own block is tested with, and nothing that tests this repository.
+    assert {name for name in names if name.startswith("mmattn/testing/")} == {
+        f"mmattn/testing/{name}.py"
+        for name in ("__init__", "costs", "op_tester", "plugin", "plugin_hosts")
+    }
+
+
+def test_extras_and_the_command(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (folder,) = {n.split("/")[0] for n in archive.namelist() if ".dist-info/" in n}
+    metadata = archive.read(f"{folder}/METADATA").decode()
+    extras = {line.split(": ")[1] for line in metadata.splitlines() if "Provides-Extra" in line}
+    assert extras == {"export", "openvino", "testing"}
+    assert 'pytest; extra == "testing"' in metadata
+    entries = archive.read(f"{folder}/entry_points.txt").decode()
+    assert "mmattn = mmattn.cli.main:main" in entries
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with the wheel and without its dependencies; returns its folder."""
     uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "venv", "--python", sys.executable, tmp_path / "env"], check=True)
-    python = tmp_path / "env" / "bin" / "python"
+    folder = tmp_path_factory.mktemp("installed") / "env"
+    subprocess.run([uv, "venv", "--python", sys.executable, folder], check=True)
+    python = folder / "bin" / "python"
     subprocess.run([uv, "pip", "install", "--python", python, "--no-deps", wheel], check=True)
-    site = next((tmp_path / "env").glob("lib/python*/site-packages"))
+    return folder
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_commands_and_tools_of_the_wheel_run(verb: str, installed: Path, tmp_path: Path) -> None:
+    site = next(installed.glob("lib/python*/site-packages"))
+    tool = [installed / "bin" / "python", site / "mmattn" / ".mim" / "tools" / f"{verb}.py"]
+    for command in ([installed / "bin" / "mmattn", verb], tool):
+        done = subprocess.run(
+            [*command, "--help"], capture_output=True, text=True, cwd=tmp_path, env={}
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("usage:") and "examples:" in done.stdout
+
+
+def test_installed_wheel_builds_models(installed: Path, tmp_path: Path) -> None:
+    """In a fresh environment, which borrows the dependencies, names and configs resolve."""
+    python = installed / "bin" / "python"
+    site = next(installed.glob("lib/python*/site-packages"))
     # Plain path entries add the dependencies without the editable install of the checkout.
     code = (
         f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n"
         "import mmattn; from pathlib import Path\n"
         f"assert Path(mmattn.__file__).is_relative_to({str(site)!r}), mmattn.__file__\n"
-        "from mmattn.engine import load_config, build_model\n"
+        "from mmattn.config import load_config\n"
+        "from mmattn.inference import build_model\n"
         "cfg = load_config('mmattn::ccnet/ccnet_r50-d8_4xb2-40k_cityscapes-512x1024.py')\n"
         "print(type(build_model(cfg).decode_head).__module__)\n"
         "from mmdet.registry import MODELS\n"
@@ -57,6 +104,9 @@ def test_installed_wheel_builds_models(wheel: Path, tmp_path: Path) -> None:
         "cfg=dict(type='mmattn.CrissCrossAttention'), stages=(False, False, False, True),"
         "position='after_conv3')]))\n"
     )
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [python, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=own
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "mmattn.projects.ccnet.head"

@@ -56,12 +56,12 @@ def test_tokens_need_a_grid() -> None:
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ([(1, 8), (1, 8)], "no map of 4"),
-        ([(1, 8, 2, 3, 4)], "no map of 4"),
+        ([(1, 8), (1, 8)], "not a map of 4"),
+        ([(1, 8, 2, 3, 4)], "not a map of 4"),
         ([(6, 49, 8), (15, 49, 8)], "windows"),
         ([(1, 8, 2, 3), (1, 12, 2, 3)], "number of channels changes"),
         ([(1, 8, 2, 3), (1, 12, 3, 5)], "number of channels changes"),
-        ([(1, 8, 2, 3), (1, 24, 8)], "no map of 4"),
+        ([(1, 8, 2, 3), (1, 24, 8)], "not a map of 4"),
     ],
 )
 def test_what_is_no_map_is_refused(made, message: str) -> None:

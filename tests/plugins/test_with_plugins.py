@@ -546,7 +546,7 @@ MISTAKES = [
     (RESNET, {"cfg": {"type": "mmdet.FPN"}, "stages": (0,)}, "FPN.*cannot be built"),
     (RESNET, {"cfg": {"type": "mmattn.WithPlugins"}, "stages": (0,)}, "a function, not a block"),
     ({"type": Odd}, scale(at="unused"), "has 'unused' but never calls it"),
-    ({"type": Odd}, scale(at="pool"), "which is no map of 4 dimensions"),
+    ({"type": Odd}, scale(at="pool"), "which is not a map of 4 dimensions"),
     ({"type": Odd}, scale(stages=(1,)), "tokens, and the network does not tell"),
     ({"type": Odd}, scale(at="shared"), "the number of channels changes"),
     (SWIN, scale(at="stages.0.blocks.0.attn.w_msa"), "windows or regions"),

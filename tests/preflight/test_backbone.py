@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mmattn.errors import ConfigError
 from mmattn.inference import build_model
-from mmattn.preflight.backbone import fill_normalization
+from mmattn.models.timm_normalization import fill_normalization
 from tests.support.tiny_models import tiny_detector, tiny_segmentor
 
 TIMM = {"type": "mmattn.TimmBackbone", "model_name": "resnet10t", "out_indices": (1, 2, 3, 4)}
@@ -169,7 +169,7 @@ def test_channels_that_fit_pass_in_every_way_heads_take_them() -> None:
         ({"inner": {"type": "ResNet", "dept": 18}}, "takes no 'dept'. Did you mean 'depth'"),
         ({"plugin": []}, "WithPlugins takes no 'plugin'. Did you mean 'plugins'"),
         ({"plugins": [{"cfg": {"type": "mmattn.SE", "reduktion": 4}, "stages": (0,)}]},
-         "SE takes no 'reduktion'. Did you mean 'reduction'"),
+         "unexpected argument 'reduktion' for SE. Did you mean 'reduction'"),
     ],
 )  # fmt: skip
 def test_mistakes_inside_with_plugins_are_named(change: dict, message: str) -> None:

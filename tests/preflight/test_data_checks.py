@@ -17,9 +17,10 @@ import pytest
 from mmengine.registry import init_default_scope
 from PIL import Image
 
+from mmattn.config.walk import leaf_datasets
 from mmattn.data.shapes import CLASSES, THING_CLASSES
 from mmattn.errors import ConfigError, DataError, MMAttnError
-from mmattn.preflight.data import check_dataset, leaf_datasets
+from mmattn.preflight.data import check_dataset
 
 WHERE = "train_dataloader.dataset"
 LOAD_MASKS = [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}]

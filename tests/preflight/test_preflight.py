@@ -360,7 +360,7 @@ def check_upstream(name: str) -> None:
     """Keys, types and class counts; only what truly cannot be built may be refused."""
     from mmengine.registry import DATASETS
 
-    from mmattn.preflight.data import leaf_datasets
+    from mmattn.config.walk import leaf_datasets
 
     cfg = Config.fromfile(find_config(name))
     cfg.setdefault("default_scope", name.partition(":")[0])  # some are bases of others

@@ -38,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preflight": {"config", "data", "io", "models", "tables", "tasks"},
     "inference": {"config", "data", "io", "layers", "models", "palette", "preflight", "reports",
                   "tasks"},
-    "export": {"config", "data", "evaluation", "inference", "io", "layers", "tables", "tasks"},
+    "export": {"config", "data", "environment", "evaluation", "inference", "io", "layers",
+               "reports", "tables", "tasks"},
     "engine": {"bridge", "config", "data", "evaluation", "inference", "io", "layers", "models",
                "preflight", "reports", "tables", "tasks"},
     "compare": {"config", "data", "engine", "environment", "evaluation", "inference", "io",
@@ -47,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "projects": {"io", "layers", "ops"},
     "cli": {"compare", "config", "data", "engine", "environment", "evaluation", "export",
             "inference", "io", "palette", "preflight", "reports", "tables", "tasks"},
+    "__main__": {"cli"},
 }  # fmt: skip
 #: The package itself turns the bridge on.
 OF_THE_PACKAGE = {"bridge", "lazy"}

@@ -1,7 +1,7 @@
 """The code of a Markdown guide: its fenced blocks, with what the text says about each.
 
 A line of the form ``**`path/of/a/file.py`**`` before a block says that the block is that file;
-words after it, as in ``**`projects/__init__.py`**, one more line``, that it is appended.
+words after it, as in ``**`projects/_register.py`**, one more line``, that it is appended.
 """
 
 from __future__ import annotations

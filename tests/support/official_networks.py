@@ -78,8 +78,8 @@ def assert_same_maps(found: Iterable[Tensor], expected: Iterable[Tensor]) -> Non
 
 
 def network_of_note(note: str, scope: str | None = None) -> nn.Module:
-    """The network that a converter's note ends with, ``Takes it: dict(type=…)``, in eval mode."""
-    text = note.partition("Takes it: ")[2]
+    """Build the network of a converter's note (``Matching network: dict(…)``), in eval mode."""
+    text = note.partition("Matching network: ")[2]
     cfg = Config.fromstring(f"network = {text}", ".py").network
     if scope:
         cfg.type = f"{scope}.{cfg.type}"

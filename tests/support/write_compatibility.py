@@ -1,6 +1,8 @@
 #!/usr/bin/env python
 """Run the table of unmodified mmdet and mmseg configs and write docs/compatibility.md.
 
+With the original packages in place of the forks it writes docs/compatibility_originals.md.
+
 Example:
     python -m tests.support.write_compatibility --only yolox --out yolox.md
 """
@@ -19,6 +21,7 @@ REPO = Path(__file__).resolve().parents[2]
 COMMAND = "python -m tests.support.write_compatibility"
 PACKAGES = ("torch", "torchvision", "numpy", "onedl-mmengine", "onedl-mmcv")
 PACKAGES += ("onedl-mmdetection", "onedl-mmsegmentation")
+PACKAGES += ("mmengine", "mmcv", "mmcv-lite", "mmdet", "mmsegmentation")
 HEADER = """\
 # Compatibility
 
@@ -31,8 +34,11 @@ values). What is different from a real run is listed in `tests/support/compatibi
 is downloaded. The last column names the functions of mmcv's compiled extension that were called:
 {extension}.
 
+These are {family}; the page of the others is [{other}]({other}).
+
 {versions}
 """
+PAGES = {"the forks": "compatibility.md", "the original packages": "compatibility_originals.md"}
 COLUMNS = "| config | builds | trains: loss | gradients reach | predicts | compiled ops called |"
 
 
@@ -43,7 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", metavar="TEXT", help="run the configs whose name contains TEXT (needs --out)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: docs/compatibility.md")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: docs/compatibility*.md")
     args = parser.parse_args(argv)
     if args.only and not args.out:
         parser.error("--only would leave docs/compatibility.md incomplete: give --out FILE too")
@@ -75,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     if not every:
         print(f"no config of the table contains {args.only!r}", file=sys.stderr)
         return 2
-    path = args.out or REPO / "docs" / "compatibility.md"
+    path = args.out or REPO / "docs" / PAGES[family()]
     with atomic_write(path) as file:
         file.write(render(tables).encode())
     working = sum(outcome.works for outcome in every)
@@ -85,7 +91,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def render(tables: dict[str, list[Outcome]]) -> str:
     """The page: versions, a table per group, and what each table cannot say in a cell."""
-    page = [HEADER.format(command=COMMAND, extension=extension_in_use(), versions=versions())]
+    here = family()
+    (other,) = (page for name, page in PAGES.items() if name != here)
+    facts = {"extension": extension_in_use(), "versions": versions()}
+    page = [HEADER.format(command=COMMAND, family=here, other=other, **facts)]
     for title, outcomes in tables.items():
         if not outcomes:
             continue
@@ -138,10 +147,27 @@ def idle_parameters(outcome: Outcome) -> list[str]:
 
 def versions() -> str:
     import platform
-    from importlib.metadata import version
 
-    found = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    found = ", ".join(f"{name} {version}" for name, version in installed().items())
     return f"Python {platform.python_version()}, {platform.system()} {platform.machine()}; {found}."
+
+
+def installed() -> dict[str, str]:
+    """The versions of those of ``PACKAGES`` that are installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def family() -> str:
+    """Which of ``PAGES`` the installed packages belong to."""
+    return "the forks" if "onedl-mmdetection" in installed() else "the original packages"
 
 
 def extension_in_use() -> str:

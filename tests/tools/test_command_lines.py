@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import signal
@@ -24,13 +25,13 @@ def tool(repo: Path, name: str) -> ModuleType:
 
 
 @pytest.fixture
-def train(repo: Path) -> ModuleType:
-    return tool(repo, "train")
+def train() -> ModuleType:
+    return importlib.import_module("mmattn.cli.train")
 
 
 @pytest.fixture
-def test(repo: Path) -> ModuleType:
-    return tool(repo, "test")
+def test() -> ModuleType:
+    return importlib.import_module("mmattn.cli.test")
 
 
 # Commands; tools/demo_steps.py is a part of one.

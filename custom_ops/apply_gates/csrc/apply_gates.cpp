@@ -9,12 +9,13 @@
 //   channels-last   channels of a pixel   spatial          channel row    column
 //
 // (* or of a whole plane, where neither rows nor columns have gates), and the gradients of scale, a
-// and b are sums of grad x times the others. Sums over what several threads share are made in parts
-// that depend on the size alone and added in order, so results do not change with the threads.
+// and b are sums of grad x times the others. Sums that several threads contribute to are made
+// in parts that depend on the size alone and added in order, so results do not depend on the number
+// of threads.
 #include <tuple>
 
-#include "lines.h"
 #include "image.h"
+#include "lines.h"
 
 namespace mmattn {
 namespace apply_gates {
@@ -25,7 +26,7 @@ constexpr int64_t kMostParts = 8;
 constexpr int64_t kPart = 16;     // rows, at least, for which sums of all columns deserve a buffer
 constexpr int64_t kTogether = 4;  // rows whose pixels take turns, while gates of a column are in L1
 
-// Where something is, if it is there.
+// Pointer of a tensor, null where there is none.
 template <typename A>
 const A* at(const A* gate, int64_t place) {
   return gate != nullptr ? gate + place : nullptr;
@@ -275,9 +276,11 @@ class ChannelsLast {
     std::vector<A> buffer(c), sums(of_line ? c : 0, A(0));
     const A* gates = fill_row(row, buffer.data());
     for (int64_t pixel = row * w; pixel < (row + 1) * w; ++pixel) {
-      const A found = line(row, pixel % w, gates).differentiate(
-          grad + pixel * c, x + pixel * c, at(grad_x, pixel * c), of_line ? sums.data() : nullptr,
-          at(of_columns, pixel % w * c), of_gates);
+      const A found =
+          line(row, pixel % w, gates)
+              .differentiate(
+                  grad + pixel * c, x + pixel * c, at(grad_x, pixel * c),
+                  of_line ? sums.data() : nullptr, at(of_columns, pixel % w * c), of_gates);
       if (grads.spatial != nullptr) grads.spatial[pixel] = found;
     }
     for (int64_t i = 0; of_line && i < c; ++i) {
@@ -324,7 +327,7 @@ class Given {
     add(spatial, "spatial", type, {n, 1, shape.h, shape.w});
   }
 
-  // New tensors for the gradients, of zeros; without numbers for gates that are not there.
+  // New tensors of zeros for the gradients; empty ones for gates that are not given.
   std::array<Tensor, 4> gradients(const Tensor& x, bool needed) const {
     const Tensor none = empty({0}, accumulate_type(x.scalar_type()), false, x);
     auto make = [&](int i) { return zeros_like(needed && gates_[i] ? *gates_[i] : none); };

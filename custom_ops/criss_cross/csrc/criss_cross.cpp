@@ -46,10 +46,11 @@ void check_alike(const Tensor& t, const Tensor& like, bool channels, const char*
       t.size(0) == like.size(0) && t.size(2) == like.size(2) && t.size(3) == like.size(3) &&
           (!channels || t.size(1) == like.size(1)),
       "criss_cross: the shape of ", name, " does not fit");
-  STD_TORCH_CHECK(t.scalar_type() == like.scalar_type(), "criss_cross: all must have one dtype");
+  STD_TORCH_CHECK(
+      t.scalar_type() == like.scalar_type(), "criss_cross: all must have the same dtype");
 }
 
-// One number for each position, in the dtype that is computed in.
+// One number for each position, in the dtype of sums.
 Tensor check_numbers(const Tensor& t, const Tensor& like, const char* name) {
   STD_TORCH_CHECK(
       t.is_cpu() && t.dim() == 3 && t.size(0) == like.size(0) && t.size(1) == like.size(2) &&
@@ -114,7 +115,7 @@ void run_image(const Kernel& kernel, const Tensor& like) {
   run_lines(kernel, like, false, columns);
 }
 
-// What was computed, in the dtype that is stored. Both are dense and laid out alike.
+// A result converted to the stored dtype. Both are dense and laid out alike.
 template <typename S>
 Tensor stored(const Tensor& computed, ScalarType type) {
   using A = Compute<S>;

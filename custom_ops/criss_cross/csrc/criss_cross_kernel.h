@@ -1,11 +1,13 @@
-// Criss-cross attention of channels-last images, line by line. No torch here.
+// Criss-cross attention of channels-last images, line by line. Does not use torch.
 //
 // One task takes one line, a column or a row, of one image. It copies what it reads into dense
 // panels and then multiplies small matrices on register tiles, all of it in the L2 cache:
 //
 //   forward   columns first: logits, their largest m and the sum l of their exponentials, and the
-//             sum o of the values so weighted; rows then start from (m, l, o) and finish the softmax.
-//   backward  the weights are exp(logit - lse) for rows and columns alike, so each line adds its part
+//             sum o of the values so weighted; rows then start from (m, l, o) and finish the
+//             softmax.
+//   backward  the weights are exp(logit - lse) for rows and columns alike, so each line adds its
+//   part
 //             to the gradients. Columns write them, rows add to them.
 //
 // Lines of one direction touch different outputs and are each computed by one thread: there are no
@@ -30,7 +32,8 @@ namespace criss_cross {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// A register tile has kTileRows x kTileVectors sums; what is left holds a vector of each and a factor.
+// A register tile has kTileRows x kTileVectors sums; what is left holds a vector of each and a
+// factor.
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = kRegisters >= 32 ? 4 : 2;
 constexpr int64_t kQueryBlock = 24 * kTileRows;  // queries of a line that are handled together
@@ -111,7 +114,8 @@ inline void widen_full(const S* from, A* to) {  // one vector
   }
 }
 
-// Rows to panels: number c of row i goes to panel p, [p][i][c - begin(p)], with zeros behind the last.
+// Rows to panels: number c of row i goes to panel p, [p][i][c - begin(p)], with zeros behind the
+// last.
 template <typename S, typename A>
 void pack_rows(const S* from, int64_t step, int64_t rows, const Panels<A>& channels, A* to) {
   constexpr int L = kLanes<A>;
@@ -173,8 +177,7 @@ MMATTN_INLINE void transpose_square(const A* from, int64_t step, A* to, int64_t 
 
 // Rows to panels of their transpose: number c of row i goes to [p][c][i - begin(p)], zeros behind.
 template <typename S, typename A>
-void pack_columns(
-    const S* from, int64_t step, const Panels<A>& rows, int64_t channels, A* to) {
+void pack_columns(const S* from, int64_t step, const Panels<A>& rows, int64_t channels, A* to) {
   constexpr int L = kLanes<A>;
   alignas(kVectorBytes) A square[L * L], turned[L * L];
   for (int64_t p = 0; p < rows.panels; ++p) {
@@ -201,8 +204,8 @@ void pack_columns(
   }
 }
 
-// What the next line will read comes into the L2 cache, a little with every tile of this one: loads
-// from memory take about as long as the products, and both go on at the same time.
+// Prefetches the input of the next line into the L2 cache, a little with every tile of this one:
+// loads from memory take about as long as the products, and both go on at the same time.
 class Ahead {
  public:
   template <typename S>
@@ -237,7 +240,7 @@ class Ahead {
   int64_t lines_ = 0, rate_ = 0, offset_ = 0;
 };
 
-// Where a product goes: row i at data + i * step; `add` to what is there, times scale[i] if given.
+// Target of a product: row i at data + i * step; `add` to what is there, times scale[i] if given.
 template <typename A>
 struct Target {
   A* data;
@@ -255,7 +258,7 @@ MMATTN_INLINE void multiply_tile(
   constexpr int L = kLanes<A>;
   Vec<A> sum[R][V] = {};
   const bool whole = valid == V * L;
-  if (whole) {  // the target is far away: it arrives while the products are summed
+  if (whole) {  // prefetched: the target arrives while the products are summed
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 8
@@ -413,7 +416,7 @@ inline A sum_of(Vec<A> v) {
   return total;
 }
 
-// Logits to exponentials of what they are above `least` or the largest of them; returns that and
+// Turns logits into exp(logit - max), max being the largest of them and `least`; returns max and
 // the sum.
 template <typename A>
 std::pair<A, A> exponentiate(A* row, int64_t count, A least) {
@@ -455,7 +458,8 @@ struct Sizes {
 };
 
 inline int64_t query_block(int64_t length) {
-  return std::max<int64_t>(1, ceil_div(length, std::max<int64_t>(1, ceil_div(length, kQueryBlock))));
+  return std::max<int64_t>(
+      1, ceil_div(length, std::max<int64_t>(1, ceil_div(length, kQueryBlock))));
 }
 
 // The position itself belongs to the row; behind the last key there is nothing.
@@ -512,8 +516,7 @@ struct Forward {
   }
 
   // Logits of one query to weights; `scale` is for the sums that the column left.
-  void weigh(
-      const Line& line, int64_t i, bool merge, A* row, int64_t count, A* scale) const {
+  void weigh(const Line& line, int64_t i, bool merge, A* row, int64_t count, A* scale) const {
     A& column_shift = line.start(shift)[i * line.step(shift)];
     A& column_total = line.start(total)[i * line.step(total)];
     const A least = merge ? column_shift : std::numeric_limits<A>::lowest();

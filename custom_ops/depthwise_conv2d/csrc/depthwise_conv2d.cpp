@@ -1,4 +1,5 @@
-// mmattn_cpp::depthwise_conv2d and its backward: checks, layout, threads. The work is in the header.
+// mmattn_cpp::depthwise_conv2d and its backward: checks, layout, threads. The work is in the
+// header.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -75,7 +76,8 @@ void check_arguments(
       weight.dim() == 4 && weight.size(0) == x.size(1) && weight.size(1) == 1,
       "depthwise_conv2d: weight must have shape (channels, 1, height, width)");
   STD_TORCH_CHECK(
-      weight.scalar_type() == x.scalar_type(), "depthwise_conv2d: x and weight must have one dtype");
+      weight.scalar_type() == x.scalar_type(),
+      "depthwise_conv2d: x and weight must have one dtype");
   STD_TORCH_CHECK(
       padding.size() == 2 && dilation.size() == 2,
       "depthwise_conv2d: padding and dilation must have two values");
@@ -123,7 +125,11 @@ class Convolution {
   static constexpr int L = kLanes<A>;
 
   Convolution(const Problem& p, const S* x, const S* weight, const S* bias, bool flip, S* y)
-      : p_(p), tiling_(tile<A>(p)), x_(x), bias_(bias), y_(y),
+      : p_(p),
+        tiling_(tile<A>(p)),
+        x_(x),
+        bias_(bias),
+        y_(y),
         weight_(pack_weights(p, weight, flip, scratch_)) {
     for (int64_t i = 0; i < tiling_.inner_count; ++i) {
       spans_.push_back(make_spans<A>(p, tiling_.window(p, i)));
@@ -145,8 +151,9 @@ class Convolution {
     const bool upright = window.inner_step > window.outer_step;
     Target<S> to = window;
     if (staged) {
-      to = {stage_scratch.get<S>(rows * columns * channels), upright ? channels : columns * channels,
-            upright ? rows * channels : channels};
+      to = {
+          stage_scratch.get<S>(rows * columns * channels), upright ? channels : columns * channels,
+          upright ? rows * channels : channels};
     }
     for (int64_t block = first; block < last; ++block, to.data += L) {
       const int64_t c = block * L;
@@ -196,11 +203,15 @@ class Reduction {
   static constexpr int L = kLanes<A>;
 
   Reduction(const Problem& p, const S* x, const S* grad, bool with_bias, int64_t parts)
-      : p_(p), x_(x), grad_(grad), with_bias_(with_bias), parts_(parts),
+      : p_(p),
+        x_(x),
+        grad_(grad),
+        with_bias_(with_bias),
+        parts_(parts),
         taps_(p.outer.kernel * p.inner.kernel),
         sums_(ceil_div(p.channels, L) * parts * (taps_ + 1) * L, A(0)) {}
 
-  // The window's output gradient, if it is packed nowhere yet.
+  // The window's output gradient, if it is not packed yet.
   Packed<A> pack(int64_t n, const Window& w, int64_t block, int64_t siblings) const {
     thread_local Scratch scratch;
     const int lanes = int(std::min<int64_t>(L, p_.channels - block * L));
@@ -236,8 +247,11 @@ class Reduction {
         }
         if (tap < taps_) {
           const int64_t o = tap / p_.inner.kernel, i = tap % p_.inner.kernel;
-          narrow(total, grad_weight[c * p_.weight_channel_step + o * p_.weight_outer_step +
-                                    i * p_.weight_inner_step]);
+          narrow(
+              total,
+              grad_weight
+                  [c * p_.weight_channel_step + o * p_.weight_outer_step +
+                   i * p_.weight_inner_step]);
         } else if (with_bias_) {
           narrow(total, grad_bias[c]);
         }
@@ -260,7 +274,9 @@ template <typename A>
 class Plan {
  public:
   Plan(const Problem& p, int64_t most_parts)
-      : p_(p), tiling_(tile<A>(p)), blocks_(ceil_div(p.channels, kLanes<A>)),
+      : p_(p),
+        tiling_(tile<A>(p)),
+        blocks_(ceil_div(p.channels, kLanes<A>)),
         units_(p.batch * tiling_.count()),
         parts_(std::max<int64_t>(1, std::min(units_, most_parts))) {
     const int64_t wanted = 4 * int64_t(torch::stable::get_num_threads());
@@ -309,7 +325,8 @@ Tensor forward(
   dispatch(x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     const Convolution<S> convolution(
-        p, static_cast<const S*>(x.const_data_ptr()), static_cast<const S*>(weight.const_data_ptr()),
+        p, static_cast<const S*>(x.const_data_ptr()),
+        static_cast<const S*>(weight.const_data_ptr()),
         bias.has_value() ? static_cast<const S*>(bias->const_data_ptr()) : nullptr, false,
         static_cast<S*>(y.mutable_data_ptr()));
     const Plan<Compute<S>> plan(p, kEachWindow);
@@ -330,9 +347,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(
       grad.size(0) == x.size(0) && grad.size(1) == x.size(1) && grad.size(2) == size[0] &&
           grad.size(3) == size[1] && grad.scalar_type() == x.scalar_type(),
       "depthwise_conv2d: grad does not fit x, weight, padding and dilation");
-  Tensor grad_x = need_input
-      ? empty_channels_last(x, x.size(0), x.size(1), x.size(2), x.size(3))
-      : torch::stable::new_empty(x, {0});
+  Tensor grad_x = need_input ? empty_channels_last(x, x.size(0), x.size(1), x.size(2), x.size(3))
+                             : torch::stable::new_empty(x, {0});
   const std::array<int64_t, 4> weight_size{weight.size(0), 1, weight.size(2), weight.size(3)};
   Tensor grad_weight = need_weight || need_bias
       ? torch::stable::new_zeros(weight, {weight_size.data(), weight_size.size()})

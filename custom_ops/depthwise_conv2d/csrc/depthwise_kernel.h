@@ -1,15 +1,18 @@
-// Depthwise convolution of channels-last images, stride 1, any kernel and dilation. No torch here.
+// Depthwise convolution of channels-last images, stride 1, any kernel and dilation. Does not use
+// torch.
 //
 // One task takes one register-wide block of channels of one window of one image. It copies what
 // it reads into a dense scratch with zeros around, so that the inner loops see neither borders nor
 // strides, and then works on register tiles:
 //
-//   forward          T neighbouring outputs x J taps: T + J - 1 loads of x and J of the weight serve
+//   forward          T neighbouring outputs x J taps: T + J - 1 loads of x and J of the weight
+//   serve
 //                    T * J multiply-adds. With dilation d, "neighbouring" means d pixels apart.
 //   weight gradient  J taps x T outputs: the same tile with the roles exchanged.
 //
 // The input gradient is the forward pass with a flipped kernel. The tile runs along the kernel's
-// longer side ("inner"), so strips of either orientation are fast; the other side is called "outer".
+// longer side ("inner"), so strips of either orientation are fast; the other side is called
+// "outer".
 #pragma once
 
 #include <algorithm>
@@ -118,12 +121,12 @@ class Scratch {
   size_t size_ = 0;
 };
 
-// A dense copy of a part of an image, one block of lanes per pixel. What is next to each other in
-// the image is so here too, whichever axis is the inner one.
+// A dense copy of a part of an image, one block of lanes per pixel. Neighbouring pixels of the
+// image are neighbours here too, whichever axis is the inner one.
 template <typename A>
 struct Packed {
   A* data;
-  int64_t row_begin, column_begin;  // of the image: what `data` points at
+  int64_t row_begin, column_begin;  // position in the image that `data` points at
   int64_t row_step, column_step;    // in numbers
 
   const A* at(int64_t row, int64_t column) const {
@@ -132,10 +135,9 @@ struct Packed {
 };
 
 // Pixels of `count` channels, `step` apart, to dense blocks of lanes. The next `siblings` channels
-// are wanted soon: fetched now, memory is read in order.
+// are needed soon; they are fetched now, so that memory is read in order.
 template <typename S, typename A = Compute<S>>
-void pack_pixels(
-    const S* from, int64_t step, int64_t pixels, int count, int64_t siblings, A* to) {
+void pack_pixels(const S* from, int64_t step, int64_t pixels, int count, int64_t siblings, A* to) {
   constexpr int L = kLanes<A>;
   constexpr int64_t kLine = 64 / sizeof(S);
   if (siblings > 0) {
@@ -175,8 +177,8 @@ Packed<A> pack(
       if (c < first || c >= last) {
         std::fill(p, p + rows * L, A(0));
       } else {
-        pack_pixels(from + row_begin * outer_step + c * inner_step, outer_step, rows, count,
-                    siblings, p);
+        pack_pixels(
+            from + row_begin * outer_step + c * inner_step, outer_step, rows, count, siblings, p);
       }
     }
     return to;
@@ -192,7 +194,7 @@ Packed<A> pack(
   return to;
 }
 
-// What a window reads of the input. The last tile of a line may reach 3 outputs too far.
+// Input of a window. The last tile of a line may reach 3 outputs too far.
 template <typename S, typename A = Compute<S>>
 Packed<A> pack_input(
     const Problem& p, const S* x, int count, int64_t siblings, const Window& w, Scratch& scratch) {
@@ -298,7 +300,7 @@ __attribute__((noinline)) void forward_tile(
     const TileInput<A>& in, int count, A* out, int64_t out_step) {
   constexpr int L = kLanes<A>;
   constexpr int J = kTileTaps<A>;
-  // Stored to after all sums: by then the lines have come.
+  // Stored after all sums, when the prefetched lines have arrived.
   for (int t = 0; t < count; ++t) __builtin_prefetch(out + t * out_step, 1);
   Vec<A> acc[T];
   const Vec<A> start = load<A>(in.bias);
@@ -308,7 +310,8 @@ __attribute__((noinline)) void forward_tile(
     const A* x = in.x + row * in.row_step;
     const A* w = in.weight + row * in.weight_row_step;
     int64_t left = in.taps;
-    for (; left >= J; left -= J, x += J * in.step, w += J * L) multiply<A, T, J>(acc, x, in.step, w);
+    for (; left >= J; left -= J, x += J * in.step, w += J * L)
+      multiply<A, T, J>(acc, x, in.step, w);
     multiply_rest<A, T>(acc, x, in.step, w, left);
   }
 #pragma GCC unroll 32
@@ -352,7 +355,7 @@ std::vector<Span> make_spans(const Problem& p, const Window& w) {
   return spans;
 }
 
-// Where the outputs of a window go.
+// Target of the outputs of a window.
 template <typename S>
 struct Target {
   S* data;  // of the window's first output
@@ -370,8 +373,10 @@ void forward_window(
   const int64_t out_step = d * y.inner_step;
   alignas(kVectorBytes) A buffer[kMostOutputs<A> * L];
   auto outputs = [&](int64_t row, const std::pair<int64_t, int64_t>& rows, const Span& span) {
-    TileInput<A> in{nullptr, nullptr, bias, rows.second - rows.first, span.taps, step, row_step,
-                    inner.kernel * L};
+    TileInput<A> in{
+        nullptr,   nullptr, bias,     rows.second - rows.first,
+        span.taps, step,    row_step, inner.kernel * L,
+    };
     if (in.rows > 0) {
       in.x = x.at(
           row + rows.first * outer.dilation - outer.pad,

@@ -6,8 +6,8 @@
 // results do not change with the number of threads.
 #include <tuple>
 
-#include "lines.h"
 #include "image.h"
+#include "lines.h"
 
 namespace mmattn {
 namespace gated_channel_pool {
@@ -52,7 +52,7 @@ void reduce_pixels(
     total.template add<1, true>(lines(c, 1), step, gate + c, Integer<A>(c), count);
   }
   for (int64_t i = 0; i < count; ++i) {
-    if (sums[i] != sums[i]) {  // perhaps a NaN, which no comparison has seen
+    if (sums[i] != sums[i]) {  // perhaps a NaN, which comparisons do not see
       for (c = shape.c - 1; c >= 0; --c) {
         const A value = A(widen(x[c * pixels + begin + i])) * gate[c];
         if (value == value) continue;
@@ -138,8 +138,8 @@ struct Backward {
   const A* of_maximum(int64_t n) const { return grad + n * 2 * shape.pixels(); }
   const A* of_mean(int64_t n) const { return of_maximum(n) + shape.pixels(); }
 
-  // Gradients of some channels of a contiguous image, which take turns, while what they share is
-  // in L1.
+  // Gradients of some channels of a contiguous image, which take turns while the numbers that they
+  // share are in L1.
   void planes(int64_t n, int64_t begin, int64_t end) const {
     double totals[kTogether] = {};
     for (int64_t pixel = 0; pixel < shape.pixels(); pixel += kChunk) {

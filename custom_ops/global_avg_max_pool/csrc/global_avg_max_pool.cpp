@@ -5,8 +5,8 @@
 // alone, so results do not change with the number of threads.
 #include <tuple>
 
-#include "lines.h"
 #include "image.h"
+#include "lines.h"
 
 namespace mmattn {
 namespace global_avg_max_pool {
@@ -131,8 +131,8 @@ void spread(
     });
   }
   parallel(shape.n * c, 1, [&](int64_t i) {
-    const int64_t at = shape.channels_last ? (i / c * pixels + index[i]) * c + i % c
-                                           : i * pixels + index[i];
+    const int64_t at =
+        shape.channels_last ? (i / c * pixels + index[i]) * c + i % c : i * pixels + index[i];
     narrow(of_mean[i] * share + of_maximum[i], grad[at]);
   });
 }
@@ -152,8 +152,7 @@ Tensor backward(
   const int64_t* indices = static_cast<const int64_t*>(index.const_data_ptr());
   const int64_t pixels = size[2] * size[3];
   for (int64_t i = 0; i < index.numel(); ++i) {
-    STD_TORCH_CHECK(
-        indices[i] >= 0 && indices[i] < pixels, kOp, ": index is outside of the image");
+    STD_TORCH_CHECK(indices[i] >= 0 && indices[i] < pixels, kOp, ": index is outside of the image");
   }
   dispatch(kOp, type, [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
@@ -173,7 +172,8 @@ Tensor backward(
 STABLE_TORCH_LIBRARY_FRAGMENT(mmattn_cpp, m) {
   m.def("global_avg_max_pool(Tensor x) -> (Tensor, Tensor, Tensor)");
   m.def(
-      "global_avg_max_pool_backward(Tensor grad_mean, Tensor grad_max, Tensor index, SymInt[] size, "
+      "global_avg_max_pool_backward(Tensor grad_mean, Tensor grad_max, Tensor index, SymInt[] "
+      "size, "
       "ScalarType dtype, bool channels_last) -> Tensor");
 }
 

@@ -1,4 +1,4 @@
-// From tensors as they lie in memory to what the kernels read, and back. S is the stored type, A the
+// Packing of tensors into the layouts that the kernels read, and back. S is the stored type, A the
 // type of sums.
 #pragma once
 
@@ -12,7 +12,7 @@
 namespace mmattn {
 namespace deform {
 
-// Memory at a cache line's border, not initialised.
+// Uninitialised memory, aligned to a cache line.
 template <typename A>
 class Buffer {
  public:
@@ -32,7 +32,7 @@ class Buffer {
   A* data_;
 };
 
-// One row of an image, to pixels whose channels lie beside each other.
+// Packs one row of an image into pixels whose channels lie beside each other.
 template <typename S, typename A = Compute<S>>
 void pack_row(const Problem& p, const S* from, int64_t c_step, int64_t w_step, A* to) {
   constexpr int64_t kBlock = 16;  // channels that are read at the same time when they are far apart
@@ -52,7 +52,8 @@ void pack_row(const Problem& p, const S* from, int64_t c_step, int64_t w_step, A
   }
 }
 
-// Some pixels whose channels lie beside each other, to `to[pixel * pixel_step + channel * c_step]`.
+// Unpacks some pixels whose channels lie beside each other to `to[pixel * pixel_step + channel *
+// c_step]`.
 template <typename S, typename A = Compute<S>>
 void unpack_pixels(
     const A* from, int64_t pixels, int64_t channels, S* to, int64_t pixel_step, int64_t c_step) {
@@ -67,7 +68,8 @@ void unpack_pixels(
   }
 }
 
-// The weight (out, in / groups, kh, kw), dense, as panels of outputs: [group][tap][panel][in][lane].
+// The weight (out, in / groups, kh, kw), dense, as panels of outputs:
+// [group][tap][panel][in][lane].
 template <typename A>
 int64_t weight_panels_size(const Problem& p) {
   return panels<A>(p.group_out()) * p.group_in() * kPanel<A>;  // of a group and tap

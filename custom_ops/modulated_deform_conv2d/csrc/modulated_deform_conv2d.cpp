@@ -1,9 +1,9 @@
-// mmattn_cpp::modulated_deform_conv2d and its backward: checks, threads, and the order of the work.
+// mmattn_cpp::modulated_deform_conv2d and its backward: checks, threads, order of the work.
 //
 // Forward: for a tile of output pixels and one tap, the inputs are read bilinearly into panels, and
-// these are multiplied with the tap's weights; the columns of all taps never exist at once. Backward
-// reads them again. No two tasks write to one place, and sums over tasks have a fixed order, so the
-// results do not depend on the number of threads.
+// these are multiplied with the tap's weights; the columns of all taps never exist at once.
+// Backward reads them again. No two tasks write to one place, and sums over tasks have a fixed
+// order, so the results do not depend on the number of threads.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -43,7 +43,9 @@ void dispatch(ScalarType type, F&& f) {
 
 template <typename S>
 Strided<S> strided(const Tensor& t) {
-  return {static_cast<const S*>(t.const_data_ptr()), t.stride(0), t.stride(1), t.stride(2), t.stride(3)};
+  return {
+      static_cast<const S*>(t.const_data_ptr()), t.stride(0), t.stride(1), t.stride(2),
+      t.stride(3)};
 }
 
 Tensor empty(const Tensor& like, const std::array<int64_t, 4>& size, bool channels_last) {
@@ -77,39 +79,45 @@ Problem make_problem(
     MMATTN_CHECK(stride[i] >= 1 && stride[i] < kMost, "stride is out of range");
     MMATTN_CHECK(padding[i] >= 0 && padding[i] < kMost, "padding is out of range");
     MMATTN_CHECK(dilation[i] >= 1 && dilation[i] < kMost, "dilation is out of range");
-    MMATTN_CHECK(weight.size(2 + i) >= 1 && weight.size(2 + i) < kMost, "the kernel's size is out of range");
+    MMATTN_CHECK(
+        weight.size(2 + i) >= 1 && weight.size(2 + i) < kMost, "the kernel's size is out of range");
     const int64_t span = dilation[i] * (weight.size(2 + i) - 1) + 1;
     const int64_t padded = x.size(2 + i) + 2 * padding[i];
     MMATTN_CHECK(padded >= span, "the kernel is larger than the padded input");
     out[i] = (padded - span) / stride[i] + 1;
   }
-  MMATTN_CHECK(x.size(1) > 0 && x.size(2) > 0 && x.size(3) > 0 && weight.size(0) > 0, "a size is 0");
+  MMATTN_CHECK(
+      x.size(1) > 0 && x.size(2) > 0 && x.size(3) > 0 && weight.size(0) > 0, "a size is 0");
   MMATTN_CHECK(groups >= 1 && deform_groups >= 1, "groups must be positive");
   MMATTN_CHECK(
       x.size(1) % groups == 0 && weight.size(0) % groups == 0 && x.size(1) % deform_groups == 0,
       "the groups do not divide the channels");
   MMATTN_CHECK(weight.size(1) == x.size(1) / groups, "weight and x do not fit");
   Problem p{
-      x.size(0), x.size(1), x.size(2), x.size(3), weight.size(0), out[0], out[1], weight.size(2),
-      weight.size(3), stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1], groups,
-      deform_groups};
+      x.size(0),  x.size(1),      x.size(2),      x.size(3), weight.size(0), out[0],
+      out[1],     weight.size(2), weight.size(3), stride[0], stride[1],      padding[0],
+      padding[1], dilation[0],    dilation[1],    groups,    deform_groups,
+  };
   auto check_plane = [&](const Tensor& t, const char* name, int64_t channels) {
     check_tensor(t, name, 4, sums);
     MMATTN_CHECK(
         t.size(0) == p.batch && t.size(1) == channels && t.size(2) == p.out_height &&
             t.size(3) == p.out_width,
-        name, " must have shape (", p.batch, ", ", channels, ", ", p.out_height, ", ", p.out_width, ")");
+        name, " must have shape (", p.batch, ", ", channels, ", ", p.out_height, ", ", p.out_width,
+        ")");
   };
   check_plane(offset, "offset", 2 * deform_groups * p.taps());
   if (mask.has_value()) check_plane(*mask, "mask", deform_groups * p.taps());
   return p;
 }
 
-// The images as pixels whose channels lie beside each other: as they are, or copied into the buffer.
+// The images as pixels whose channels lie beside each other: as they are, or copied into the
+// buffer.
 template <typename S, typename A = Compute<S>>
 class Images {
  public:
-  Images(const Problem& p, const Tensor& t) : x_(strided<S>(t)), plane_(p.height * p.width * p.channels) {
+  Images(const Problem& p, const Tensor& t)
+      : x_(strided<S>(t)), plane_(p.height * p.width * p.channels) {
     const bool dense = (p.channels == 1 || x_.c == 1) && (p.width == 1 || x_.w == p.channels) &&
         (p.height == 1 || x_.h == p.width * p.channels);
     if constexpr (std::is_same<S, A>::value) {
@@ -149,8 +157,8 @@ Offsets<A> make_offsets(const Tensor& offset, const std::optional<Tensor>& mask)
 
 template <typename S, typename A = Compute<S>>
 void convolve(
-    const Problem& p, const Tensor& x, const Offsets<A>& offsets, const S* weight, const S* bias, S* y,
-    bool channels_last) {
+    const Problem& p, const Tensor& x, const Offsets<A>& offsets, const S* weight, const S* bias,
+    S* y, bool channels_last) {
   constexpr int64_t P = kPanel<A>;
   const Images<S> images(p, x);
   const int64_t out_panels = panels<A>(p.group_out()), tap_size = weight_panels_size<A>(p);
@@ -163,7 +171,8 @@ void convolve(
   const int64_t pixel_step = channels_last ? p.out_channels : 1;
   const int64_t channel_step = channels_last ? 1 : p.pixels();
   parallel_for(0, p.batch * p.tiles(), 1, [&](int64_t begin, int64_t end) {
-    Buffer<A> columns(panels<A>(p.group_in()) * kTilePixels * P), sums(out_panels * kTilePixels * P);
+    Buffer<A> columns(panels<A>(p.group_in()) * kTilePixels * P),
+        sums(out_panels * kTilePixels * P);
     Buffer<A> nothing(p.channels);
     Buffer<Sample<A>> samples(kTilePixels);
     std::fill(nothing.get(), nothing.get() + p.channels, A(0));
@@ -180,19 +189,22 @@ void convolve(
           for_spans(p, first_in, first_in + p.group_in(), p.channels, [&](const Span& span) {
             locate(p, offsets, n, span.deform_group, tap, first, count, samples.get());
             gather(
-                p, images.at(n), nothing.get(), span, first_in, samples.get(), count, columns.get());
+                p, images.at(n), nothing.get(), span, first_in, samples.get(), count,
+                columns.get());
           });
           multiply(
               columns.get(), packed.get() + (group * p.taps() + tap) * tap_size, p.group_in() * P,
               sums.get(), count, p.group_in(), p.group_out());
         }
-        S* to = y + (n * p.out_channels * p.pixels()) + first * pixel_step + first_out * channel_step;
+        S* to =
+            y + (n * p.out_channels * p.pixels()) + first * pixel_step + first_out * channel_step;
         for (int64_t panel = 0; panel < out_panels; ++panel) {
           const int64_t lanes = std::min(P, p.group_out() - panel * P);
           const A* from = sums.get() + panel * kTilePixels * P;
           S* at = to + panel * P * channel_step;
           if (channels_last) {
-            for (int64_t k = 0; k < count; ++k) narrow_block(from + k * P, int(lanes), at + k * pixel_step);
+            for (int64_t k = 0; k < count; ++k)
+              narrow_block(from + k * P, int(lanes), at + k * pixel_step);
           } else {
             for (int64_t l = 0; l < lanes; ++l) {
               for (int64_t k = 0; k < count; ++k) narrow(from[k * P + l], at[l * channel_step + k]);
@@ -218,7 +230,8 @@ Buffer<A> pack_grads(const Problem& p, const Tensor& grad) {
   return packed;
 }
 
-// Gradients of the images (added to grad_x, unless it is null) and of offset and mask (unless null).
+// Gradients of the images (added to grad_x, unless it is null) and of offset and mask (unless
+// null).
 template <typename S, typename A = Compute<S>>
 void differentiate_reading(
     const Problem& p, const Images<S>& images, const Offsets<A>& offsets, const S* weight,
@@ -247,7 +260,8 @@ void differentiate_reading(
       const Span& span = spans[index];
       // As they were packed for this span, whose panels may be fewer than those of the widest.
       const A* taps = packed.get() + index * p.taps() * tap_size;
-      const int64_t span_panels = panels<A>(span.width()), tap_step = span_panels * p.group_out() * P;
+      const int64_t span_panels = panels<A>(span.width()),
+                    tap_step = span_panels * p.group_out() * P;
       for (int64_t tile = 0; tile < p.tiles(); ++tile) {
         const int64_t first = tile * kTilePixels, count = std::min(kTilePixels, pixels - first);
         const A* grad = grads + (n * p.tiles() + tile) * tile_size +
@@ -314,11 +328,13 @@ void differentiate_weight(
       std::fill(sums.get(), sums.get() + panels<A>(p.group_out()) * rows * P, A(0));
       for (int64_t n = 0; n < p.batch; ++n) {
         for (int64_t tile = 0; tile < p.tiles(); ++tile) {
-          const int64_t first = tile * kTilePixels, count = std::min(kTilePixels, p.pixels() - first);
+          const int64_t first = tile * kTilePixels,
+                        count = std::min(kTilePixels, p.pixels() - first);
           for_spans(p, first_in, first_in + width, width, [&](const Span& span) {
             locate(p, offsets, n, span.deform_group, tap, first, count, samples.get());
             gather(
-                p, images.at(n), nothing.get(), span, first_in, samples.get(), count, columns.get());
+                p, images.at(n), nothing.get(), span, first_in, samples.get(), count,
+                columns.get());
           });
           const A* grad = grads + (n * p.tiles() + tile) * tile_size +
               group * panels<A>(p.group_out()) * kTilePixels * P;
@@ -342,7 +358,8 @@ void differentiate_bias(const Problem& p, const A* grads, S* grad_bias) {
     for (int64_t i = begin; i < end; ++i) {
       alignas(kVectorBytes) A total[P] = {};
       for (int64_t tile = 0; tile < p.batch * p.tiles(); ++tile) {
-        const A* from = grads + tile * tile_size + i * kTilePixels * P;  // zeros fill up the last tile
+        const A* from =
+            grads + tile * tile_size + i * kTilePixels * P;  // zeros fill up the last tile
         alignas(kVectorBytes) A part[P] = {};
         for (int64_t k = 0; k < kTilePixels; ++k) {
           for (int64_t l = 0; l < P; ++l) part[l] += from[k * P + l];
@@ -357,14 +374,16 @@ void differentiate_bias(const Problem& p, const A* grads, S* grad_bias) {
 }
 
 Tensor forward(
-    const Tensor& x, const Tensor& offset, const std::optional<Tensor>& mask, const Tensor& given_weight,
-    const std::optional<Tensor>& bias, const Ints stride, const Ints padding, const Ints dilation,
-    int64_t groups, int64_t deform_groups, bool channels_last) {
-  const Problem p = make_problem(
-      x, offset, mask, given_weight, stride, padding, dilation, groups, deform_groups);
+    const Tensor& x, const Tensor& offset, const std::optional<Tensor>& mask,
+    const Tensor& given_weight, const std::optional<Tensor>& bias, const Ints stride,
+    const Ints padding, const Ints dilation, int64_t groups, int64_t deform_groups,
+    bool channels_last) {
+  const Problem p =
+      make_problem(x, offset, mask, given_weight, stride, padding, dilation, groups, deform_groups);
   if (bias.has_value()) {
     check_tensor(*bias, "bias", 1, x.scalar_type());
-    MMATTN_CHECK(bias->size(0) == p.out_channels && bias->is_contiguous(), "bias does not fit weight");
+    MMATTN_CHECK(
+        bias->size(0) == p.out_channels && bias->is_contiguous(), "bias does not fit weight");
   }
   Tensor y = empty(x, {p.batch, p.out_channels, p.out_height, p.out_width}, channels_last);
   if (y.numel() == 0) return y;
@@ -372,7 +391,8 @@ Tensor forward(
   dispatch(x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     convolve<S>(
-        p, x, make_offsets<Compute<S>>(offset, mask), static_cast<const S*>(weight.const_data_ptr()),
+        p, x, make_offsets<Compute<S>>(offset, mask),
+        static_cast<const S*>(weight.const_data_ptr()),
         bias.has_value() ? static_cast<const S*>(bias->const_data_ptr()) : nullptr,
         static_cast<S*>(y.mutable_data_ptr()), channels_last);
   });
@@ -384,8 +404,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
     const Tensor& given_weight, const Ints stride, const Ints padding, const Ints dilation,
     int64_t groups, int64_t deform_groups, bool channels_last, bool need_x, bool need_offset,
     bool need_weight, bool need_bias) {
-  const Problem p = make_problem(
-      x, offset, mask, given_weight, stride, padding, dilation, groups, deform_groups);
+  const Problem p =
+      make_problem(x, offset, mask, given_weight, stride, padding, dilation, groups, deform_groups);
   check_tensor(grad, "grad", 4, x.scalar_type());
   MMATTN_CHECK(
       grad.size(0) == p.batch && grad.size(1) == p.out_channels && grad.size(2) == p.out_height &&
@@ -398,22 +418,24 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
   Tensor grad_x = need_x ? empty(x, {p.batch, p.channels, p.height, p.width}, channels_last)
                          : torch::stable::new_empty(x, {0});
   const int64_t planes = p.deform_groups * p.taps();
-  Tensor grad_offset =
-      zeros(offset, {p.batch, 2 * planes, p.out_height, p.out_width}, need_offset);
+  Tensor grad_offset = zeros(offset, {p.batch, 2 * planes, p.out_height, p.out_width}, need_offset);
   Tensor grad_mask =
       zeros(offset, {p.batch, planes, p.out_height, p.out_width}, need_offset && mask.has_value());
   Tensor grad_weight =
       zeros(given_weight, {p.out_channels, p.group_in(), p.kernel_h, p.kernel_w}, need_weight);
   Tensor grad_bias =
       torch::stable::new_zeros(given_weight, {need_bias ? p.out_channels : int64_t(0)});
-  auto result = [&] { return std::make_tuple(grad_x, grad_offset, grad_mask, grad_weight, grad_bias); };
+  auto result = [&] {
+    return std::make_tuple(grad_x, grad_offset, grad_mask, grad_weight, grad_bias);
+  };
   if (p.batch == 0) return result();
   const Tensor weight = torch::stable::contiguous(given_weight);
   dispatch(x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     using A = Compute<S>;
     const Buffer<A> grads = pack_grads<S>(p, grad);
-    if (need_bias) differentiate_bias<S>(p, grads.get(), static_cast<S*>(grad_bias.mutable_data_ptr()));
+    if (need_bias)
+      differentiate_bias<S>(p, grads.get(), static_cast<S*>(grad_bias.mutable_data_ptr()));
     if (!need_x && !need_offset && !need_weight) return;
     const Images<S> images(p, x);
     const Offsets<A> offsets = make_offsets<A>(offset, mask);

@@ -1,8 +1,8 @@
 // Small matrix products whose operands are in panels.
 //
-// A panel holds kPanel columns of a matrix, all rows of these columns after each other: the number at
-// (row, column) is panels[(column / kPanel * rows + row) * kPanel + column % kPanel]. So a row of a
-// panel is two registers, and every distance within a panel is known to the compiler.
+// A panel holds kPanel columns of a matrix, all rows of these columns after each other: the number
+// at (row, column) is panels[(column / kPanel * rows + row) * kPanel + column % kPanel]. So a row
+// of a panel is two registers, and every distance within a panel is known to the compiler.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace deform {
 
 template <typename A>
 constexpr int64_t kPanel = 2 * kLanes<A>;
-// Rows of a register tile: two registers each, and three are left for what is multiplied.
+// Rows of a register tile: two registers each, and three are left for the factors.
 constexpr int64_t kTileRows = kRegisters == 32 ? 14 : 6;
 constexpr int64_t kTransposedRows = kRegisters == 32 ? 8 : 4;  // divides a panel
 constexpr int64_t kTilePixels = 126;  // rows of the panels of a tile of output pixels
@@ -68,7 +68,7 @@ template <typename A>
 void multiply(
     const A* a, const A* b, int64_t b_panel, A* c, int64_t rows, int64_t depth, int64_t columns) {
   constexpr int64_t P = kPanel<A>;
-  constexpr int64_t kDepth = 8 * P;  // of what stays in L1
+  constexpr int64_t kDepth = 8 * P;  // rows that stay in L1
   for (int64_t k = 0; k < depth; k += kDepth) {
     const int64_t count = std::min(kDepth, depth - k);
     for (int64_t n = 0; n < panels<A>(columns); ++n) {

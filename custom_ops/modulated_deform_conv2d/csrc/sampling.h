@@ -1,5 +1,5 @@
-// Where a deformable kernel reads, and bilinear reading and its gradient for one tap of a tile of
-// output pixels. Coordinates and sums have the type A, float or double.
+// Sampling points of a deformable kernel, and bilinear reading and its gradient for one tap of a
+// tile of output pixels. Coordinates and sums have the type A, float or double.
 #pragma once
 
 #include <cmath>
@@ -51,20 +51,20 @@ void for_spans(const Problem& p, int64_t begin, int64_t end, int64_t most, F&& f
   }
 }
 
-// One output pixel of one tap: its four corners as pixels of the input (-1: outside, where all is 0)
-// and what the gradients need.
+// One output pixel of one tap: its four corners as pixels of the input (-1: outside, where all is
+// 0) and what the gradients need.
 template <typename A>
 struct Sample {
   int64_t corner[4];  // top left, top right, bottom left, bottom right
   A weight[4];        // bilinear weights times the mask
-  A down, right;      // of the point below and beside the top left corner
+  A down, right;      // distances of the point to the top left corner
   A mask;
   bool inside;
 };
 
 template <typename A>
 struct Offsets {
-  Strided<A> offset, mask;  // the mask has no data where there is none
+  Strided<A> offset, mask;  // the mask has null data where none is given
 };
 
 // Samples of the tile's pixels, which begin at `first`.
@@ -103,7 +103,7 @@ void locate(
       s.weight[2] = s.down * back * s.mask;
       s.weight[3] = s.down * s.right * s.mask;
     } else {
-      // An offset that is not a number must not pass for a point outside.
+      // A NaN offset must not pass for a point outside.
       const bool lost = y != y || x != x;
       s.down = s.right = A(0);
       for (int c = 0; c < 4; ++c) {
@@ -115,7 +115,7 @@ void locate(
   }
 }
 
-// Where the panels of a tile hold a channel of a pixel.
+// Position of a channel of a pixel in the panels of a tile.
 template <typename A>
 MMATTN_INLINE int64_t in_panel(int64_t channel, int64_t row) {
   return (channel / kPanel<A> * kTilePixels + row) * kPanel<A> + channel % kPanel<A>;
@@ -129,7 +129,8 @@ void gather(
     const Sample<A>* samples, int64_t count, A* columns) {
   constexpr int64_t L = kLanes<A>;
   const int64_t width = span.width(), base = span.begin - origin;
-  const int64_t vectors = base % L == 0 ? width / L * L : 0;  // those do not cross a panel's border
+  const int64_t vectors =
+      base % L == 0 ? width / L * L : 0;  // vectors that do not cross a panel's border
   for (int64_t k = 0; k < count; ++k) {
     const Sample<A>& s = samples[k];
     const A* q[4];
@@ -155,8 +156,9 @@ MMATTN_INLINE A add_up(Vec<A> v) {
   return total;
 }
 
-// From the gradient of what `gather` wrote (panels whose channel 0 is the span's first): adds to the
-// gradient of the image unless it is null, and gives the span's part of those of offset and mask.
+// From the gradient of the numbers that `gather` wrote (panels whose channel 0 is the span's
+// first): adds to the gradient of the image unless that is null, and computes the span's part of
+// the gradients of offset and mask.
 template <typename A>
 void scatter(
     const Problem& p, const A* x, A* grad_x, const A* nothing, A* sink, const Span& span,
@@ -173,7 +175,7 @@ void scatter(
       q[c] = s.corner[c] < 0 ? nothing : x + at;
       to[c] = s.corner[c] < 0 || grad_x == nullptr ? sink : grad_x + at;
     }
-    A dot[4] = {};  // of the gradient with each corner
+    A dot[4] = {};  // products of the gradient with each corner
     Vec<A> sums[4] = {};
     for (int64_t i = 0; i < vectors; i += L) {
       const Vec<A> g = load<A>(columns + in_panel<A>(i, k));
@@ -193,7 +195,7 @@ void scatter(
     }
     if (grad_y == nullptr) continue;
     if (!s.inside) {
-      // 0, or not a number where the offset is none.
+      // 0, or NaN where the offset is NaN.
       grad_y[k] = grad_right[k] = grad_mask[k] = s.weight[0];
       continue;
     }

@@ -1,5 +1,5 @@
-// mmattn_cpp::multi_scale_deformable_attention and its backward: checks and threads. The work is in the
-// header.
+// mmattn_cpp::multi_scale_deformable_attention and its backward: checks and threads. The work is in
+// the header.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -34,8 +34,17 @@ void dispatch(ScalarType type, F&& f) {
 
 Problem make_problem(
     const Tensor& value, const Tensor& locations, const Ints& shapes, const Ints& starts) {
-  Problem p{value.size(0), value.size(1), value.size(2), value.size(3), locations.size(1),
-            locations.size(4), {}, value.stride(0), value.stride(1), value.stride(2)};
+  Problem p{
+      value.size(0),
+      value.size(1),
+      value.size(2),
+      value.size(3),
+      locations.size(1),
+      locations.size(4),
+      {},
+      value.stride(0),
+      value.stride(1),
+      value.stride(2)};
   for (size_t i = 0; i < starts.size(); ++i) {
     p.levels.push_back({shapes[2 * i], shapes[2 * i + 1], starts[i]});
   }
@@ -63,8 +72,7 @@ Tensor forward(
   const Tensor locations = torch::stable::contiguous(given_locations);
   const Tensor weights = torch::stable::contiguous(given_weights);
   const Problem p = make_problem(value, locations, shapes, starts);
-  Tensor output =
-      torch::stable::new_empty(value, {p.batch, p.queries, p.heads * p.channels});
+  Tensor output = torch::stable::new_empty(value, {p.batch, p.queries, p.heads * p.channels});
   if (output.numel() == 0) return output;
   dispatch(value.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
@@ -105,8 +113,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(
   Tensor grad_value = !need_value ? torch::stable::new_empty(value, {0})
       : gaps                      ? torch::stable::new_zeros(value, {size.data(), size.size()})
                                   : torch::stable::new_empty(value, {size.data(), size.size()});
-  Tensor grad_locations =
-      need_locations ? torch::stable::empty_like(locations) : torch::stable::new_empty(locations, {0});
+  Tensor grad_locations = need_locations ? torch::stable::empty_like(locations)
+                                         : torch::stable::new_empty(locations, {0});
   Tensor grad_weights =
       need_weights ? torch::stable::empty_like(weights) : torch::stable::new_empty(weights, {0});
   if (p.channels == 0) {
@@ -145,7 +153,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(mmattn_cpp, m) {
       "attention_weights, int[] spatial_shapes, int[] level_starts) -> Tensor");
   m.def(
       "multi_scale_deformable_attention_backward(Tensor grad, Tensor value, Tensor "
-      "sampling_locations, Tensor attention_weights, int[] spatial_shapes, int[] level_starts, bool "
+      "sampling_locations, Tensor attention_weights, int[] spatial_shapes, int[] level_starts, "
+      "bool "
       "need_value, bool need_locations, bool need_weights) -> (Tensor, Tensor, Tensor)");
 }
 

@@ -1,5 +1,5 @@
-// mmattn_cuda::multi_scale_deformable_attention and its backward: checks and launches. The kernels are
-// in the header. Not measured on a GPU yet.
+// mmattn_cuda::multi_scale_deformable_attention and its backward: checks and launches. The kernels
+// are in the header. Not measured on a GPU yet.
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
@@ -68,11 +68,11 @@ struct Launch {
     const int64_t most = std::numeric_limits<int32_t>::max();
     STD_TORCH_CHECK(
         starts.size() <= size_t(kMostLevels), "multi_scale_deformable_attention: too many levels");
-    STD_TORCH_CHECK(
-        value.size(1) <= most / 4, "multi_scale_deformable_attention: too many pixels");
+    STD_TORCH_CHECK(value.size(1) <= most / 4, "multi_scale_deformable_attention: too many pixels");
     for (int i = 1; i < 5; ++i) {
       STD_TORCH_CHECK(
-          locations.size(i) <= most / 4, "multi_scale_deformable_attention: too many queries or points");
+          locations.size(i) <= most / 4,
+          "multi_scale_deformable_attention: too many queries or points");
     }
     STD_TORCH_CHECK(
         locations.size(3) * locations.size(4) <= most / 4,
@@ -154,8 +154,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(
   Tensor grad_value = need_value
       ? torch::stable::new_zeros(value, {size.data(), size.size()}, precise)
       : torch::stable::new_empty(value, {0});
-  Tensor grad_locations =
-      need_locations ? torch::stable::empty_like(locations) : torch::stable::new_empty(locations, {0});
+  Tensor grad_locations = need_locations ? torch::stable::empty_like(locations)
+                                         : torch::stable::new_empty(locations, {0});
   Tensor grad_weights =
       need_weights ? torch::stable::empty_like(weights) : torch::stable::new_empty(weights, {0});
   if (grad.numel() == 0) {  // no channels, or nothing else either
@@ -194,7 +194,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(mmattn_cuda, m) {
       "attention_weights, int[] spatial_shapes, int[] level_starts) -> Tensor");
   m.def(
       "multi_scale_deformable_attention_backward(Tensor grad, Tensor value, Tensor "
-      "sampling_locations, Tensor attention_weights, int[] spatial_shapes, int[] level_starts, bool "
+      "sampling_locations, Tensor attention_weights, int[] spatial_shapes, int[] level_starts, "
+      "bool "
       "need_value, bool need_locations, bool need_weights) -> (Tensor, Tensor, Tensor)");
 }
 

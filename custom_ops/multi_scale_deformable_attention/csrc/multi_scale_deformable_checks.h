@@ -1,4 +1,4 @@
-// What the kernels rely on, whoever calls them: shapes, dtypes and levels that lie inside the values.
+// Checks that the kernels rely on: shapes, dtypes, and levels that lie inside the values.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -22,7 +22,8 @@ inline void check_arguments(
           locations.size(2) == value.size(2),
       "multi_scale_deformable_attention: sampling_locations must have shape (B, Q, M, L, P, 2)");
   STD_TORCH_CHECK(
-      weights.dim() == 5, "multi_scale_deformable_attention: attention_weights must have 5 dimensions");
+      weights.dim() == 5,
+      "multi_scale_deformable_attention: attention_weights must have 5 dimensions");
   for (int i = 0; i < 5; ++i) {
     STD_TORCH_CHECK(
         weights.size(i) == locations.size(i),
@@ -32,7 +33,8 @@ inline void check_arguments(
       value.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   STD_TORCH_CHECK(
       locations.scalar_type() == precise && weights.scalar_type() == precise,
-      "multi_scale_deformable_attention: locations and weights must be float32, or float64 like value");
+      "multi_scale_deformable_attention: locations and weights must be float32, or float64 like "
+      "value");
   STD_TORCH_CHECK(
       locations.device() == value.device() && weights.device() == value.device(),
       "multi_scale_deformable_attention: tensors must be on one device");

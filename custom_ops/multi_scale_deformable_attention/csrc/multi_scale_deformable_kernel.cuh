@@ -1,10 +1,10 @@
-// Multi-scale deformable attention on the GPU, without torch. T is the stored type of the values, A the
-// one that is computed in, which locations and weights have.
+// Multi-scale deformable attention on the GPU, without torch. T is the stored type of the values, A
+// the type of sums, locations and weights.
 //
 // A group of lanes serves one query and head; each lane holds 16 bytes of the head's channels. The
 // lanes compute the corners of one sample each and hand them round by shuffles, so that coordinates
-// are computed once and not once per channel. A block serves neighbouring queries of one head, whose
-// corners meet in L1.
+// are computed once and not once per channel. A block serves neighbouring queries of one head,
+// whose corners meet in L1.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -52,7 +52,8 @@ __device__ __forceinline__ void load_lane(const T* from, A (&to)[16 / sizeof(T)]
   for (int i = 0; i < int(16 / sizeof(T)); ++i) to[i] = A(lane.item[i]);
 }
 
-// The four pixels of a sample. Beyond the map the neighbour inside stands in, with share 0.
+// The four pixels of a sample. A pixel beyond the feature map is replaced by its neighbour inside,
+// with share 0.
 template <typename A>
 struct Corner {
   int pixel;       // top left
@@ -60,7 +61,7 @@ struct Corner {
   A share[4];      // top left, top right, bottom left, bottom right, times the weight
 };
 
-// What the owner of a sample keeps for its gradients.
+// Facts about a sample that its lane keeps for the gradients.
 template <typename A>
 struct Shares {
   A left, right, top, bottom, has_left, has_right, has_top, has_bottom, weight, width, height;
@@ -75,7 +76,7 @@ __device__ __forceinline__ Corner<A> find_corner(
   s.weight = weight;
   x = x * s.width - half;
   y = y * s.height - half;
-  // Far points, and those that are not numbers, read nothing.
+  // Far points and NaN read nothing.
   const bool near = x > -one && y > -one && x < s.width && y < s.height;
   x = near ? x : -one;
   y = near ? y : -one;
@@ -117,8 +118,8 @@ __device__ __forceinline__ int corner_pixel(const Corner<A>& c, int k) {
   return c.pixel + (k & 1 ? c.right_down & 1 : 0) + (k & 2 ? c.right_down >> 1 : 0);
 }
 
-// Which query, head and image a thread serves. Threads beyond the last query repeat it, since all
-// lanes of a warp take part in shuffles, and store nothing.
+// The query, head and image that a thread serves. Threads beyond the last query repeat it, since
+// all lanes of a warp take part in shuffles, and store nothing.
 template <int kLanes>
 struct Place {
   __device__ explicit Place(const Sizes& sizes) {
@@ -135,7 +136,8 @@ struct Place {
   bool active;
 };
 
-__device__ __forceinline__ void share_levels(const LevelTable& table, int levels, LevelTable& shared) {
+__device__ __forceinline__ void share_levels(
+    const LevelTable& table, int levels, LevelTable& shared) {
   for (int i = threadIdx.x; i < levels; i += kThreads) {
     shared.rows[i] = table.rows[i];
     shared.columns[i] = table.columns[i];
@@ -161,8 +163,8 @@ __device__ __forceinline__ Corner<A> find_sample(
 template <typename T, int kChannels>
 __global__ void __launch_bounds__(kThreads) forward_kernel(
     const T* __restrict__ value, const typename ComputedIn<T>::type* __restrict__ locations,
-    const typename ComputedIn<T>::type* __restrict__ weights, T* __restrict__ output, const Sizes sizes,
-    const __grid_constant__ LevelTable table) {
+    const typename ComputedIn<T>::type* __restrict__ weights, T* __restrict__ output,
+    const Sizes sizes, const __grid_constant__ LevelTable table) {
   using A = typename ComputedIn<T>::type;
   constexpr int kItems = 16 / sizeof(T), kLanes = kChannels / kItems;
   __shared__ LevelTable levels;
@@ -175,8 +177,8 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(
   A sum[kItems] = {};
   for (int first = 0; first < samples; first += kLanes) {
     Shares<A> unused;
-    const Corner<A> mine = find_sample<A>(
-        locations, weights, place.row, first + place.lane, sizes, levels, unused);
+    const Corner<A> mine =
+        find_sample<A>(locations, weights, place.row, first + place.lane, sizes, levels, unused);
     const int count = min(kLanes, samples - first);
 #pragma unroll 2
     for (int j = 0; j < count; ++j) {
@@ -221,7 +223,7 @@ __device__ __forceinline__ void add_to(double* to, const double (&v)[kCount], do
   for (int i = 0; i < kCount; ++i) atomicAdd(to + i, share * v[i]);
 }
 
-// grad_value is of the computed type and begins as zeros. Null pointers leave gradients out.
+// grad_value has the type of sums and is zero at first. A null pointer leaves out that gradient.
 template <typename T, int kChannels>
 __global__ void __launch_bounds__(kThreads) backward_kernel(
     const T* __restrict__ grad, const T* __restrict__ value,
@@ -287,8 +289,8 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(
     if (grad_locations == nullptr) continue;
     const A at_left = shares.top * own[0] + shares.bottom * own[2];
     const A at_right = shares.top * own[1] + shares.bottom * own[3];
-    grad_locations[2 * at] = shares.weight * shares.width *
-        (shares.has_right * at_right - shares.has_left * at_left);
+    grad_locations[2 * at] =
+        shares.weight * shares.width * (shares.has_right * at_right - shares.has_left * at_left);
     grad_locations[2 * at + 1] =
         shares.weight * shares.height * (shares.has_bottom * lower - shares.has_top * upper);
   }

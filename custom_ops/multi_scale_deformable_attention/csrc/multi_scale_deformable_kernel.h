@@ -1,5 +1,5 @@
 // Multi-scale deformable attention on the CPU, without torch. S is the stored type of the values, A
-// the one that is computed in, which locations and weights have.
+// the type of sums, locations and weights.
 #pragma once
 
 #include <algorithm>
@@ -79,13 +79,14 @@ struct SampleLevels {
 
 constexpr int kChunk = 32;
 
-// The four pixels that each sample reads, and their shares. A pixel beyond the map is replaced by its
-// neighbour inside with share 0. The order is top left, top right, bottom left, bottom right.
+// The four pixels that each sample reads, and their shares. A pixel beyond the feature map is
+// replaced by its neighbour inside, with share 0. The order is top left, top right, bottom left,
+// bottom right.
 template <typename A>
 struct Corners {
   alignas(64) A share[4][kChunk];  // times the attention weight
   alignas(64) int32_t pixel[4][kChunk];
-  // What gradients need: shares along one axis, 0 beyond the map, and the weight.
+  // For the gradients: shares along one axis, 0 beyond the feature map, and the weight.
   alignas(64) A left[kChunk], right[kChunk], top[kChunk], bottom[kChunk], weight[kChunk];
   // 1 where a column or a row exists, else 0.
   alignas(64) A has_left[kChunk], has_right[kChunk], has_top[kChunk], has_bottom[kChunk];
@@ -99,7 +100,7 @@ MMATTN_INLINE void find_corners(
   for (int i = 0; i < count; ++i) {
     const A half = A(0.5), zero = A(0), one = A(1);
     A x = location[2 * i] * width[i] - half, y = location[2 * i + 1] * height[i] - half;
-    // Far points, and those that are not numbers, read nothing.
+    // Far points and NaN read nothing.
     const bool near = (x > -one) & (y > -one) & (x < width[i]) & (y < height[i]);
     x = near ? x : -one;
     y = near ? y : -one;
@@ -169,10 +170,10 @@ MMATTN_INLINE void read_vectors(
     for (int k = 0; k < 4; ++k) from[k] = value + c.pixel[k][i] * step;
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) {
-      const Vec<A> upper = c.share[0][i] * load_wide(from[0] + v * L) +
-          c.share[1][i] * load_wide(from[1] + v * L);
-      const Vec<A> lower = c.share[2][i] * load_wide(from[2] + v * L) +
-          c.share[3][i] * load_wide(from[3] + v * L);
+      const Vec<A> upper =
+          c.share[0][i] * load_wide(from[0] + v * L) + c.share[1][i] * load_wide(from[1] + v * L);
+      const Vec<A> lower =
+          c.share[2][i] * load_wide(from[2] + v * L) + c.share[3][i] * load_wide(from[3] + v * L);
       sum[v] += upper + lower;
     }
   }
@@ -234,11 +235,10 @@ void forward_queries(
 
 template <typename A, size_t... I>
 MMATTN_INLINE auto add_halves(A v, std::index_sequence<I...>) {
-  return __builtin_shufflevector(v, v, I...) +
-      __builtin_shufflevector(v, v, (I + sizeof...(I))...);
+  return __builtin_shufflevector(v, v, I...) + __builtin_shufflevector(v, v, (I + sizeof...(I))...);
 }
 
-// The sum of a vector's numbers, in an order that is always the same.
+// Sum of a vector's numbers, always in the same order.
 template <typename A>
 MMATTN_INLINE A total(Vec<A> v) {
   constexpr int L = kLanes<A>;
@@ -256,8 +256,8 @@ MMATTN_INLINE A total(Vec<A> v) {
   }
 }
 
-// One level of one head of one image. Both feature maps have `lanes` channels per pixel, `step` apart, and
-// begin at the level's first pixel. Null pointers leave out what they would hold.
+// One level of one head of one image. Both feature maps have `lanes` channels per pixel, `step`
+// apart, and begin at the level's first pixel. A null pointer leaves out that gradient.
 template <typename A>
 struct LevelTask {
   const A* value;
@@ -318,7 +318,7 @@ MMATTN_INLINE void point_gradients(
   }
 }
 
-// Where the gradients of all samples go; null pointers leave them out.
+// Gradients of all samples; a null pointer leaves out that gradient.
 template <typename S, typename A = Compute<S>>
 struct Gradients {
   S* value;
@@ -329,9 +329,9 @@ struct TaskScratch {
   Scratch value, grad_value, grad;
 };
 
-// Gradients of level `level` of head `head` of image `image`: no two such tasks write the same numbers.
-// The level is copied into a dense feature map, where neighbouring pixels are neighbours in memory, unless
-// so few points are read that the copy would cost more than it gains.
+// Gradients of level `level` of head `head` of image `image`: no two such tasks write the same
+// numbers. The level is copied into a dense feature map, where neighbouring pixels are neighbours
+// in memory, unless so few points are read that the copy would cost more than it gains.
 template <typename S, typename A = Compute<S>>
 void backward_level(
     const Problem& p, int64_t image, int64_t head, int64_t index, const S* grad, const S* value,
@@ -413,7 +413,8 @@ void backward_level(
       for (; channel + 2 * L <= lanes; channel += 2 * L) {
         sample_gradients<A, 2>(task, c, count, g, channel, dots);
       }
-      for (; channel < lanes; channel += L) sample_gradients<A, 1>(task, c, count, g, channel, dots);
+      for (; channel < lanes; channel += L)
+        sample_gradients<A, 1>(task, c, count, g, channel, dots);
       if (!need_points) continue;
       point_gradients(c, count, dots, height, width, grad_weight, grad_location);
       if (out.weights != nullptr) std::copy(grad_weight, grad_weight + count, out.weights + first);

@@ -5,8 +5,8 @@
 // with the number of threads.
 #include <tuple>
 
-#include "lines.h"
 #include "image.h"
+#include "lines.h"
 
 namespace mmattn {
 namespace row_column_means {
@@ -180,7 +180,8 @@ Tensor backward(
 STABLE_TORCH_LIBRARY_FRAGMENT(mmattn_cpp, m) {
   m.def("row_column_means(Tensor x) -> (Tensor, Tensor)");
   m.def(
-      "row_column_means_backward(Tensor grad_row_means, Tensor grad_column_means, ScalarType dtype, "
+      "row_column_means_backward(Tensor grad_row_means, Tensor grad_column_means, ScalarType "
+      "dtype, "
       "bool channels_last) -> Tensor");
 }
 

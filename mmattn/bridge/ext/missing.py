@@ -6,14 +6,9 @@ mmcv asks for all of its functions while ``mmcv.ops`` is imported, needed or not
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 
 from mmattn.errors import MissingOpError
-
-_BUILD = (
-    "build mmcv with its ops, from its source and with a C++ compiler (and nvcc for CUDA): "
-    "pip install --no-build-isolation --no-deps --force-reinstall --no-cache-dir "
-    "--no-binary onedl-mmcv onedl-mmcv"
-)
 
 # What to use instead, by the beginning of the function's name.
 _ALTERNATIVES = {
@@ -28,9 +23,9 @@ _ALTERNATIVES = {
 def missing_op(name: str) -> Callable:
     """A function that raises ``MissingOpError`` for the op ``name``."""
     remedies = [text for start, text in _ALTERNATIVES.items() if name.startswith(start)]
-    remedy = ", or ".join([*remedies, _BUILD])
 
     def fail(*args, **kwargs):
+        remedy = ", or ".join([*remedies, _how_to_build()])
         raise MissingOpError(
             f"mmcv's op '{name}' is not available: mmcv is installed without its compiled "
             f"extension (mmcv._ext), and mmattn supplies only the ops that mmdet and mmseg use. "
@@ -39,6 +34,24 @@ def missing_op(name: str) -> Callable:
 
     fail.__name__ = fail.__qualname__ = name
     return fail
+
+
+def _how_to_build() -> str:
+    package = _source_package()
+    return (
+        "build mmcv with its ops, from its source and with a C++ compiler (and nvcc for CUDA): "
+        "pip install --no-build-isolation --no-deps --force-reinstall --no-cache-dir "
+        f"--no-binary {package} {package}"
+    )
+
+
+def _source_package() -> str:
+    """The mmcv that is installed, the fork or the original, by the name that has its source."""
+    try:
+        version("onedl-mmcv")
+    except PackageNotFoundError:
+        return "mmcv"
+    return "onedl-mmcv"
 
 
 def module_getattr(name: str) -> Callable:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmattn.data.files import check_place, endings
+from mmattn.data.images import IMAGE_SUFFIXES
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "jpegimages", "pictures")
@@ -35,7 +36,7 @@ SPLITS = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
 
 # What tools append to the name of a mask or an image; several may follow each other.
 _MASK_ENDING = re.compile(
@@ -63,7 +64,7 @@ class FolderLayout:
         root: the folder.
         folders: split to (folder of images, folder of masks), relative to ``root``; the one key
             is ``"all"`` where there are no splits.
-        img_suffix: what images end with; any of ``SUFFIXES`` where it is None.
+        img_suffix: what images end with; any of ``IMAGE_SUFFIXES`` where it is None.
         seg_map_suffix: what follows an image's stem in its mask's name; worked out where None.
         skip_unlabelled: leave images without a mask out instead of refusing them.
         val_fraction: share of the images that become ``val`` where there is none.
@@ -143,7 +144,7 @@ class FolderLayout:
             raise self._without_mask(lonely, len(pairs) + len(lonely), masks)
         if not pairs:
             where = os.path.join(self.root, images)
-            asked = self.img_suffix or "/".join(SUFFIXES)
+            asked = self.img_suffix or "/".join(IMAGE_SUFFIXES)
             raise DataError(
                 f"{where} holds no image with a mask: it has {endings(where)}; images end in "
                 f"{asked} (img_suffix), masks lie in {os.path.join(self.root, masks)}"
@@ -380,7 +381,7 @@ def _files(folder: str, limit: int | None = None) -> list[str]:
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
+    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _subfolders(folder: str) -> list[str]:

@@ -21,6 +21,7 @@ from mmengine.hooks import Hook
 from mmengine.runner.amp import autocast
 from torch import nn
 
+from mmattn.config.walk import leaf_datasets
 from mmattn.errors import ConfigError, MMAttnError
 from mmattn.inference.model import unwrap_model
 from mmattn.registry import HOOKS
@@ -92,8 +93,6 @@ class ValLossHook(Hook):
         metrics.update(_mean(losses, len(self._loader.dataset)))
 
     def _build_loader(self, runner: Runner) -> DataLoader:
-        from mmattn.preflight.data import leaf_datasets
-
         cfg = deepcopy(dict(runner.cfg.val_dataloader))
         cfg["batch_size"] = 1
         cfg.pop("batch_sampler", None)

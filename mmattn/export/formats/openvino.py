@@ -1,4 +1,4 @@
-"""Convert an exported ONNX file to OpenVINO's pair of files: .xml, the graph, and .bin, the weights.
+"""Convert an exported ONNX file to OpenVINO's pair of files: the graph, .xml, the weights, .bin.
 
 The weights stay float32. OpenVINO halves them when it saves unless told otherwise, which
 changes each weight by up to 5e-4 of itself: more than the parity check allows.

@@ -1,8 +1,8 @@
-"""What is looked at in a dataset before the first training step.
+"""Checks of a dataset before the first training step.
 
-``check_dataset`` runs all of it; each other module holds one kind of fault.
+``check_dataset`` runs all of them; each other module holds one group of faults.
 """
 
-from .dataset import DatasetReport, check_dataset, lazy_dataset, leaf_datasets
+from .dataset import DatasetReport, check_dataset
 
-__all__ = ["DatasetReport", "check_dataset", "lazy_dataset", "leaf_datasets"]
+__all__ = ["DatasetReport", "check_dataset"]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmattn.data.files import check_place, endings, is_remote, refuse_missing
 from mmattn.data.images import check_images, decode, evenly
-from mmattn.errors import ConfigError, DataError, MMAttnError
+from mmattn.data.lazy import lazy_dataset, located
+from mmattn.errors import DataError, one_line
+from mmattn.type_names import bare_name
 
 from .coco import KeepCoco, check_ids, check_instance_masks, check_names, why_empty
 from .masks import MaskRules, check_masks, check_read_masks
@@ -61,59 +61,6 @@ class DatasetReport:
         return "\n".join(lines)
 
 
-def leaf_datasets(cfg: Mapping, where: str) -> Iterator[tuple[str, Mapping]]:
-    """The datasets inside wrappers (repeat, concatenate, mix), each with its config key."""
-    if cfg.get("datasets"):
-        for index, inner in enumerate(cfg["datasets"]):
-            yield from leaf_datasets(inner, f"{where}.datasets[{index}]")
-    elif isinstance(cfg.get("dataset"), Mapping):
-        yield from leaf_datasets(cfg["dataset"], f"{where}.dataset")
-    else:
-        yield where, cfg
-
-
-def lazy_dataset(cfg: Mapping, where: str) -> Any:
-    """Build a dataset without its pipeline and without reading its files.
-
-    Returns:
-        The dataset; None when its class cannot be built that way.
-
-    Raises:
-        ConfigError: class names that are no sequence of names, arguments it does not take.
-        DataError: a file that the dataset opens at once is missing.
-    """
-    from mmengine.registry import DATASETS
-
-    _check_class_names(cfg, where)
-    cfg = deepcopy(dict(cfg))
-    cfg.update(pipeline=[], lazy_init=True)
-    if "serialize_data" in cfg:
-        cfg["serialize_data"] = False
-    try:
-        with _located(where):
-            return DATASETS.build(cfg)
-    except MMAttnError:
-        raise
-    except TypeError as error:
-        if "lazy_init" in str(error) or "'pipeline'" in str(error):
-            return None  # not one of mmengine's: only its author knows how to check it
-        raise ConfigError(
-            f"{where}: {cfg.get('type')} cannot be built: {_one_line(error)}"
-        ) from error
-    except (OSError, AssertionError, ValueError, KeyError) as error:
-        kind = DataError if isinstance(error, OSError) else ConfigError
-        raise kind(f"{where}: {cfg.get('type')} cannot be built: {_one_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _located(where: str) -> Iterator[None]:
-    """Put the config key before what a dataset itself finds wrong."""
-    try:
-        yield
-    except MMAttnError as error:
-        raise type(error)(f"{where}: {error}") from error
-
-
 def check_dataset(
     cfg: Mapping,
     where: str,
@@ -145,7 +92,7 @@ def check_dataset(
     if dataset is None:
         return DatasetReport(where, str(cfg.get("type")), {})
     if hasattr(dataset, "check_pipeline"):  # it was built without
-        with _located(where):
+        with located(where):
             dataset.check_pipeline(cfg.get("pipeline") or ())
     report = DatasetReport(where, type(dataset).__name__, dict(dataset.metainfo))
     report.notes = tuple(getattr(dataset, "notes", ()))
@@ -155,7 +102,9 @@ def check_dataset(
     entries = _load(dataset, where, cfg)
     report.entries = len(entries)
 
-    loaders = {_basename(t): t for t in cfg.get("pipeline") or () if isinstance(t, Mapping)}
+    loaders = {
+        bare_name(t.get("type")): t for t in cfg.get("pipeline") or () if isinstance(t, Mapping)
+    }
     if "LoadImageFromFile" not in loaders or not all(map(_is_image_entry, entries)):
         return report  # volumes, videos, arrays: their own transforms know them
     refuse_missing((e["img_path"] for e in entries), "images", where)
@@ -273,16 +222,7 @@ def _cannot_read(ann_file: str, where: str, error: Exception) -> str:
             f"{where}: {ann_file} has an entry without {error}: it is not the annotation format "
             "that this dataset reads"
         )
-    return f"{where}: {ann_file} cannot be read: {_one_line(error)}"
-
-
-def _check_class_names(cfg: Mapping, where: str) -> None:
-    classes = (cfg.get("metainfo") or {}).get("classes")
-    if isinstance(classes, str) and not os.path.isfile(classes):
-        raise ConfigError(
-            f"{where}.metainfo.classes={classes!r} is a string, not a list of names: "
-            f"write classes=({classes!r},) with a comma"
-        )
+    return f"{where}: {ann_file} cannot be read: {one_line(error)}"
 
 
 def _check_places(dataset: Any, where: str) -> None:
@@ -310,15 +250,5 @@ def _is_image_entry(entry: Any) -> bool:
     return isinstance(entry, Mapping) and isinstance(entry.get("img_path"), str)
 
 
-def _basename(transform: Mapping) -> str:
-    kind = transform.get("type")
-    name = kind.__name__ if inspect.isclass(kind) else str(kind)
-    return name.rpartition(".")[2]
-
-
 def _classes(dataset: Any) -> tuple[str, ...]:
     return tuple(dataset.metainfo.get("classes") or ())
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -23,7 +23,7 @@ class Sum(nn.Module):
 
 
 def seen_by_the_centre(gate: nn.Module) -> torch.Tensor:
-    """Where the centre of the map inside ``gate`` gets its value from. Shape (SIDE, SIDE)."""
+    """Return the positions that the centre of ``gate`` depends on. Shape (SIDE, SIDE)."""
     nn.init.zeros_(gate.mix.weight)
     nn.init.eye_(gate.mix.weight[:, :, 0, 0])
     for conv in gate.modules():

@@ -17,8 +17,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmattn.config import load_config
+from mmattn.config.dataset_meta import dataset_meta
 from mmattn.inference import build_model
-from mmattn.inference.model import dataset_meta
 
 FOLDER = Path(__file__).resolve().parents[3] / "configs" / "bevanet"
 # The one for a folder of one's own is trained by tests/docs/test_train_on_your_data.py.

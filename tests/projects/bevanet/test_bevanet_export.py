@@ -1,4 +1,4 @@
-"""Promise: both forms become ONNX files of free sizes that compute what torch computes."""
+"""Promise: the network and its fused model become ONNX files of dynamic sizes that equal torch."""
 
 from __future__ import annotations
 

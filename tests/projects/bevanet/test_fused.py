@@ -1,4 +1,4 @@
-"""Promise: the inference form computes what the network computes, with fewer steps."""
+"""Promise: the fused model computes what the network computes, with fewer steps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_float64_shows_that_the_folds_are_exact(golden_narrow, image) -> None:
 
 
 def test_few_norms_are_left(golden_narrow) -> None:
-    """Those whose input has other readers, or is another module's: in the pyramid and the head."""
+    """Norms are left only where their input is used elsewhere: in the pyramid and the head."""
     form = fuse(golden_narrow)
     left = norms(form)
     assert all(

@@ -85,7 +85,7 @@ def test_without_labelled_pixels_the_loss_is_zero_and_has_a_gradient() -> None:
 
 
 def test_certainty_costs_nothing_instead_of_nan() -> None:
-    """Of equal probabilities none is below the last: the authors' mean is over nothing."""
+    """No probability is below the last of equal ones: the authors' mean is over nothing, NaN."""
     certain = torch.zeros(1, 2, 4, 4)
     certain[:, 0] = 200.0
     labels = torch.zeros(1, 4, 4, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""Promise: the branches meet as the paper says, and any image from 64 x 64 passes and trains."""
+"""Promise: the branches are fused as in the paper, and any image from 64 x 64 on can be trained."""
 
 from __future__ import annotations
 

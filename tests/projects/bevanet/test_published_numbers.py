@@ -95,7 +95,7 @@ GOLDEN = {
 
 @pytest.fixture(scope="module")
 def outputs(golden_small, image) -> dict[str, torch.Tensor]:
-    """What each part returns, logits of all three heads included."""
+    """Outputs of each part, including the logits of all three heads."""
     net, head = golden_small.backbone, golden_small.decode_head
     seen: dict[str, torch.Tensor] = {}
 

@@ -87,7 +87,7 @@ class TestCBAM(PluginTester):
 
     @staticmethod
     def expected_at_init(module: CBAM, x: Tensor) -> Tensor:
-        """The spatial gate is 1/2, so half of what the channel gate leaves."""
+        """The spatial gate is 1/2 everywhere: half of the channel-gated input."""
         gates = torch.stack([channel_gate(module, image) for image in x])
         return 0.5 * gates[:, :, None, None] * x
 
@@ -108,7 +108,7 @@ class TestTimmsVariant(TestCBAM):
     parameters = staticmethod(lambda c: 2 * c * hidden(c) + 98 + 2)
     expected_at_init = None  # the gate's norm starts at 1
 
-    # The graph is that of the authors' module.
+    # The graph is the same as that of the authors' module.
     @pytest.mark.slow
     def test_compiles_as_one_graph(self) -> None:
         super().test_compiles_as_one_graph()
@@ -240,7 +240,7 @@ def test_training_moves_the_norm_slowly() -> None:
 
 
 def test_zeros_have_finite_gradients() -> None:
-    """What every block sees at first in a ResNet whose last norms start at zero."""
+    """The first input of every block in a ResNet whose last norms start at zero."""
     module, x = randomized().train(), torch.zeros(2, 32, 5, 7, requires_grad=True)
     module(x).sum().backward()
     assert all(p.grad.isfinite().all() for p in (*module.parameters(), x))

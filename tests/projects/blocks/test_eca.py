@@ -141,7 +141,7 @@ def test_pictures_of_a_batch_do_not_mix() -> None:
 
 
 def test_zeros_halve_nothing_and_have_finite_gradients() -> None:
-    """What it sees at first where the norm before it starts at zero: every gate is 1/2."""
+    """The first input if the norm before it starts at zero: every gate is 1/2."""
     module, x = ECA(16), torch.zeros(2, 16, 5, 7, requires_grad=True)
     module(x).sum().backward()
     assert torch.equal(x.grad, torch.full_like(x, 0.5))

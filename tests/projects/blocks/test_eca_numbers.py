@@ -110,7 +110,7 @@ def test_parameters_of_mobilenet() -> None:
 
 @dataclass
 class Elements:
-    """What the layers of a network see and return, in elements, counted while it runs."""
+    """Count the elements of the inputs and outputs of a network's layers while it runs."""
 
     norms: int = 0
     relus: int = 0
@@ -194,7 +194,7 @@ def detector(name: str, depth: int, kernels: tuple[int, ...] | None) -> nn.Modul
 
 
 class Dense(nn.Module):
-    """What that counter ran of a detector: 1000 boxes and 100 masks after the dense part."""
+    """The parts of a detector that the authors counted: 1000 boxes and 100 masks at the end."""
 
     def __init__(self, model: nn.Module):
         super().__init__()

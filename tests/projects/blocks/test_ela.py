@@ -139,8 +139,8 @@ def test_residual_adds_the_input() -> None:
     torch.testing.assert_close(randomized(residual=True)(x), x + randomized()(x))
 
 
-def test_through_the_convolution_a_row_sees_its_neighbours_alone() -> None:
-    """And through the norm it sees all."""
+def test_through_the_convolution_a_row_depends_on_its_neighbours_only() -> None:
+    """And through the norm, on all rows."""
     for norm, seen in ((False, 5), (True, 12)):
         module = randomized(version="T")
         if not norm:
@@ -190,7 +190,7 @@ def test_training_keeps_the_input_and_no_other_map(residual: bool) -> None:
 
 
 def test_a_fresh_module_shrinks_features() -> None:
-    """To about a third, so the residual form suits pretrained networks better."""
+    """To about a third, so ``residual=True`` suits pretrained networks better."""
     torch.manual_seed(0)
     module, x = ELA(64), torch.randn(8, 64, 32, 32)
     ratio = (module(x).square().mean() / x.square().mean()).sqrt()

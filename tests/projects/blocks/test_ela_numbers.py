@@ -72,7 +72,7 @@ def test_version_t_does_not_fit_mobilenet() -> None:
 
 
 def test_multiply_accumulates() -> None:
-    """Of the convolution, (H + W) C (C / groups) k; scaling costs two for each element."""
+    """(H + W) C (C / groups) k for the convolution; scaling costs two for each element."""
     with torch.device("meta"):
         block = ELA(256, version="L")
     found = macs(block, 1, 256, 56, 56)

@@ -67,12 +67,12 @@ def test_other_versions_are_told_by_their_shapes(width: int, taps: int, version:
 
 
 def test_modules_of_that_name_with_other_sizes_are_an_error() -> None:
-    """One of the authors' has a dense convolution of five taps."""
+    """A module of the authors has a dense convolution of five taps."""
     weights = file()
     weights["backbone.feat1.conv.weight"] = torch.zeros(128, 128, 5)
     with pytest.raises(
         CheckpointError,
-        match=r"backbone\.feat1\.conv\.weight has shape \(128, 128, 5\), which is none of ELA's "
+        match=r"backbone\.feat1\.conv\.weight has shape \(128, 128, 5\), which fits none of ELA's "
         r"versions: T \(C, 1, 5\), B \(C, 1, 7\), S \(C, 8, 5\), L \(C, 8, 7\)",
     ):
         convert_checkpoint(weights)

@@ -13,7 +13,7 @@ from mmattn.testing.plugin import PluginTester
 
 
 def by_energy(module: SimAM, x: Tensor) -> Tensor:
-    """By the minimal energy e* of every value; a map of one has no variance."""
+    """By the minimal energy e* of every value; a 1 x 1 feature map has no variance."""
     positions = x.shape[2] * x.shape[3]
     y = torch.empty_like(x)
     for n in range(x.shape[0]):

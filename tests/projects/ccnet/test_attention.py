@@ -60,7 +60,7 @@ def randomized(channels: int = 16, **kwargs) -> CrissCrossAttention:
 
 
 def test_attention_maps_are_the_weights_of_the_values() -> None:
-    """Of every position at once, for both applications."""
+    """For all positions at once, and both applications."""
     module, x = randomized(recurrence=2), torch.randn(2, 16, 3, 4)
     positions = [(row, column) for row in range(3) for column in range(4)]
     maps = module.attention_maps(x, positions)

@@ -12,13 +12,13 @@ PARTS = ("alpha", "beta", "gamma")
 
 
 def part(name: str, features: Tensor, labels: Tensor) -> float:
-    """One term alone, with weight 1."""
+    """Return a single term, with weight 1."""
     weights = {other: float(other == name) for other in PARTS}
     return CategoryConsistentLoss(**weights)(features, labels).item()
 
 
 def row(values: list[list[float]]) -> Tensor:
-    """Feature vectors of a image of one row. Shape (1, K, 1, W)."""
+    """Feature vectors of an image of one row. Shape (1, K, 1, W)."""
     return torch.tensor(values).T[None, :, None]
 
 

@@ -1,0 +1,21 @@
+"""Command lines: ``mmattn VERB``, ``python -m mmattn VERB`` and ``python tools/VERB.py``.
+
+One file per verb, with ``main(argv, prog)``. Nothing heavy is imported before the arguments are
+read, so that help and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+#: Verb, the name of its module here -> what it does, in one line.
+VERBS = {
+    "train": "train any config of mmdet, mmseg or mmattn",
+    "test": "test a checkpoint",
+    "predict": "segment images with a trained model",
+    "export": "export a trained model to ONNX or OpenVINO, checked against torch",
+    "check_data": "check a config, its data and its model without training",
+    "compare": "compare attention blocks in one network on equal terms",
+    "compare_runs": "put finished trainings side by side",
+    "report": "write a report on a trained and exported model",
+    "convert_checkpoint": "convert a checkpoint of another project",
+    "make_shapes": "write the generated shapes dataset",
+}

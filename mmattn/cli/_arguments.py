@@ -1,0 +1,114 @@
+"""Arguments that several commands share, and the parser that they are added to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+
+def new_parser(
+    prog: str, description: str, examples: str, notes: str = ""
+) -> argparse.ArgumentParser:
+    """Return a parser whose help ends with examples.
+
+    Args:
+        prog: How the command was called, such as ``mmattn train``.
+        description: What the command does, one sentence.
+        examples: Lines, in which ``%(prog)s`` stands for ``prog``.
+        notes: Text below the examples.
+    """
+    lines = "\n".join(f"  {line}" if line else "" for line in examples.strip().splitlines())
+    epilog = f"examples:\n{lines}"
+    if notes:
+        epilog += f"\n\n{notes.strip()}"
+    return argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add ``config``."""
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        help="a config file, or package::path of one that mmdet, mmseg or mmattn brings along",
+    )
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add ``checkpoint`` and ``--allow-partial``."""
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="weights of the model: .pth or .safetensors"
+    )
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="accept a checkpoint that lacks weights of the model; they stay random",
+    )
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+        help="override settings of the config; a list is KEY=[a,b] (quoted) or KEY=a,b, tuples "
+        "may be nested, without spaces",
+    )
+
+
+def add_work_dir(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--work-dir``.
+
+    Args:
+        parser: Parser of the command.
+        what: What goes there, for the help.
+    """
+    parser.add_argument(
+        "--work-dir",
+        metavar="DIR",
+        help=f"folder of {what} (default: work_dirs/NAME-OF-THE-CONFIG)",
+    )
+
+
+def add_amp(parser: argparse.ArgumentParser) -> None:
+    """Add ``--amp``."""
+    parser.add_argument(
+        "--amp", action="store_true", help="mixed precision: float16 on a GPU, bfloat16 on a CPU"
+    )
+
+
+def add_no_fuse(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add ``--no-fuse``.
+
+    Args:
+        parser: Parser of the command.
+        verb: What is done with the model, for the help.
+    """
+    parser.add_argument(
+        "--no-fuse",
+        action="store_true",
+        help=f"{verb} the model as it was trained, not the fused model (normalisation folded into "
+        "convolutions and so on)",
+    )
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Add ``--launcher`` and the ``--local-rank`` that some launchers give."""
+    parser.add_argument(
+        "--launcher",
+        choices=("none", "pytorch", "slurm", "mpi"),
+        default="none",
+        help="launcher that started the processes of a distributed run (default: none)",
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def set_local_rank(args: argparse.Namespace) -> None:
+    """Hand ``--local-rank`` on to mmengine, unless the launcher has set the variable itself."""
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))

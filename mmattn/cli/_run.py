@@ -1,0 +1,33 @@
+"""Run a command: wrong input and Ctrl-C end in one line and an exit code, without a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from mmattn.errors import MMAttnError, is_interrupt
+
+#: Exit code of a command that Ctrl-C ended, as shells have it: 128 + SIGINT.
+INTERRUPTED = 130
+
+
+def run(command: Callable[[], int | None], *, if_interrupted: str = "") -> int:
+    """Call ``command`` and return the exit code.
+
+    Args:
+        command: Function without arguments; it returns an exit code or None, which stands for 0.
+        if_interrupted: How to go on after Ctrl-C, for the message.
+
+    Returns:
+        The exit code: the command's own, that of an ``MMAttnError``, or 130 after Ctrl-C.
+    """
+    try:
+        return command() or 0
+    except MMAttnError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, SyntaxError) as error:
+        if not is_interrupt(error):
+            raise
+        print(f"\nInterrupted{if_interrupted and '; '}{if_interrupted}.", file=sys.stderr)
+        return INTERRUPTED

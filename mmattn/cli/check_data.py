@@ -1,0 +1,61 @@
+"""``mmattn check_data``: check a config, its data and its model without training."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from . import _arguments as arguments
+from ._run import run
+
+EXAMPLES = """\
+%(prog)s mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py --full
+"""
+
+
+def parse_args(
+    argv: list[str] | None = None, prog: str = "python tools/check_data.py"
+) -> argparse.Namespace:
+    """Read the command line."""
+    parser = arguments.new_parser(
+        prog,
+        "Check a config, its data and its model without training, as a training does before its "
+        "first step.",
+        EXAMPLES,
+    )
+    arguments.add_config(parser)
+    parser.add_argument(
+        "--splits",
+        nargs="+",
+        default=["train", "val"],
+        choices=["train", "val", "test"],
+        help="splits to check (default: train val)",
+    )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="read every image and mask; without it, the check looks for all files but reads the "
+        "headers of 2000 images and the values of 200 masks",
+    )
+    arguments.add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None, prog: str = "python tools/check_data.py") -> int:
+    """Print a table for each dataset and build the model; returns the exit code."""
+    args = parse_args(argv, prog)
+    return run(lambda: _check(args))
+
+
+def _check(args: argparse.Namespace) -> None:
+    from mmattn.config import parse_cfg_options
+    from mmattn.engine import check
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    check(
+        args.config,
+        splits=args.splits,
+        full=args.full,
+        cfg_options=parse_cfg_options(args.cfg_options),
+        log=print,
+    )

@@ -1,0 +1,127 @@
+"""``mmattn export``: export a trained model and check the file against torch."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from . import _arguments as arguments
+from ._run import run
+
+EXAMPLES = """\
+%(prog)s CONFIG CHECKPOINT --format onnx --out model.onnx --dynamic
+%(prog)s CONFIG CHECKPOINT --out model.onnx --shape 512 1024
+%(prog)s CONFIG CHECKPOINT --out model.onnx --images street.jpg more_images/
+%(prog)s CONFIG CHECKPOINT --format openvino --out model.xml --dynamic
+"""
+NOTES = """\
+The file takes float32 RGB images in 0..255, (N, 3, H, W); normalisation is inside the graph. The
+check runs torch and onnxruntime on real images (--images, else the config's validation set), writes
+parity.json beside the file and ends with exit code 7 if they differ by more than the limits.
+--format openvino writes model.xml and model.bin, converted from a model.onnx beside them, and
+checks both files in their runtimes.
+"""
+
+
+def parse_args(
+    argv: list[str] | None = None, prog: str = "python tools/export.py"
+) -> argparse.Namespace:
+    """Read the command line."""
+    parser = arguments.new_parser(
+        prog,
+        "Export a trained model and check that the file computes what torch computes.",
+        EXAMPLES,
+        NOTES,
+    )
+    arguments.add_config(parser)
+    arguments.add_checkpoint(parser)
+    parser.add_argument("--format", default="onnx", help="onnx (default) or openvino")
+    parser.add_argument(
+        "--out", metavar="FILE", help="file to write (default: beside the checkpoint)"
+    )
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="height and width to trace at (default: the config's crop size, else 512 512)",
+    )
+    parser.add_argument("--dynamic", action="store_true", help="leave batch, height and width free")
+    parser.add_argument(
+        "--argmax", action="store_true", help="return classes (N, H, W) instead of logits"
+    )
+    arguments.add_no_fuse(parser, "export")
+    parser.add_argument("--opset", type=int, default=18, help="ONNX opset (default: 18)")
+    parser.add_argument(
+        "--images", nargs="+", default=[], metavar="PATH", help="images or folders for the check"
+    )
+    parser.add_argument(
+        "--num-images",
+        type=int,
+        default=4,
+        metavar="N",
+        help="number of images to check on (default: 4)",
+    )
+    parser.add_argument(
+        "--check-size",
+        type=int,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("H", "W"),
+        help="check at this size too, with --dynamic; may be given several times",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-4,
+        help="largest difference of logits allowed, relative to the largest logit (default: 1e-4)",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=float,
+        default=0.999,
+        help="smallest share of pixels with the same class allowed (default: 0.999)",
+    )
+    parser.add_argument(
+        "--parity",
+        metavar="FILE",
+        help="report of the check as JSON (default: parity.json beside --out)",
+    )
+    arguments.add_cfg_options(parser)
+    args = parser.parse_args(argv)
+    if args.check_size and not args.dynamic:
+        parser.error("--check-size needs --dynamic: a file of one size takes no other")
+    return args
+
+
+def main(argv: list[str] | None = None, prog: str = "python tools/export.py") -> int:
+    """Export; returns the exit code."""
+    args = parse_args(argv, prog)
+    return run(lambda: _export(args))
+
+
+def _export(args: argparse.Namespace) -> None:
+    from mmattn.config import parse_cfg_options
+    from mmattn.export import export
+
+    export(
+        args.config,
+        args.checkpoint,
+        format=args.format,
+        out=args.out,
+        shape=tuple(args.shape) if args.shape else None,
+        dynamic=args.dynamic,
+        output="classes" if args.argmax else None,
+        fuse=not args.no_fuse,
+        allow_partial=args.allow_partial,
+        opset=args.opset,
+        images=args.images,
+        num_images=args.num_images,
+        sizes=[tuple(size) for size in args.check_size],
+        tolerance=args.tolerance,
+        min_agreement=args.min_agreement,
+        parity_file=args.parity,
+        cfg_options=parse_cfg_options(args.cfg_options),
+        log=partial(print, flush=True),
+    )

@@ -1,0 +1,87 @@
+"""``mmattn report``: write a report on a trained and exported model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from . import _arguments as arguments
+from ._run import run
+
+EXAMPLES = """\
+%(prog)s configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py \\
+    work_dirs/ccnet_mobilenetv2_1xb8-1k_camvid-180x240/iter_1000.pth \\
+    --onnx work_dirs/ccnet_camvid/ccnet_camvid.onnx --out docs/results/ccnet_camvid --maps-only
+"""
+NOTES = """\
+Accuracy is measured anew on the validation set, in torch and, with --onnx, in onnxruntime. The
+curves and the training time come from the run's folder, the parity from the export's parity.json.
+"""
+
+
+def parse_args(
+    argv: list[str] | None = None, prog: str = "python tools/report.py"
+) -> argparse.Namespace:
+    """Read the command line."""
+    parser = arguments.new_parser(
+        prog,
+        "Write a report on a segmentation run: table, curves and predictions, small enough to be "
+        "committed.",
+        EXAMPLES,
+        NOTES,
+    )
+    arguments.add_config(parser)
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="weights of the model, in the folder of their run, whose curves are shown",
+    )
+    parser.add_argument(
+        "--onnx", metavar="FILE", help="exported file, with parity.json beside it, if there is one"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder of the report"
+    )
+    parser.add_argument(
+        "--num-images", type=int, default=4, metavar="N", help="images to show (default: 4)"
+    )
+    parser.add_argument(
+        "--maps-only",
+        action="store_true",
+        help="show predictions alone, for a dataset whose images may not be passed on",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None, prog: str = "python tools/report.py") -> int:
+    """Measure the run and write its report; returns the exit code."""
+    args = parse_args(argv, prog)
+    words = sys.argv[1:] if argv is None else argv
+    return run(lambda: _report(args, f"{prog} {shlex.join(words)}"))
+
+
+def _report(args: argparse.Namespace, command: str) -> None:
+    from mmattn.export import measure_run
+    from mmattn.reports import write_markdown_report
+    from mmattn.reports.semantic.run import Step
+
+    steps = [Step("Train", f"python tools/train.py {args.config}")]
+    if args.onnx:
+        parity = json.loads(Path(args.onnx).with_name("parity.json").read_text(encoding="utf-8"))
+        traced = parity["rows"][0]
+        shape = f"--shape {traced['height']} {traced['width']}"
+        shape += " --dynamic" if parity["dynamic"] else ""
+        export = f"python tools/export.py {args.config} {args.checkpoint} --out {args.onnx}"
+        steps.append(Step("Export", f"{export} {shape}"))
+    steps.append(Step("Report", command))
+    measured = measure_run(
+        args.config,
+        args.checkpoint,
+        exported_file=args.onnx,
+        num_images=args.num_images,
+        steps=steps,
+    )
+    print(f"wrote {write_markdown_report(measured, args.out, maps_only=args.maps_only)}")

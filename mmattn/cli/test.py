@@ -1,0 +1,86 @@
+"""``mmattn test``: test a checkpoint of any config."""
+
+from __future__ import annotations
+
+import argparse
+
+from . import _arguments as arguments
+from ._run import run
+
+EXAMPLES = """\
+%(prog)s configs/my_config.py work_dirs/my_config/iter_40000.pth --tta
+%(prog)s mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py fcn.pth --out labels/
+%(prog)s mmdet::yolox/yolox_tiny_8xb8-300e_coco.py yolox.pth --out results.pkl --show-dir overlays
+tools/dist_test.sh configs/my_config.py work_dirs/my_config/iter_40000.pth 8
+"""
+
+
+def parse_args(
+    argv: list[str] | None = None, prog: str = "python tools/test.py"
+) -> argparse.Namespace:
+    """Read the command line."""
+    parser = arguments.new_parser(
+        prog, "Test a checkpoint of any config of mmdet, mmseg or mmattn.", EXAMPLES
+    )
+    arguments.add_config(parser)
+    arguments.add_checkpoint(parser)
+    arguments.add_work_dir(parser, "the metrics")
+    parser.add_argument(
+        "--out",
+        metavar="OUT",
+        help="write all predictions: to a .pkl file or, for segmentation, to a folder of label "
+        "maps",
+    )
+    parser.add_argument("--show", action="store_true", help="show each prediction in a window")
+    parser.add_argument(
+        "--show-dir",
+        metavar="DIR",
+        help="draw the predictions over the images and save them in DIR (for detection: DIR inside "
+        "the folder of this test)",
+    )
+    parser.add_argument(
+        "--wait-time",
+        type=float,
+        default=2.0,
+        metavar="SECONDS",
+        help="time that each window stays open (default: 2)",
+    )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="average over augmented copies: tta_model and tta_pipeline of the config, else a flip",
+    )
+    arguments.add_amp(parser)
+    arguments.add_no_fuse(parser, "test")
+    arguments.add_cfg_options(parser)
+    arguments.add_launcher(parser)
+    args = parser.parse_args(argv)
+    arguments.set_local_rank(args)
+    return args
+
+
+def main(argv: list[str] | None = None, prog: str = "python tools/test.py") -> int:
+    """Test; returns the exit code."""
+    args = parse_args(argv, prog)
+    return run(lambda: _test(args))
+
+
+def _test(args: argparse.Namespace) -> None:
+    import mmattn.config
+    import mmattn.engine
+
+    mmattn.engine.test(
+        args.config,
+        args.checkpoint,
+        work_dir=args.work_dir,
+        out=args.out,
+        show=args.show,
+        show_dir=args.show_dir,
+        wait_time=args.wait_time,
+        tta=args.tta,
+        amp=args.amp,
+        fuse=not args.no_fuse,
+        allow_partial=args.allow_partial,
+        cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
+        launcher=args.launcher,
+    )

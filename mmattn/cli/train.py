@@ -1,0 +1,73 @@
+"""``mmattn train``: train any config."""
+
+from __future__ import annotations
+
+import argparse
+
+from . import _arguments as arguments
+from ._run import run
+
+EXAMPLES = """\
+%(prog)s mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py --amp
+%(prog)s configs/my_config.py --work-dir runs/a --resume \\
+    --cfg-options train_dataloader.batch_size=4 optim_wrapper.optimizer.lr=0.005
+tools/dist_train.sh mmdet::yolox/yolox_tiny_8xb8-300e_coco.py 8
+"""
+NOTES = """\
+The folder of the run gets the checkpoints and, for each start, a folder with the log, results.csv
+(every class at every validation) and vis_data (scalars.json, curves_*.png).
+"""
+
+
+def parse_args(
+    argv: list[str] | None = None, prog: str = "python tools/train.py"
+) -> argparse.Namespace:
+    """Read the command line."""
+    parser = arguments.new_parser(
+        prog, "Train any config of mmdet, mmseg or mmattn.", EXAMPLES, NOTES
+    )
+    arguments.add_config(parser)
+    arguments.add_work_dir(parser, "the run")
+    arguments.add_amp(parser)
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate with the batch size, relative to auto_scale_lr of the config",
+    )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="continue from CHECKPOINT or, without it, from the newest one in the run's folder",
+    )
+    arguments.add_cfg_options(parser)
+    arguments.add_launcher(parser)
+    args = parser.parse_args(argv)
+    arguments.set_local_rank(args)
+    return args
+
+
+def main(argv: list[str] | None = None, prog: str = "python tools/train.py") -> int:
+    """Train; returns the exit code."""
+    args = parse_args(argv, prog)
+    folder = args.work_dir or "the run's folder"
+    return run(
+        lambda: _train(args),
+        if_interrupted=f"--resume goes on from the newest checkpoint in {folder}",
+    )
+
+
+def _train(args: argparse.Namespace) -> None:
+    import mmattn.config
+    import mmattn.engine
+
+    mmattn.engine.train(
+        args.config,
+        work_dir=args.work_dir,
+        amp=args.amp,
+        auto_scale_lr=args.auto_scale_lr,
+        resume=args.resume,
+        cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
+        launcher=args.launcher,
+    )

@@ -1,0 +1,48 @@
+"""Check a config, its data and its model, as a training does before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmattn.config import load_config
+from mmattn.inference import build_model
+from mmattn.preflight import preflight
+
+if TYPE_CHECKING:
+    from mmattn.preflight.data import DatasetReport
+
+
+def check(
+    config: str | Path,
+    *,
+    splits: Sequence[str] = ("train", "val"),
+    full: bool = False,
+    cfg_options: Mapping[str, Any] | None = None,
+    log: Callable[[str], None] = lambda text: None,
+) -> list[DatasetReport]:
+    """Check a config without training.
+
+    Args:
+        config: Config: a path, or ``package::path``.
+        splits: Splits whose data are checked: ``"train"``, ``"val"``, ``"test"``.
+        full: Read every image and mask instead of a sample.
+        cfg_options: Settings of the config to override, dotted keys.
+        log: Function that is called with the table of each dataset.
+
+    Returns:
+        The report on each dataset.
+
+    Raises:
+        ConfigError: The config is wrong, or its model cannot be built.
+        DataError: The data are missing, unreadable or contradict the config.
+    """
+    cfg = load_config(config, cfg_options)
+    reports = []
+    for report in preflight(cfg, splits=splits, full=full):
+        log(report.table())
+        reports.append(report)
+    if cfg.get("model"):
+        build_model(cfg)
+    return reports

@@ -1,0 +1,76 @@
+"""Measure a trained semantic segmentation model, and its exported file, for a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmattn.config import load_config
+from mmattn.environment import collect_env
+from mmattn.inference import build_model
+from mmattn.reports import SegmentationRun
+from mmattn.reports.curves import run_minutes
+from mmattn.reports.semantic.run import Sample, Step
+
+from .accuracy import class_ious, torch_predictor, validation_pairs
+from .exported_model import load_exported
+
+
+def measure_run(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    exported_file: str | Path | None = None,
+    num_images: int = 4,
+    steps: Sequence[Step] = (),
+) -> SegmentationRun:
+    """Measure accuracy on the validation set and collect what a report shows.
+
+    Curves and training time come from the folder of the checkpoint's run.
+
+    Args:
+        config: Config of the run.
+        checkpoint: Weights, in the folder of the run.
+        exported_file: Exported file, with the export's ``parity.json`` beside it.
+        num_images: Number of images, evenly spread, whose predictions are shown.
+        steps: Commands that led to the files.
+
+    Raises:
+        DataError: The validation set is not there.
+        ExportError: The exported file cannot be run.
+    """
+    cfg = load_config(config)
+    model, pairs = build_model(cfg, checkpoint), validation_pairs(cfg)
+    classes, palette = (model.dataset_meta.get(key) or () for key in ("classes", "palette"))
+    predict = torch_predictor(model)
+    exported, parity, predict_exported = None, None, None
+    if exported_file:
+        predict_exported = load_exported(exported_file).predict
+        exported = class_ious(predict_exported, pairs, classes)
+        parity = json.loads(
+            Path(exported_file).with_name("parity.json").read_text(encoding="utf-8")
+        )
+    samples = []
+    for index in np.linspace(0, len(pairs) - 1, num_images).round().astype(int):
+        image, truth = pairs[index]
+        answer = None if predict_exported is None else predict_exported(image)
+        samples.append(Sample(image, truth, predict(image), answer))
+    scalars = sorted(Path(checkpoint).parent.glob("*/vis_data/scalars.json"))[-1:]
+    logger = cfg.get("default_hooks", {}).get("logger") or {}
+    return SegmentationRun(
+        title=Path(config).stem,
+        trained=class_ious(predict, pairs, classes),
+        palette=palette,
+        num_images=len(pairs),
+        exported=exported,
+        scalars=scalars,
+        validation_axis="epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
+        training_minutes=run_minutes(scalars[0].parent) if scalars else None,
+        samples=samples,
+        parity=parity,
+        steps=list(steps),
+        environment=collect_env(),
+    )

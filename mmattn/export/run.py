@@ -1,0 +1,185 @@
+"""Export a model of a config, from its checkpoint to files that were checked against torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmattn.errors import ExportError
+
+from .formats import find_format
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from .metadata import ExportMetadata
+    from .parity import ParityReport
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export wrote.
+
+    Attributes:
+        files: The exported files; for OpenVINO the ONNX file, the graph and its weights.
+        parity_file: JSON file of the parity report.
+        parity: Report of the check, which was passed.
+        metadata: Metadata of the files.
+    """
+
+    files: tuple[Path, ...]
+    parity_file: Path
+    parity: ParityReport
+    metadata: ExportMetadata
+
+
+def export(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    format: str = "onnx",
+    out: str | Path | None = None,
+    shape: tuple[int, int] | None = None,
+    dynamic: bool = False,
+    output: str | None = None,
+    fuse: bool = True,
+    allow_partial: bool = False,
+    opset: int | None = None,
+    images: Sequence[str | Path] = (),
+    num_images: int = 4,
+    sizes: Sequence[tuple[int, int]] = (),
+    tolerance: float | None = None,
+    min_agreement: float | None = None,
+    parity_file: str | Path | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    log: Callable[[str], None] = lambda text: None,
+) -> ExportResult:
+    """Export a trained model and check on real images that the file computes what torch computes.
+
+    Args:
+        config: Config: a path, or a name such as ``mmseg::...`` or ``mmattn::...``.
+        checkpoint: Weights of that config's model.
+        format: Format to write, a key of ``mmattn.export.FORMATS``.
+        out: File to write; by default beside the checkpoint, under its name.
+        shape: Height and width to trace at; by default those of the config (``default_shape``).
+        dynamic: Leave batch, height and width free.
+        output: Form of the output, ``"logits"`` (the default) or ``"classes"``.
+        fuse: Export the fused model where the network has one (``mmattn.layers.fuse``).
+        allow_partial: Accept a checkpoint that leaves weights of the model random.
+        opset: ONNX opset; by default ``formats.onnx.DEFAULT_OPSET``.
+        images: Images and folders to check on; by default the config's validation set.
+        num_images: Number of images to check on.
+        sizes: Further sizes (height, width) to check at; they need ``dynamic``.
+        tolerance: Largest difference of logits allowed, relative to the largest logit; by default
+            ``parity.TOLERANCE``.
+        min_agreement: Smallest share of equal results allowed; by default
+            ``parity.MIN_AGREEMENT``.
+        parity_file: Where the report of the check goes; by default ``parity.json`` beside ``out``.
+        cfg_options: Settings of the config to override, dotted keys.
+        log: Function that is called with each line of progress.
+
+    Returns:
+        The files and the report of a check that was passed.
+
+    Raises:
+        ConfigError: The config is not there or wrong.
+        CheckpointError: The weights cannot be read or do not belong to the model.
+        DataError: There are no images to check on.
+        ExportError: The format, the model or a size cannot be exported, or the file computes
+            something else; the message then holds the table of the check.
+    """
+    # Refuse before anything heavy is imported.
+    row = find_format(format)
+    out = file_to_write(out, checkpoint, row.name, row.suffix)
+    if sizes and not dynamic:
+        raise ExportError("sizes to check need dynamic=True: a file of one size takes no other")
+
+    from mmattn.config import load_config
+    from mmattn.inference import build_model
+    from mmattn.layers.fuse import fuse as fuse_model
+
+    from .check_images import read_images, validation_images
+    from .formats.onnx import DEFAULT_OPSET, export_onnx
+    from .parity import MIN_AGREEMENT, TOLERANCE, check_parity
+
+    cfg = load_config(config, cfg_options)
+    if images:
+        arrays = read_images(images, limit=num_images)
+    else:
+        arrays = validation_images(cfg, limit=num_images)
+    model = build_model(cfg, checkpoint, allow_partial=allow_partial)
+    shape = shape or default_shape(cfg)
+
+    log(f"exporting {type(model).__name__} at {shape[0]} x {shape[1]} …")
+    onnx_file = out.with_suffix(".onnx") if row.name == "openvino" else out
+    metadata = export_onnx(
+        fuse_model(model) if fuse else model,
+        onnx_file,
+        shape=shape,
+        dynamic=dynamic,
+        output=output,
+        opset=DEFAULT_OPSET if opset is None else opset,
+        config=Path(config).name,
+        checkpoint=Path(checkpoint).name,
+    )
+    log(f"wrote {onnx_file} ({_mib(onnx_file)}, opset {metadata.opset})")
+    files, converted = [onnx_file], []
+    if row.name == "openvino":
+        from .formats.openvino import convert_to_openvino
+
+        convert_to_openvino(onnx_file, out)
+        weights = out.with_suffix(".bin")
+        log(f"wrote {out} ({_mib(out)}) and {weights} ({_mib(weights)})")
+        files += [out, weights]
+        converted.append(out)
+
+    parity_file = Path(parity_file or out.with_name("parity.json"))
+    report = check_parity(
+        model,
+        onnx_file,
+        arrays,
+        tolerance=TOLERANCE if tolerance is None else tolerance,
+        min_agreement=MIN_AGREEMENT if min_agreement is None else min_agreement,
+        json_path=parity_file,
+        converted=converted,
+        sizes=sizes,
+    )
+    for part in report.files:
+        log(f"torch against {part.runtime}:\n{part.table()}")
+    log(f"wrote {parity_file}")
+    return ExportResult(tuple(files), parity_file, report, metadata)
+
+
+def default_shape(cfg: Config) -> tuple[int, int]:
+    """Return (height, width) that the model was trained on.
+
+    It is the data preprocessor's ``size``, else ``crop_size`` of the config, else 512 x 512.
+    """
+    size = (cfg.model.get("data_preprocessor") or {}).get("size") or cfg.get("crop_size")
+    if isinstance(size, int):
+        size = (size, size)
+    return tuple(size) if size else (512, 512)
+
+
+def file_to_write(out: str | Path | None, checkpoint: str | Path, format: str, suffix: str) -> Path:
+    """Return ``out``, or the checkpoint's name with the format's ending.
+
+    Args:
+        out: File that was asked for.
+        checkpoint: Checkpoint that is exported.
+        format: Name of the format, used in messages.
+        suffix: Ending of the format's files.
+
+    Raises:
+        ExportError: ``out`` has the ending of another format.
+    """
+    path = Path(out or Path(checkpoint).with_suffix(suffix))
+    if (path.suffix == ".xml") != (suffix == ".xml"):
+        raise ExportError(f"--out {path}: the name of a file of format {format} ends in {suffix}")
+    return path
+
+
+def _mib(path: Path) -> str:
+    return f"{path.stat().st_size / 2**20:.1f} MiB"

@@ -1,0 +1,74 @@
+"""The README: its config builds, its commands parse, its links and pictures are there."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+PAGES = [README, *(README.parent / "docs" / name for name in ("install.md", "operators.md"))]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("mmattn ")]
+
+
+@pytest.mark.parametrize("words", commands(), ids=lambda words: words[1])
+def test_commands_are_read_by_their_parsers(words: list[str]) -> None:
+    module = importlib.import_module(f"mmattn.cli.{words[1]}")
+    module.parse_args(words[2:])
+
+
+def test_configs_that_the_commands_name_exist() -> None:
+    from mmattn.config import find_config
+
+    named = [word for words in commands() for word in words if "::" in word]
+    assert named
+    for name in named:
+        find_config(name)
+
+
+def test_the_block_is_in_the_network(tmp_path: Path) -> None:
+    from mmattn.config import load_config
+    from mmattn.inference import build_model
+
+    (source,) = blocks("python")
+    (tmp_path / "config.py").write_text(source)
+    model = build_model(load_config(tmp_path / "config.py"))
+    stages = {name.split(".")[1] for name, m in model.named_modules() if type(m).__name__ == "CBAM"}
+    assert stages == {"layer2", "layer3", "layer4"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text)
+    for target in (a or b for a, b in targets):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {slug(head) for head in heads}, target
+
+
+def slug(head: str) -> str:
+    """Return GitHub's anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-")
+
+
+def test_the_first_screen_is_short() -> None:
+    """What mmattn is, how to start it and four examples come before anything else."""
+    assert len(TEXT.split("## What is here")[0].splitlines()) <= 50
