@@ -1,4 +1,4 @@
-"""Plot losses, learning rate and metrics, up to date during a run."""
+"""Plots of losses, learning rate and metrics, kept up to date during a run."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ class TrainingCurvesHook(Hook):
             plot_curves(files, folder, validation_axis="epoch" if by_epoch else "iteration")
         except (ValueError, OSError) as error:
             # A damaged log or a full disk must not end a training over a plot.
-            runner.logger.warning(f"The curves could not be drawn: {error}")
+            runner.logger.warning(f"The training curves could not be saved: {error}")
