@@ -117,11 +117,6 @@ def test_prediction_and_export_count_them(folder: Path, tmp_path: Path) -> None:
     (labels, *_) = predict_images(cfg, weights, [folder / "images/val"], tmp_path / "labels")
     assert labels.is_file()
     assert json.loads((tmp_path / "labels/classes.json").read_text()) == NAMES
-    result = export(
-        OWN,
-        weights,
-        tmp_path / "model.onnx",
-        shape=(64, 64),
-        cfg_options={"data_root": str(folder)},
-    )
+    options = {"data_root": str(folder)}
+    result = export(OWN, weights, out=tmp_path / "a.onnx", shape=(64, 64), cfg_options=options)
     assert list(result.metadata.classes) == NAMES
