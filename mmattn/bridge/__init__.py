@@ -14,6 +14,8 @@ originals need beyond:
 8. mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
 9. mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
 10. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
+11. mmseg's cross entropy takes class weights where pixels are ignored
+    (``mmattn.bridge.class_weight``).
 
 Each part that is applied is a line at level DEBUG of the logger ``mmattn.bridge``.
 
@@ -48,6 +50,7 @@ def install() -> None:
     when_imported("mmengine.model.weight_init", _teach_pretrained_init)
     when_imported("mmcv.ops.carafe", _allow_carafe_naive)
     when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
+    when_imported("mmseg.models.losses.cross_entropy_loss", _patch_class_weight)
     for name in CHECKING:
         when_importing(name, patch_version_check)
     for name in RESNETS:
@@ -75,6 +78,12 @@ def _patch_torch_load(module) -> None:
     from .torch_load import patch_torch_load
 
     patch_torch_load(module)
+
+
+def _patch_class_weight(module) -> None:
+    from .class_weight import patch_class_weight
+
+    patch_class_weight(module)
 
 
 def _teach_package_names(module) -> None:
