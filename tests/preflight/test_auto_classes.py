@@ -106,22 +106,27 @@ def test_a_runner_counts_them_and_writes_them_down(folder: Path, tmp_path: Path)
     assert set(counts(read)) == {"auto"}
 
 
-def test_prediction_and_export_count_them(folder: Path, tmp_path: Path) -> None:
-    from mmattn.export import export
+@pytest.fixture(scope="module")
+def weights(folder: Path) -> Path:
+    model = build_model(load_config(OWN, {"data_root": str(folder)}))
+    meta = {"dataset_meta": {"classes": NAMES}}
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, folder.parent / "weights.pth")
+    return folder.parent / "weights.pth"
+
+
+def test_prediction_counts_them(folder: Path, weights: Path, tmp_path: Path) -> None:
     from mmattn.inference import predict_images
 
     cfg = load_config(OWN, {"data_root": str(folder)})
-    weights = tmp_path / "weights.pth"
-    meta = {"dataset_meta": {"classes": NAMES}}
-    torch.save({"state_dict": build_model(cfg).state_dict(), "meta": meta}, weights)
-    (labels, *_) = predict_images(cfg, weights, [folder / "images/val"], tmp_path / "labels")
+    (labels, *_) = predict_images(cfg, weights, [folder / "images/val"], tmp_path)
     assert labels.is_file()
-    assert json.loads((tmp_path / "labels/classes.json").read_text()) == NAMES
-    result = export(
-        OWN,
-        weights,
-        tmp_path / "model.onnx",
-        shape=(64, 64),
-        cfg_options={"data_root": str(folder)},
-    )
+    assert json.loads((tmp_path / "classes.json").read_text()) == NAMES
+
+
+@pytest.mark.slow
+def test_export_counts_them(folder: Path, weights: Path, tmp_path: Path) -> None:
+    from mmattn.export import export
+
+    options = {"data_root": str(folder)}
+    result = export(OWN, weights, out=tmp_path / "a.onnx", shape=(64, 64), cfg_options=options)
     assert list(result.metadata.classes) == NAMES
