@@ -199,9 +199,7 @@ def as_summary(timings: list[Timing]) -> str:
         (*key, *(cells.get(n, "") for n in threads), cells["kept"])
         for key, cells in cells_of.items()
     ]
-    return "\n".join(
-        "| " + " | ".join(line) + " |" for line in (head, ("---",) * len(head), *lines)
-    )
+    return markdown_table(head, lines)
 
 
 def summary_of(path: Path) -> str:

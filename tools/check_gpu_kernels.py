@@ -1,8 +1,8 @@
 """Compile every GPU kernel for sm_80 and sm_90, without a GPU, and look for spilled registers.
 
-CUDA sources go through nvcc; Triton kernels through Triton's own compiler, for those modules that
-say with which types (``ahead_of_time()``). What cannot be compiled here (no nvcc, no triton) is
-named. The exit status is 1 when a kernel does not compile or spills.
+CUDA sources are compiled by nvcc, Triton kernels by Triton's own compiler if their module lists the
+types to compile for (``ahead_of_time()``). Kernels that cannot be compiled here (no nvcc, no
+triton) are listed. The exit status is 1 when a kernel does not compile or spills.
 
 Example:
     python tools/check_gpu_kernels.py [operator ...]
@@ -31,7 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("ops", nargs="*", help="operators (default: all)")
+    parser.add_argument("ops", nargs="*", help="names of operators (default: all)")
     args = parser.parse_args()
 
     import mmattn.ops  # noqa: F401  (registers the operators)
@@ -112,13 +112,13 @@ def check_triton(op: str) -> int:
     return failed
 
 
-def report(op: str, kind: str, architecture: int, found: list[tuple[str, int, int]]) -> int:
+def report(op: str, backend: str, architecture: int, found: list[tuple[str, int, int]]) -> int:
     """Print one line for some kernels, and one for each that spills; returns how many do."""
     spilling = [(name, size) for name, _, size in found if size]
     most = max((registers for _, registers, _ in found), default=0)
     state = f"{len(spilling)} SPILL" if spilling else "none spills"
     print(
-        f"{op:<34} {kind:<7} sm_{architecture}  {len(found):>3} kernels, "
+        f"{op:<34} {backend:<7} sm_{architecture}  {len(found):>3} kernels, "
         f"up to {most:>3} registers, {state}"
     )
     for name, size in spilling:

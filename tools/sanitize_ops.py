@@ -32,7 +32,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sanitizer", nargs="?", choices=list(FLAGS), help="default: both")
+    parser.add_argument(
+        "sanitizer", nargs="?", choices=list(FLAGS), help="sanitizer to run (default: both)"
+    )
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     args = parser.parse_args()
 

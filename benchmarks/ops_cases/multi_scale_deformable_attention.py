@@ -140,8 +140,8 @@ def _training_steps(stem: str) -> dict[str, Contender]:
         logging.disable(logging.NOTSET)
     for group in optimizer.param_groups:  # the same work, and every step begins alike
         group["lr"] = group["weight_decay"] = 0.0
-    # Gradients of the sampled values. Gradients of the locations would tell nothing: at first all
-    # lie on pixels, where bilinear reading has a kink and the slope of either side is right.
+    # Gradients of the sampled values. Those of the locations would tell nothing: at first all lie
+    # on pixels, where bilinear reading has a kink and the slope of either side is right.
     gradients: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         if name.endswith("value_proj.weight"):

@@ -30,7 +30,7 @@ def _locate(
     offset, mask, plane, pixel, live, row, column, height, width, out_pixels,
     MODULATED: tl.constexpr,
 ):  # fmt: skip
-    """Return top left corner, distances to it, modulation, and whether a point is in reach."""
+    """Return a point's top left corner, distances, modulation, and whether it is near the image."""
     at = offset + plane * 2 * out_pixels + pixel
     y = row + tl.load(at, mask=live, other=0)
     x = column + tl.load(at + out_pixels, mask=live, other=0)

@@ -79,8 +79,8 @@ def parse_args(
     parser.add_argument("--out", metavar="DIR", help="folder of the report (default: --work-dir)")
     parser.add_argument(
         "--metric",
-        help="metric to compare (default: that of the config's best checkpoint, else mIoU or "
-        "bbox_mAP, else the first)",
+        help="metric to compare (default: that of the config's best checkpoint, else the usual "
+        "one of the task, such as mIoU or bbox_mAP, else the first)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything and write the configs, then stop"

@@ -36,7 +36,8 @@ def parse_args(
     parser.add_argument("runs", nargs="+", metavar="DIR", help="work dirs of trainings")
     parser.add_argument(
         "--metric",
-        help="name of the metric in the validation log (default: mIoU or bbox_mAP, else the first)",
+        help="name of the metric in the validation log (default: the usual one of the task, such "
+        "as mIoU or bbox_mAP, else the first)",
     )
     parser.add_argument(
         "--out",

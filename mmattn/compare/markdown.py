@@ -142,7 +142,9 @@ def _method(results: ComparisonResults) -> list[str]:
         f"- sd: standard deviation over {comparison.seeds} seeds (n - 1). Differences are between "
         "runs of the same seed.",
     ]
+    perhaps = ""
     if any(row.vs_base is not None and row.vs_base.over_images for row in results.rows):
+        perhaps = "perhaps: only the bootstrap interval does. "
         lines.append(
             "- Bootstrap: seeds and validation images are drawn with replacement, independently of "
             "each other, the same images for both networks, and the metric is computed anew from "
@@ -160,8 +162,8 @@ def _method(results: ComparisonResults) -> list[str]:
     lines += [
         "- t: Student's t interval over the differences of the seeds; the fewer seeds there are, "
         "the wider it is.",
-        "- higher, lower: both intervals exclude zero. perhaps: only the bootstrap over seeds and "
-        "images does. within noise: anything else; the difference may be chance.",
+        f"- higher, lower: both intervals exclude zero. {perhaps}within noise: anything else; the "
+        "difference may be chance.",
     ]
     costs = results.costs
     if costs["costs"]:

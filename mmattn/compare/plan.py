@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmattn.config.data_overrides import set_data_root
 from mmattn.config.load import load_config
 from mmattn.errors import ConfigError
 from mmattn.preflight.auto_classes import fill_class_counts
@@ -15,7 +16,6 @@ from mmattn.tasks import task_of
 from .budget import parse_budget
 from .metric import pick_metric
 from .places import Place, parse_places
-from .shared_config import set_data_root
 from .variants import Variant, parse_variants
 
 if TYPE_CHECKING:

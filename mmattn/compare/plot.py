@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 from mmattn.reports.curves import Curve
-from mmattn.reports.figures import COLOURS, new_axes, plain_frame, save_png
+from mmattn.reports.figures import COLOURS, legend_above, new_axes, plain_frame, save_png
 
 from .results import Row
 from .variants import BASE
@@ -89,7 +89,7 @@ def plot_curves(path: Path, curves: Mapping[str, Sequence[Curve]], metric: str) 
         axes.plot(steps, means, "o-", label=label, **style)
     axes.set_xlabel("step of the validation")
     axes.set_ylabel(metric)
-    axes.legend(fontsize="small", frameon=False)
+    legend_above(axes)
     plain_frame(axes)
     save_png(axes, path)
 

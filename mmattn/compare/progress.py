@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class RunProgress:
-    """Numbers the runs and shows how far the present one is.
+    """Numbered runs, and how far the present one is.
 
     Where standard output is not a terminal, only finished runs are printed.
 

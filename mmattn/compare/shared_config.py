@@ -8,7 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.config.data_overrides import set_data_root as set_data_root
+from mmattn.type_names import bare_name
 
 from .schedule import original_length, rescaled
 
@@ -89,8 +89,7 @@ def run_config(cfg: Config, seed: int, work_dir: Path, initial_weights: Path) ->
 
 
 def _type_name(hook: Any) -> str:
-    cls = hook.get("type", "") if isinstance(hook, Mapping) else type(hook)
-    return cls if isinstance(cls, str) else cls.__name__
+    return bare_name(hook.get("type") if isinstance(hook, Mapping) else type(hook))
 
 
 def _remarks(cfg: Config, custom: list[Any]) -> list[str]:

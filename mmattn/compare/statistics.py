@@ -1,4 +1,4 @@
-"""Is one network better than another, or is it noise?
+"""Conclusions from a comparison: is one network better than another, or is it noise?
 
 The run of a block and the run without it that share a seed also share initial weights, data and
 dropout, so they are a pair, and their difference says more than two means do. Two things could have

@@ -1,4 +1,4 @@
-"""Training, testing and checking: what the commands ``train``, ``test`` and ``check_data`` run."""
+"""Train, test and check, as the commands ``train``, ``test`` and ``check_data`` do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixed precision where there is no GPU: bfloat16, which needs no loss scaling."""
+"""Train in mixed precision without a GPU: in bfloat16, which needs no loss scaling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmattn.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
-    """``OptimWrapper`` whose forward passes run in bfloat16 on the CPU.
+    """Run forward passes in bfloat16 on the CPU.
 
     mmengine's ``AmpOptimWrapper`` refuses to be built without an accelerator.
     """

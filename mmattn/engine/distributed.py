@@ -1,4 +1,4 @@
-"""Process groups on machines without an accelerator, where mmengine insists on one."""
+"""Start process groups on machines without an accelerator, where mmengine insists on one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VARIABLES = {
 
 
 def launched_rank(launcher: str) -> int:
-    """The rank of this process, before any process group exists.
+    """Return the rank of this process, before any process group exists.
 
     Raises:
         ConfigError: The launcher did not start this process.

@@ -1,4 +1,4 @@
-"""From a config that was read to a runner: resolve it, check it, join the processes, build."""
+"""Build the runner of a config: resolve it, check it, join the processes, build."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
         steps: Steps before those of every run, such as those of a command's options.
 
     Raises:
-        MMAttnError: What ``preflight`` finds wrong, a wrong launcher, or an unregistered type.
+        MMAttnError: ``preflight`` finds a mistake, the launcher is wrong, or a type is not
+            registered.
     """
     _require_sections(cfg, splits)
     enter_scope(cfg)

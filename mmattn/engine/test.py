@@ -1,4 +1,4 @@
-"""One test of a checkpoint, as ``tools/test.py`` runs it, for any config."""
+"""Test a checkpoint of any config, as ``tools/test.py`` does."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def test(
     """Evaluate ``checkpoint`` on the test split of ``config``.
 
     Args:
-        config: A path or a name such as ``mmdet::yolox/…``.
-        checkpoint: Weights of the config's model.
-        work_dir: Where the metrics go; the config's ``work_dir``, else ``work_dirs/<name>``.
-        out: A ``.pkl`` file for all predictions or, for segmentation, a folder of label maps.
+        config: Path or name such as ``mmdet::yolox/…``.
+        checkpoint: File of the model's weights.
+        work_dir: Folder for the metrics; the config's ``work_dir``, else ``work_dirs/<name>``.
+        out: File ``.pkl`` for all predictions or, for segmentation, a folder of label maps.
         show: Show each prediction in a window.
-        show_dir: Where images of the predictions go.
+        show_dir: Folder for plots of the predictions.
         wait_time: Seconds per window.
         tta: Average over augmented copies of each image.
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
-        fuse: Test the model's inference form where it has one (``mmattn.layers.fuse``).
+        fuse: Test the fused model where the network can be fused (``mmattn.layers.fuse``).
         allow_partial: Accept a checkpoint that lacks weights which inference uses.
         cfg_options: Dotted keys and values that override the config.
-        launcher: What started the processes: none, pytorch, slurm or mpi.
+        launcher: Launcher of the processes: none, pytorch, slurm or mpi.
 
     Returns:
         The metrics.
 
     Raises:
-        MMAttnError: What is wrong with config, data or checkpoint.
+        MMAttnError: Config, data or checkpoint are wrong; the message says how.
     """
     cfg = load_config(config, cfg_options)
     cfg.launcher = launcher

@@ -1,4 +1,4 @@
-"""Where the predictions of a test go: windows, images, label maps or one file."""
+"""Write the predictions of a test: as windows, plots, label maps or one file."""
 
 from __future__ import annotations
 

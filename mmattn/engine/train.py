@@ -1,4 +1,4 @@
-"""One training, as ``tools/train.py`` runs it, for any config of mmdet, mmseg or mmattn."""
+"""Train any config of mmdet, mmseg or mmattn, as ``tools/train.py`` does."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def train(
     cfg_options: dict | None = None,
     launcher: str = "none",
 ) -> Runner:
-    """Train what ``config`` describes.
+    """Train the model of ``config``.
 
     Args:
-        config: A path or a name such as ``mmseg::fcn/…``.
-        work_dir: Where the run goes; the config's ``work_dir``, else ``work_dirs/<name>``.
-        amp: Mixed precision.
+        config: Path or name such as ``mmseg::fcn/…``.
+        work_dir: Folder of the run; the config's ``work_dir``, else ``work_dirs/<name>``.
+        amp: Train in mixed precision.
         auto_scale_lr: Scale the learning rate with the batch size, as ``auto_scale_lr`` says.
-        resume: ``"auto"`` for the newest checkpoint in the run's folder, or a checkpoint.
+        resume: Checkpoint to resume from, or ``"auto"`` for the newest in the run's folder.
         cfg_options: Dotted keys and values that override the config.
-        launcher: What started the processes: none, pytorch, slurm or mpi.
+        launcher: Launcher of the processes: none, pytorch, slurm or mpi.
 
     Returns:
         The runner, its training done.
 
     Raises:
-        MMAttnError: What is wrong with config, data or checkpoint, before the first step where
-            it can be known.
+        MMAttnError: Config, data or checkpoint are wrong; raised before the first step where that
+            can be known.
     """
     cfg = load_config(config, cfg_options)
     cfg.launcher = launcher

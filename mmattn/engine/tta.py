@@ -26,12 +26,12 @@ def use_tta(cfg: Config) -> Config:
             calibration error is asked for: averaged labels have no logits.
     """
     evaluators = cfg.get("test_evaluator") or []
-    for one in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
-        if one.get("calibration"):
+    for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+        if evaluator.get("calibration"):
             raise ConfigError(
-                f"--tta: test_evaluator.calibration={one['calibration']} compares labels with "
-                "their logits, and the average over copies has none. Set calibration=0, or test "
-                "without --tta."
+                f"--tta: test_evaluator.calibration={evaluator['calibration']} compares labels "
+                "with their logits, and the average over copies has none. Set calibration=0, or "
+                "test without --tta."
             )
     task = task_of(cfg)
     model = cfg.get("tta_model") or _default_model(task)

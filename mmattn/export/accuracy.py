@@ -1,4 +1,4 @@
-"""Per-class IoU of any predictor, so that torch and an exported file meet the same measure."""
+"""Per-class IoU of any predictor, so that torch and an exported file are measured alike."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def class_ious(
     """Run ``predict`` over images and compare with their masks.
 
     Args:
-        predict: (H, W, 3) uint8 RGB -> (H, W) class indices.
-        pairs: Images, (H, W, 3) uint8 RGB, and masks, (H, W) with 255 for "ignored".
+        predict: Function from (H, W, 3) uint8 RGB to (H, W) class indices.
+        pairs: Images, (H, W, 3) uint8 RGB, and masks, (H, W), where 255 stands for "ignored".
         classes: Class names by index.
     """
     classes = tuple(classes)
@@ -63,7 +63,11 @@ def class_ious(
 
 
 def torch_predictor(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
-    """``model``, an mmseg ``EncoderDecoder`` in eval mode, as (H, W, 3) uint8 RGB -> (H, W)."""
+    """Return ``model`` as a function from (H, W, 3) uint8 RGB to (H, W) class indices.
+
+    Args:
+        model: An mmseg ``EncoderDecoder`` in eval mode.
+    """
     import torch
 
     from .tasks.semantic_model import SemanticExport, class_map, torch_logits
@@ -79,14 +83,17 @@ def torch_predictor(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def validation_pairs(cfg: Config, limit: int | None = None) -> list[Pair]:
-    """(image, mask) of the config's validation set, as mmseg's loading transforms read them.
+    """Read images and masks of the config's validation set, with mmseg's loading transforms.
 
     Args:
-        cfg: A semantic segmentation config.
-        limit: How many at most, from the first on.
+        cfg: Config of a semantic segmentation model.
+        limit: Largest number of pairs; the first ones are read.
+
+    Returns:
+        Images, (H, W, 3) uint8 RGB, and masks, (H, W).
 
     Raises:
-        DataError: The config has no validation set, or it is not there.
+        DataError: The config has no validation set, or its files are not there.
     """
     from mmcv.transforms import LoadImageFromFile
     from mmseg.datasets.transforms import LoadAnnotations

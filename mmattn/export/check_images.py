@@ -1,4 +1,4 @@
-"""Real images to check an exported file with: given ones, or a config's validation set."""
+"""Images to check an exported file on: given files, or the config's validation set."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 
 def read_images(paths: Iterable[str | Path], *, limit: int | None = None) -> list[np.ndarray]:
-    """Images from files and folders, the first ``limit``.
+    """Read images from files and folders.
+
+    Args:
+        paths: Files and folders.
+        limit: Largest number of images; the first ones are read.
+
+    Returns:
+        Images, (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: A path is missing, is not an image, or there is none at all.
+        DataError: A path is missing or is not an image, or there are no images.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -33,10 +40,13 @@ def read_images(paths: Iterable[str | Path], *, limit: int | None = None) -> lis
 
 
 def validation_dataset(cfg: Config):
-    """The config's validation, else test dataset, built; it holds at least one image.
+    """Build the config's validation dataset, else its test dataset.
+
+    Returns:
+        A dataset of at least one image.
 
     Raises:
-        DataError: The config has none, or its files are not there.
+        DataError: The config has no such dataset, its files are not there, or it is empty.
     """
     from mmengine.registry import DATASETS
 
@@ -58,10 +68,17 @@ def validation_dataset(cfg: Config):
 
 
 def validation_images(cfg: Config, *, limit: int) -> list[np.ndarray]:
-    """``limit`` images, evenly spread, of the config's validation set, (H, W, 3) uint8 RGB.
+    """Read images of the config's validation set, evenly spread.
+
+    Args:
+        cfg: Config with a validation or test dataset.
+        limit: Number of images.
+
+    Returns:
+        Images, (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: The config has no such set, or its images are not there.
+        DataError: The config has no such dataset, or its images are not there.
     """
     dataset = validation_dataset(cfg)
     chosen = np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().astype(int)

@@ -1,4 +1,4 @@
-"""What an exported file says about itself: enough to run it without the config it came from."""
+"""Metadata of an exported file: enough to run it without the config it came from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmattn.errors import ExportError
 
 @dataclass(frozen=True)
 class ExportMetadata:
-    """Facts written into the ONNX file's ``metadata_props``, one key per field, values as JSON.
+    """Metadata in the ONNX file's ``metadata_props``, one key per field, values as JSON.
 
     OpenVINO's conversion carries them over, as ``rt_info`` under ``framework``.
 
@@ -20,12 +20,12 @@ class ExportMetadata:
     information.
 
     Attributes:
-        task: ``"semantic segmentation"``.
+        task: Name of the task, such as ``"semantic segmentation"``.
         classes: Class names by index.
         palette: RGB triple per class; empty where the dataset has none.
-        output: ``"logits"``, float32 (N, classes, H, W), or ``"classes"``, int64 (N, H, W).
-        threshold: For a one-channel output, the probability above which a pixel is class 1; else
-            None.
+        output: Form of the output, one that the task has; for semantic segmentation ``"logits"``,
+            float32 (N, classes, H, W), or ``"classes"``, int64 (N, H, W).
+        threshold: Probability above which a pixel is class 1, for a one-channel output; else None.
         shape: (H, W) that the model was traced at; the only size accepted unless ``dynamic``.
         dynamic: Whether batch, height and width are free.
         size_divisor: Height and width have to be multiples of this.
@@ -33,9 +33,10 @@ class ExportMetadata:
             order.
         test_mode: mmseg's ``test_cfg.mode``. The file always computes ``whole``; ``slide`` means
             that the config's own test cuts windows, which is the caller's loop around the file.
-        config, checkpoint: Where the model came from, names only.
+        config, checkpoint: File names of the config and the checkpoint.
         opset: ONNX opset.
-        mmattn_version, torch_version: What wrote the file.
+        mmattn_version, torch_version: Versions that wrote the file.
+        input: Description of the input.
     """
 
     task: str
@@ -58,12 +59,16 @@ class ExportMetadata:
     input: str = "float32 RGB 0..255, (N, 3, H, W); normalised inside the graph"
 
     def to_props(self) -> dict[str, str]:
-        """Keys and JSON values for ``onnx.helper.set_model_props``."""
+        """Return keys and JSON values for ``onnx.helper.set_model_props``."""
         return {key: json.dumps(value, ensure_ascii=False) for key, value in asdict(self).items()}
 
     @classmethod
     def from_props(cls, props: dict[str, str], source: str) -> ExportMetadata:
-        """Read back what ``to_props`` wrote; keys of others are ignored.
+        """Read back what ``to_props`` wrote; keys of other programs are ignored.
+
+        Args:
+            props: Keys and values stored in the file.
+            source: Path of the file, used in messages.
 
         Raises:
             ExportError: A key is missing or is not JSON: the file was not written by mmattn.

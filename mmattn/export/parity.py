@@ -66,7 +66,7 @@ class ParityRow:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """All sizes, the limits, and whether the file keeps them.
+    """Report on one file: all sizes, the limits, and whether the file keeps them.
 
     Attributes:
         file: Path of the file.

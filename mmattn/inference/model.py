@@ -81,7 +81,7 @@ def build_model(
 
 
 def unwrap_model(runner: Runner) -> nn.Module:
-    """The runner's model, without the wrapper of a distributed run."""
+    """Return the runner's model without the wrapper of a distributed run."""
     from mmengine.model import is_model_wrapper
 
     return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -67,8 +67,8 @@ def _first_bottleneck(state_dict: Mapping[str, Tensor]) -> tuple[int, int, int]:
 
 
 def _blocks(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
-    found = (re.fullmatch(r"layer(\d)\.(\d+)\.conv1\.weight", key) for key in state_dict)
-    numbers = {match.groups() for match in found if match}
+    matches = (re.fullmatch(r"layer(\d)\.(\d+)\.conv1\.weight", key) for key in state_dict)
+    numbers = {match.groups() for match in matches if match}
     return tuple(sum(stage == str(i) for stage, _ in numbers) for i in range(1, 5))
 
 

@@ -25,10 +25,10 @@ class Affine(NamedTuple):
 
 
 def affine_of(norm: nn.Module) -> Affine:
-    """What a batch norm does in eval mode.
+    """Return the affine map that a batch norm computes in eval mode.
 
     Raises:
-        ValueError: It has no running statistics, so that it does something else for every batch.
+        ValueError: The norm has no running statistics, so that it differs for every batch.
     """
     if (
         not isinstance(norm, nn.modules.batchnorm._BatchNorm)

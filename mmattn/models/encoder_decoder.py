@@ -34,22 +34,22 @@ _KEYS = ("mode", "crop_size", "stride", "blend", "keep_logits")
 class EncoderDecoder(_EncoderDecoder):
     """Drop-in for ``mmseg.EncoderDecoder``: the same weights, losses and labels.
 
-    It never holds the logits of all classes at the image's size, unless it is asked to hand them
-    over. That is so for heads that answer with small logits and leave the resizing to
-    ``BaseDecodeHead``, which nearly all do; those of MaskFormer's kind make large maps themselves.
+    It never holds the logits of all classes at the image's size, unless ``keep_logits`` asks for
+    them. This applies to heads that return small logits and leave the resizing to
+    ``BaseDecodeHead``, as nearly all do; heads such as MaskFormer's make large maps themselves.
 
     Args:
         test_cfg: Beside upstream's ``mode``, ``crop_size`` and ``stride``:
 
-            - ``blend``: how sliding windows are averaged, ``"uniform"`` (as upstream) or
-              ``"cosine"`` (less at a window's rim).
-            - ``keep_logits``: hand over ``seg_logits`` as upstream does, with the memory that they
+            - ``blend``: weights of sliding windows, ``"uniform"`` (as upstream) or ``"cosine"``
+              (less at a window's rim).
+            - ``keep_logits``: return ``seg_logits`` as upstream does, with the memory that they
               take; False. Test-time augmentation and the calibration error need them.
 
-        args, kwargs: Those of ``mmseg.EncoderDecoder``.
+        args, kwargs: Arguments of ``mmseg.EncoderDecoder``.
 
     Raises:
-        ConfigError: Settings in ``test_cfg`` that cannot be meant.
+        ConfigError: A setting in ``test_cfg`` is invalid.
     """
 
     def __init__(self, *args: Any, test_cfg: Mapping[str, Any] | None = None, **kwargs: Any):
@@ -63,7 +63,7 @@ class EncoderDecoder(_EncoderDecoder):
 
         Args:
             inputs: (N, 3, H, W), normalised.
-            data_samples: What the pipeline says of each image; results go into them. Without,
+            data_samples: Samples of the pipeline, to which results are added. Without them,
                 results have the size of the input.
 
         Returns:
@@ -84,9 +84,9 @@ class EncoderDecoder(_EncoderDecoder):
         return samples
 
     def inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits of all classes at the input's size, (N, K, H, W)."""
-        found = self._logit_maps(inputs, batch_img_metas)
-        return torch.stack([maps.stacked() for maps in found])
+        """Compute the logits of all classes at the input's size, (N, K, H, W)."""
+        images = self._logit_maps(inputs, batch_img_metas)
+        return torch.stack([maps.stacked() for maps in images])
 
     def _logit_maps(self, inputs: Tensor, metas: list[dict] | None) -> list[LogitMaps]:
         """Run the network on the whole images or on their windows."""
@@ -109,7 +109,7 @@ class EncoderDecoder(_EncoderDecoder):
         ]
 
     def _head_logits(self, inputs: Tensor, metas: list[dict] | None) -> Tensor:
-        """Logits (N, K, h, w) of images or windows, small where the head leaves them so."""
+        """Compute logits (N, K, h, w) of images or windows, small where the head leaves them so."""
         head = type(self.decode_head)
         if (
             head.predict is BaseDecodeHead.predict
@@ -122,7 +122,7 @@ class EncoderDecoder(_EncoderDecoder):
         return self.encode_decode(inputs, [{**meta, **shape} for meta in metas])
 
     def _finish(self, maps: Tensor, meta: dict) -> Tensor:
-        """Maps (n, H, W) as ``postprocess_result`` makes them: no padding, unflipped, resized."""
+        """Crop, unflip and resize maps (n, H, W) as ``postprocess_result`` does."""
         left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", [0] * 4))
         height, width = maps.shape[1:]
         maps = maps[:, top : height - bottom, left : width - right]

@@ -1,4 +1,4 @@
-"""Test-time augmentation of a segmentor that keeps the sum over the copies, not the copies.
+"""Test-time augmentation of a segmentor, with the sum over the copies in memory, not the copies.
 
     p[c] = sum over the copies k of softmax_c(logits_k) / number of copies,  label = argmax_c p[c]
 
@@ -29,7 +29,7 @@ class SegTTAModel(_SegTTAModel):
     """Drop-in for ``mmseg.SegTTAModel``: the same labels for several channels, right ones for one.
 
     Args:
-        module: The segmentor; it has to hand over ``seg_logits`` (``mmattn.EncoderDecoder`` does
+        module: Segmentor whose results have ``seg_logits`` (those of ``mmattn.EncoderDecoder`` do
             with ``test_cfg.keep_logits=True``, which ``tools/test.py --tta`` sets).
     """
 
@@ -37,7 +37,7 @@ class SegTTAModel(_SegTTAModel):
         """Predict all copies of the images of a batch, and merge them.
 
         Args:
-            data: As ``TestTimeAug`` and the dataloader make it: for each key, or in each part, one
+            data: Batch of ``TestTimeAug`` and the dataloader: for each key, or in each part, one
                 entry for each copy.
 
         Returns:
@@ -56,16 +56,16 @@ class SegTTAModel(_SegTTAModel):
             sums = sums or [torch.zeros_like(sample.seg_logits.data) for sample in samples]
             for total, sample in zip(sums, samples, strict=True):
                 total += self._probabilities(sample.seg_logits.data)
-        for total, sample, one in zip(sums, samples, first, strict=True):
+        for total, sample, original in zip(sums, samples, first, strict=True):
             total /= len(copies)
             if self.module.out_channels == 1:
                 label = (total > self.module.decode_head.threshold).to(total)
             else:
                 label = total.argmax(dim=0, keepdim=True)
             sample.set_data({"pred_sem_seg": PixelData(data=label)})
-            if "gt_sem_seg" in one:
-                sample.set_data({"gt_sem_seg": one.gt_sem_seg})
-            sample.set_metainfo({"img_path": one.img_path})
+            if "gt_sem_seg" in original:
+                sample.set_data({"gt_sem_seg": original.gt_sem_seg})
+            sample.set_metainfo({"img_path": original.img_path})
         return samples
 
     def _probabilities(self, logits: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class SegTTAModel(_SegTTAModel):
 
 
 def _copies(data: Any) -> list:
-    """The batch of each copy."""
+    """Split a batch into one batch for each copy."""
     if isinstance(data, dict):
         count = len(next(iter(data.values())))
         return [{key: value[index] for key, value in data.items()} for index in range(count)]

@@ -37,22 +37,22 @@ class TimmBackbone(BaseModule):
 
     Args:
         model_name: timm's name, with or without the tag of its weights.
-        out_indices: Which maps are returned; timm's choice by default, usually all. Convolutional
-            networks of timm count a map of stride 2 as number 0.
-        in_channels: Of the images.
+        out_indices: Indices of the returned feature maps; timm's choice by default, usually all.
+            Convolutional networks of timm count a map of stride 2 as number 0.
+        in_channels: Channels of the images.
         img_size: Height and width, for networks that are made for one size.
-        frozen_stages: That many of the returned maps, and all that they are made of, stay as they
-            are: no gradients, norms and dropout in eval mode. None by default.
+        frozen_stages: Number of returned maps to freeze, from the first, with all that they are
+            computed by: no gradients, norms and dropout in eval mode. -1 freezes none.
         norm_eval: Keep the statistics of batch norms.
-        pretrained: A file of weights, as timm publishes it or as this class saved it; read as data.
+        pretrained: File of weights, as timm publishes it or as this class saved it; read as data.
             The same as ``init_cfg=dict(type='Pretrained', checkpoint=…)``.
-        init_cfg: mmengine's.
-        **arguments: The network's own, such as ``drop_path_rate``.
+        init_cfg: Initialisation config of mmengine.
+        **arguments: Arguments of the network, such as ``drop_path_rate``.
 
     Attributes:
         out_channels: Channels of each returned map.
         strides: Stride of each returned map.
-        mean, std: With which timm normalises this network's images, as RGB in 0 to 255.
+        mean, std: Mean and standard deviation that timm normalises images with, RGB in 0 to 255.
 
     Raises:
         ConfigError: No such network, maps that it does not have, or an argument it does not take.
@@ -130,11 +130,11 @@ class TimmBackbone(BaseModule):
     def _maps(self, x: Tensor) -> tuple[Tensor, ...]:
         maps = self.timm_model(x)
         if self._channels_last:
-            return tuple(one.permute(0, 3, 1, 2) for one in maps)
+            return tuple(feature.permute(0, 3, 1, 2) for feature in maps)
         return tuple(maps)
 
     def train(self, mode: bool = True) -> TimmBackbone:
-        """Training mode for all but what is frozen."""
+        """Set the mode of all modules but the frozen ones, which stay in eval mode."""
         super().train(mode)
         for name in self._frozen:
             self.get_submodule(name).eval()
@@ -171,13 +171,13 @@ class TimmBackbone(BaseModule):
         if any(key.startswith(_OWN_PREFIX) for key in weights):
             report = load_into(self, weights, source=checkpoint)
         else:
-            found, report = read_timm_weights(checkpoint, self.model_name, self._build_arguments)
-            self.timm_model.load_state_dict(found, strict=False)
+            weights, report = read_timm_weights(checkpoint, self.model_name, self._build_arguments)
+            self.timm_model.load_state_dict(weights, strict=False)
         print_log(f"{checkpoint}: {report}", logger="current")
 
 
 def _freeze(network: TimmBackbone, stages: int) -> list[str]:
-    """Take the gradients of what ``stages`` maps are made of; names of what is frozen as a whole.
+    """Freeze the parameters behind the first ``stages`` maps; return modules frozen as a whole.
 
     Raises:
         ConfigError: There are not that many maps.
@@ -203,7 +203,7 @@ def _freeze(network: TimmBackbone, stages: int) -> list[str]:
 
 
 def _weight_file(init_cfg: Any) -> dict[str, Any] | None:
-    """The arguments of mmengine's ``Pretrained`` in ``init_cfg``.
+    """Return the arguments of mmengine's ``Pretrained`` in ``init_cfg``, None without one.
 
     Raises:
         ConfigError: They name something that would have to be downloaded.

@@ -1,4 +1,4 @@
-"""Building timm's feature networks by name, with errors that say what is there instead."""
+"""Build timm's feature networks by name, with errors that say what is there instead."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def build_features(
     img_size: int | tuple[int, int] | None = None,
     **arguments: Any,
 ) -> nn.Module:
-    """timm's ``create_model(name, features_only=True)`` without weights.
+    """Build timm's ``create_model(name, features_only=True)`` without weights.
 
     Args:
-        name: Of the architecture, with or without the tag of its weights (``resnet18.a1_in1k``).
-        out_indices: Which maps; timm's choice by default.
-        in_channels: Of the images.
-        img_size: For networks that are made for one size.
-        **arguments: Of the network, such as ``drop_path_rate``.
+        name: Architecture, with or without the tag of its weights (``resnet18.a1_in1k``).
+        out_indices: Indices of the returned feature maps; timm's choice by default.
+        in_channels: Channels of the images.
+        img_size: Height and width, for networks that are made for one size.
+        **arguments: Arguments of the network, such as ``drop_path_rate``.
 
     Raises:
-        ConfigError: There is no such network, it gives no feature maps, or not those asked for, or
-            it does not take an argument.
+        ConfigError: timm does not have the network, it does not return (those) feature maps, or an
+            argument is unexpected.
     """
     import timm
 
@@ -75,7 +75,7 @@ def check_name(name: str) -> None:
     """Refuse a name that timm does not know, or would have to ask a server for.
 
     Raises:
-        ConfigError: With the nearest names.
+        ConfigError: The name is unknown; the message suggests the nearest.
     """
     import timm
 
@@ -100,7 +100,7 @@ def check_name(name: str) -> None:
 
 
 def _no_features(name: str, out_indices: Sequence[int] | None, error: Exception) -> ConfigError:
-    """Why there are no such maps: wrong indices, or a network that gives none."""
+    """Explain why a network does not return the maps: wrong indices, or it returns none."""
     import timm
 
     if out_indices is not None:
@@ -112,7 +112,7 @@ def _no_features(name: str, out_indices: Sequence[int] | None, error: Exception)
         else:
             return ConfigError(
                 f"out_indices={tuple(out_indices)}: timm's {name} has {len(info)} maps, of strides "
-                f"{[one['reduction'] for one in info]}; indices are 0 to {len(info) - 1}."
+                f"{[feature['reduction'] for feature in info]}; indices are 0 to {len(info) - 1}."
             )
     reason = " ".join(str(error).split()) or type(error).__name__
     return ConfigError(f"timm's {name} cannot be built for its feature maps: {reason}")

@@ -26,18 +26,18 @@ from .timm_models import build_features
 def read_timm_weights(
     path: str | Path, name: str, arguments: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], LoadReport]:
-    """The weights of ``build_features(name, **arguments)`` from a file of timm's layout.
+    """Read the weights of ``build_features(name, **arguments)`` from a file of timm's layout.
 
     Args:
-        path: A safetensors or torch file of the whole network.
-        name: timm's name of it.
-        arguments: With which the network was built.
+        path: Safetensors or torch file of the whole network.
+        name: timm's name of the network.
+        arguments: Arguments that the network was built with.
 
     Returns:
-        Those weights that the file has, by the network's names; and which it lacks.
+        The weights in the file, by the network's names; and a report of those that it lacks.
 
     Raises:
-        CheckpointError: It is no such file, or of another network.
+        CheckpointError: The file is not in timm's layout, or belongs to another network.
     """
     weights = weights_of(read_checkpoint(path))
     try:

@@ -41,7 +41,7 @@ class InsertionPoint:
 
 @dataclass(frozen=True)
 class PluginEntry:
-    """One entry of ``plugins``, checked.
+    """Entry of ``plugins``, checked.
 
     Attributes:
         index: Position in the list.

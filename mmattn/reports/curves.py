@@ -54,7 +54,11 @@ def run_minutes(vis_data: Path) -> float:
 
 
 def plot_curves(
-    files: Iterable[str | Path], folder: str | Path, *, validation_axis: str = "epoch"
+    files: Iterable[str | Path],
+    folder: str | Path,
+    *,
+    validation_axis: str = "epoch",
+    plots: Sequence[str] = ("loss", "lr", "metrics"),
 ) -> list[Path]:
     """Draw ``curves_loss.png``, ``curves_lr.png`` and ``curves_metrics.png`` into ``folder``.
 
@@ -62,6 +66,7 @@ def plot_curves(
         files: ``scalars.json`` files of one run, oldest first.
         folder: Folder of the plots; it is created if needed.
         validation_axis: Unit of a validation step, ``epoch`` or ``iteration``: label of the axis.
+        plots: Names of the plots to draw.
 
     Returns:
         The files written; a plot without any value is left out.
@@ -71,17 +76,17 @@ def plot_curves(
     rates = {name: curve for name, curve in training.items() if name.endswith("lr")}
     # The total last and bold: it is what the others add up to.
     losses = dict(sorted(losses.items(), key=lambda item: item[0] == "loss"))
-    plots = (
-        ("curves_loss.png", "loss", "iteration", losses),
-        ("curves_lr.png", "learning rate", "iteration", rates),
-        ("curves_metrics.png", "metric", validation_axis, validation),
-    )
+    content = {
+        "loss": ("loss", "iteration", losses),
+        "lr": ("learning rate", "iteration", rates),
+        "metrics": ("metric", validation_axis, validation),
+    }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        _draw(folder / file, ylabel, xlabel, curves)
-        for file, ylabel, xlabel, curves in plots
-        if any(curves.values())
+        _draw(folder / f"curves_{name}.png", *content[name])
+        for name in plots
+        if any(content[name][-1].values())
     ]
 
 

@@ -19,7 +19,7 @@ def test_ids_and_colours_are_inverse():
     assert np.array_equal(rgb2id(id2rgb(ids)), ids)
     assert id2rgb(1 + 2 * 256 + 3 * 65536) == [1, 2, 3]
     assert rgb2id([1, 2, 3]) == 1 + 2 * 256 + 3 * 65536
-    assert id2rgb(ids).dtype == np.uint8  # a map is written as a picture
+    assert id2rgb(ids).dtype == np.uint8  # a map is written as an image
 
 
 def test_an_installed_package_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

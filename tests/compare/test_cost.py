@@ -59,11 +59,11 @@ def test_variants_take_turns() -> None:
     calls = {name: lambda name=name: order.append(name) for name in "abc"}
     times = interleaved(calls, rounds=3, warm_up=1)
     assert "".join(order) == "cab" + "abc" + "bca" + "cab"
-    assert all(len(one) == 3 for one in times.values())
+    assert all(len(seconds) == 3 for seconds in times.values())
 
 
 def test_rounds_are_pairs() -> None:
     """Rounds differ tenfold, the second network is always 1 slower."""
     base = [10.0, 100.0, 20.0, 50.0, 30.0]
-    middle, (low, high) = median_difference([one + 1 for one in base], base)
+    middle, (low, high) = median_difference([seconds + 1 for seconds in base], base)
     assert (middle, low, high) == (1.0, 1.0, 1.0)

@@ -112,12 +112,12 @@ def batches(cfg: Config, count: int, disturb: bool = False) -> list[bytes]:
 def test_batches_depend_on_the_seed_alone(tmp_path: Path) -> None:
     """Not on what a model draws, nor on the number of workers; but on the seed."""
     weights = tmp_path / "none.pth"
-    one = run_config(variant("none", tmp_path), 0, tmp_path / "a", weights)
-    two = run_config(variant("CBAM", tmp_path), 0, tmp_path / "b", weights)
-    workers = deepcopy(two)
+    base = run_config(variant("none", tmp_path), 0, tmp_path / "a", weights)
+    block = run_config(variant("CBAM", tmp_path), 0, tmp_path / "b", weights)
+    workers = deepcopy(block)
     workers.train_dataloader.num_workers = 2
-    wanted = batches(one, 5)
-    assert wanted == batches(two, 5, disturb=True)
+    wanted = batches(base, 5)
+    assert wanted == batches(block, 5, disturb=True)
     assert wanted == batches(workers, 5)
     assert len(set(wanted)) == 5, "the second epoch is augmented anew"
     other = run_config(variant("none", tmp_path), 1, tmp_path / "c", weights)
@@ -129,8 +129,8 @@ def test_a_sampler_that_skips_goes_on_where_it_would_be() -> None:
         inner = {"type": "DefaultSampler", "shuffle": True}
         return SeededSampler(range(5), inner, seed=3)
 
-    def first(one: SeededSampler, count: int) -> list[tuple[int, int]]:
-        return [(int(i), i.number) for i, _ in zip(one, range(count), strict=False)]
+    def first(sampler: SeededSampler, count: int) -> list[tuple[int, int]]:
+        return [(int(i), i.number) for i, _ in zip(sampler, range(count), strict=False)]
 
     whole = first(sampler(), 17)
     assert [number for _, number in whole] == list(range(17))

@@ -53,18 +53,18 @@ def test_the_report_is_what_the_runs_gave(finished: dict) -> None:
             logged = json.loads((run / "result.json").read_text())["metrics"]["mIoU"]
             assert miou == pytest.approx(logged, abs=0.0051), "mmengine's number is rounded"
             values[label].append(miou)
-    by_label = {one["label"]: one for one in report["variants"]}
+    by_label = {row["label"]: row for row in report["variants"]}
     assert list(by_label) == ["none", "SE"]
-    for label, one in by_label.items():
-        assert list(one["values"].values()) == pytest.approx(values[label])
-        assert one["mean"] == pytest.approx(np.mean(values[label]))
-        assert one["std"] == pytest.approx(np.std(values[label], ddof=1))
+    for label, row in by_label.items():
+        assert list(row["values"].values()) == pytest.approx(values[label])
+        assert row["mean"] == pytest.approx(np.mean(values[label]))
+        assert row["std"] == pytest.approx(np.std(values[label], ddof=1))
         if label != "none":
             expected = np.subtract(values[label], values["none"])
-            assert one["difference"]["per_seed"] == pytest.approx(list(expected))
-            assert one["difference"]["over_images"]
-            low, high = one["difference"]["bootstrap"]
-            assert low <= one["difference"]["mean"] <= high
+            assert row["difference"]["per_seed"] == pytest.approx(list(expected))
+            assert row["difference"]["over_images"]
+            low, high = row["difference"]["bootstrap"]
+            assert low <= row["difference"]["mean"] <= high
     # SE on 32 channels with reduction 16: two layers of 32 x 2, biases 2 and 32.
     added = by_label["SE"]["cost"]["parameters"] - by_label["none"]["cost"]["parameters"]
     assert added == 2 * 32 * 2 + 2 + 32

@@ -10,8 +10,9 @@ from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
 from mmattn.compare.schedule import original_length, rescaled
-from mmattn.compare.shared_config import set_data_root, shared_config
+from mmattn.compare.shared_config import shared_config
 from mmattn.config import load_config
+from mmattn.config.data_overrides import set_data_root
 from mmattn.errors import ConfigError
 from tests.support.comparison_configs import FCN, RETINANET
 

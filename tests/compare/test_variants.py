@@ -37,9 +37,9 @@ def test_the_base_comes_first_named_or_not() -> None:
 
 
 def test_commas_in_arguments_do_not_divide() -> None:
-    (_, one, two) = parse_variants("SE(reduction=4, bias=False),ECA(kernel_size=5)")
-    assert one.block == {"type": "mmattn.SE", "reduction": 4, "bias": False}
-    assert two.block == {"type": "mmattn.ECA", "kernel_size": 5}
+    (_, se, eca) = parse_variants("SE(reduction=4, bias=False),ECA(kernel_size=5)")
+    assert se.block == {"type": "mmattn.SE", "reduction": 4, "bias": False}
+    assert eca.block == {"type": "mmattn.ECA", "kernel_size": 5}
 
 
 def test_labels_become_file_names() -> None:
@@ -113,19 +113,19 @@ def test_a_time_becomes_iterations_of_the_median_step() -> None:
 
 def test_a_place_is_a_part_and_a_pattern() -> None:
     cfg = load_config(RETINANET)
-    one, two = parse_places(["backbone.layer3.*.conv2", "neck"], cfg)
-    assert (one.part, one.pattern, str(one)) == (
+    inside, neck = parse_places(["backbone.layer3.*.conv2", "neck"], cfg)
+    assert (inside.part, inside.pattern, str(inside)) == (
         "backbone", "layer3.*.conv2", "backbone.layer3.*.conv2",
     )  # fmt: skip
-    assert (two.part, two.pattern, two.num_maps, str(two)) == ("neck", None, 5, "neck")
-    model = with_block(cfg.model, {"type": "mmattn.SE"}, [one, two])
+    assert (neck.part, neck.pattern, neck.num_maps, str(neck)) == ("neck", None, 5, "neck")
+    model = with_block(cfg.model, {"type": "mmattn.SE"}, [inside, neck])
     assert model["backbone"]["type"] == model["neck"]["type"] == "mmattn.WithPlugins"
     assert model["backbone"]["inner"] == cfg.model.backbone
     assert model["backbone"]["plugins"] == [
         {"cfg": {"type": "mmattn.SE"}, "at": "layer3.*.conv2"},
     ]
     assert model["neck"]["plugins"] == [{"cfg": {"type": "mmattn.SE"}, "stages": [0, 1, 2, 3, 4]}]
-    assert with_block(cfg.model, None, [one, two]) == cfg.to_dict()["model"]
+    assert with_block(cfg.model, None, [inside, neck]) == cfg.to_dict()["model"]
     assert cfg.model.backbone.type == "ResNet", "the base is left as it is"
 
 

@@ -1,4 +1,4 @@
-"""The README: its config builds, its commands parse, its links and pictures are there."""
+"""The README: its config builds, its commands parse, its links and figures are there."""
 
 from __future__ import annotations
 

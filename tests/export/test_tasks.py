@@ -31,7 +31,6 @@ class Brightest(nn.Module):
 
 
 class BrightestExport(ExportableModel):
-    task = "brightest column"
     axes = {"columns": {0: "batch", 1: "width"}, "level": {0: "batch"}}
     classes = ["column"]
 
@@ -59,7 +58,7 @@ class BrightestParity(ParityMeasure):
 
 
 class BrightestTask(ExportTask):
-    name = BrightestExport.task
+    name = "brightest column"
     outputs = ("scores",)
 
     def supports(self, model) -> bool:

@@ -157,7 +157,7 @@ def test_norms_of_the_batch_keep_their_place() -> None:
     torch.testing.assert_close(form(x), net.eval()(x))
 
 
-def test_a_flag_of_that_name_is_no_inference_form() -> None:
+def test_a_flag_of_that_name_is_not_the_method() -> None:
     net = network().eval()
     net[2].fused = False
     assert [type(m) for m in fuse(net)] == [nn.Conv2d, nn.Conv2d, nn.BatchNorm2d]

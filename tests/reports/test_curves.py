@@ -40,6 +40,8 @@ def test_plots_are_written_and_show_something(tmp_path: Path) -> None:
     records = [training(step, 1 / step) for step in (1, 2, 3)] + [{"mIoU": 5.0, "step": 3}]
     plots = plot_curves([write(tmp_path / "s.json", records)], tmp_path / "out")
     assert [p.name for p in plots] == ["curves_loss.png", "curves_lr.png", "curves_metrics.png"]
+    (only,) = plot_curves([tmp_path / "s.json"], tmp_path / "only", plots=["metrics"])
+    assert [file.name for file in only.parent.iterdir()] == ["curves_metrics.png"]
     for plot in plots:
         # Axes and labels alone are dark; a curve is coloured.
         pixels = cv2.imread(str(plot)).astype(int)

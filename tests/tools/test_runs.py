@@ -103,6 +103,20 @@ def test_every_validation_has_a_table_with_a_row_per_class(trained: dict) -> Non
     assert len({row["class"] for row in values}) == 10 + 1
 
 
+def test_a_training_is_reported_without_an_exported_file(repo, trained, tmp_path) -> None:
+    checkpoint = trained["work_dir"] / "iter_8.pth"
+    command = [sys.executable, "tools/report.py", FCN, checkpoint, "--out", tmp_path]
+    done = subprocess.run(command, cwd=repo, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    measured = re.search(r"\*\*mean\*\* \| +([\d.]+) \|", page)
+    log = next(trained["log_dir"].glob("*.log")).read_text()
+    assert float(measured[1]) == pytest.approx(float(re.findall(r"mIoU: ([\d.]+)", log)[-1]))
+    assert "exported" not in page
+    files = ("README.md", "curves_loss.png", "curves_metrics.png", "predictions.jpg")
+    assert {file.name for file in tmp_path.iterdir()} == set(files)
+
+
 def test_curves_are_drawn(trained: dict) -> None:
     for name in ("loss", "lr", "metrics"):
         image = cv2.imread(str(trained["log_dir"] / "vis_data" / f"curves_{name}.png"))

@@ -1,4 +1,4 @@
-"""Registers the hooks of scope ``mmattn``; the registry imports this at its first look-up."""
+"""Hooks of scope ``mmattn``; the registry imports this at its first look-up. See docs/hooks.md."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from .broadcast_buffers import BroadcastBuffersHook
 from .checkpoint import CheckpointHook
 from .classwise_results import ClasswiseResultsHook
 from .compile import CompileHook
+from .complete_checkpoint import RequireCompleteCheckpointHook
 from .early_stopping import EarlyStoppingHook
 from .eval_plots import EvalPlotsHook
+from .fuse import FuseHook
 from .progress import ProgressHook
 from .seed_per_iter import SeedPerIterHook
 from .training_curves import TrainingCurvesHook
@@ -20,7 +22,9 @@ __all__ = [
     "CompileHook",
     "EarlyStoppingHook",
     "EvalPlotsHook",
+    "FuseHook",
     "ProgressHook",
+    "RequireCompleteCheckpointHook",
     "SeedPerIterHook",
     "TrainingCurvesHook",
     "ValLossHook",

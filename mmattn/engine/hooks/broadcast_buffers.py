@@ -1,6 +1,6 @@
-"""All processes evaluate the network of the first one, whose checkpoint it is.
+"""Evaluate the network of the first process, which is the one in the checkpoint, in all processes.
 
-Gradients are shared by the processes of a training, buffers are not: with a batch norm that is not
+The processes of a training share gradients but not buffers: with a batch norm that is not
 ``SyncBN`` each process has running statistics of its own images. A checkpoint holds those of the
 first process; without this hook a validation would mix the predictions of several networks.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class BroadcastBuffersHook(Hook):
-    """Gives every process the buffers of the first one before each validation and test.
+    """Copy the buffers of the first process to all others before each validation and test.
 
     mmengine's ``SyncBuffersHook`` takes their mean instead, and only after an epoch, which a
     training by iterations never ends.
@@ -29,12 +29,12 @@ class BroadcastBuffersHook(Hook):
     priority = "LOW"  # after EMAHook, which may swap averaged buffers in
 
     def before_val_epoch(self, runner: Runner) -> None:
-        self._share(runner)
+        self._broadcast(runner)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        self._share(runner)
+        self._broadcast(runner)
 
-    def _share(self, runner: Runner) -> None:
+    def _broadcast(self, runner: Runner) -> None:
         if get_world_size() > 1:
             for buffer in runner.model.buffers():
                 broadcast(buffer)

@@ -1,4 +1,4 @@
-"""Saves checkpoints so that a run killed at any moment can be resumed.
+"""Save checkpoints so that a run killed at any moment can be resumed.
 
 mmengine's hook deletes the old checkpoint before it writes the new one, and writes
 ``last_checkpoint`` in place and with an absolute path. Here the order is: write the new file under
@@ -38,15 +38,25 @@ class CheckpointHook(_CheckpointHook):
         if self.max_keep_ckpts > 0:
             # Without mmengine's limit: for a moment there is one more than is kept.
             self.keep_ckpt_ids = deque(self.keep_ckpt_ids)
-        self.file_backend = _LateRemoval(self.file_backend)
-        if self.save_best and len(self.key_indicators) == 1:
-            self.best_ckpt_path = self._where_now(self.best_ckpt_path)
-        elif self.save_best:
-            for indicator, path in self.best_ckpt_path_dict.items():
-                self.best_ckpt_path_dict[indicator] = self._where_now(path)
+        if self.save_best:
+            self._best = {metric: self._where_now(path) for metric, path in self._best.items()}
+
+    @property
+    def _best(self) -> dict[str | None, str | None]:
+        """Path of the best checkpoint by each metric; mmengine keeps a single one elsewhere."""
+        if len(self.key_indicators) == 1:
+            return {None: self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
+
+    @_best.setter
+    def _best(self, paths: dict[str | None, str | None]) -> None:
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = paths[None]
+        else:
+            self.best_ckpt_path_dict.update(paths)
 
     def _where_now(self, path: str | None) -> str | None:
-        """A checkpoint of this run, wherever it lay when it was recorded.
+        """Return the path in this run's folder of a checkpoint that lay elsewhere when recorded.
 
         A run that is resumed elsewhere must not delete files of the one it came from.
         """
@@ -82,13 +92,21 @@ class CheckpointHook(_CheckpointHook):
             while len(self.keep_ckpt_ids) > self.max_keep_ckpts:
                 old = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
                 self._discard(self.file_backend.join_path(self.out_dir, old))
-        self._remove_surplus()
 
     def _save_best_checkpoint(self, runner, metrics: dict[str, Any]) -> None:
-        """Save the best so far; its predecessor is deleted after that."""
+        """Save the best so far, then delete its predecessor."""
+        if not self.save_best:
+            return
+        previous = self._best
+        # mmengine deletes the predecessor before it saves, unless it knows of none.
+        self._best = dict.fromkeys(previous)
         super()._save_best_checkpoint(runner, metrics)
+        saved = self._best
+        self._best = {metric: saved[metric] or previous[metric] for metric in previous}
         if is_main_process():
-            self._remove_surplus()
+            for metric, path in previous.items():
+                if path and saved[metric] and path not in (saved[metric], self.last_ckpt):
+                    self._discard(path)
 
     def _discard(self, path: str) -> None:
         if self.file_backend.isfile(path):
@@ -96,40 +114,9 @@ class CheckpointHook(_CheckpointHook):
         elif self.file_backend.isdir(path):  # deepspeed's checkpoints are directories
             self.file_backend.rmtree(path)
 
-    def _remove_surplus(self) -> None:
-        best = [
-            getattr(self, "best_ckpt_path", None),
-            *getattr(self, "best_ckpt_path_dict", {}).values(),
-        ]
-        self.file_backend.remove_noted(spare={self.last_ckpt, *best})
-
-
-class _LateRemoval:
-    """A file backend that notes removals and makes them when told to."""
-
-    def __init__(self, backend: Any):
-        self._backend = backend
-        self._noted: list[tuple[Any, str]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    def remove(self, path: str) -> None:
-        self._noted.append((self._backend.remove, path))
-
-    def rmtree(self, path: str) -> None:
-        self._noted.append((self._backend.rmtree, path))
-
-    def remove_noted(self, spare: set[str | None]) -> None:
-        """Remove what was noted, but nothing that was written again in the meantime."""
-        noted, self._noted = self._noted, []
-        for remove, path in noted:
-            if path not in spare and self._backend.exists(path):
-                remove(path)
-
 
 def _relative(path: str, work_dir: str) -> str:
-    """``path`` as seen from ``work_dir``, if it lies in there."""
+    """Return ``path`` as seen from ``work_dir`` if it lies in there, else the absolute path."""
     if "://" in path:
         return path
     inside = os.path.relpath(path, work_dir)

@@ -1,4 +1,4 @@
-"""Results of every class after each validation and test: a table in the log, rows in a file."""
+"""Report the results of every class: as a table in the log and as rows of a CSV file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLUMNS = ("split", "epoch", "iter", "table", "class", "metric", "value")
 
 @HOOKS.register_module()
 class ClasswiseResultsHook(Hook):
-    """Logs the results per class of the run's metrics and appends them to ``results.csv``.
+    """Log the results of each class of the run's metrics and append them to ``results.csv``.
 
     A metric without ``class_tables`` (``HasClassTables``) is left to mmengine's own summary line.
     ``results.csv`` lies beside ``vis_data`` in the run's folder, one value per row.
@@ -62,7 +62,7 @@ class ClasswiseResultsHook(Hook):
 
 
 def _position(runner: Runner) -> tuple[int, int]:
-    """Epoch and iteration; asking mmengine for them outside a training would build its loop."""
+    """Return epoch and iteration; outside a training mmengine would build its loop for that."""
     loop = runner._train_loop
     if loop is None or isinstance(loop, dict):
         return 0, 0

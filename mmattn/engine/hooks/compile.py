@@ -1,4 +1,4 @@
-"""``torch.compile`` of the parts of a model that are functions of tensors.
+"""Compile the parts of a model that are functions of tensors with ``torch.compile``.
 
 mmengine's ``compile=`` compiles ``train_step``: data samples, matching and the optimiser with the
 network. Most of that is Python that a compiler cannot take in; it falls apart into many small
@@ -29,20 +29,20 @@ _PARTS = tuple(dict.fromkeys(part for task in TASKS for part in task.compilable_
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """Compiles the ``forward`` of some parts of the model while it trains.
+    """Compile the ``forward`` of some parts of the model while it trains.
 
-    Weights and their names stay what they are. Validation runs uncompiled, since its images may
-    have many sizes, each of which would be compiled; ``validation=True`` includes it.
+    Weights and their names do not change. Validation runs uncompiled, since its images may have
+    many sizes, each of which would be compiled; ``validation=True`` includes it.
 
     Args:
-        parts: Dotted names of submodules; by default those of ``backbone``, ``neck``,
-            ``decode_head`` and ``bbox_head`` that the model has.
-        validation: Compile for validation and testing as well; in a test the inference form, where
-            the model has one, of whose parts those are compiled that it still has.
-        options: For ``torch.compile``: ``backend``, ``mode``, ``dynamic``, ``fullgraph``, …
+        parts: Dotted names of submodules; by default the backbone, neck and dense heads that the
+            model has (``compilable_parts`` in ``mmattn.tasks``).
+        validation: Compile for validation and testing as well. A test compiles the fused model
+            where there is one, and those of the parts that it still has.
+        options: Options of ``torch.compile``: ``backend``, ``mode``, ``dynamic``, ``fullgraph``, …
 
     Raises:
-        ConfigError: A part that the model does not have.
+        ConfigError: The model does not have a part.
     """
 
     priority = "LOWEST"  # after FuseHook, which puts what is tested in the model's place
@@ -87,11 +87,7 @@ def _modules(runner: Runner) -> dict[str, nn.Module]:
 
 
 class _CompiledForward:
-    """Stands in for ``module.forward``, which heads call by that name, past ``__call__``.
-
-    A deep copy of the module, such as its inference form, has the plain ``forward`` of its own:
-    what is compiled holds on to the module that it was compiled for.
-    """
+    """Stand in for ``module.forward``, which heads call by that name, past ``__call__``."""
 
     def __init__(self, module: nn.Module, always: bool, compiled: Callable) -> None:
         self.plain = module.forward
@@ -100,6 +96,9 @@ class _CompiledForward:
         self.always = always
         self.compiled = compiled
 
+    # FuseHook, EMAHook and others copy a model after it was compiled. The compiled function refers
+    # to the module that it was compiled for, so that a copy would run the weights of the original:
+    # a copied module gets the plain forward, bound to itself.
     def __deepcopy__(self, memo: dict) -> Callable:
         return copy.deepcopy(self.plain, memo)
 

@@ -9,13 +9,15 @@ from mmengine.hooks import Hook
 from mmattn.bridge.checkpoints import load_report
 from mmattn.errors import CheckpointError
 from mmattn.io.load import require_complete
+from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
 
+@HOOKS.register_module()
 class RequireCompleteCheckpointHook(Hook):
-    """Raises ``CheckpointError`` before a test whose model the checkpoint did not fill.
+    """Raise ``CheckpointError`` before a test whose checkpoint lacked weights of the model.
 
     It reads the report of the one load that the runner made, after all hooks that rearrange a
     checkpoint. Training may start from partial weights, so only tests have this hook.

@@ -1,8 +1,8 @@
-"""Stop a training that no longer improves, also one that was resumed.
+"""Stop a training that no longer improves, also after it was resumed.
 
-A checkpoint cannot carry the count: that of step N is written before the validation of step N,
-which a run resumed from it does not repeat. So the scores go into a file of their own, and the
-count is what they come to.
+A checkpoint cannot carry the count of validations without improvement: the checkpoint of step N is
+written before the validation of step N, which a run resumed from it does not repeat. So the scores
+go into a file of their own, from which the count follows.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _FILE = "early_stopping.json"
 
 @HOOKS.register_module()
 class EarlyStoppingHook(_EarlyStoppingHook):
-    """mmengine's ``EarlyStoppingHook`` whose best score and patience survive a resume.
+    """Stop early as mmengine's hook does; best score and patience survive a resume.
 
-    Upstream's starts to count anew then, and has forgotten the best score. Here the score of each
-    validation is kept in ``early_stopping.json`` of the run's folder, and a resumed run judges
-    those up to its step once more: it stops where a run that was never interrupted does, at once if
-    that is where it is. Only a validation that was itself cut off is missing.
+    mmengine's hook forgets both then. Here the score of each validation is kept in
+    ``early_stopping.json`` of the run's folder, and a resumed run replays those up to its step: it
+    stops where a run that was never interrupted does, at once if it has got there. Only a
+    validation that was itself interrupted is missing.
 
     Args:
         monitor: Name of a metric, such as ``mIoU`` or ``val_loss``.
         strict: Refuse a name that no metric has; otherwise the training then never stops early.
-        kwargs: Those of mmengine's hook: ``patience`` (in validations), ``min_delta``, ``rule``,
-            ``stopping_threshold``, ``check_finite``.
+        kwargs: Arguments of mmengine's hook: ``patience`` (in validations), ``min_delta``,
+            ``rule``, ``stopping_threshold``, ``check_finite``.
 
     Raises:
         ConfigError: At the first validation: there is no metric of the name ``monitor``.
@@ -45,14 +45,14 @@ class EarlyStoppingHook(_EarlyStoppingHook):
 
     def __init__(self, monitor: str, *, strict: bool = True, **kwargs: Any) -> None:
         super().__init__(monitor, strict=strict, **kwargs)
-        # Of each validation of the training, by the steps before it.
+        # Score of each validation of the training, by its step.
         self._scores: dict[int, float] | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Go on where the resumed run was; what came after its step is forgotten."""
-        found = [_read(runner).get(self.monitor, {}) if is_main_process() else {}]
-        broadcast_object_list(found)
-        scores = {int(step): score for step, score in found[0].items()}
+        """Replay the scores of the resumed run up to its step; later ones are forgotten."""
+        stored = [_read(runner).get(self.monitor, {}) if is_main_process() else {}]
+        broadcast_object_list(stored)
+        scores = {int(step): score for step, score in stored[0].items()}
         self._scores = {step: scores[step] for step in sorted(scores) if step <= runner.iter}
         stop, message = False, ""
         for score in self._scores.values():
@@ -62,11 +62,11 @@ class EarlyStoppingHook(_EarlyStoppingHook):
             runner.logger.info(message)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """Compare with the best, and remember for a resume."""
+        """Compare the score with the best, and store it for a resume."""
         if self.strict and self.monitor not in metrics:
             hint = did_you_mean(self.monitor, metrics) or f" There are {', '.join(metrics)}."
             raise ConfigError(
-                f"EarlyStoppingHook: monitor={self.monitor!r} is no metric of this run.{hint}"
+                f"EarlyStoppingHook: monitor={self.monitor!r} is not a metric of this run.{hint}"
             )
         super().after_val_epoch(runner, metrics)
         if self._scores is not None and self.monitor in metrics:
@@ -79,6 +79,6 @@ class EarlyStoppingHook(_EarlyStoppingHook):
 
 
 def _read(runner: Runner) -> dict[str, dict[str, float]]:
-    """Metric -> step -> score."""
+    """Read the stored scores: metric -> step -> score."""
     path = Path(runner.work_dir, _FILE)
     return json.loads(path.read_text("utf-8")) if path.exists() else {}

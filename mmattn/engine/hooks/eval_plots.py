@@ -1,4 +1,4 @@
-"""Plots of each validation and test, drawn by the metrics themselves."""
+"""Plot each validation and test; the metrics themselves draw."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class EvalPlotsHook(Hook):
-    """Lets every metric that can (``SavesPlots``) draw into ``vis_data`` of the run's folder.
+    """Let every metric that can (``SavesPlots``) draw into ``vis_data`` of the run's folder.
 
-    ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst images. The files are
-    those of the last evaluation.
+    ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst images. Files of an
+    earlier evaluation are overwritten.
     """
 
     priority = "LOW"  # after the table of results

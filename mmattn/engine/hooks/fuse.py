@@ -1,4 +1,4 @@
-"""Tests run on a network's inference form, where it has one."""
+"""Test the fused model, where the network can be fused."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from mmengine.hooks import Hook
 
 from mmattn.inference.model import unwrap_model
 from mmattn.layers.fuse import fuse
+from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
 
+@HOOKS.register_module()
 class FuseHook(Hook):
-    """Puts ``mmattn.layers.fuse.fuse(model)`` in the model's place for the time of a test.
+    """Replace the model by ``mmattn.layers.fuse.fuse(model)`` for the time of a test.
 
-    A model without an inference form is left alone. Validation during training is, too: its
-    weights change again right after it.
+    A model that cannot be fused is left alone, and so is validation during training: the weights
+    change again right after it.
     """
 
     # After hooks that change the weights for the test, such as EMAHook.
@@ -28,10 +30,10 @@ class FuseHook(Hook):
 
     def before_test_epoch(self, runner: Runner) -> None:
         model = unwrap_model(runner)
-        form = fuse(model)
-        if form is not model:
-            self._trained, runner.model = runner.model, form
-            runner.logger.info("testing the inference form of the model (--no-fuse: the model)")
+        fused = fuse(model)
+        if fused is not model:
+            self._trained, runner.model = runner.model, fused
+            runner.logger.info("Testing the fused model (--no-fuse tests the model as trained).")
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self._trained is not None:

@@ -1,4 +1,4 @@
-"""One live line on a terminal: where the run is, its losses and rates, and the time left."""
+"""Show the progress of a run as one live line: position, losses, learning rate, time left."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows progress in place on a terminal, and leaves everything else to mmengine.
+    """Show progress in place on a terminal, and leave everything else to mmengine.
 
-    Where standard output is no terminal (a pipe, a cluster's log) this hook does nothing:
+    Where standard output is not a terminal (a pipe, a cluster's log) this hook does nothing:
     mmengine's ``LoggerHook`` prints its plain line every ``interval`` iterations. On a terminal
     those lines would scroll the live line away, so they go to the log file only.
 
     Args:
-        max_losses: How many parts of the loss to show beside the total.
-        console: Where to draw; standard output if it is a terminal.
+        max_losses: Number of parts of the loss to show beside the total.
+        console: Console to draw on; standard output if it is a terminal.
     """
 
     priority = "VERY_LOW"  # after the timer and the message hub have been filled
@@ -163,7 +163,7 @@ def _left(hub: MessageHub) -> list[str]:
 
 
 def _times(hub: MessageHub, mode: str) -> list[str]:
-    """Seconds of the last iteration, and of the loading in it."""
+    """Return the seconds of the last iteration, and of the loading in it."""
     keys = (("data", f"{mode}/data_time"), ("iter", f"{mode}/time"))
     return [
         f"{name} {hub.get_scalar(key).current():.2f}s"

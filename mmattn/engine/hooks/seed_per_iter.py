@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class SeedPerIterHook(Hook):
-    """Seeds all global generators before every training step with (seed of the run, iteration).
+    """Seed all global generators before every training step with (seed of the run, iteration).
 
-    So a model that has one layer more, whose initial weights took random numbers of their own,
-    draws the same dropout masks as the one without; and a resumed run those of one that was never
-    stopped (mmengine's checkpoints hold no state of generators).
+    A model with one more layer, whose initial weights took random numbers of their own, then draws
+    the same dropout masks as the model without it; and a resumed run draws those of a run that was
+    never stopped (mmengine's checkpoints hold no state of generators).
     """
 
     priority = "VERY_HIGH"  # before hooks that draw numbers themselves

@@ -1,4 +1,4 @@
-"""Curves of losses, learning rate and metrics as images, kept up to date during a run."""
+"""Plots of losses, learning rate and metrics, kept up to date during a run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class TrainingCurvesHook(Hook):
-    """Draws ``vis_data/curves_*.png`` after every validation and at the end.
+    """Plot ``vis_data/curves_*.png`` after every validation and at the end.
 
-    They show what mmengine's local backend wrote into ``scalars.json``, of a resumed run
-    including the part before.
+    The curves show what mmengine's local backend wrote into ``scalars.json``; those of a resumed
+    run include the part before.
     """
 
     priority = "VERY_LOW"  # after LoggerHook has written its scalars
@@ -47,5 +47,5 @@ class TrainingCurvesHook(Hook):
         try:
             plot_curves(files, folder, validation_axis="epoch" if by_epoch else "iteration")
         except (ValueError, OSError) as error:
-            # A damaged log or a full disk must not end a training over an image.
-            runner.logger.warning(f"The curves could not be drawn: {error}")
+            # A damaged log or a full disk must not end a training over a plot.
+            runner.logger.warning(f"The training curves could not be saved: {error}")

@@ -1,10 +1,10 @@
-"""The loss on the validation set, beside the metrics: where it rises, the network learns by heart.
+"""Compute the loss on the validation set; a rising validation loss signals overfitting.
 
 A model's loss needs what training needs: annotations in the coordinates of the resized image, and
-every output that the losses look at. So each validation image is read once more, through the
-validation pipeline with its annotations loaded before the image is resized, and the model is run
-as in training, except that chance is fixed and nothing is remembered: no layers of dropout, stored
-statistics in normalisation, the same random numbers each time, and buffers put back afterwards.
+every output that the losses use. So each validation image is read once more, through the
+validation pipeline with its annotations loaded before the image is resized, and the model runs in
+training mode, but with a fixed seed, dropout off, stored statistics in normalisation layers, and
+buffers restored afterwards.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmengine.runner import Runner
     from torch.utils.data import DataLoader
 
-# Steps of a training pipeline that make what losses compare with, beside the annotations.
+# Steps of a training pipeline that make targets of losses, beside the annotations.
 _TARGETS = {step for task in TASKS for step in task.target_steps}
 # Steps that read the image, which annotations have to follow at once.
 _READERS = ("LoadImageFromFile", "LoadImageFromNDArray", "LoadMultiChannelImageFromFiles")
@@ -40,19 +40,19 @@ _READERS = ("LoadImageFromFile", "LoadImageFromNDArray", "LoadMultiChannelImageF
 
 @HOOKS.register_module()
 class ValLossHook(Hook):
-    """Adds ``val_loss``, and its parts as ``val_<part>``, to the metrics of each validation.
+    """Add ``val_loss``, and its parts as ``val_<part>``, to the metrics of each validation.
 
-    They are the means over the images, each taken by itself. They go wherever metrics go: log,
+    They are means over the images, with a batch size of 1, and go wherever metrics go: log,
     ``scalars.json``, ``save_best='val_loss'``, early stopping.
 
     Args:
-        pipeline: How to read an image with its annotations; by default the validation pipeline,
-            with the steps that load annotations moved to right behind the image's, and those of
-            the training pipeline that make edge maps.
+        pipeline: Transforms that read an image with its annotations. By default the validation
+            pipeline, whose steps that load annotations follow the image's at once, with the steps
+            of the training pipeline that make edge maps.
 
     Raises:
         ConfigError: Before the training: the pipeline loads no annotations, or the loss of the
-            first image cannot be computed, for want of some others for example.
+            first image cannot be computed, because it needs other annotations for example.
     """
 
     # Before RuntimeInfoHook, which hands the metrics to the loggers.
@@ -63,7 +63,7 @@ class ValLossHook(Hook):
         self._loader: DataLoader | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Try it on one image, not only after the first interval between validations."""
+        """Compute the loss of one image, so that a mistake shows before the first validation."""
         if runner.val_loop is None:
             return
         self._loader = self._build_loader(runner)
@@ -122,10 +122,14 @@ def _loads_annotations(name: str) -> bool:
 
 
 def with_early_annotations(pipeline: Sequence[Mapping], where: str) -> list[Mapping]:
-    """A pipeline whose annotations are loaded before the image is resized.
+    """Return ``pipeline`` with its annotations loaded before the image is resized.
+
+    Args:
+        pipeline: Transforms of a validation dataset.
+        where: Config key of the dataset, used in messages.
 
     Raises:
-        ConfigError: It loads none, or no image.
+        ConfigError: The pipeline loads no annotations, or no image.
     """
     names = _names(pipeline)
     annotations = [
@@ -145,33 +149,33 @@ def with_early_annotations(pipeline: Sequence[Mapping], where: str) -> list[Mapp
 
 
 def with_targets(pipeline: Sequence[Mapping], training: Sequence[Mapping]) -> list[Mapping]:
-    """``pipeline`` with the steps of ``training`` that make edge maps, unless it makes its own.
+    """Add the steps of ``training`` that make edge maps to a pipeline that makes none.
 
-    Those that directly follow the annotations there, before any scaling, do so here; the others
-    come last, right before the packing.
+    Steps that directly follow the annotations in ``training``, before any scaling, do so in the
+    result; the others come last, right before the packing.
     """
-    made, names = list(pipeline), _names(training)
+    result, names = list(pipeline), _names(training)
     if not set(_TARGETS).isdisjoint(_names(pipeline)):
-        return made
+        return result
     for index, name in enumerate(names):
         if name not in _TARGETS:
             continue
-        place = len(made) - 1
-        if all(one.startswith("Load") or one in _TARGETS for one in names[:index]):
-            before = [_loads_annotations(one) or one in _TARGETS for one in _names(made)]
-            place = len(before) - before[::-1].index(True)
-        made.insert(place, training[index])
-    return made
+        position = len(result) - 1
+        if all(earlier.startswith("Load") or earlier in _TARGETS for earlier in names[:index]):
+            targets = [_loads_annotations(step) or step in _TARGETS for step in _names(result)]
+            position = len(targets) - targets[::-1].index(True)
+        result.insert(position, training[index])
+    return result
 
 
 @contextmanager
 def as_in_training(model: nn.Module) -> Iterator[None]:
-    """Let ``model`` answer as in training, but with fixed chance, without memory and gradients.
+    """Put ``model`` in training mode with a fixed seed, without dropout and gradients.
 
-    Many heads return what their losses need in training mode only. Within it, the layers that
-    normalise, drop or attend (``nn.MultiheadAttention``, for its dropout) are in evaluation mode,
-    and augmentation of batches is off. What else draws random numbers, such as samplers or a
-    ``functional.dropout``, still does so, always the same ones. Buffers are put back at the end.
+    Many heads return what their losses need in training mode only. Inside, layers that normalise,
+    drop or attend (``nn.MultiheadAttention``, for its dropout) are in eval mode, and batch
+    augmentation is off. Samplers, ``functional.dropout`` and others still draw random numbers,
+    always the same ones. Modes and buffers are restored at the end.
     """
     from mmattn.data.datasets.seeded import seeded_generators
 
@@ -182,7 +186,7 @@ def as_in_training(model: nn.Module) -> Iterator[None]:
     try:
         model.train()
         for module in model.modules():
-            if _is_random_or_remembers(module):
+            if _is_random_or_has_statistics(module):
                 module.eval()
         if augments is not None:
             preprocessor.batch_augments = None
@@ -198,19 +202,19 @@ def as_in_training(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _is_random_or_remembers(module: nn.Module) -> bool:
-    kinds = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.MultiheadAttention)
-    return isinstance(module, kinds) or "Drop" in type(module).__name__
+def _is_random_or_has_statistics(module: nn.Module) -> bool:
+    types = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.MultiheadAttention)
+    return isinstance(module, types) or "Drop" in type(module).__name__
 
 
 def _mean(losses: list[dict[str, float]], images: int) -> dict[str, float]:
-    """Means over the images of all processes, each counted once."""
+    """Average over the images of all processes, each counted once."""
     collected = collect_results(losses, images, "cpu")
-    found: list[dict[str, float] | None] = [None]
+    means: list[dict[str, float]] = [{}]
     if is_main_process():
-        names = dict.fromkeys(name for one in collected for name in one)
+        names = dict.fromkeys(name for image in collected for name in image)
         count = len(collected)
         # fsum rounds once, whatever the order.
-        found = [{n: math.fsum(one.get(n, 0.0) for one in collected) / count for n in names}]
-    broadcast_object_list(found)
-    return found[0]
+        means = [{n: math.fsum(image.get(n, 0.0) for image in collected) / count for n in names}]
+    broadcast_object_list(means)
+    return means[0]

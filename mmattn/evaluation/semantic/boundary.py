@@ -42,7 +42,7 @@ def pixels_of(size: float, shape: tuple[int, int], *, up: bool = False) -> int:
     return max(1, math.ceil(length) if up else round(length))
 
 
-def clean_maps(
+def clean_label_maps(
     label: np.ndarray, predicted: np.ndarray, num_classes: int, ignore_index: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Set whatever is no class to K in both label maps, and find the ignored pixels.
@@ -88,7 +88,7 @@ def boundary_areas(
     """Count for boundary IoU.
 
     Args:
-        label, predicted, ignored: Results of ``clean_maps``.
+        label, predicted, ignored: Results of ``clean_label_maps``.
         num_classes: Number of classes, K.
         width: Distance d in pixels.
 
@@ -129,7 +129,7 @@ def outline_hits(
     """Count for the boundary F-score.
 
     Args:
-        label, predicted, ignored: Results of ``clean_maps``.
+        label, predicted, ignored: Results of ``clean_label_maps``.
         num_classes: Number of classes, K.
         tolerance: Distance t in pixels.
 

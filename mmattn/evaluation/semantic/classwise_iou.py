@@ -196,7 +196,9 @@ class ClasswiseIoUMetric(IoUMetric):
         self.areas = np.stack([hit, predicted + labelled - hit, predicted, labelled], axis=1)
         self.confusion = SparseConfusion.sum_of(image.confusion for image in results)
         warn_invalid_pixels(results, self.confusion, self.ignore_index)
-        worst = sorted((image for image in results if image.maps), key=lambda image: image.rank)
+        worst = sorted(
+            (image for image in results if image.label_maps), key=lambda image: image.rank
+        )
         self.worst_images = tuple(worst[: self.worst])
 
         scores = self._scores({name: values.sum(axis=0) for name, values in per_image.items()})

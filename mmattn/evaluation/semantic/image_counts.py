@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmattn.errors import ConfigError, DataError
 
-from .boundary import boundary_areas, clean_maps, outline_hits, pixels_of
+from .boundary import boundary_areas, clean_label_maps, outline_hits, pixels_of
 from .calibration import calibration_counts
 from .confusion import SparseConfusion, confusion_matrix
 from .scores import AREAS, BANDS, EDGES
@@ -28,8 +28,8 @@ class ImageCounts:
         bands: int64 (3, K), counts for boundary IoU, or None.
         edges: int64 (4, K), counts for the boundary F-score, or None.
         calibration: int64 (3, bins), or None.
-        maps: PNGs of ground truth and prediction, reduced in size, while this is one of the worst
-            images.
+        label_maps: PNGs of ground truth and prediction, reduced in size, while this is one of the
+            worst images.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ImageCounts:
     bands: np.ndarray | None = None
     edges: np.ndarray | None = None
     calibration: np.ndarray | None = None
-    maps: tuple[bytes, bytes] | None = None
+    label_maps: tuple[bytes, bytes] | None = None
 
     @property
     def mean_iou(self) -> float:
@@ -98,7 +98,7 @@ class ImageCounter:
         matrix = confusion_matrix(label, predicted, self.num_classes, self.ignore_index)
         counts = ImageCounts(name, SparseConfusion.of(matrix))
         cleaned = partial(
-            clean_maps,
+            clean_label_maps,
             label.cpu().numpy(),
             predicted.cpu().numpy(),
             self.num_classes,

@@ -90,7 +90,7 @@ def save_worst_images(
     colours = complete_palette(palette, len(classes))
     rows, seen = [], set()
     for image in images:
-        label, predicted = (decode_label_map(encoded) for encoded in image.maps)
+        label, predicted = (decode_label_map(encoded) for encoded in image.label_maps)
         seen |= {int(value) for value in np.union1d(label, predicted) if value < len(classes)}
         title = f"{Path(image.name).name}   mean IoU {100 * image.mean_iou:.1f} %"
         rows.append(_row(_photograph(image.name, label.shape), label, predicted, colours, title))

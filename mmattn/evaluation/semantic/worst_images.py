@@ -29,7 +29,7 @@ class WorstImages:
         """Keep an image if it is among the worst; the best one kept so far then has to go.
 
         Args:
-            counts: Counts of the image; if it is kept, its ``maps`` are set.
+            counts: Counts of the image; if it is kept, its ``label_maps`` are set.
             label: (H, W) class indices of the ground truth.
             predicted: (H, W) class indices of the prediction.
         """
@@ -38,11 +38,11 @@ class WorstImages:
             return
         if len(self._kept) == self.limit and rank >= self._kept[-1][0]:
             return
-        counts.maps = encode_label_map(label), encode_label_map(predicted)
+        counts.label_maps = encode_label_map(label), encode_label_map(predicted)
         bisect.insort(self._kept, (rank, counts), key=lambda entry: entry[0])
         if len(self._kept) > self.limit:
             _, best = self._kept.pop()
-            best.maps = None
+            best.label_maps = None
 
 
 def encode_label_map(classes: np.ndarray) -> bytes:

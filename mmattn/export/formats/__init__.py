@@ -1,4 +1,4 @@
-"""The formats that a model can be exported to, as data: a refusal comes before any heavy import."""
+"""Table of the formats that a model can be exported to; reading it imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from mmattn.errors import ExportError, did_you_mean
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """One row of the table.
+    """Row of the table.
 
     Attributes:
-        name: What ``--format`` is given.
-        suffix: The file name's ending.
-        reads: Who runs such a file.
-        modules: What writing and checking it imports.
-        extra: The extra of mmattn that installs them.
-        instead: Why mmattn does not write it and what to do; empty for a format that it writes.
+        name: Name of the format, the value of ``--format``.
+        suffix: Ending of the file name.
+        runtimes: Programs that run such a file.
+        modules: Modules that writing and checking it needs.
+        extra: Extra of mmattn that installs them.
+        instead: What to do instead, for a format that mmattn does not write; else empty.
     """
 
     name: str
     suffix: str
-    reads: str
+    runtimes: str
     modules: tuple[str, ...] = ()
     extra: str = ""
     instead: str = ""
 
     @property
     def available(self) -> bool:
+        """Whether mmattn writes this format."""
         return not self.instead
 
     @property
     def missing(self) -> list[str]:
-        """Those of ``modules`` that are not installed; none of them is imported."""
+        """Modules that are not installed; none is imported to find out."""
         return [name for name in self.modules if importlib.util.find_spec(name) is None]
 
 
@@ -75,11 +76,14 @@ FORMATS: dict[str, ExportFormat] = {
 
 
 def find_format(name: str) -> ExportFormat:
-    """The row called ``name``.
+    """Return the row of a format that can be written here.
+
+    Args:
+        name: Name of the format.
 
     Raises:
-        ExportError: There is no such format, mmattn does not write it, or what it needs is not
-            installed; the message says what to do.
+        ExportError: There is no such format, mmattn does not write it, or a package that it needs
+            is not installed; the message says what to do.
     """
     row = FORMATS.get(name.lower())
     if row is None:

@@ -85,7 +85,7 @@ def export_onnx(
         _name_axes(proto, {**INPUT_AXES, **wrapper.axes})
     _require_standard(proto)
     metadata = _describe(
-        wrapper, shape, dynamic, divisor, opset, config=config, checkpoint=checkpoint
+        task.name, wrapper, shape, dynamic, divisor, opset, config=config, checkpoint=checkpoint
     )
     onnx.helper.set_model_props(proto, metadata.to_props())
     proto.producer_name, proto.producer_version = "mmattn", mmattn.__version__
@@ -208,6 +208,7 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def _describe(
+    task: str,
     wrapper: ExportableModel,
     shape: tuple[int, int],
     dynamic: bool,
@@ -219,7 +220,7 @@ def _describe(
 ) -> ExportMetadata:
     meta = getattr(wrapper.model, "dataset_meta", None) or {}
     return ExportMetadata(
-        task=wrapper.task,
+        task=task,
         classes=wrapper.classes,
         palette=[[int(channel) for channel in colour] for colour in meta.get("palette") or []],
         output=wrapper.output,

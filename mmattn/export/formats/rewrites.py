@@ -1,6 +1,6 @@
-"""What has to change while torch.export looks, so that height and width stay free.
+"""Rewrites for the time of torch.export, so that height and width stay free.
 
-Nothing here changes a result; each rewrite names what it stands in for.
+None of them changes a result; each names what it replaces.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ aten = torch.ops.aten
 
 @contextmanager
 def sizes_stay_symbolic() -> Iterator[None]:
-    """mmseg's ``resize`` without its alignment warning.
+    """Turn off the alignment warning of mmseg's ``resize``.
 
     With ``align_corners`` the warning converts sizes to int, which would fix them in the graph.
     The switch is the default of the last parameter; changing that default reaches every module

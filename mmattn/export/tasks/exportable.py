@@ -18,7 +18,6 @@ class ExportableModel(nn.Module):
         output: Form of the output, one of the task's ``outputs``.
 
     Attributes:
-        task: Name of the task.
         axes: Output name -> position of an axis -> its name, for the axes that are free in a file
             with free sizes. The order of the names is the order of the outputs.
         classes: Class names by index.
@@ -26,7 +25,6 @@ class ExportableModel(nn.Module):
         test_mode: How the config's own test runs the network, for the metadata.
     """
 
-    task: str
     axes: dict[str, dict[int, str]]
     classes: list[str]
     threshold: float | None = None

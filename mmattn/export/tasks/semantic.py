@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from .semantic_model import SemanticExport
 
-TASK_NAME = "semantic segmentation"
-OUTPUTS = ("logits", "classes")
-
 
 class ClassMapDecoder(Decoder):
     """Takes the class of each pixel: argmax, or a threshold for a one-channel output."""
@@ -78,8 +75,8 @@ class PixelParity(ParityMeasure):
 class SemanticSegmentation(ExportTask):
     """Models of mmseg, ``EncoderDecoder`` and its subclasses."""
 
-    name = TASK_NAME
-    outputs = OUTPUTS
+    name = "semantic segmentation"
+    outputs = ("logits", "classes")
 
     def supports(self, model: nn.Module) -> bool:
         from mmseg.models import EncoderDecoder

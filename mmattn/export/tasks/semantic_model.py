@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from mmattn.errors import ExportError
 
 from .exportable import ExportableModel
-from .semantic import OUTPUTS, TASK_NAME
 
 
 def class_map(logits: Tensor, threshold: float | None) -> Tensor:
@@ -41,7 +40,6 @@ class SemanticExport(ExportableModel):
         ExportError: The model is not a semantic segmentor, or ``output`` is unknown.
     """
 
-    task = TASK_NAME
     axes = {"output": {0: "batch", -2: "height", -1: "width"}}
 
     def __init__(self, model: nn.Module, *, output: str = "logits") -> None:
@@ -50,7 +48,7 @@ class SemanticExport(ExportableModel):
         if not isinstance(model, EncoderDecoder):
             name = type(model).__name__
             raise ExportError(f"{name} cannot be exported: it is not an mmseg EncoderDecoder")
-        if output not in OUTPUTS:
+        if output not in ("logits", "classes"):
             raise ExportError(f"output must be 'logits' or 'classes', got {output!r}")
         super().__init__(model, output)
         self.threshold = model.decode_head.threshold if model.out_channels == 1 else None

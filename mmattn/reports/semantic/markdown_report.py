@@ -12,6 +12,7 @@ import numpy as np
 from mmattn.io import atomic_write
 from mmattn.palette import Palette, complete_palette
 from mmattn.reports.curves import plot_curves
+from mmattn.reports.number_formats import duration
 from mmattn.reports.overlays import blend, colour_map
 from mmattn.tables import markdown_table
 
@@ -56,7 +57,8 @@ def _head(run: SegmentationRun) -> list[str]:
     if commands:
         parts += ["Written by", "\n".join(["```bash", *commands, "```"])]
     if run.training_minutes is not None:
-        parts.append(f"Training took {run.training_minutes:.0f} minutes, validations included.")
+        time = duration(60 * run.training_minutes)
+        parts.append(f"Training took {time}, validations included.")
     if run.size is not None:
         n, c, h, w = run.size.input_shape
         parts.append(
@@ -135,9 +137,11 @@ def _pad(row: np.ndarray, width: int) -> np.ndarray:
 def _training(run: SegmentationRun, folder: Path) -> list[str]:
     if not run.scalars:
         return []
-    files = plot_curves(run.scalars, folder, validation_axis=run.validation_axis)
-    titles = {"curves_loss.png": "loss", "curves_metrics.png": "validation"}
-    plots = [f"![{titles[f.name]}]({f.name})" for f in files if f.name in titles]
+    files = plot_curves(
+        run.scalars, folder, validation_axis=run.validation_axis, plots=("loss", "metrics")
+    )
+    alt_texts = {"curves_loss.png": "loss", "curves_metrics.png": "validation"}
+    plots = [f"![{alt_texts[file.name]}]({file.name})" for file in files]
     return ["## Training", "\n".join(plots)] if plots else []
 
 

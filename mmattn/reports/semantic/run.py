@@ -76,7 +76,7 @@ class ModelSize:
 
 @dataclass
 class SegmentationRun:
-    """What is reported. All fields but the first two may be left out.
+    """The data of a report. All fields but the first two may be left out.
 
     Attributes:
         title: Head line.

@@ -155,7 +155,7 @@ def test_run_can_be_moved_and_resumed(run: Path, trained: Path) -> None:
 def test_what_a_killed_run_left_is_removed_at_resume(run: Path, monkeypatch) -> None:
     """Killed after the new checkpoint was written and before the old one was deleted."""
     with monkeypatch.context() as patch:
-        patch.setattr(CheckpointHook, "_remove_surplus", lambda self: None)
+        patch.setattr(CheckpointHook, "_discard", lambda self, path: None)
         toy_runner(run, checkpoint=KEEP_ONE, resume=True, **epochs(2)).train()
     assert {"epoch_1.pth", "epoch_2.pth"} <= checkpoints(run)
     toy_runner(run, checkpoint=KEEP_ONE, resume=True, **epochs(2)).train()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from torch import nn
 from mmattn.engine.hooks.complete_checkpoint import RequireCompleteCheckpointHook
 from mmattn.errors import CheckpointError
 from mmattn.io import weights as reader
+
+_numbers = itertools.count()
 
 
 class Net(BaseModel):
@@ -69,7 +72,7 @@ def runner(tmp_path: Path):
             test_cfg={},
             test_evaluator=Output(),
             default_hooks=dict.fromkeys(("logger", "checkpoint", "timer", "runtime_info")),
-            experiment_name=tmp_path.name + str(len(hooks)),
+            experiment_name=f"{tmp_path.name}-{next(_numbers)}",
         )
         for hook in (*hooks, RequireCompleteCheckpointHook()):
             built.register_hook(hook)

@@ -1,4 +1,4 @@
-"""Promise: a test runs the inference form, with the weights that the test is about."""
+"""Promise: a test runs the fused model, with the weights that the test is about."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_averaged_weights_are_those_that_are_folded(tmp_path) -> None:
 
 
 class Whole(BaseModel):
-    """A model whose backbone has an inference form."""
+    """A model whose backbone can be fused."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -102,10 +102,8 @@ def test_each_class_is_the_result_of_a_data_set_of_that_class_alone(tmp_path: Pa
     assert math.isnan(table.rows["cow"][0])
     for name in ("cat", "dog"):
         content = json.loads(Path(file).read_text())
-        category = next(one["id"] for one in CATEGORIES if one["name"] == name)
-        content["annotations"] = [
-            one for one in content["annotations"] if one["category_id"] == category
-        ]
+        category = next(c["id"] for c in CATEGORIES if c["name"] == name)
+        content["annotations"] = [a for a in content["annotations"] if a["category_id"] == category]
         alone = tmp_path / f"{name}.json"
         alone.write_text(json.dumps(content))
         expected = evaluated(CocoMetric(ann_file=str(alone), metric="bbox"), samples)

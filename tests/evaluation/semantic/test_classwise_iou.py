@@ -16,7 +16,7 @@ from mmseg.evaluation import IoUMetric
 from mmattn.errors import ConfigError, DataError
 from mmattn.evaluation import ClasswiseIoUMetric
 from mmattn.evaluation.semantic import label_maps
-from mmattn.evaluation.semantic.boundary import boundary_areas, clean_maps, outline_hits
+from mmattn.evaluation.semantic.boundary import boundary_areas, clean_label_maps, outline_hits
 
 CLASSES = ("a", "b", "c", "d")
 EVERYTHING = ["mIoU", "mDice", "mFscore", "mBoundaryIoU", "mBoundaryF"]
@@ -93,14 +93,14 @@ def test_each_class_equals_a_plain_count() -> None:
 def test_the_table_says_how_the_mean_treats_absent_classes() -> None:
     """c is not labelled but predicted: IoU 0, in the mean. d is neither: left out."""
     metric = ClasswiseIoUMetric()
-    found = evaluated(metric, [one_image([[0, 0, 1, 1]], [[0, 2, 1, 1]])])
+    result = evaluated(metric, [one_image([[0, 0, 1, 1]], [[0, 2, 1, 1]])])
     (table,) = metric.class_tables
     assert table.absent == {"c", "d"}
     assert table.rows["c"][0] == 0
     assert math.isnan(table.rows["c"][1])
     assert math.isnan(table.rows["d"][0])
-    assert found["mIoU"] == pytest.approx((50 + 100 + 0) / 3, abs=0.01)
-    assert found["mAcc"] == pytest.approx((50 + 100) / 2)
+    assert result["mIoU"] == pytest.approx((50 + 100 + 0) / 3, abs=0.01)
+    assert result["mAcc"] == pytest.approx((50 + 100) / 2)
     assert "leaves '-' out" in table.to_text()
     evaluated(metric, [one_image([[0, 1, 2, 3]], [[0, 1, 2, 3]])])
     assert "leaves" not in metric.class_tables[0].to_text()
@@ -111,9 +111,11 @@ def test_boundary_scores_are_ratios_of_summed_counts() -> None:
         iou_metrics=["mBoundaryIoU", "mBoundaryF"], boundary_width=2, boundary_tolerance=1
     )
     images = samples(5)
-    found = evaluated(metric, images)
+    result = evaluated(metric, images)
     maps = [
-        clean_maps(p["gt_sem_seg"]["data"][0].numpy(), p["pred_sem_seg"]["data"][0].numpy(), 4, 255)
+        clean_label_maps(
+            p["gt_sem_seg"]["data"][0].numpy(), p["pred_sem_seg"]["data"][0].numpy(), 4, 255
+        )
         for p in images
     ]
     hit, guess, truth = sum(boundary_areas(*one, 4, 2) for one in maps).astype(float)
@@ -130,8 +132,8 @@ def test_boundary_scores_are_ratios_of_summed_counts() -> None:
             ]
         )
         assert table.rows[CLASSES[c]] == pytest.approx(wanted[-1])
-    assert found["mBoundaryIoU"] == pytest.approx(np.mean(wanted, axis=0)[0], abs=0.006)
-    assert found["mBoundaryF"] == pytest.approx(np.mean(wanted, axis=0)[1], abs=0.006)
+    assert result["mBoundaryIoU"] == pytest.approx(np.mean(wanted, axis=0)[0], abs=0.006)
+    assert result["mBoundaryF"] == pytest.approx(np.mean(wanted, axis=0)[1], abs=0.006)
 
 
 def test_outlines_that_never_meet_score_zero_and_no_outlines_score_nothing() -> None:
@@ -174,16 +176,16 @@ def test_the_order_of_images_changes_nothing() -> None:
     assert np.array_equal(first.confusion, second.confusion)
     assert np.array_equal(first.areas, second.areas[::-1])
     for one, other in zip(first.worst_images, second.worst_images, strict=True):
-        assert (one.name, one.maps) == (other.name, other.maps)
+        assert (one.name, one.label_maps) == (other.name, other.label_maps)
 
 
 def test_intervals_hold_the_values() -> None:
     metric = ClasswiseIoUMetric(bootstrap=200)
-    found = evaluated(metric, samples(2))
+    result = evaluated(metric, samples(2))
     scores, intervals = metric.class_tables
     assert intervals.columns == ("IoU low", "IoU high", "Acc low", "Acc high")
-    assert found["mIoU_low"] < found["mIoU"] < found["mIoU_high"]
-    assert found["aAcc_low"] < found["aAcc"] < found["aAcc_high"]
+    assert result["mIoU_low"] < result["mIoU"] < result["mIoU_high"]
+    assert result["aAcc_low"] < result["aAcc"] < result["aAcc_high"]
     for name in CLASSES[:3]:
         low, high, *_ = intervals.rows[name]
         assert low < scores.rows[name][0] < high
@@ -200,12 +202,12 @@ def test_calibration_needs_logits_that_belong_to_the_prediction() -> None:
         evaluated(ClasswiseIoUMetric(calibration=15), other)
 
 
-def test_worst_images_are_those_of_lowest_mean_iou_and_only_they_keep_maps() -> None:
+def test_worst_images_are_those_of_lowest_mean_iou_and_only_they_keep_label_maps() -> None:
     metric = ClasswiseIoUMetric(worst=2)
     metric.dataset_meta = {"classes": CLASSES}
     images = samples(9)
     metric.process({}, images)
-    assert sum(one.maps is not None for one in metric.results) == 3, "one is kept in reserve"
+    assert sum(one.label_maps is not None for one in metric.results) == 3, "one is kept in reserve"
     results = list(metric.results)
     metric.evaluate(len(images))
 
@@ -223,8 +225,8 @@ def test_worst_images_are_those_of_lowest_mean_iou_and_only_they_keep_maps() -> 
     assert metric.worst_images[0].mean_iou == pytest.approx(mean_iou(expected[0]))
     # A new evaluation starts anew.
     metric.process({}, images)
-    assert sum(one.maps is not None for one in metric.results) == 3
-    assert sum(one.maps is not None for one in results) == 3
+    assert sum(one.label_maps is not None for one in metric.results) == 3
+    assert sum(one.label_maps is not None for one in results) == 3
 
 
 class Heard(logging.Handler):
@@ -271,7 +273,7 @@ def test_sizes_that_differ_are_refused_by_name() -> None:
         ({"calibration": True}, "calibration=True"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(options: dict, message: str) -> None:
+def test_invalid_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ClasswiseIoUMetric(**options)
 

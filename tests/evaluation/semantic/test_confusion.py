@@ -26,7 +26,7 @@ def by_loop(label: Tensor, predicted: Tensor, k: int, ignore: int) -> Tensor:
 
 
 def maps(seed: int, k: int, extra: list[int], size: tuple[int, int] = (17, 29)) -> list[Tensor]:
-    """Two maps of classes with some values that are none."""
+    """Two label maps with some values that are no class."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.tensor([*range(k)] * 3 + extra)
     return [values[torch.randint(len(values), size, generator=generator)] for _ in range(2)]
@@ -52,11 +52,11 @@ def test_equals_a_plain_loop(k: int, ignore: int, extra: list[int], seed: int) -
     assert torch.equal(confusion_matrix(label, predicted, k, ignore), expected)
 
 
-@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32, torch.float32])
-def test_any_number_type_counts_alike(kind: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.float32])
+def test_any_number_type_counts_alike(dtype: torch.dtype) -> None:
     label, predicted = maps(0, 19, [100])
     expected = by_loop(label, predicted, 19, 255)
-    assert torch.equal(confusion_matrix(label.to(kind), predicted.to(kind), 19), expected)
+    assert torch.equal(confusion_matrix(label.to(dtype), predicted.to(dtype), 19), expected)
 
 
 def test_pieces_of_bytes_and_of_larger_values_add_up(monkeypatch) -> None:
@@ -69,7 +69,7 @@ def test_pieces_of_bytes_and_of_larger_values_add_up(monkeypatch) -> None:
     assert torch.equal(confusion_matrix(label, predicted, 5), expected)
 
 
-def test_maps_of_other_sizes_are_refused() -> None:
+def test_label_maps_of_other_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
         confusion_matrix(torch.zeros(2, 3), torch.zeros(3, 2), 5)
 

@@ -42,13 +42,13 @@ def evaluate(indices: list[int], size: int) -> dict:
     metric.dataset_meta = {"classes": ("a", "b", "c", "d")}
     for start in range(0, len(indices), 2):
         metric.process({}, [sample(index) for index in indices[start : start + 2]])
-    found = metric.evaluate(size)
+    result = metric.evaluate(size)
     return {
-        "metrics": found,
+        "metrics": result,
         "tables": [table.to_text() for table in metric.class_tables],
         "confusion": metric.confusion,
         "areas": metric.areas,
-        "worst": [(one.name, one.maps) for one in metric.worst_images],
+        "worst": [(one.name, one.label_maps) for one in metric.worst_images],
     }
 
 
@@ -59,8 +59,8 @@ def work(rank: int, size: int, folder: str) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
     )
-    found = evaluate(list(DefaultSampler(range(size), shuffle=False)), size)
-    Path(folder, f"rank{rank}.pkl").write_bytes(pickle.dumps(found))
+    result = evaluate(list(DefaultSampler(range(size), shuffle=False)), size)
+    Path(folder, f"rank{rank}.pkl").write_bytes(pickle.dumps(result))
     torch.distributed.destroy_process_group()
 
 

@@ -56,7 +56,7 @@ def test_full_hd_passes_at_full_width(build) -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (136, 260)], ids="{0[0]}x{0[1]}".format)
-def test_one_picture_trains(build_narrow, size: tuple[int, int]) -> None:
+def test_one_image_trains(build_narrow, size: tuple[int, int]) -> None:
     """Channel gates see one value per channel; at 64 x 64 so does all of the last stage."""
     model = build_narrow()
     losses = train_step(model, 1, size)
@@ -188,7 +188,7 @@ def test_norm_of_the_config_reaches_every_norm() -> None:
     assert {m.momentum for m in norms} == {0.3}
 
 
-def test_classifier_trains_on_mixed_pictures() -> None:
+def test_classifier_trains_on_mixed_images() -> None:
     torch.manual_seed(0)
     model = BEVANetClassifier(channels=8, num_blocks=(1, 1, 1), num_classes=7, hidden_channels=32)
     logits = model.train()(torch.randn(2, 3, 64, 96))

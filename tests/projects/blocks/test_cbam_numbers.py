@@ -10,7 +10,7 @@ from torch import nn
 from mmattn.projects.blocks.cbam import CBAM
 from mmattn.testing.costs import macs, parameters
 
-PICTURE = (1, 3, 224, 224)
+IMAGE = (1, 3, 224, 224)
 
 
 def resnet(depth: int, *, style: str = "pytorch", **cbam) -> nn.Module:
@@ -77,7 +77,7 @@ def test_multiply_accumulates_of_resnets(
     depth: int, style: str, plain: float, with_cbam: float
 ) -> None:
     without, total = (
-        macs(resnet(depth, style=style, **cbam), *PICTURE) + classifier(depth)[1]
+        macs(resnet(depth, style=style, **cbam), *IMAGE) + classifier(depth)[1]
         for cbam in ({}, {"reduction": 16})
     )
     assert round(without / 1e9, 4) == plain

@@ -132,7 +132,7 @@ def test_order_of_channels_matters() -> None:
     assert (module(x[:, order]) - module(x)[:, order]).abs().max() > 1e-3
 
 
-def test_pictures_of_a_batch_do_not_mix() -> None:
+def test_images_of_a_batch_do_not_mix() -> None:
     """Also a batch of one, whose dimension a careless squeeze would drop."""
     for module in (ECA(16), ECA(16, per_channel=True), ECA(1)):
         x = torch.randn(3, module.in_channels, 5, 7)

@@ -19,7 +19,7 @@ from mmattn.plugins import WithPlugins
 from mmattn.projects.blocks.eca import ECA
 from mmattn.testing.costs import macs, parameters
 
-PICTURE = (1, 3, 224, 224)
+IMAGE = (1, 3, 224, 224)
 # The published kernels, one for each stage.
 PUBLISHED = {
     18: (3, 5, 7, 7),
@@ -162,9 +162,9 @@ def test_operations_of_resnets(depth: int, in_gates: int, operations: float, rea
     """
     net = resnet(depth)
     seen = Elements().watch(net)
-    total = macs(net, *PICTURE) + classifier(depth)
+    total = macs(net, *IMAGE) + classifier(depth)
     with torch.device("meta"):
-        plain = macs(ResNet(depth), *PICTURE) + classifier(depth)
+        plain = macs(ResNet(depth), *IMAGE) + classifier(depth)
     assert total - plain == in_gates
     assert round((plain + 4 * seen.norms) / 2**30, 3) == operations
     everything = total + 4 * seen.norms + seen.relus + seen.averaged

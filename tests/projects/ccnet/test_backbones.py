@@ -104,5 +104,5 @@ def test_mmdets_own_positions_still_work() -> None:
 
 
 def test_two_plugins_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="give one a postfix"):
+    with pytest.raises(ValueError, match="give one of them a postfix"):
         StagePluginResNet(depth=18, base_channels=8, plugins=2 * plugins("before_last_block"))

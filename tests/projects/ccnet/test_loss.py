@@ -102,7 +102,7 @@ def test_gradient_is_that_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda f: CategoryConsistentLoss()(f, labels), features)
 
 
-def test_labels_of_the_pictures_size_are_sampled_not_averaged() -> None:
+def test_labels_of_the_images_size_are_sampled_not_averaged() -> None:
     features = torch.randn(1, 4, 2, 3)
     small = torch.tensor([[[0, 200, 1], [255, 3, 2]]])
     large = small.repeat_interleave(8, 1).repeat_interleave(8, 2)
