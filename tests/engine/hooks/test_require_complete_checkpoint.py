@@ -14,7 +14,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from mmattn.engine.hooks.complete_checkpoint import RequireCompleteCheckpointHook
+from mmattn.engine.hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
 from mmattn.errors import CheckpointError
 from mmattn.io import weights as reader
 
