@@ -39,7 +39,7 @@ class CompileHook(Hook):
             model has (``compilable_parts`` in ``mmattn.tasks``).
         validation: Compile for validation and testing as well. In a test after FuseHook, the fused
             model is compiled; parts that fusing removed are skipped.
-        **options: Passed on to ``torch.compile``: ``backend``, ``mode``, ``dynamic``, ``fullgraph``, …
+        **options: Passed on to ``torch.compile`` (``backend``, ``mode``, ``dynamic``, …).
 
     Raises:
         ConfigError: The model does not have a part.
@@ -87,7 +87,7 @@ def _modules(runner: Runner) -> dict[str, nn.Module]:
 
 
 class _CompiledForward:
-    """Replace ``module.forward``; wrapping ``__call__`` would miss heads, which call ``.forward()``."""
+    """Replace ``module.forward``: heads call it directly, past a wrapped ``__call__``."""
 
     def __init__(self, module: nn.Module, always: bool, compiled: Callable) -> None:
         self.plain = module.forward
