@@ -15,9 +15,9 @@ class CamVidDataset(BaseSegDataset):
 
     Layout under ``data_root``: ``images/{train,val,test}`` and ``annotations/{train,val,test}``
     with a mask of the same stem for each image; the configs use train and val. Masks hold 0..10 in
-    the order of ``METAINFO["classes"]`` and 11 where nothing was labelled. Training and metric see 255 there, the value that both ignore:
-    the mapping is done by the usual ``LoadAnnotations`` through ``label_map``, so the files stay as
-    they are distributed.
+    the order of ``METAINFO["classes"]`` and 11 where nothing was labelled. Training and metric see
+    255 there, the value that both ignore: the mapping is done by the usual ``LoadAnnotations``
+    through ``label_map``, so the files stay as they are distributed.
 
     Args:
         data_prefix: Folders of images and masks.
