@@ -1,4 +1,4 @@
-"""What mmdet's panoptic loader and metric ask of ``panopticapi``, which no package index has.
+"""Replacement for the parts of ``panopticapi`` that mmdet uses; no package index has it.
 
 ``mmattn.bridge.panopticapi_finder`` serves this under the names ``panopticapi``, ``.utils`` and
 ``.evaluation`` where the package is missing. The quality measure is that of Kirillov et al.,
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Joins the ids of two maps into one number: ``first * OFFSET + second``.
+#: Factor that packs a pair of ids into one integer: ``first * OFFSET + second``.
 OFFSET = 256**3
 #: The id of pixels without a segment.
 VOID = 0
@@ -65,9 +65,9 @@ class PQStatCat:
         """Panoptic, segmentation and recognition quality: ``pq = sq * rq``."""
         if not self.seen:
             return {"pq": 0.0, "sq": 0.0, "rq": 0.0}
-        found = self.tp + 0.5 * self.fp + 0.5 * self.fn
+        denominator = self.tp + 0.5 * self.fp + 0.5 * self.fn
         sq = self.iou / self.tp if self.tp else 0.0
-        return {"pq": self.iou / found, "sq": sq, "rq": self.tp / found}
+        return {"pq": self.iou / denominator, "sq": sq, "rq": self.tp / denominator}
 
 
 class PQStat:

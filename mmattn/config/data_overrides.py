@@ -140,7 +140,7 @@ def _open_counts(old: int) -> Callable[[str, Any], Any]:
     """
 
     def change(path: str, value: Any) -> Any:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return value
         if value.get("num_classes") == old and bare_name(value.get("type")) not in _OTHER_COUNT:
             value["num_classes"] = AUTO

@@ -5,7 +5,6 @@ Each function changes the config that it is given and returns it; ``resolve.py``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +121,11 @@ def add_default_hooks(cfg: Config) -> Config:
     checkpoint = cfg.default_hooks.checkpoint
     scope, name = scope_and_name((checkpoint or {}).get("type"), "mmengine")
     # Another package may have a hook of this name, which does something else.
-    if name == "CheckpointHook" and scope.partition(".")[0] in ("mmengine", "mmdet", "mmseg"):
+    if name == "CheckpointHook" and (scope or "").partition(".")[0] in (
+        "mmengine",
+        "mmdet",
+        "mmseg",
+    ):
         checkpoint["type"] = "mmattn.CheckpointHook"
     hooks = list(cfg.get("custom_hooks") or [])
     present = {hook.get("type") for hook in hooks if isinstance(hook, dict)}
@@ -146,7 +149,7 @@ def unname_visualizer(cfg: Config) -> Config:
 
 def _replace_metrics(evaluator: Any, scope: str | None) -> None:
     for _, metric in walk(evaluator):
-        if not isinstance(metric, Mapping):
+        if not isinstance(metric, dict):
             continue
         found = scope_and_name(metric.get("type"), metric.get("_scope_") or scope)
         if found in _METRICS:

@@ -84,7 +84,7 @@ def test(
 
             runner.register_hook(FuseHook())
         if not allow_partial:
-            from .hooks.complete_checkpoint import RequireCompleteCheckpointHook
+            from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
 
             runner.register_hook(RequireCompleteCheckpointHook())
         return runner.test()

@@ -34,7 +34,7 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "check_parity": "parity",
         "read_images": "check_images",
         "validation_images": "check_images",
-        "measure_run": "report",
+        "measure_run": "measurement",
         "class_ious": "accuracy",
         "torch_predictor": "accuracy",
         "validation_pairs": "accuracy",

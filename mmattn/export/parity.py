@@ -76,7 +76,7 @@ class ParityReport:
         notes: Remarks for the reader.
         rows: One row per size.
         agreement_title: What ``agreement`` counts.
-        converted: The reports of files made from this one, at the same sizes and limits.
+        converted: The reports of files converted from this one, at the same sizes and limits.
     """
 
     file: str
@@ -216,10 +216,10 @@ def check_parity(
     if not report.passed:
         raise ExportError(
             "\n".join(
-                f"{one.file} does not compute what the model computes, says {one.runtime}:\n"
-                f"{one.table()}"
-                for one in report.files
-                if one.failures
+                f"{part.file} does not compute what the model computes, says {part.runtime}:\n"
+                f"{part.table()}"
+                for part in report.files
+                if part.failures
             )
         )
     return report

@@ -1,4 +1,4 @@
-"""Load a checkpoint for inference: read once, copied once, complete or refused."""
+"""Load a checkpoint into a model for inference; refuse it if weights are missing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ def load_weights(
 ) -> dict[str, Any]:
     """Load ``checkpoint`` into ``model`` and return the checkpoint's metadata.
 
-    Tests (``mmattn.engine.test``) load through mmengine's Runner, whose hooks may rearrange the
-    checkpoint; reading, copying and the policy are the same functions of ``mmattn.io`` there.
+    Prediction and export load here. Tests load through mmengine's Runner, whose hooks may rearrange
+    the checkpoint, and so through ``mmattn/bridge/checkpoints.py``; RequireCompleteCheckpointHook
+    refuses partial ones. Both paths end in ``mmattn.io.load.load_into``.
 
     Args:
         model: Network to load; it is changed in place.

@@ -16,11 +16,11 @@ class DepthwiseConv2d(nn.Conv2d):
 
     Args:
         channels: Channels C of input and output.
-        kernel_size: Height and width of the kernel, in taps.
+        kernel_size: Height and width of the kernel.
         stride: Step between outputs, in pixels.
         padding: Zeros around the image, in pixels, or ``"same"``, the default.
         dilation: Distance between taps, in pixels.
-        bias: Whether each channel has one.
+        bias: Whether to add a learned bias to each channel.
 
     Shape:
         - input: (N, C, H, W)

@@ -70,8 +70,8 @@ class Task:
     compilable_parts: tuple[str, ...]
     insertable_parts: tuple[str, ...] = ("backbone", "neck")
     heads_of_other_counts: tuple[str, ...] = ()
-    metrics: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    metric_options: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    metrics: Mapping[tuple[str | None, str], str] = field(default_factory=dict)
+    metric_options: Mapping[tuple[str | None, str], Mapping[str, Any]] = field(default_factory=dict)
     target_steps: tuple[str, ...] = ()
     folder_dataset: str | None = None
     folder_loader: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmattn.type_names import bare_name
 
@@ -12,6 +12,9 @@ from .instance import INSTANCE
 from .panoptic import PANOPTIC
 from .semantic import SEMANTIC, SEMANTIC_IN_MMDET
 from .task import Task
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 #: Keys under which a wrapper (test-time augmentation, tracking, self-training) keeps its model.
 _MODEL_INSIDE = ("module", "detector", "segmentor")
@@ -22,7 +25,7 @@ _MASKS_BY_TYPE = ("RTMDetInsHead", "RTMDetInsSepBNHead")
 _QUERY_HEADS = ("panoptic_head", "panoptic_fusion_head")
 
 
-def task_of(cfg: Mapping[str, Any]) -> Task:
+def task_of(cfg: Config | Mapping[str, Any]) -> Task:
     """Return the task of a whole config.
 
     A config is told by what it measures (panoptic quality, semantic labels), then by the heads of
@@ -55,7 +58,7 @@ def _innermost(model: Mapping[str, Any]) -> Mapping[str, Any]:
         model = model[inside]
 
 
-def _metrics(cfg: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _metrics(cfg: Config | Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for key in ("val_evaluator", "test_evaluator"):
         evaluator = cfg.get(key) or ()
         for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:

@@ -101,8 +101,8 @@ def test_bevanet_s_with_free_sizes(bevanet_s, street, fused, output, tmp_path) -
         min_agreement=MIN_AGREEMENT,
         converted=converted,
     )
-    for one in report.files:
-        print(f"\n{one.runtime}\n{one.table()}")
-        assert [(row.height, row.width) for row in one.rows[-len(SIZES) :]] == SIZES
+    for part in report.files:
+        print(f"\n{part.runtime}\n{part.table()}")
+        assert [(row.height, row.width) for row in part.rows[-len(SIZES) :]] == SIZES
     classes = load_exported(path).predict(street[0])
     assert len(np.unique(classes)) > 2, "a network that sees one class would prove nothing"

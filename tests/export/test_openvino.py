@@ -37,7 +37,7 @@ def test_both_files_pass_one_check(graph, small_model, dynamic_file, images, tmp
     report = check_parity(small_model, dynamic_file, images, converted=[graph], json_path=json_path)
     (converted,) = report.converted
     assert "onnxruntime" in report.runtime and "OpenVINO" in converted.runtime
-    sizes = [[(row.batch, row.height, row.width) for row in one.rows] for one in report.files]
+    sizes = [[(row.batch, row.height, row.width) for row in part.rows] for part in report.files]
     assert sizes[0] == sizes[1] and len(sizes[0]) == 5
     assert all(row.max_difference > 0 for row in converted.rows), "torch was compared with itself"
     saved = json.loads(json_path.read_text())

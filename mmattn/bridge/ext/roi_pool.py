@@ -22,8 +22,8 @@ def roi_pool_forward(
 ) -> None:
     """Fill ``output`` (K, C, pooled_height, pooled_width) from ``input`` (N, C, H, W).
 
-    A RoI covers its last pixel (``x2 + 1``) and is not rounded to feature pixels, unlike
-    torchvision's. A bin without pixels gives 0.
+    Unlike in torchvision's, ``x2`` and ``y2`` are inclusive (``x2 + 1`` is the end), and
+    coordinates are not rounded to feature pixels. A bin without pixels gives 0.
 
     Args:
         rois: (K, 5) as image index, x1, y1, x2, y2.

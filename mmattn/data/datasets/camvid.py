@@ -13,11 +13,11 @@ _UNLABELLED = 11
 class CamVidDataset(BaseSegDataset):
     """367 train, 101 val and 233 test images of 480 x 360 pixels in eleven classes.
 
-    Layout under ``data_root``: ``images/{train,val}`` and ``annotations/{train,val}`` with a mask
-    of the same stem for each image. Masks hold 0..10 in the order of ``METAINFO["classes"]`` and
-    11 where nothing was labelled. Training and metric see 255 there, the value that both ignore:
-    the mapping is done by the usual ``LoadAnnotations`` through ``label_map``, so the files stay as
-    they are distributed.
+    Layout under ``data_root``: ``images/{train,val,test}`` and ``annotations/{train,val,test}``
+    with a mask of the same stem for each image; the configs use train and val. Masks hold 0..10 in
+    the order of ``METAINFO["classes"]`` and 11 where nothing was labelled. Training and metric see
+    255 there, the value that both ignore: the mapping is done by the usual ``LoadAnnotations``
+    through ``label_map``, so the files stay as they are distributed.
 
     Args:
         data_prefix: Folders of images and masks.

@@ -6,11 +6,11 @@ from .broadcast_buffers import BroadcastBuffersHook
 from .checkpoint import CheckpointHook
 from .classwise_results import ClasswiseResultsHook
 from .compile import CompileHook
-from .complete_checkpoint import RequireCompleteCheckpointHook
 from .early_stopping import EarlyStoppingHook
 from .eval_plots import EvalPlotsHook
 from .fuse import FuseHook
 from .progress import ProgressHook
+from .require_complete_checkpoint import RequireCompleteCheckpointHook
 from .seed_per_iter import SeedPerIterHook
 from .training_curves import TrainingCurvesHook
 from .val_loss import ValLossHook

@@ -37,15 +37,15 @@ class CompileHook(Hook):
     Args:
         parts: Dotted names of submodules; by default the backbone, neck and dense heads that the
             model has (``compilable_parts`` in ``mmattn.tasks``).
-        validation: Compile for validation and testing as well. A test compiles the fused model
-            where there is one, and those of the parts that it still has.
-        options: Options of ``torch.compile``: ``backend``, ``mode``, ``dynamic``, ``fullgraph``, …
+        validation: Compile for validation and testing as well. In a test after FuseHook, the fused
+            model is compiled; parts that fusing removed are skipped.
+        **options: Passed on to ``torch.compile`` (``backend``, ``mode``, ``dynamic``, …).
 
     Raises:
         ConfigError: The model does not have a part.
     """
 
-    priority = "LOWEST"  # after FuseHook, which puts what is tested in the model's place
+    priority = "LOWEST"  # after FuseHook, which replaces the model by the fused one
 
     def __init__(
         self, parts: Sequence[str] | None = None, *, validation: bool = False, **options: Any
@@ -87,7 +87,7 @@ def _modules(runner: Runner) -> dict[str, nn.Module]:
 
 
 class _CompiledForward:
-    """Stand in for ``module.forward``, which heads call by that name, past ``__call__``."""
+    """Replace ``module.forward``: heads call it directly, past a wrapped ``__call__``."""
 
     def __init__(self, module: nn.Module, always: bool, compiled: Callable) -> None:
         self.plain = module.forward

@@ -14,7 +14,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from mmattn.engine.hooks.complete_checkpoint import RequireCompleteCheckpointHook
+from mmattn.engine.hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
 from mmattn.errors import CheckpointError
 from mmattn.io import weights as reader
 
@@ -158,5 +158,5 @@ def test_averaged_weights_are_loaded_into_the_average_and_the_model_once(
 def test_weights_that_another_loader_filled_are_not_taken_for_complete(runner) -> None:
     built = runner(ones("backbone", "head"))
     built._has_loaded = True
-    with pytest.raises(CheckpointError, match=r"net\.pth: it is not known which"):
+    with pytest.raises(CheckpointError, match=r"net\.pth: cannot tell which"):
         built.test()

@@ -30,7 +30,7 @@ class RequireCompleteCheckpointHook(Hook):
         source, report = str(runner._load_from), load_report(runner.model)
         if report is None:
             raise CheckpointError(
-                f"{source}: it is not known which of the model's weights this loaded, because "
-                "mmengine's loader was not used; --allow-partial tests the model all the same."
+                f"{source}: cannot tell which weights of the model were loaded from it, because "
+                "mmengine's loader was not used. --allow-partial tests the model all the same."
             )
         require_complete(report, source)
