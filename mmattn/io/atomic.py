@@ -40,7 +40,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO]
 
     Example:
         >>> with atomic_write("last_checkpoint", "w") as file:
-        ...     file.write("epoch_3.pth")
+        ...     _ = file.write("epoch_3.pth")
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}")
