@@ -1,4 +1,4 @@
-"""What makes mmcv, mmdet and mmseg run here; ``import mmattn`` turns it on.
+"""Patches that let mmcv, mmdet and mmseg run here; ``import mmattn`` turns them on.
 
 1. ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``).
 2. mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
@@ -35,28 +35,28 @@ def install() -> None:
     _installed = True
     from .ext_finder import provide_mmcv_ext
     from .panopticapi_finder import provide_panopticapi
-    from .resnet_plugins import RESNETS, WIDE_BLOCKS, mend_resnet, mend_wide_block
+    from .resnet_plugins import RESNETS, WIDE_BLOCKS, patch_resnet, patch_wide_block
     from .version_checks import CHECKING, patch_version_check
 
     provide_mmcv_ext()
     provide_panopticapi()
     when_imported("mmengine.utils.package_utils", _patch_package_lookup)
-    when_imported("mmengine.config.utils", _teach_package_names)
+    when_imported("mmengine.config.utils", _patch_package_names)
     when_imported("mmengine.config.utils", _patch_builtin_modules)
-    when_imported("mmengine.config.config", _spare_our_bases)
+    when_imported("mmengine.config.config", _patch_config_base)
     when_imported("mmengine.runner.checkpoint", _patch_torch_load)
-    when_imported("mmengine.runner.checkpoint", _refuse_pickles)
-    when_imported("mmengine.runner.runner", _teach_runner)
-    when_imported("mmengine.model.weight_init", _teach_pretrained_init)
+    when_imported("mmengine.runner.checkpoint", _patch_checkpoint_io)
+    when_imported("mmengine.runner.runner", _patch_runner)
+    when_imported("mmengine.model.weight_init", _patch_pretrained_init)
     when_imported("mmcv.ops.carafe", _allow_carafe_naive)
     when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
     when_imported("mmseg.models.losses.cross_entropy_loss", _patch_class_weight)
     for name in CHECKING:
         when_importing(name, patch_version_check)
     for name in RESNETS:
-        when_imported(name, mend_resnet)
+        when_imported(name, patch_resnet)
     for name in WIDE_BLOCKS:
-        when_imported(name, mend_wide_block)
+        when_imported(name, patch_wide_block)
 
 
 _installed = False
@@ -86,34 +86,34 @@ def _patch_class_weight(module) -> None:
     patch_class_weight(module)
 
 
-def _teach_package_names(module) -> None:
-    from .packages import teach_package_names
+def _patch_package_names(module) -> None:
+    from .packages import patch_package_names
 
-    teach_package_names(module)
-
-
-def _spare_our_bases(module) -> None:
-    from .packages import spare_our_bases
-
-    spare_our_bases(module)
+    patch_package_names(module)
 
 
-def _refuse_pickles(module) -> None:
-    from .checkpoints import refuse_pickles
+def _patch_config_base(module) -> None:
+    from .packages import patch_config_base
 
-    refuse_pickles(module)
-
-
-def _teach_runner(module) -> None:
-    from .checkpoints import teach_runner
-
-    teach_runner(module)
+    patch_config_base(module)
 
 
-def _teach_pretrained_init(module) -> None:
-    from .checkpoints import teach_pretrained_init
+def _patch_checkpoint_io(module) -> None:
+    from .checkpoints import patch_checkpoint_io
 
-    teach_pretrained_init(module)
+    patch_checkpoint_io(module)
+
+
+def _patch_runner(module) -> None:
+    from .checkpoints import patch_runner
+
+    patch_runner(module)
+
+
+def _patch_pretrained_init(module) -> None:
+    from .checkpoints import patch_pretrained_init
+
+    patch_pretrained_init(module)
 
 
 def _allow_carafe_naive(module) -> None:

@@ -1,4 +1,4 @@
-"""What mmengine puts into a checkpoint, as plain data and back.
+"""The content of mmengine's checkpoints, as plain data and back.
 
 mmengine saves its log as ``HistoryBuffer`` objects, numpy's numbers and, now and then, functions.
 Reading these back takes unpickling. Written plain they take none, and at resume they are rebuilt.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _reports: WeakKeyDictionary[nn.Module, LoadReport] = WeakKeyDictionary()
 
 
-def refuse_pickles(checkpoint_module: ModuleType) -> None:
+def patch_checkpoint_io(checkpoint_module: ModuleType) -> None:
     """Make everything in ``mmengine.runner.checkpoint`` read weights as data only."""
     loader = checkpoint_module.CheckpointLoader
     loader.register_scheme("", load_from_local, force=True)
@@ -52,7 +52,7 @@ def refuse_pickles(checkpoint_module: ModuleType) -> None:
         replace(checkpoint_module, name, function)
 
 
-def teach_runner(runner_module: ModuleType) -> None:
+def patch_runner(runner_module: ModuleType) -> None:
     """Make the Runner take files that hold weights alone, and its errors name the file."""
     runner = runner_module.Runner
     runner_module._load_checkpoint = _normalizing(runner_module._load_checkpoint)
@@ -62,7 +62,7 @@ def teach_runner(runner_module: ModuleType) -> None:
     runner.resume = _refusing_bare_weights(runner.resume)
 
 
-def teach_pretrained_init(weight_init_module: ModuleType) -> None:
+def patch_pretrained_init(weight_init_module: ModuleType) -> None:
     """Make the errors of ``init_cfg=dict(type='Pretrained')`` name the file."""
     init = weight_init_module.PretrainedInit
     init.__call__ = _naming_source(init.__call__, lambda arguments: arguments["self"].checkpoint)

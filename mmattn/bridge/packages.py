@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 
-def teach_package_names(config_utils: ModuleType) -> None:
+def patch_package_names(config_utils: ModuleType) -> None:
     """Extend mmengine's fixed table of scope -> package.
 
     mmengine looks a package up by import name or by distribution name. Its entry for mmseg is the
@@ -14,7 +14,7 @@ def teach_package_names(config_utils: ModuleType) -> None:
     config_utils.MODULE2PACKAGE.update(mmseg="mmseg", mmattn="mmattn")
 
 
-def spare_our_bases(config: ModuleType) -> None:
+def patch_config_base(config: ModuleType) -> None:
     """Keep mmengine from putting scope ``mmattn`` on everything in a base of ours.
 
     A base called by package is taken to use that package's registries only, hence

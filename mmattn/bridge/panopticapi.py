@@ -93,8 +93,8 @@ class PQStat:
         """Mean quality over the categories that occurred.
 
         Args:
-            categories: by id; ``isthing`` of each is 0 or 1.
-            isthing: take things or stuff alone; None takes all.
+            categories: By id; ``isthing`` of each is 0 or 1.
+            isthing: Take things or stuff alone; None takes all.
 
         Returns:
             The means with the number ``n`` of categories they are over, and each category's own.

@@ -41,7 +41,7 @@ WIDE_BLOCKS = {
 _ENTRY_KEYS = ("cfg", "stages", "position")
 
 
-def mend_resnet(module: ModuleType) -> None:
+def patch_resnet(module: ModuleType) -> None:
     """Let the blocks of ``module``, one of ``RESNETS``, take plugins, and its ResNet check them."""
     if hasattr(module.BasicBlock.forward, "__wrapped__"):
         return
@@ -54,7 +54,7 @@ def mend_resnet(module: ModuleType) -> None:
     module.ResNet.make_stage_plugins = _checking_entries(module.ResNet.make_stage_plugins)
 
 
-def mend_wide_block(module: ModuleType) -> None:
+def patch_wide_block(module: ModuleType) -> None:
     """Let the block of ``module``, one of ``WIDE_BLOCKS``, build its plugins when complete."""
     _take_plugins_last(getattr(module, WIDE_BLOCKS[module.__name__]))
 

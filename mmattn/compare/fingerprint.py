@@ -1,4 +1,4 @@
-"""What decides the result of a run, and the check that a folder's run has the same."""
+"""A fingerprint of the settings that decide a run's result, and its check against a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison compares: network, blocks, places, seeds and budget."""
+"""The plan of a comparison: network, blocks, places, seeds and budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader needs to repeat a comparison: machine, versions, data."""
+"""Machine, versions and data of a comparison, for a reader who wants to repeat it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all variants of a comparison share: same steps, same data, same random numbers."""
+"""Settings that all variants of a comparison share: steps, data and random numbers."""
 
 from __future__ import annotations
 

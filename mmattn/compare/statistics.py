@@ -69,7 +69,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """What may be concluded, in words."""
+        """The conclusion, in words."""
         if self.t_interval is None:
             return "one seed: no conclusion possible"
         bootstrap, t = _sign(self.bootstrap), _sign(self.t_interval)

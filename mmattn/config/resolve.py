@@ -1,4 +1,4 @@
-"""From the config that was read to the one that is run: an ordered list of named steps.
+"""Turn the config that was read into the one that is run, by an ordered list of named steps.
 
 The steps of a training or a test (work dir, mixed precision, hooks that every run gets, ...) are
 lists of ``Step`` in ``mmattn.engine``; here they are applied, to a copy, and what each of them

@@ -26,7 +26,7 @@ class ClassBalancedCrop(RandomCrop):
         prob: Share of the crops that aim, 0 to 1.
         classes: Indices of the classes to aim at, the rare ones for instance; all by default. A
             image without them is cropped as upstream does.
-        cat_max_ratio: Of crops that do not aim: the largest share that one class may have.
+        cat_max_ratio: Largest share of one class in a crop that does not aim at a class.
         ignore_index: Label that is no class.
 
     Raises:

@@ -39,7 +39,7 @@ class ExportedModel:
 
     @property
     def metadata(self) -> ExportMetadata:
-        """What the file says about itself."""
+        """Description that the file carries."""
         return self.session.metadata
 
     def run(self, images: np.ndarray) -> Outputs:

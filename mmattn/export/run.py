@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export wrote.
+    """The files of an export.
 
     Attributes:
         files: The exported files; for OpenVINO the ONNX file, the graph and its weights.

@@ -1,4 +1,4 @@
-"""What a task is: the facts that configs, checks, training and prediction need, as plain data."""
+"""A task as plain data: the facts that configs, checks, training and prediction need."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What tests share: contracts to inherit, tiny scenes, toy trainings."""
+"""Contracts that tests inherit, for blocks and operators of your own."""

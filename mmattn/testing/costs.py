@@ -1,4 +1,4 @@
-"""What modules cost: parameters, multiply-accumulates, memory that training keeps."""
+"""Costs of a module: parameters, multiply-accumulates, memory that training keeps."""
 
 from __future__ import annotations
 

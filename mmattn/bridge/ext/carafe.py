@@ -34,7 +34,7 @@ def carafe_naive_forward(
     Args:
         features: (N, C, H, W).
         masks: (N, group_size * kernel_size², s H, s W).
-        group_size: the number of groups of channels.
+        group_size: The number of groups of channels.
     """
     # Image by image: the patches take kernel_size² times the features' memory.
     for image in range(len(features)):

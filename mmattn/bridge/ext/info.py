@@ -1,4 +1,4 @@
-"""What ``mmcv.ops.info`` and the environment report ask for."""
+"""Compiler and CUDA versions, for ``mmcv.ops.info`` and the environment report."""
 
 from __future__ import annotations
 

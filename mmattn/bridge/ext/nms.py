@@ -17,7 +17,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     Args:
         boxes: (N, 4) as x1, y1, x2, y2.
         scores: (N,).
-        iou_threshold: boxes that overlap a kept one by more are dropped.
+        iou_threshold: Boxes that overlap a kept one by more are dropped.
         offset: 0, or 1 where x2 and y2 name the last pixel inside the box.
     """
     boxes, scores = working(boxes), working(scores)
@@ -43,11 +43,11 @@ def softnms(
         boxes: (N, 4).
         scores: (N,).
         dets: (N, 5), receives the kept boxes and their final scores in its first rows.
-        iou_threshold: overlap from which methods 0 and 1 act.
-        sigma: width of method 2.
-        min_score: boxes that fall below are dropped (the paper's threshold on the final score).
+        iou_threshold: Overlap from which methods 0 and 1 act.
+        sigma: Width of method 2.
+        min_score: Boxes that fall below are dropped (the paper's threshold on the final score).
         method: 0 plain NMS, 1 linear ``1 - iou``, 2 Gaussian ``exp(-iou² / sigma)``.
-        offset: as for ``nms``.
+        offset: As for ``nms``.
 
     Returns:
         The kept boxes' indices in the order of their final scores.

@@ -31,12 +31,12 @@ def roi_align_forward(
 
     Args:
         rois: (K, 5) as image index, x1, y1, x2, y2.
-        argmax_y: like ``output`` when ``pool_mode`` is 0: the row of each maximum, -1 where a RoI
+        argmax_y: Like ``output`` when ``pool_mode`` is 0: the row of each maximum, -1 where a RoI
             has no point at all (its output is then 0, not mmcv's lowest float). The caller chose
             the type: half precisions round the place that the gradient goes to.
-        argmax_x: as ``argmax_y``, columns.
+        argmax_x: As ``argmax_y``, columns.
         pool_mode: 0 maximum, 1 average.
-        aligned: pixel centres lie at half-integers; otherwise the behaviour before mmcv 1.0.
+        aligned: Pixel centres lie at half-integers; otherwise the behaviour before mmcv 1.0.
     """
     features, rois = working(input), working(rois).to(working(input).dtype)
     size = (aligned_height, aligned_width)

@@ -30,11 +30,11 @@ def roi_bins(
 
     Args:
         rois: (K, 5) as image index, x1, y1, x2, y2.
-        output_size: bins per RoI, (rows, columns).
-        spatial_scale: feature pixels per unit of ``rois``.
-        sampling_ratio: points per bin and direction; 0 takes about one per feature pixel.
-        shift: what is subtracted from the scaled corners (0.5 puts pixel centres at integers).
-        min_size: smallest width and height of a RoI in feature pixels.
+        output_size: Bins per RoI, (rows, columns).
+        spatial_scale: Feature pixels per unit of ``rois``.
+        sampling_ratio: Points per bin and direction; 0 takes about one per feature pixel.
+        shift: What is subtracted from the scaled corners (0.5 puts pixel centres at integers).
+        min_size: Smallest width and height of a RoI in feature pixels.
 
     Returns:
         start (K, 2), bin size (K, 2), points per bin (K, 2), each as (y, x).
@@ -79,8 +79,8 @@ def sum_bilinear(
         features: (N, C, H, W).
         image: (K,), whose features each RoI reads.
         y: (K, ..., P), rows of P points.
-        x: as ``y``, columns.
-        exists: as ``y``: which points count; all by default.
+        x: As ``y``, columns.
+        exists: As ``y``: which points count; all by default.
 
     Returns:
         (K, ..., C)
@@ -118,7 +118,7 @@ def passes(count: Tensor, reads: Tensor) -> Iterator[slice]:
 
     Args:
         count: (K, 2), points per bin; a slice is padded to its largest.
-        reads: numbers read per point of a bin and RoI (channels times bins).
+        reads: Numbers read per point of a bin and RoI (channels times bins).
     """
     begin, largest = 0, [0, 0]
     for index, (rows, columns) in enumerate(count.tolist()):

@@ -78,7 +78,7 @@ class SeededDataset:
 
     Args:
         dataset: The inner dataset or its config.
-        seed: Of the run.
+        seed: Random seed of the run.
     """
 
     def __init__(self, dataset: BaseDataset | Mapping[str, Any], seed: int):
@@ -109,7 +109,7 @@ class SeededSampler(Sampler):
     Args:
         dataset: What is sampled.
         inner: The sampler whose order is taken, epoch after epoch.
-        seed: Of the run; handed to ``inner``.
+        seed: Random seed of the run; handed to ``inner``.
     """
 
     def __init__(self, dataset: Any, inner: Mapping[str, Any], seed: int | None = None):

@@ -165,7 +165,7 @@ class ShapesSceneGenerator:
     def _contrasting(
         rng: np.random.Generator, scene: Scene, placed: _Placed, hues: tuple[float, float]
     ) -> np.ndarray:
-        """Of a few colours, the one that stands out from most of what the shape will cover."""
+        """Return, of a few colours, the one that stands out most from what the shape will cover."""
         covered = scene.image[placed.window][placed.mask]  # (N, 3)
         draws = [textures.colour(rng, hues) for _ in range(4)]
         # Not the mean: half over a shape of its own colour, it would have no outline there.
