@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,13 +27,17 @@ ALL_PLUGINS = "mmattn.projects._register"
 _PACKAGES = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
-    "mmcv": "onedl-mmcv",
-    "mmdet": "onedl-mmdetection",
-    "mmengine": "onedl-mmengine",
-    "mmseg": "onedl-mmsegmentation",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
+}
+# The same for OpenMMLab: the forks, or the originals where another one of them is installed.
+_OPENMMLAB = {
+    "mmcv": ("onedl-mmcv", "mmcv"),
+    "mmdet": ("onedl-mmdetection", "mmdet"),
+    "mmengine": ("onedl-mmengine", "mmengine"),
+    "mmpretrain": ("onedl-mmpretrain", "mmpretrain"),
+    "mmseg": ("onedl-mmsegmentation", "mmsegmentation"),
 }
 _DEFINED = re.compile(r"^(?:class|def) (\w+)", re.MULTILINE)
 _NAMED = re.compile(r"register_module\([^)]*\bname=\W*(\w+)")
@@ -100,7 +105,10 @@ def _names_in(module: str) -> set[str]:
 
 
 def _files_of(module: str) -> Iterator[Path]:
-    spec = find_spec(module)
+    try:
+        spec = find_spec(module)
+    except Exception:  # it imports the parent package, which may be what is broken
+        return
     if spec is None or spec.origin is None:
         return
     if spec.submodule_search_locations is None:
@@ -132,7 +140,7 @@ def _explain(module: str, error: Exception, name: str | None = None) -> PluginEr
     wanted = f"{name!r} cannot be built: " if name else ""
     missing = (getattr(error, "name", None) or "").partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and missing not in ("", "mmattn"):
-        package = _PACKAGES.get(missing, missing)
+        package = _package_of(missing)
         reason = f"needs the package {missing!r}, which is not installed"
         fix = f"Install it (pip install {package})"
     else:
@@ -142,6 +150,18 @@ def _explain(module: str, error: Exception, name: str | None = None) -> PluginEr
         f"{wanted}the plugin {plugin!r} {reason}{_place(module, error)}. {fix}, or leave the "
         "plugin out of the config; all other plugins work."
     )
+
+
+def _package_of(module: str) -> str:
+    """Return the distribution that brings an import name; both families must not be mixed."""
+    if module not in _OPENMMLAB:
+        return _PACKAGES.get(module, module)
+    fork, original = _OPENMMLAB[module]
+    try:
+        version("onedl-mmengine")
+    except PackageNotFoundError:
+        return original
+    return fork
 
 
 def _place(module: str, error: Exception) -> str:

@@ -29,8 +29,9 @@ def quiet(
     """
     found = [logging.getLogger(one) if isinstance(one, str) else one for one in loggers]
     levels = [logger.level for logger in found]
-    with warnings.catch_warnings():
+    with contextlib.ExitStack() as stack:
         if hide_warnings:
+            stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
         for logger in found:
             logger.setLevel(level)

@@ -7,15 +7,22 @@ from collections.abc import Callable
 from types import ModuleType
 
 
-def replace(module: ModuleType, name: str, function: Callable) -> None:
-    """Put ``function`` in the place of ``module.name``, where there is one.
+def replace(module: ModuleType, name: str, function: Callable, *, optional: bool = False) -> None:
+    """Put ``function`` in the place of ``module.name``.
 
-    The original and the forked mmengine do not have all functions in common; what neither has
-    called so far needs no replacement.
+    Args:
+        module: Module of mmengine, mmcv, mmdet or mmseg.
+        name: Name of the function that is replaced.
+        function: Function that takes its place.
+        optional: Whether one family of the packages lacks the function, which is no error then.
+
+    Raises:
+        AttributeError: There is no such function: the package was changed, and what this patch
+            protects would be unprotected.
     """
-    original = getattr(module, name, None)
-    if original is None:
+    if optional and not hasattr(module, name):
         return
+    original = getattr(module, name)
     for other in (module, *sys.modules.values()):
         if getattr(other, "__dict__", {}).get(name) is original:
             setattr(other, name, function)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from mmattn.io import LoadReport
 
+# What the original mmengine lacks; see ``torch_load.py``.
+_OF_THE_FORK = ("_safe_torch_load", "get_torch_safe_globals")
 _reports: WeakKeyDictionary[nn.Module, LoadReport] = WeakKeyDictionary()
 
 
@@ -49,7 +51,7 @@ def patch_checkpoint_io(checkpoint_module: ModuleType) -> None:
         "save_checkpoint": _saving(checkpoint_module.save_checkpoint),
         "find_latest_checkpoint": find_latest_checkpoint,
     }.items():
-        replace(checkpoint_module, name, function)
+        replace(checkpoint_module, name, function, optional=name in _OF_THE_FORK)
 
 
 def patch_runner(runner_module: ModuleType) -> None:

@@ -100,13 +100,16 @@ class CheckpointHook(_CheckpointHook):
         previous = self._best
         # mmengine deletes the predecessor before it saves, unless it knows of none.
         self._best = dict.fromkeys(previous)
-        super()._save_best_checkpoint(runner, metrics)
-        saved = self._best
-        self._best = {metric: saved[metric] or previous[metric] for metric in previous}
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            saved = self._best
+            self._best = {metric: saved[metric] or previous[metric] for metric in previous}
         if is_main_process():
             for metric, path in previous.items():
                 if path and saved[metric] and path not in (saved[metric], self.last_ckpt):
                     self._discard(path)
+                    runner.logger.info(f"The previous best checkpoint {path} is removed")
 
     def _discard(self, path: str) -> None:
         if self.file_backend.isfile(path):
