@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from weakref import WeakKeyDictionary
 
-from mmattn.errors import CheckpointError
+from mmattn.errors import CheckpointError, MissingPrefixError
 
 from ._replacing import replace
 
@@ -160,7 +160,7 @@ def load_with_prefix(prefix, filename, map_location=None) -> dict:
     part = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
     if not part:
         heads = sorted({str(key).split(".", 1)[0] for key in weights})
-        raise CheckpointError(
+        raise MissingPrefixError(
             f"{filename}: has nothing under the prefix {prefix!r}; it has {', '.join(heads[:8])}."
         )
     return part
@@ -258,6 +258,6 @@ def _naming_source(function: Callable, source_of: Callable[[dict], Any]) -> Call
             source = str(source_of(signature.bind(*args, **kwargs).arguments))
             if source in str(error):
                 raise
-            raise CheckpointError(f"{source}: {error}") from error
+            raise type(error)(f"{source}: {error}") from error
 
     return wrapper

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from mmattn.errors import CheckpointError, did_you_mean
+from mmattn.errors import CheckpointError, MissingCheckpointError, did_you_mean
 
 from .atomic import atomic_write
 from .inert_content import LeftOut, NeedsExecutionError, rebuild_content
@@ -76,7 +76,7 @@ def read_weights_file(path: str | os.PathLike[str], map_location: MapLocation = 
     """Read a file as ``read_checkpoint`` does; its content need not be a dictionary."""
     path = Path(path).expanduser()
     if not path.is_file():
-        raise CheckpointError(_why_missing(path))
+        raise MissingCheckpointError(_why_missing(path))
     try:
         with open(path, "rb") as file:
             return read_weights_stream(file, map_location, name=str(path))
@@ -164,7 +164,7 @@ def read_trusted_pickle(
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise CheckpointError(_why_missing(path))
+        raise MissingCheckpointError(_why_missing(path))
     data = path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     _logger.warning("Unpickling %s as trusted; sha256 %s", path, sha256)
@@ -233,31 +233,36 @@ def _read_torch(file: BinaryIO, map_location: MapLocation, name: str) -> Any:
             warnings.simplefilter("ignore")  # the result, or the error, says all there is to say
             return torch.load(file, map_location=map_location, weights_only=True)
     except Exception as error:  # a damaged file can raise nearly anything
-        if "Weights only load failed" in str(error):
-            with contextlib.suppress(_ForeignFormatError):
-                return _read_inert(file, map_location, name)
-        raise CheckpointError(_why_refused(file, name, error)) from error
+        refused = error
+    if "Weights only load failed" not in str(refused):
+        raise CheckpointError(_why_refused(file, name, refused)) from refused
+    return _read_inert(file, map_location, name, refused)
 
 
-class _ForeignFormatError(Exception):
-    """Raised for a file that is in none of the formats of ``torch.save``."""
+def _read_inert(
+    file: BinaryIO, map_location: MapLocation, name: str, refused: Exception
+) -> Any:
+    """Read a torch file that names more than weights; nothing of it is called.
 
-
-def _read_inert(file: BinaryIO, map_location: MapLocation, name: str) -> Any:
-    """Read a torch file that names more than weights; nothing of it is called."""
+    Args:
+        file: File that torch's reader refused.
+        map_location: Device of the tensors.
+        name: Name of the file, for messages.
+        refused: Error of torch's reader; it is told where the format is not torch's.
+    """
     try:
         archive = open_archive(file)
         if archive is None:
-            raise _ForeignFormatError
+            raise CheckpointError(_why_refused(file, name, refused))
         content, left_out = rebuild_content(
             archive, lambda storage, location: _placed(storage, location, map_location)
         )
-    except _ForeignFormatError:
-        raise
     except NeedsExecutionError as error:
         raise CheckpointError(_refusal(name, str(error))) from error
     except DamagedPickleError as error:
         raise CheckpointError(_damaged(name, str(error)[:200])) from error
+    except CheckpointError:
+        raise
     except Exception as error:  # sizes that no memory has, devices that are not there
         raise CheckpointError(_damaged(name, f"{type(error).__name__}: {error}"[:200])) from error
     if left_out:
