@@ -72,11 +72,12 @@ def read_for_mmengine(file, map_location=None, weights_only=None) -> Any:
     """``torch.load`` for mmengine, from a path or an open file; ``weights_only`` is ever true."""
     from mmattn.io.weights import read_weights_file, read_weights_stream
 
+    from .checkpoint_configs import drop_config_text
     from .checkpoint_content import revive
 
-    if isinstance(file, (str, os.PathLike)):
-        return revive(read_weights_file(file, map_location))
-    return revive(read_weights_stream(file, map_location))
+    is_path = isinstance(file, (str, os.PathLike))
+    content = (read_weights_file if is_path else read_weights_stream)(file, map_location)
+    return revive(drop_config_text(content))
 
 
 def no_safe_globals() -> list:

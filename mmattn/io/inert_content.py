@@ -181,8 +181,8 @@ class _Rebuilder:
     def _filled(self, result: dict, node: Record, place: str) -> Any:
         for key, value in self._pairs(node):
             if isinstance(key, Record) and key.args is not None and key.name in _NUMPY_SCALARS:
-                key = self.numpy_scalar(key, place)  # noqa: PLW2901
-            key = self._key(key)  # noqa: PLW2901
+                key = self.numpy_scalar(key, place)
+            key = self._key(key)
             item = self.value(value, f"{place}.{key}")
             if item is not _DROPPED:
                 result[key] = item
@@ -316,6 +316,21 @@ class _Rebuilder:
                 return complex(real, imaginary)
         raise _NotPlainError
 
+    def path(self, node: Record, place: str) -> str:
+        """Return a path as text, which is how mmattn writes one."""
+        if not all(type(part) is str for part in node.args):
+            raise _NotPlainError
+        head, *rest = node.args or (".",)
+        return head.rstrip("/") + "/" + "/".join(rest) if rest else head
+
+    def queue(self, node: Record, place: str) -> list:
+        match node.args:
+            case () | ((), int() | None):
+                return self._items(node.items, place)
+            case (list() | tuple() as given, *_):
+                return self._items([*given, *node.items], place)
+        raise _NotPlainError
+
     # mmengine
 
     def history(self, node: Record, place: str) -> dict[str, Any]:
@@ -324,6 +339,7 @@ class _Rebuilder:
         state = {key: value for key, value in pairs if type(key) is str}
         values, counts, length = map(state.get, ("_log_history", "_count_history", "max_length"))
         arrays = [self.value(node, place) for node in (values, counts)]
+        arrays = [torch.tensor(a).double() if _is_numbers(a) else a for a in arrays]
         if type(length) is not int or not all(isinstance(a, torch.Tensor) for a in arrays):
             raise _NotPlainError
         return {"log_history": arrays[0], "count_history": arrays[1], "max_length": length}
@@ -345,6 +361,8 @@ REBUILD: dict[str, Callable[[_Rebuilder, Record, str], Any]] = {
     "collections.Counter": _Rebuilder.counter,
     "builtins.set": _Rebuilder.as_set,
     "builtins.frozenset": _Rebuilder.as_set,
+    "collections.deque": _Rebuilder.queue,
+    **{f"pathlib.{name}": _Rebuilder.path for name in ("PosixPath", "PurePosixPath")},
     "builtins.bytes": _Rebuilder.bytes_,
     "_codecs.encode": _Rebuilder.bytes_,
     "builtins.complex": _Rebuilder.complex_,
@@ -428,6 +446,10 @@ def _is_within(offset: int, size: tuple, stride: tuple, available: int) -> bool:
         return True
     steps = zip(size, stride, strict=True)
     return offset + sum((length - 1) * step for length, step in steps) < available
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) in (int, float) for item in value)
 
 
 def _is_class(nodes: Any) -> bool:

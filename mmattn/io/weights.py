@@ -239,9 +239,7 @@ def _read_torch(file: BinaryIO, map_location: MapLocation, name: str) -> Any:
     return _read_inert(file, map_location, name, refused)
 
 
-def _read_inert(
-    file: BinaryIO, map_location: MapLocation, name: str, refused: Exception
-) -> Any:
+def _read_inert(file: BinaryIO, map_location: MapLocation, name: str, refused: Exception) -> Any:
     """Read a torch file that names more than weights; nothing of it is called.
 
     Args:

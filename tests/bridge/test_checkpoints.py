@@ -8,7 +8,6 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -184,7 +183,9 @@ def test_weights_that_match_nothing_are_an_error_everywhere(tmp_path: Path) -> N
     ):
         with pytest.raises(CheckpointError, match=r"other\.pth: none of its"):
             load()
-    with pytest.raises(CheckpointError, match=r"other\.pth: has nothing under .*'neck\.'.*net") as raised:
+    with pytest.raises(
+        CheckpointError, match=r"other\.pth: has nothing under .*'neck\.'.*net"
+    ) as raised:
         _Backbone({**init, "prefix": "neck"}).init_weights()
     assert isinstance(raised.value, AssertionError), "callers of mmengine catch this"
 

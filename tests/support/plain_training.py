@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 from collections import OrderedDict, defaultdict, deque
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def additions() -> dict[str, Any]:
     counts: defaultdict = defaultdict(list)
     counts["a"] += [1, 2]
     return {
-        "config": ConfigDict(model={"type": "Net", "layers": [1, {"deep": (2, 3)}]}),
+        "model": ConfigDict(model={"type": "Net", "layers": [1, {"deep": (2, 3)}]}),
         "counts": counts,
         "best": np.float32(0.1),
         "step": np.int64(2**60),
@@ -50,12 +51,14 @@ def additions() -> dict[str, Any]:
         "set": {1, 2},
         "text": "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
         "order": OrderedDict(b=1, a=2),
+        "queue": deque([1.0, 2.0], maxlen=3),
+        "path": Path("/a/b"),
     }
 
 
 def unreadable() -> dict[str, Any]:
     """What hooks of users put into ``meta``, and is no data."""
-    return {"custom": Custom(), "last": deque([1.0, 2.0]), "path": Path("a/b"), "call": print}
+    return {"custom": Custom(), "call": print, "moment": datetime(2020, 1, 1)}
 
 
 def run_plain(name: str, work_dir: Path, epochs: int, resume: bool = False) -> None:
