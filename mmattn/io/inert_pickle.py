@@ -213,7 +213,7 @@ class _Parser:
         if isinstance(kwargs, Record) and not kwargs.pairs:
             self._call(function, args)
         else:  # no class that is rebuilt has keywords
-            self._call(function, args, suffix="()")
+            self._call(function, args, kwargs)
 
     def _inst(self, argument: str) -> None:
         args = tuple(self._pop_mark())
@@ -224,12 +224,14 @@ class _Parser:
         function, *args = self._pop_mark()
         self._call(function, tuple(args))
 
-    def _call(self, function: Any, args: Any, suffix: str = "") -> None:
+    def _call(self, function: Any, args: Any, *more: Any) -> None:
         if not isinstance(function, Record) or type(args) is not tuple:
             raise DamagedPickleError(f"it calls a {type(function).__name__}")
-        if function.args is not None:  # what a call gave is called: no class of ours is made so
-            suffix = "()"
-        self._stack.append(Record(function.name.removesuffix(suffix) + suffix, args))
+        if function.args is None and not more:
+            self._stack.append(Record(function.name, args))
+        else:  # what a call gave is called, say: nothing that is rebuilt is made so
+            name = function.name.removesuffix("()") + "()"
+            self._stack.append(Record(name, (function, *args, *more)))
 
     def _build(self) -> None:
         state = self._stack.pop()

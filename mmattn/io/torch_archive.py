@@ -130,8 +130,10 @@ def _storages_behind(
     end = len(stream.getbuffer())
     for key in keys:
         count = stream.read(8)
-        if len(count) < 8 or key not in item_sizes:
-            raise DamagedPickleError(f"it has no storage {key!r}")
+        if key not in item_sizes:
+            raise DamagedPickleError(f"nothing says what its storage {key!r} holds")
+        if len(count) < 8:
+            raise DamagedPickleError(f"its storage {key!r} is cut off")
         start = stream.tell()
         stop = start + struct.unpack("<q", count)[0] * item_sizes[key]
         if not start <= stop <= end:
