@@ -198,6 +198,8 @@ class _Rebuilder:
                 given = self._pairs(inner)
             case (list(pairs),) if all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
                 given = [tuple(pair) for pair in pairs]
+            case pairs if all(type(pair) is tuple and len(pair) == 2 for pair in pairs):
+                given = list(pairs)  # addict's way
             case _:
                 raise _NotPlainError
         return [*given, *node.pairs]

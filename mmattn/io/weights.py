@@ -264,7 +264,7 @@ def _read_inert(file: BinaryIO, map_location: MapLocation, name: str, refused: E
     except Exception as error:  # sizes that no memory has, devices that are not there
         raise CheckpointError(_damaged(name, f"{type(error).__name__}: {error}"[:200])) from error
     if left_out:
-        _logger.warning("%s: read without %s.", name, _listed(left_out))
+        _logger.warning("%s: left out what is not data: %s.", name, _listed(left_out))
     return content
 
 
@@ -290,7 +290,7 @@ def _placed(
 def _listed(left_out: list[LeftOut]) -> str:
     shown = ", ".join(str(entry) for entry in left_out[:4])
     more = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
-    return f"what is no data: {shown}{more}"
+    return shown + more
 
 
 def _why_refused(file: BinaryIO, name: str, error: Exception) -> str:

@@ -366,7 +366,7 @@ def test_payload_that_is_not_needed_is_left_out(tmp_path, canary, payload, form,
     content = {"state_dict": ToyModel().state_dict(), "meta": {"x": payloads(canary)[payload]}}
     torch.save(content, tmp_path / form, **kwargs)
     load_checkpoint(ToyModel(), str(tmp_path / form))
-    assert f"{form}: read without what is no data: meta.x (" in caplog.text
+    assert f"{form}: left out what is not data: meta.x (" in caplog.text
     assert not canary.exists()
     unpickle(tmp_path / form)
     assert canary.exists()

@@ -102,13 +102,11 @@ def test_resumed_training_equals_the_plain_one_bit_for_bit(plain, tmp_path, monk
 
 def test_plain_mmengine_resumes_bit_for_bit_too(plain: Path, tmp_path: Path, unpickled) -> None:
     """The measure of the test above is mmengine's own."""
-    if plain.name == "scaled":
-        pytest.skip("one of the two shows it")
     run = halfway(plain, tmp_path / "run")
     (run / "last_checkpoint").write_text(str(run / "epoch_2.pth"))
     run_plain(plain.name, run, 4, resume=True)
-    for key in TRAINED:
-        contents = [unpickled(folder / "epoch_4.pth") for folder in (run, plain)]
+    contents = [unpickled(folder / "epoch_4.pth") for folder in (run, plain)]
+    for key in set(TRAINED) & set(contents[0]):
         assert_equal(contents[0][key], contents[1][key], key)
 
 
@@ -172,13 +170,13 @@ def test_read_content_is_what_plain_mmengine_gives_as_plain_data(plain: Path, un
     assert isinstance(found["param_schedulers"][-1].get("milestones", Counter()), Counter)
 
 
-def test_what_is_no_data_is_left_out_with_one_line(plain: Path, caplog) -> None:
+def test_what_is_not_data_is_left_out_with_one_line(plain: Path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         content = read_checkpoint(plain / "epoch_4.pth")
     assert not set(unreadable()) & set(content["meta"])
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"{plain / 'epoch_4.pth'}: read without what is no data: meta.custom "
+        f"{plain / 'epoch_4.pth'}: left out what is not data: meta.custom "
         "(tests.support.plain_training.Custom), meta.call (builtins.print), meta.moment "
         "(datetime.datetime)."
     )
@@ -216,12 +214,13 @@ def test_storages_are_placed(plain: Path) -> None:
 
 
 def test_types_of_numbers(tmp_path: Path) -> None:
-    """All that torch and numpy have in common, and bfloat16."""
+    """All that torch and numpy have in common, and some of torch's own."""
     names = ["bool", "uint8", "int8", "int16", "int32", "int64"]
     names += ["float16", "float32", "float64", "complex64", "complex128"]
     arrays = {name: np.array([0, 1, 1]).astype(name) for name in names}
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    tensors["bfloat16"] = torch.ones(3).bfloat16()
+    for name in ("bfloat16", "float8_e4m3fn", "uint16"):
+        tensors[name] = torch.arange(3).to(getattr(torch, name))
     torch.save({"state_dict": tensors, "arrays": arrays, "call": print}, tmp_path / "x.pth")
     found = read_checkpoint(tmp_path / "x.pth")
     assert_equal(found["state_dict"], tensors)

@@ -242,6 +242,19 @@ def test_no_tensor_reaches_beyond_its_storage(tmp_path: Path, name: str, form: s
     assert content["state_dict"]["w"].tolist() == [[0, 1], [2, 3]]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU of the file must not be there")
+def test_storages_of_a_gpu_are_mapped(tmp_path: Path) -> None:
+    head = HEAD.replace(b"state_dict}", b"state_dict}(X\x01\x00\x00\x00w" + tensor() + b"u")
+    data = head.replace(b"X\x03\x00\x00\x00cpu", text("cuda:1")) + FOREIGN + TAIL
+    file = tmp_path / "x.pth"
+    file.write_bytes(archive(data, {"x/data/0": bytes(16)}))
+    for where in ("cpu", torch.device("cpu"), {"cuda:1": "cpu"}, lambda storage, location: storage):
+        assert read_checkpoint(file, where)["state_dict"]["w"].device.type == "cpu"
+    for where in (None, {"cuda:0": "cpu"}, lambda storage, location: None):
+        with pytest.raises(CheckpointError, match=r"x\.pth: "):
+            read_checkpoint(file, where)
+
+
 @pytest.mark.parametrize(
     "storages",
     [

@@ -26,6 +26,7 @@ class Custom:
 
 def additions() -> dict[str, Any]:
     """What hooks of users put into ``meta``, and can be read as data."""
+    import addict
     import numpy as np
     import torch
     from mmengine import ConfigDict
@@ -34,6 +35,7 @@ def additions() -> dict[str, Any]:
     counts["a"] += [1, 2]
     return {
         "model": ConfigDict(model={"type": "Net", "layers": [1, {"deep": (2, 3)}]}),
+        "addict": addict.Dict(a=1, b={"c": [1, {"d": 2}]}),
         "counts": counts,
         "best": np.float32(0.1),
         "step": np.int64(2**60),

@@ -19,6 +19,7 @@ def assert_equal(one: Any, other: Any, path: str = "") -> None:
         for index, pair in enumerate(zip(one, other, strict=True)):
             assert_equal(*pair, f"{path}[{index}]")
     elif isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype, path
         assert torch.equal(one, other), path
     else:
         assert one == other, path
