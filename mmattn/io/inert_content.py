@@ -66,7 +66,8 @@ def rebuild_content(
 
     Raises:
         NeedsExecutionError: If the whole content, an entry of ``NEEDED``, or one among weights that
-            are the whole content, is an object that this function does not rebuild.
+            are the whole content, is an object that this function does not rebuild; or if no
+            weights are left.
         DamagedPickleError: If storages are too small for their tensors, or containers hold
             themselves.
     """
@@ -96,7 +97,7 @@ class _Rebuilder:
 
     def root(self, tree: Any) -> Any:
         self._rule = "needed"
-        if not isinstance(tree, Record) or tree.name not in (*_DICTS, "collections.OrderedDict"):
+        if not _is_dictionary(tree):
             return self.value(tree, "")
         try:
             pairs = self._pairs(tree)
@@ -117,6 +118,8 @@ class _Rebuilder:
             item = self.value(value, key)
             if item is not _DROPPED:
                 result[key] = item
+        if self.left_out and not parts & set(NEEDED) and not self._storages:
+            raise _needs_execution(self.left_out[0])  # a whole model under a name of its own, say
         self._rule = "droppable"
         return self._with_metadata(result, tree, "")
 
@@ -156,10 +159,7 @@ class _Rebuilder:
             return _DROPPED  # the config makes it anew
         left_out = LeftOut(place or "the content", _class_name(node))
         if self._rule != "droppable":
-            raise NeedsExecutionError(
-                f"{left_out.place} is an object of {left_out.class_name!r}, which only running "
-                "code of the file could rebuild; weights are tensors, numbers and strings"
-            )
+            raise _needs_execution(left_out)
         self.left_out.append(left_out)
         return _DROPPED
 
@@ -381,6 +381,13 @@ REBUILD: dict[str, Callable[[_Rebuilder, Record, str], Any]] = {
 }
 
 
+def _needs_execution(entry: LeftOut) -> NeedsExecutionError:
+    return NeedsExecutionError(
+        f"{entry.place} is an object of {entry.class_name!r}, which only running code of the file "
+        "could rebuild; weights are tensors, numbers and strings"
+    )
+
+
 def _array(data: Any, dtype: Any, shape: Any, order: str) -> Any:
     """Return numbers as a tensor, text as nested lists."""
     dtype = _numpy_dtype(dtype)
@@ -460,6 +467,11 @@ def _is_class(nodes: Any) -> bool:
 
 def _is_empty(node: Any) -> bool:
     return node is None or (isinstance(node, Record) and not node.pairs and not node.items)
+
+
+def _is_dictionary(node: Any) -> bool:
+    names = (*_DICTS, "collections.OrderedDict")
+    return isinstance(node, Record) and node.args is not None and node.name in names
 
 
 def _is_tensor(node: Any) -> bool:

@@ -148,9 +148,18 @@ def test_weights_alone_are_needed_all(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "x.pth")
 
 
+def test_objects_without_any_weights_are_refused(tmp_path: Path) -> None:
+    """A whole model under a name of its own, for example."""
+    torch.save({"net": torch.nn.Linear(1, 1), "epoch": 3}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=r"net is an object of 'torch\.nn\.modules.*Linear'"):
+        read_checkpoint(tmp_path / "x.pth")
+    torch.save({"net": {"w": torch.ones(1)}, "loss": torch.nn.L1Loss()}, tmp_path / "x.pth")
+    assert list(read_checkpoint(tmp_path / "x.pth")) == ["net"]
+
+
 def test_state_of_schedulers_is_needed_but_their_functions_are_not(tmp_path: Path, caplog) -> None:
     for function in (print, OrderedDict.fromkeys):
-        content = {"param_schedulers": [{"last": 3, "function": function}], "call": print}
+        content = {"param_schedulers": [{"last": 3, "function": function}]}
         torch.save(content, tmp_path / "x.pth")
         assert read_checkpoint(tmp_path / "x.pth")["param_schedulers"] == [{"last": 3}]
     assert "param_schedulers" not in caplog.text
