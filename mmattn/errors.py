@@ -51,6 +51,14 @@ class CheckpointError(MMAttnError, RuntimeError):
     exit_code = 6
 
 
+class MissingCheckpointError(CheckpointError, FileNotFoundError):
+    """Raised for a file of weights that does not exist, for which mmengine has Python's error."""
+
+
+class MissingPrefixError(CheckpointError, AssertionError):
+    """Raised for weights without the prefix that is asked for, which mmengine asserts to be."""
+
+
 class ExportError(MMAttnError, RuntimeError):
     """Raised for a model that cannot be exported, or whose exported file computes otherwise."""
 

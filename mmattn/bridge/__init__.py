@@ -2,7 +2,8 @@
 
 1. ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``).
 2. mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
-3. mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``).
+3. mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``), and runs
+   no config text of a checkpoint (``mmattn.bridge.checkpoint_configs``).
 4. ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
 5. mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
 6. ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
@@ -48,6 +49,7 @@ def install() -> None:
     when_imported("mmengine.runner.checkpoint", _patch_checkpoint_io)
     when_imported("mmengine.runner.runner", _patch_runner)
     when_imported("mmengine.model.weight_init", _patch_pretrained_init)
+    when_imported("mmengine.infer.infer", _patch_inferencer)
     when_imported("mmcv.ops.carafe", _allow_carafe_naive)
     when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
     when_imported("mmseg.models.losses.cross_entropy_loss", _patch_class_weight)
@@ -114,6 +116,12 @@ def _patch_pretrained_init(module) -> None:
     from .checkpoints import patch_pretrained_init
 
     patch_pretrained_init(module)
+
+
+def _patch_inferencer(module) -> None:
+    from .checkpoint_configs import patch_inferencer
+
+    patch_inferencer(module)
 
 
 def _allow_carafe_naive(module) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from weakref import WeakKeyDictionary
 
-from mmattn.errors import CheckpointError
+from mmattn.errors import CheckpointError, MissingPrefixError
 
 from ._replacing import replace
 
@@ -74,11 +74,12 @@ def read_for_mmengine(file, map_location=None, weights_only=None) -> Any:
     """``torch.load`` for mmengine, from a path or an open file; ``weights_only`` is ever true."""
     from mmattn.io.weights import read_weights_file, read_weights_stream
 
+    from .checkpoint_configs import drop_config_text
     from .checkpoint_content import revive
 
-    if isinstance(file, (str, os.PathLike)):
-        return revive(read_weights_file(file, map_location))
-    return revive(read_weights_stream(file, map_location))
+    is_path = isinstance(file, (str, os.PathLike))
+    content = (read_weights_file if is_path else read_weights_stream)(file, map_location)
+    return revive(drop_config_text(content))
 
 
 def no_safe_globals() -> list:
@@ -162,7 +163,7 @@ def load_with_prefix(prefix, filename, map_location=None) -> dict:
     part = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
     if not part:
         heads = sorted({str(key).split(".", 1)[0] for key in weights})
-        raise CheckpointError(
+        raise MissingPrefixError(
             f"{filename}: has nothing under the prefix {prefix!r}; it has {', '.join(heads[:8])}."
         )
     return part
@@ -260,6 +261,6 @@ def _naming_source(function: Callable, source_of: Callable[[dict], Any]) -> Call
             source = str(source_of(signature.bind(*args, **kwargs).arguments))
             if source in str(error):
                 raise
-            raise CheckpointError(f"{source}: {error}") from error
+            raise type(error)(f"{source}: {error}") from error
 
     return wrapper
