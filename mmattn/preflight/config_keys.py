@@ -16,6 +16,8 @@ from typing import Any
 from mmattn.config.walk import walk
 from mmattn.errors import ConfigError
 
+from .slips import is_slip
+
 logger = logging.getLogger("mmattn")
 
 #: What mmengine's runners and the tools read.
@@ -74,33 +76,10 @@ def check_keys(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]
 
 
 def nearest_read_key(key: str) -> str | None:
-    """Return the key that is read and one slip away from ``key``, two in long names.
-
-    ``did_you_mean`` cannot decide this: with difflib's ratio every cutoff that lets single slips
-    (``mdoel``: 0.8) be found also refuses variables of upstream's configs (``val_evaluator_abs``:
-    0.87). A suggestion may be wrong, a refusal may not.
-    """
+    """Return the key that is read and one slip away from ``key``, two in long names."""
     if key in READ_KEYS or key in _VARIABLES:
         return None
-    for known in sorted(READ_KEYS):
-        slips = 2 if len(known) >= 10 else 1
-        if len(known) > 4 and 0 < slip_distance(key, known) <= slips:
-            return known
-    return None
-
-
-def slip_distance(a: str, b: str) -> int:
-    """Count letters added, dropped, changed or swapped with a neighbour (string alignment)."""
-    rows = [list(range(len(b) + 1))]
-    for i, x in enumerate(a, 1):
-        row = [i]
-        for j, y in enumerate(b, 1):
-            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                best = min(best, rows[-2][j - 2] + 1)
-            row.append(best)
-        rows.append(row)
-    return rows[-1][-1]
+    return next((known for known in sorted(READ_KEYS) if is_slip(key, known)), None)
 
 
 def _unused_blocks(cfg: Mapping[str, Any], unread: list[str]) -> list[str]:
