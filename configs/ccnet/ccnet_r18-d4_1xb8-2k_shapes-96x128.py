@@ -65,5 +65,5 @@ val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 default_hooks = dict(
     logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=max_iters),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=max_iters // 5),
 )

@@ -7,15 +7,16 @@
 4. ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
 5. mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
 6. ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
+7. A model whose ``num_classes="auto"`` is open says so (``mmattn.bridge.auto_class_counts``).
 
 The forks ``onedl-*`` and the original packages of the same import names are carried alike. What the
 originals need beyond:
 
-7. mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
-8. mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
-9. mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
-10. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
-11. mmseg's cross entropy takes class weights where pixels are ignored
+8. mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
+9. mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
+10. mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
+11. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
+12. mmseg's cross entropy takes class weights where pixels are ignored
     (``mmattn.bridge.class_weight``).
 
 Each part that is applied is a line at level DEBUG of the logger ``mmattn.bridge``.
@@ -45,6 +46,7 @@ def install() -> None:
     when_imported("mmengine.config.utils", _patch_package_names)
     when_imported("mmengine.config.utils", _patch_builtin_modules)
     when_imported("mmengine.config.config", _patch_config_base)
+    when_imported("mmengine.registry.build_functions", _explain_auto)
     when_imported("mmengine.runner.checkpoint", _patch_torch_load)
     when_imported("mmengine.runner.checkpoint", _patch_checkpoint_io)
     when_imported("mmengine.runner.runner", _patch_runner)
@@ -74,6 +76,12 @@ def _patch_builtin_modules(module) -> None:
     from .builtin_modules import patch_builtin_modules
 
     patch_builtin_modules(module)
+
+
+def _explain_auto(module) -> None:
+    from .auto_class_counts import explain_auto
+
+    explain_auto(module)
 
 
 def _patch_torch_load(module) -> None:

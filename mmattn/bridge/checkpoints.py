@@ -17,7 +17,6 @@ import os
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 from weakref import WeakKeyDictionary
 
 from mmattn.errors import CheckpointError, MissingPrefixError
@@ -96,15 +95,9 @@ def load_url(
     url, model_dir=None, map_location=None, progress=True, check_hash=False, file_name=None
 ) -> Any:
     """Download a file once and read it as data; torch's function of this name unpickles."""
-    from torch import hub
+    from mmattn.io.fetch import fetch
 
-    folder = model_dir or os.path.join(hub.get_dir(), "checkpoints")
-    name = file_name or os.path.basename(urlparse(url).path)
-    target = os.path.join(folder, name)
-    if not os.path.exists(target):
-        os.makedirs(folder, exist_ok=True)
-        found = hub.HASH_REGEX.search(name) if check_hash else None
-        hub.download_url_to_file(url, target, found and found.group(1), progress=progress)
+    target = fetch(url, model_dir, file_name, progress=progress, check_hash=check_hash)
     return read_for_mmengine(target, map_location=map_location)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmattn.errors import ConfigError, one_line
 
+from .bases import check_bases
 from .find import find_config
 from .options import merge_cfg_options
 
@@ -30,6 +31,7 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
     from yaml import YAMLError
 
     path = find_config(name)
+    check_bases(path)
     try:
         cfg = Config.fromfile(path)
     except (

@@ -5,6 +5,7 @@ Each function changes the config that it is given and returns it; ``resolve.py``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,7 @@ def add_default_hooks(cfg: Config) -> Config:
         "mmseg",
     ):
         checkpoint["type"] = "mmattn.CheckpointHook"
+        _save_at_validations(checkpoint, cfg.get("train_cfg") or {})
     hooks = list(cfg.get("custom_hooks") or [])
     present = {hook.get("type") for hook in hooks if isinstance(hook, dict)}
     cfg.custom_hooks = hooks + [{"type": name} for name in HOOKS if name not in present]
@@ -134,6 +136,20 @@ def add_default_hooks(cfg: Config) -> Config:
         if cfg.get(key):
             _replace_metrics(cfg[key], cfg.get("default_scope"))
     return cfg
+
+
+def _save_at_validations(checkpoint: dict[str, Any], loop: Mapping[str, Any]) -> None:
+    """Let a hook whose config does not say when it saves do so at each validation.
+
+    mmengine would save at the end alone, so that a run that is stopped has nothing.
+    """
+    if "interval" in checkpoint:
+        return
+    by_iterations = loop.get("type") == "IterBasedTrainLoop" or loop.get("by_epoch") is False
+    if by_iterations != (not checkpoint.get("by_epoch", not by_iterations)):
+        return  # it counts in another unit than the validations
+    checkpoint["by_epoch"] = not by_iterations
+    checkpoint["interval"] = loop.get("val_interval", 1000 if by_iterations else 1)
 
 
 def unname_visualizer(cfg: Config) -> Config:

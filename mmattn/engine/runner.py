@@ -12,9 +12,10 @@ from mmattn.errors import ConfigError
 from mmattn.models.timm_normalization import fill_normalization
 from mmattn.preflight.auto_classes import fill_class_counts
 from mmattn.preflight.backbone import check_channels
-from mmattn.preflight.run import preflight
+from mmattn.preflight.run import check_config, check_data
 
 from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank
+from .pretrained import fetch_pretrained
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -39,13 +40,18 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
         MMAttnError: ``preflight`` finds a mistake, the launcher is wrong, or a type is not
             registered.
     """
+    first = launched_rank(cfg.launcher) == 0
+    if first:  # before anything is read or logged
+        check_config(cfg, splits)
     _require_sections(cfg, splits)
     enter_scope(cfg)
     with explain_registry_errors(cfg.filename):
         cfg = resolve(cfg, [*steps, *run_steps(cfg)]).cfg
     # Before any process group: while one rank reads data the others would wait and time out.
-    if launched_rank(cfg.launcher) == 0:
-        preflight(cfg, splits=splits)
+    if first:
+        if "train" in splits:
+            fetch_pretrained(cfg)
+        check_data(cfg, splits)
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
