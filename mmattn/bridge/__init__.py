@@ -6,14 +6,15 @@
 4. ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
 5. mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
 6. ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
+7. Notices that could not be switched off are no longer printed (``mmattn.bridge.printed_notices``).
 
 The forks ``onedl-*`` and the original packages of the same import names are carried alike. What the
 originals need beyond:
 
-7. mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
-8. mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
-9. mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
-10. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
+8. mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
+9. mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
+10. mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
+11. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
 
 Each part that is applied is a line at level DEBUG of the logger ``mmattn.bridge``.
 
@@ -38,6 +39,8 @@ def install() -> None:
 
     provide_mmcv_ext()
     provide_panopticapi()
+    when_imported("mmengine.logging.logger", _honour_print_log_level)
+    when_imported("pycocotools.coco", _quiet_coco_index)
     when_imported("mmengine.utils.package_utils", _patch_package_lookup)
     when_imported("mmengine.config.utils", _teach_package_names)
     when_imported("mmengine.config.utils", _patch_builtin_modules)
@@ -57,6 +60,18 @@ def install() -> None:
 
 
 _installed = False
+
+
+def _honour_print_log_level(module) -> None:
+    from .printed_notices import honour_print_log_level
+
+    honour_print_log_level(module)
+
+
+def _quiet_coco_index(module) -> None:
+    from .printed_notices import quiet_coco_index
+
+    quiet_coco_index(module)
 
 
 def _patch_package_lookup(module) -> None:

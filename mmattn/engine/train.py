@@ -10,6 +10,7 @@ from mmattn.config.overrides import scale_learning_rate, set_resume, set_work_di
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 
+from .console import brief_console
 from .runner import build_runner
 
 if TYPE_CHECKING:
@@ -44,14 +45,18 @@ def train(
         MMAttnError: Config, data or checkpoint are wrong; raised before the first step where that
             can be known.
     """
-    cfg = load_config(config, cfg_options)
-    cfg.launcher = launcher
-    steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
-    runner = build_runner(cfg, splits=("train", "val"), steps=steps)
-    # Datasets, schedulers and the optimiser are built only now.
-    with explain_registry_errors(cfg.filename):
-        runner.train()
-    return runner
+    from .hooks.first_screen import FirstScreenHook
+
+    with brief_console() as console:
+        cfg = load_config(config, cfg_options)
+        cfg.launcher = launcher
+        steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
+        runner = build_runner(cfg, splits=("train", "val"), steps=steps)
+        runner.register_hook(FirstScreenHook(console))
+        # Datasets, schedulers and the optimiser are built only now.
+        with explain_registry_errors(cfg.filename):
+            runner.train()
+        return runner
 
 
 def training_steps(

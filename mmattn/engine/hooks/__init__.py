@@ -9,6 +9,7 @@ from .compile import CompileHook
 from .complete_checkpoint import RequireCompleteCheckpointHook
 from .early_stopping import EarlyStoppingHook
 from .eval_plots import EvalPlotsHook
+from .first_screen import FirstScreenHook
 from .fuse import FuseHook
 from .progress import ProgressHook
 from .seed_per_iter import SeedPerIterHook
@@ -22,6 +23,7 @@ __all__ = [
     "CompileHook",
     "EarlyStoppingHook",
     "EvalPlotsHook",
+    "FirstScreenHook",
     "FuseHook",
     "ProgressHook",
     "RequireCompleteCheckpointHook",
