@@ -28,6 +28,7 @@ def test(
     show: bool = False,
     show_dir: str | None = None,
     wait_time: float = 2.0,
+    opacity: float | None = None,
     tta: bool = False,
     amp: bool = False,
     fuse: bool = True,
@@ -45,6 +46,8 @@ def test(
         show: Show each prediction in a window.
         show_dir: Folder for plots of the predictions.
         wait_time: Seconds per window.
+        opacity: Opacity of the colours in these plots, 0 to 1; None for 0.5 in semantic
+            segmentation, and for the visualizer's own in detection.
         tta: Average over augmented copies of each image.
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
         fuse: Test the fused model where the network can be fused (``mmattn.layers.fuse``).
@@ -69,7 +72,7 @@ def test(
             Step("checkpoint", lambda cfg: _set_checkpoint(cfg, checkpoint)),
         ]
         if show or show_dir:
-            shown = {"show": show, "show_dir": show_dir, "wait_time": wait_time}
+            shown = {"show": show, "show_dir": show_dir, "wait_time": wait_time, "opacity": opacity}
             steps.append(Step("--show", lambda cfg: show_predictions(cfg, **shown)))
         if tta:
             steps.append(Step("--tta", use_tta))

@@ -11,6 +11,7 @@ from .early_stopping import EarlyStoppingHook
 from .eval_plots import EvalPlotsHook
 from .first_screen import FirstScreenHook
 from .fuse import FuseHook
+from .painted_predictions import PaintedPredictionsHook
 from .progress import ProgressHook
 from .seed_per_iter import SeedPerIterHook
 from .training_curves import TrainingCurvesHook
@@ -25,6 +26,7 @@ __all__ = [
     "EvalPlotsHook",
     "FirstScreenHook",
     "FuseHook",
+    "PaintedPredictionsHook",
     "ProgressHook",
     "RequireCompleteCheckpointHook",
     "SeedPerIterHook",
