@@ -18,7 +18,7 @@ HARMLESS = tuple(
         r"^The prefix is not set in metric class",
         # Defaults of mmseg's losses and binary heads, which its own configs keep.
         r"Default ``avg_non_ignore`` is False",
-        r"For binary segmentation, we suggest using `out_channels = 1`",
+        r"^For binary segmentation, we suggest using\s*`out_channels = 1`",
         # The visualisation hook is in every config and draws only when asked.
         r"^The draw is False, it means that the hook for visualization will not take effect",
         r"^The show is True, it means that only the prediction results are visualized",

@@ -28,7 +28,7 @@ NOISE = (
 SHORT = {
     "tiny_fcn.py": {"train_cfg.max_iters": 1, "train_cfg.val_interval": 1},
     "tiny_retinanet.py": {"train_cfg.max_epochs": 1},
-    # Two classes with one channel, for which mmseg has advice; a line for each parameter.
+    # A line for each parameter.
     "paramwise": {
         "train_cfg.max_iters": 1,
         "optim_wrapper.paramwise_cfg": {"custom_keys": {"backbone": {"lr_mult": 0.1}}},
@@ -115,6 +115,17 @@ def test_messages_from_before_the_log_file_are_in_it(tmp_path: Path, capsys) -> 
 def test_only_known_warnings_are_harmless() -> None:
     assert not is_harmless("The model and loaded state dict do not match exactly")
     assert all("^" in pattern.pattern or "`" in pattern.pattern for pattern in HARMLESS)
+
+
+def test_advice_of_mmseg_about_two_classes_is_harmless() -> None:
+    from mmseg.models.decode_heads import FCNHead
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        FCNHead(in_channels=4, channels=4, num_classes=2)
+    texts = [str(warning.message) for warning in seen]
+    assert any("out_channels" in text for text in texts), "the advice is gone: take it off the list"
+    assert all(map(is_harmless, texts)), texts
 
 
 @pytest.mark.parametrize(
