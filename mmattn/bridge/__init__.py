@@ -8,15 +8,16 @@
 5. mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
 6. ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
 7. A model whose ``num_classes="auto"`` is open says so (``mmattn.bridge.auto_class_counts``).
+8. Notices that could not be switched off are no longer printed (``mmattn.bridge.printed_notices``).
 
 The forks ``onedl-*`` and the original packages of the same import names are carried alike. What the
 originals need beyond:
 
-8. mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
-9. mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
-10. mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
-11. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
-12. mmseg's cross entropy takes class weights where pixels are ignored
+9. mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
+10. mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
+11. mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
+12. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
+13. mmseg's cross entropy takes class weights where pixels are ignored
     (``mmattn.bridge.class_weight``).
 
 Each part that is applied is a line at level DEBUG of the logger ``mmattn.bridge``.
@@ -42,6 +43,8 @@ def install() -> None:
 
     provide_mmcv_ext()
     provide_panopticapi()
+    when_imported("mmengine.logging.logger", _honour_print_log_level)
+    when_imported("pycocotools.coco", _quiet_coco_index)
     when_imported("mmengine.utils.package_utils", _patch_package_lookup)
     when_imported("mmengine.config.utils", _patch_package_names)
     when_imported("mmengine.config.utils", _patch_builtin_modules)
@@ -64,6 +67,18 @@ def install() -> None:
 
 
 _installed = False
+
+
+def _honour_print_log_level(module) -> None:
+    from .printed_notices import honour_print_log_level
+
+    honour_print_log_level(module)
+
+
+def _quiet_coco_index(module) -> None:
+    from .printed_notices import quiet_coco_index
+
+    quiet_coco_index(module)
 
 
 def _patch_package_lookup(module) -> None:

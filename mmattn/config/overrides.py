@@ -152,14 +152,20 @@ def _save_at_validations(checkpoint: dict[str, Any], loop: Mapping[str, Any]) ->
     checkpoint["interval"] = loop.get("val_interval", 1000 if by_iterations else 1)
 
 
-def unname_visualizer(cfg: Config) -> Config:
-    """Leave the name of the visualizer to the run.
-
-    Upstream's configs all name theirs "visualizer", and mmengine hands out one of that name for
-    ever: a second run in this process would write into the folder of the first.
-    """
+def name_visualizer(cfg: Config) -> Config:
+    """Give the visualizer a name, which upstream's tools need in the config that a run leaves."""
     if cfg.get("visualizer"):
-        cfg.visualizer.pop("name", None)
+        cfg.visualizer.setdefault("name", "visualizer")
+    return cfg
+
+
+def import_mmattn(cfg: Config) -> Config:
+    """Let the config import mmattn, whose types it names, so that upstream's tools can read it."""
+    imports = cfg.get("custom_imports") or {}
+    names = imports.get("imports") or []
+    names = [names] if isinstance(names, str) else list(names)
+    if "mmattn" not in names:
+        cfg.custom_imports = {**imports, "imports": ["mmattn", *names]}
     return cfg
 
 

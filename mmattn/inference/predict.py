@@ -59,7 +59,7 @@ def predict_images(
     import torch
 
     from mmattn.layers.fuse import fuse as fuse_model
-    from mmattn.palette import complete_palette
+    from mmattn.reports.painter import Painter
 
     task = task_of(cfg)
     if task.prediction != "pred_sem_seg":
@@ -76,7 +76,7 @@ def predict_images(
     if fuse:
         model = fuse_model(model)
     names = class_names(model)
-    palette = complete_palette((model.dataset_meta or {}).get("palette") or (), len(names))
+    painter = Painter.of(names, (model.dataset_meta or {}).get("palette"), opacity)
     out.mkdir(parents=True, exist_ok=True)
     write_class_names(names, out)
     written, unread = [], []
@@ -89,7 +89,7 @@ def predict_images(
             continue
         labels = predict_labels(model, prepared, len(names))
         written.append(write_label_map(labels, file, out))
-        write_overlay(labels, pixels, palette, file, out, opacity=opacity)
+        write_overlay(labels, pixels, painter, file, out)
         log(f"{file}: {_shares(labels, names)}")
     if unread:
         listed = "\n  ".join(unread)
