@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 import pytest
-import test_criss_cross as on_cpu
+from tests.ops import test_criss_cross as on_cpu
 import torch
 
 from mmattn.ops import criss_cross_attention, use_backend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-import test_depthwise_conv2d as on_cpu
+from tests.ops import test_depthwise_conv2d as on_cpu
 import torch
 
 from mmattn.testing.op_tester import Sample

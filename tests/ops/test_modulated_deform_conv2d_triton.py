@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-import test_modulated_deform_conv2d as on_cpu
+from tests.ops import test_modulated_deform_conv2d as on_cpu
 import torch
 
 from mmattn.testing.op_tester import Sample
