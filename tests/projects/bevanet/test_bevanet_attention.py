@@ -163,6 +163,13 @@ class TestEVABlock(PluginTester):
         )
     )
 
+    # A batch norm follows: it subtracts every constant.
+    parameters_without_gradient = {
+        f"attention.gate.select.{layer}.{conv}.bias"
+        for layer in ("reduce", "expand.small", "expand.horizontal", "expand.vertical")
+        for conv in ("pointwise", "depthwise")
+    }
+
     @staticmethod
     def expected_at_init(module: EVABlock, x: torch.Tensor) -> torch.Tensor:
         """The equations with both scales at 0.01."""
