@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 
 import pytest
-from tests.ops import test_criss_cross as on_cpu
 import torch
 
 from mmattn.ops import criss_cross_attention, use_backend
 from mmattn.testing.op_tester import Sample
+from tests.ops import test_criss_cross as on_cpu
 
 
 @pytest.fixture(autouse=True)

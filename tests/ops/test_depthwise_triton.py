@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from tests.ops import test_depthwise_conv2d as on_cpu
 import torch
 
 from mmattn.testing.op_tester import Sample
+from tests.ops import test_depthwise_conv2d as on_cpu
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from tests.ops import test_modulated_deform_conv2d as on_cpu
 import torch
 
 from mmattn.testing.op_tester import Sample
+from tests.ops import test_modulated_deform_conv2d as on_cpu
 
 
 @pytest.fixture(autouse=True)

@@ -38,7 +38,7 @@ def test_zero_up_to_rounding_is_declared(channels: int) -> None:
 def test_a_wrong_declaration_is_found() -> None:
     with pytest.raises(AssertionError, match=r"logits\.weight is declared to have no gradient"):
         check("logits.bias", "logits.weight")
-    with pytest.raises(AssertionError, match="no such parameters: {'logits.offset'}"):
+    with pytest.raises(AssertionError, match=r"no such parameters: {'logits\.offset'}"):
         check("logits.bias", "logits.offset")
 
 
