@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmattn.config.optional_packages import require_packages
 from mmattn.config.registry_scope import enter_scope
 from mmattn.config.walk import leaf_datasets, walk
 
@@ -31,9 +32,9 @@ def preflight(
 ) -> list[DatasetReport]:
     """Check a config and its data; nothing is built but datasets without their pipelines.
 
-    In order: top-level keys, type names, metrics of masks that the model does not predict, then for
-    each split its dataset (files, images, masks, annotations, class names) and the heads'
-    numbers of classes, and the metric's annotation file.
+    In order: top-level keys, optional packages, type names, metrics of masks that the model does
+    not predict, then for each split its dataset (files, images, masks, annotations, class names)
+    and the heads' numbers of classes, and the metric's annotation file.
 
     Args:
         cfg: The whole config; it is not changed.
@@ -47,6 +48,7 @@ def preflight(
 
     Raises:
         ConfigError: A key, type, metric or number of classes is wrong.
+        MissingPackageError: An optional package that the config needs is not installed.
         DataError: Data is missing, cannot be read or contradicts itself.
     """
     from mmattn.data.lazy import lazy_dataset
@@ -54,6 +56,7 @@ def preflight(
     from .data import check_dataset
 
     check_keys(cfg, cfg.filename)
+    require_packages(cfg, splits)
     enter_scope(cfg)
     check_types(cfg, splits, cfg.filename)
     for split in splits:
