@@ -16,6 +16,9 @@ originals need beyond:
 10. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
 11. mmseg's cross entropy takes class weights where pixels are ignored
     (``mmattn.bridge.class_weight``).
+12. mmdet's SSD predicts (``mmattn.bridge.ssd_head``), its masks are pasted where a box lies outside
+    of the image (``mmattn.bridge.mask_pasting``), and its distillation finds its teacher's config
+    (``mmattn.bridge.teacher_config``).
 
 Each part that is applied is a line at level DEBUG of the logger ``mmattn.bridge``.
 
@@ -51,6 +54,9 @@ def install() -> None:
     when_imported("mmcv.ops.carafe", _allow_carafe_naive)
     when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
     when_imported("mmseg.models.losses.cross_entropy_loss", _patch_class_weight)
+    when_imported("mmdet.models.dense_heads.ssd_head", _patch_ssd_head)
+    when_imported("mmdet.models.roi_heads.mask_heads.fcn_mask_head", _patch_mask_pasting)
+    when_imported("mmdet.models.detectors.kd_one_stage", _patch_teacher_config)
     for name in CHECKING:
         when_importing(name, patch_version_check)
     for name in RESNETS:
@@ -84,6 +90,24 @@ def _patch_class_weight(module) -> None:
     from .class_weight import patch_class_weight
 
     patch_class_weight(module)
+
+
+def _patch_ssd_head(module) -> None:
+    from .ssd_head import patch_ssd_head
+
+    patch_ssd_head(module)
+
+
+def _patch_mask_pasting(module) -> None:
+    from .mask_pasting import patch_mask_pasting
+
+    patch_mask_pasting(module)
+
+
+def _patch_teacher_config(module) -> None:
+    from .teacher_config import patch_teacher_config
+
+    patch_teacher_config(module)
 
 
 def _teach_package_names(module) -> None:

@@ -95,6 +95,8 @@ def strip_pretrained(cfg: Any) -> Any:
     if isinstance(cfg, dict):
         if isinstance(cfg.get("pretrained"), (str, bool)):
             cfg["pretrained"] = None
+        if isinstance(cfg.get("teacher_ckpt"), str):  # of mmdet's distillation
+            cfg["teacher_ckpt"] = None
         init = cfg.get("init_cfg")
         if isinstance(init, dict) and init.get("type") in ("Pretrained", "mmengine.Pretrained"):
             cfg["init_cfg"] = None

@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -63,7 +63,9 @@ def run_cases(
     results.parent.mkdir(parents=True, exist_ok=True)
     _prepare_server(limits)
     with ThreadPoolExecutor(jobs) as pool:
-        for outcome in pool.map(lambda case: run_in_process(case, limits), waiting):
+        runs = [pool.submit(run_in_process, case, limits) for case in waiting]
+        for run in as_completed(runs):
+            outcome = run.result()
             done[outcome.case.config] = outcome
             with results.open("a") as file:
                 file.write(dump(outcome) + "\n")
