@@ -33,6 +33,12 @@ class PluginError(MMAttnError, RuntimeError):
     exit_code = 3
 
 
+class MissingPackageError(MMAttnError, ImportError):
+    """Raised for an optional package that a config needs; the message says how to install it."""
+
+    exit_code = 3
+
+
 class DataError(MMAttnError, ValueError):
     """Raised for a dataset, image or annotation that is missing, unreadable or inconsistent."""
 

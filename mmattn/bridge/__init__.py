@@ -1,24 +1,27 @@
 """Patches that let mmcv, mmdet and mmseg run here; ``import mmattn`` turns them on.
 
-1. ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``).
-2. mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
-3. mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``), and runs
-   no config text of a checkpoint (``mmattn.bridge.checkpoint_configs``).
-4. ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
-5. mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
-6. ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
-7. A model whose ``num_classes="auto"`` is open says so (``mmattn.bridge.auto_class_counts``).
-8. Notices that could not be switched off are no longer printed (``mmattn.bridge.printed_notices``).
+- ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``).
+- mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
+- mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``), and runs
+  no config text of a checkpoint (``mmattn.bridge.checkpoint_configs``).
+- ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
+- mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
+- ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
+- A model whose ``num_classes="auto"`` is open says so (``mmattn.bridge.auto_class_counts``).
+- Notices that could not be switched off are no longer printed (``mmattn.bridge.printed_notices``).
+- mmseg's cross entropy takes class weights where pixels are ignored
+  (``mmattn.bridge.class_weight``).
+- mmdet's SSD predicts (``mmattn.bridge.ssd_head``), its masks are pasted where a box lies outside
+  of the image (``mmattn.bridge.mask_pasting``), and its distillation finds its teacher's config
+  (``mmattn.bridge.teacher_config``).
 
 The forks ``onedl-*`` and the original packages of the same import names are carried alike. What the
 originals need beyond:
 
-9. mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
-10. mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
-11. mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
-12. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
-13. mmseg's cross entropy takes class weights where pixels are ignored
-    (``mmattn.bridge.class_weight``).
+- mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
+- mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
+- mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
+- Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
 
 Each part that is applied is a line at level DEBUG of the logger ``mmattn.bridge``.
 
@@ -58,6 +61,9 @@ def install() -> None:
     when_imported("mmcv.ops.carafe", _allow_carafe_naive)
     when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
     when_imported("mmseg.models.losses.cross_entropy_loss", _patch_class_weight)
+    when_imported("mmdet.models.dense_heads.ssd_head", _patch_ssd_head)
+    when_imported("mmdet.models.roi_heads.mask_heads.fcn_mask_head", _patch_mask_pasting)
+    when_imported("mmdet.models.detectors.kd_one_stage", _patch_teacher_config)
     for name in CHECKING:
         when_importing(name, patch_version_check)
     for name in RESNETS:
@@ -109,6 +115,24 @@ def _patch_class_weight(module) -> None:
     from .class_weight import patch_class_weight
 
     patch_class_weight(module)
+
+
+def _patch_ssd_head(module) -> None:
+    from .ssd_head import patch_ssd_head
+
+    patch_ssd_head(module)
+
+
+def _patch_mask_pasting(module) -> None:
+    from .mask_pasting import patch_mask_pasting
+
+    patch_mask_pasting(module)
+
+
+def _patch_teacher_config(module) -> None:
+    from .teacher_config import patch_teacher_config
+
+    patch_teacher_config(module)
 
 
 def _patch_package_names(module) -> None:

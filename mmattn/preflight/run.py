@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmattn.config.optional_packages import require_packages
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.walk import leaf_datasets, walk
 
@@ -51,6 +52,7 @@ def preflight(
 
     Raises:
         ConfigError: A key, type, metric or number of classes is wrong.
+        MissingPackageError: An optional package that the config needs is not installed.
         DataError: Data is missing, cannot be read or contradicts itself.
     """
     check_config(cfg, splits)
@@ -66,8 +68,10 @@ def check_config(cfg: Config, splits: Sequence[str]) -> None:
 
     Raises:
         ConfigError: Settings are wrong; the message lists all of them, each with its key.
+        MissingPackageError: An optional package that the config needs is not installed.
     """
     keys = key_problems(cfg)
+    require_packages(cfg, splits)
     enter_scope(cfg)
     problems = [
         *keys,
