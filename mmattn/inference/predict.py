@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.errors import ConfigError
+from mmattn.errors import ConfigError, DataError
 from mmattn.tasks import task_of
 
 from .images import TestPipeline, find_images
@@ -52,8 +52,8 @@ def predict_images(
 
     Raises:
         ConfigError: The config has no test pipeline, or is not about semantic segmentation.
-        DataError: An image is missing or cannot be read, two would have one name, or a result
-            would take the place of an image.
+        DataError: An image is missing, two would have one name, or a result would take the place
+            of an image; or, after all others were predicted, some images cannot be read.
         CheckpointError: The weights do not belong to the model.
     """
     import torch
@@ -79,13 +79,24 @@ def predict_images(
     palette = complete_palette((model.dataset_meta or {}).get("palette") or (), len(names))
     out.mkdir(parents=True, exist_ok=True)
     write_class_names(names, out)
-    written = []
+    written, unread = [], []
     for file in files:
-        prepared, pixels = pipeline(file)
+        try:
+            prepared, pixels = pipeline(file)
+        except DataError as error:
+            unread.append(str(error))
+            log(str(error))
+            continue
         labels = predict_labels(model, prepared, len(names))
         written.append(write_label_map(labels, file, out))
         write_overlay(labels, pixels, palette, file, out, opacity=opacity)
         log(f"{file}: {_shares(labels, names)}")
+    if unread:
+        listed = "\n  ".join(unread)
+        raise DataError(
+            f"{len(unread)} of {len(files)} images cannot be read; {len(written)} class maps are "
+            f"in {out}:\n  {listed}"
+        )
     return written
 
 
