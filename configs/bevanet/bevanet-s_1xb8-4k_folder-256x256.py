@@ -22,7 +22,7 @@ model = dict(
 )
 
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mmattn.LoadImageFromFile"),
     dict(type="mmattn.LoadFolderMask"),
     dict(type="mmattn.GenerateEdgeMap", border=0),
     dict(type="RandomResize", scale=(1024, 256), ratio_range=(0.5, 2.0), keep_ratio=True),
@@ -32,7 +32,7 @@ train_pipeline = [
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mmattn.LoadImageFromFile"),
     dict(type="Resize", scale=(1024, 256), keep_ratio=True),
     # After the resize: the ground truth keeps its own size.
     dict(type="mmattn.LoadFolderMask"),

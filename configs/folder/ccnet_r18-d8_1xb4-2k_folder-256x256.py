@@ -58,7 +58,7 @@ model = dict(
 )
 
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mmattn.LoadImageFromFile"),
     dict(type="mmattn.LoadFolderMask"),
     dict(type="RandomResize", scale=(1024, 256), ratio_range=(0.75, 1.5), keep_ratio=True),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.9),
@@ -67,7 +67,7 @@ train_pipeline = [
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mmattn.LoadImageFromFile"),
     dict(type="Resize", scale=(1024, 256), keep_ratio=True),
     # After the resize: the ground truth keeps its own size.
     dict(type="mmattn.LoadFolderMask"),

@@ -106,7 +106,7 @@ def use_folder(cfg: Config, folder: str) -> None:
     old = _old_count(cfg)
     for key in [key for key in cfg if key != "model"]:
         if isinstance(cfg[key], (Mapping, list, tuple)):
-            cfg[key] = rewrite(cfg[key], _folder_masks(task))
+            cfg[key] = rewrite(cfg[key], _folder_loaders(task))
     for loader in LOADERS:
         if cfg.get(loader) is not None:
             split = "train" if loader == "train_dataloader" else "val"
@@ -166,14 +166,20 @@ def is_open(class_weight: Any) -> bool:
     return isinstance(class_weight, (list, tuple)) and AUTO in class_weight
 
 
-def _folder_masks(task: Task) -> Callable[[str, Any], Any]:
-    """Return what puts the loader of a folder's masks into pipelines."""
+#: Arguments that mmcv's loader of images and mmattn's share.
+_IMAGE_ARGUMENTS = {"type", "to_float32", "ignore_empty", "backend_args"}
+
+
+def _folder_loaders(task: Task) -> Callable[[str, Any], Any]:
+    """Return what puts the loaders of a folder's images and masks into pipelines."""
 
     def change(path: str, value: Any) -> Any:
         if isinstance(value, Mapping):
             scope, name = scope_and_name(value.get("type"), task.scope)
             if scope == task.scope and name in task.annotation_loaders:
                 return {"type": task.folder_loader}
+            if name == "LoadImageFromFile" and scope != "mmattn" and set(value) <= _IMAGE_ARGUMENTS:
+                return {**value, "type": "mmattn.LoadImageFromFile"}
         return value
 
     return change

@@ -99,14 +99,17 @@ def validation_pairs(cfg: Config, limit: int | None = None) -> list[Pair]:
     from mmseg.datasets.transforms import LoadAnnotations
 
     from mmattn.data.datasets import LoadFolderMask
+    from mmattn.data.datasets import LoadImageFromFile as LoadFolderImage
 
     dataset = validation_dataset(cfg)
     load_image, load_mask = LoadImageFromFile(), LoadAnnotations()
-    load_folder_mask = LoadFolderMask()
+    load_folder_image, load_folder_mask = LoadFolderImage(), LoadFolderMask()
     pairs = []
     for index in range(min(limit or len(dataset), len(dataset))):
-        results = load_image(dataset.get_data_info(index))
-        load = load_folder_mask if "mask_reader" in results else load_mask
-        results = load(results)
+        results = dataset.get_data_info(index)
+        if "mask_reader" in results:
+            results = load_folder_mask(load_folder_image(results))
+        else:
+            results = load_mask(load_image(results))
         pairs.append((results["img"][..., ::-1].copy(), results["gt_seg_map"]))
     return pairs

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmattn.data.images import IMAGE_SUFFIXES, read_image
+from mmattn.config.walk import innermost_dataset
 from mmattn.errors import DataError
+from mmattn.images import list_images, read_image
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 
-def read_images(paths: Iterable[str | Path], *, limit: int | None = None) -> list[np.ndarray]:
+def read_images(
+    paths: Iterable[str | Path], *, limit: int | None = None, bit_depth: int | None = None
+) -> list[np.ndarray]:
     """Read images from files and folders.
 
     Args:
         paths: Files and folders.
         limit: Largest number of images; the first ones are read.
+        bit_depth: Bits in use of images that have more than 8.
 
     Returns:
         Images, (H, W, 3) uint8 RGB.
@@ -31,12 +35,18 @@ def read_images(paths: Iterable[str | Path], *, limit: int | None = None) -> lis
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files += sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+            files += list_images(path)
         else:
             files.append(path)
     if not files:
         raise DataError(f"no images in {', '.join(map(str, paths))}")
-    return [read_image(file) for file in files[:limit]]
+    return [read_image(file, bit_depth=bit_depth) for file in files[:limit]]
+
+
+def stated_bit_depth(cfg: Config) -> int | None:
+    """Return the bit depth that the config's validation dataset states for its images."""
+    loader = cfg.get("val_dataloader") or cfg.get("test_dataloader")
+    return innermost_dataset(loader["dataset"]).get("bit_depth") if loader else None
 
 
 def validation_dataset(cfg: Config):
@@ -82,4 +92,5 @@ def validation_images(cfg: Config, *, limit: int) -> list[np.ndarray]:
     """
     dataset = validation_dataset(cfg)
     chosen = np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().astype(int)
-    return [read_image(dataset.get_data_info(int(i))["img_path"]) for i in chosen]
+    entries = [dataset.get_data_info(int(i)) for i in chosen]
+    return [read_image(e["img_path"], bit_depth=e.get("bit_depth")) for e in entries]

@@ -100,13 +100,13 @@ def export(
     from mmattn.inference import build_model
     from mmattn.layers.fuse import fuse as fuse_model
 
-    from .check_images import read_images, validation_images
+    from .check_images import read_images, stated_bit_depth, validation_images
     from .formats.onnx import DEFAULT_OPSET, export_onnx
     from .parity import MIN_AGREEMENT, TOLERANCE, check_parity
 
     cfg = load_config(config, cfg_options)
     if images:
-        arrays = read_images(images, limit=num_images)
+        arrays = read_images(images, limit=num_images, bit_depth=stated_bit_depth(cfg))
     else:
         arrays = validation_images(cfg, limit=num_images)
     model = build_model(cfg, checkpoint, allow_partial=allow_partial)

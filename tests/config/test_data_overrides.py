@@ -20,6 +20,7 @@ from mmattn.preflight.auto_classes import fill_class_counts
 NAMES = ["circle", "square", "triangle", "star", "ring", "cross", "grass", "water", "brick", "sand"]
 OWN = "mmattn::folder/ccnet_r18-d8_1xb4-2k_folder-256x256.py"
 CITYSCAPES = "mmattn::ccnet/ccnet_r18-d8_4xb2-40k_cityscapes-512x1024.py"
+IMAGE_LOADER = "mmattn.LoadImageFromFile"
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +74,8 @@ def test_a_folder_takes_the_place_of_the_config_s_data(
     assert "LoadAnnotations" not in list(values(cfg.to_dict(), "type"))
     old = before.train_dataloader.dataset
     old = old.datasets[0] if "datasets" in old else old
-    assert steps(cfg, "train") == [
-        step["type"].replace("LoadAnnotations", "mmattn.LoadFolderMask") for step in old.pipeline
-    ]
+    ours = {"LoadAnnotations": "mmattn.LoadFolderMask", "LoadImageFromFile": IMAGE_LOADER}
+    assert steps(cfg, "train") == [ours.get(step["type"], step["type"]) for step in old.pipeline]
     assert [report.entries for report in preflight(cfg)] == [4, 2]
 
 

@@ -10,7 +10,7 @@ data_root = "data/my_images"
 crop_size = (512, 512)
 
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mmattn.LoadImageFromFile"),
     dict(type="mmattn.LoadFolderMask"),
     dict(type="RandomResize", scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
@@ -19,14 +19,14 @@ train_pipeline = [
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mmattn.LoadImageFromFile"),
     dict(type="Resize", scale=(2048, 512), keep_ratio=True),
     # After the resize: the ground truth keeps its own size.
     dict(type="mmattn.LoadFolderMask"),
     dict(type="PackSegInputs"),
 ]
 tta_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mmattn.LoadImageFromFile"),
     dict(
         type="TestTimeAug",
         transforms=[

@@ -2,6 +2,7 @@
 
 from mmattn.data.class_balanced_crop import ClassBalancedCrop
 from mmattn.data.edge_map import GenerateEdgeMap
+from mmattn.data.load_image import LoadImageFromFile
 
 from .camvid import CamVidDataset
 from .folder import FolderSegDataset, LoadFolderMask
@@ -14,6 +15,7 @@ __all__ = [
     "FolderSegDataset",
     "GenerateEdgeMap",
     "LoadFolderMask",
+    "LoadImageFromFile",
     "SeededDataset",
     "SeededSampler",
     "ShapesDataset",

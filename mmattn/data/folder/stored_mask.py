@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from mmattn.data.images import decode
-from mmattn.errors import DataError
+from mmattn.errors import DataError, MMAttnError
+from mmattn.images.header import ImageHeader, open_image, read_header
+from mmattn.images.reader import decode_stored, pillow_turns, turn
 
 #: Pillow's modes with one channel; ``P`` holds indices into a palette.
 _ONE_CHANNEL = ("1", "L", "P", "I", "F")
@@ -89,41 +90,97 @@ class StoredMask:
 
 
 def read_mask(path: str) -> StoredMask:
-    """Decode a mask file.
+    """Decode a mask file, turned as its EXIF orientation says, as images are.
 
     Raises:
-        DataError: It is empty, cut off or not an image.
+        DataError: It is empty, cut off, not an image, has several pages or too many pixels.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path) as image:
-                return _from_pillow(ImageOps.exif_transpose(image), path)
-        except DataError:
-            raise
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            # What Pillow cannot read OpenCV may; otherwise this names the file and the reason.
-            pixels = decode(path, "masks")
-    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):  # OpenCV's order is BGR(A)
-        alpha = _eight_bits(pixels[..., 3]) if pixels.shape[2] == 4 else None
-        return StoredMask(path, None, _eight_bits(pixels[..., 2::-1]), alpha)
-    return StoredMask(path, pixels.reshape(pixels.shape[:2]))
+    try:
+        header = read_header(path, f"the mask {path}")
+        _check_one_page(header, path)
+        if header.bits == 16 and header.bands > 1:  # of which Pillow drops 8
+            return _deep_colours(path, header)
+        with open_image(path) as image:
+            image.load()
+            return _from_pillow(image, path, header)
+    except MMAttnError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
+        size = os.path.getsize(path)
+        state = "is empty" if size == 0 else f"cannot be decoded ({error}; {size} bytes)"
+        raise DataError(
+            f"the mask {path} {state}. Fetch or export it again, or take it out of the data"
+        ) from error
 
 
-def _from_pillow(image: Image.Image, path: str) -> StoredMask:
+def _check_one_page(header: ImageHeader, path: str) -> None:
+    if header.pages > 1:
+        raise DataError(
+            f"the mask {path} has {header.pages} pages or frames, and a mask is one. Save the one "
+            "that belongs to the image as a PNG"
+        )
+    if header.bands > 4:
+        raise DataError(
+            f"the mask {path} has {header.bands} bands: a mask has one of class indices, or three "
+            "of a colour. Save the index of each pixel's class as an 8-bit PNG"
+        )
+
+
+def _from_pillow(image: Image.Image, path: str, header: ImageHeader) -> StoredMask:
+    turned = pillow_turns(header.format)
+
+    def array(pixels: Image.Image) -> np.ndarray:
+        return turn(np.asarray(pixels), 1 if turned else header.orientation)
+
     mode = image.mode
+    if mode == "P" and header.format == "GIF":
+        # A GIF has no grey and no fixed indices: its writers number the colours that occur anew.
+        return StoredMask(path, **_shades_or_colours(array(image.convert("RGB"))))
     if mode.partition(";")[0] in _ONE_CHANNEL:
         if mode == "1":  # Pillow's bytes for "true" are not 1
-            values = np.asarray(image.convert("L")) != 0
+            values = array(image.convert("L")) != 0
         else:
-            values = np.asarray(image)
+            values = array(image)
         if mode == "F":
             values = _whole_numbers(values, path)
         return StoredMask(path, values, palette=_palette(image))
-    alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
+    alpha = array(image.getchannel("A")) if "A" in image.getbands() else None
     if mode == "LA":
-        return StoredMask(path, np.asarray(image.getchannel("L")), alpha=alpha)
-    return StoredMask(path, None, np.asarray(image.convert("RGB")), alpha)
+        return StoredMask(path, array(image.getchannel("L")), alpha=alpha)
+    return StoredMask(path, None, array(image.convert("RGB")), alpha)
+
+
+def _shades_or_colours(rgb: np.ndarray) -> dict[str, np.ndarray | None]:
+    """Return the values of grey pixels, else their colours."""
+    grey = (rgb == rgb[..., :1]).all()
+    return {"values": rgb[..., 0], "colours": None} if grey else {"values": None, "colours": rgb}
+
+
+def _deep_colours(path: str, header: ImageHeader) -> StoredMask:
+    with open(path, "rb") as file:
+        pixels = decode_stored(file.read(), header, f"the mask {path}")
+    if pixels.ndim == 2:
+        return StoredMask(path, pixels)
+    alpha = None
+    if pixels.shape[2] == 4:
+        alpha = (pixels[..., 3] >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else None
+    rgb = pixels[..., 2::-1]
+    if (rgb == rgb[..., :1]).all():
+        return StoredMask(path, rgb[..., 0], alpha=alpha)
+    if pixels.dtype == np.uint16:
+        if int(rgb.max()) <= 255:
+            rgb = rgb.astype(np.uint8)
+        elif not (rgb % 257).any():  # 8 bits stretched to 16
+            rgb = (rgb // 257).astype(np.uint8)
+        elif not (rgb % 256).any():
+            rgb = (rgb // 256).astype(np.uint8)
+        else:
+            raise DataError(
+                f"the mask {path} has colours of 16 bits, such as "
+                f"{tuple(rgb.reshape(-1, 3).max(0).tolist())}. Save it with 8 bits for each of "
+                "red, green and blue"
+            )
+    return StoredMask(path, None, rgb, alpha)
 
 
 def _palette(image: Image.Image) -> np.ndarray | None:
@@ -144,7 +201,3 @@ def _whole_numbers(values: np.ndarray, path: str) -> np.ndarray:
             "whole numbers. Store them as an 8-bit PNG"
         )
     return whole.astype(np.int64)
-
-
-def _eight_bits(pixels: np.ndarray) -> np.ndarray:
-    return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmattn.data.files import check_place, endings, is_remote, refuse_missing
-from mmattn.data.images import check_images, decode, evenly
 from mmattn.data.lazy import lazy_dataset, located
 from mmattn.errors import DataError, one_line
+from mmattn.images import evenly
 from mmattn.type_names import bare_name
 
 from .boxes import check_objects
@@ -26,8 +26,11 @@ from .coco import (
     read_content,
     why_empty,
 )
+from .images import ImageLoader, check_images
 from .masks import MaskRules, check_masks, check_read_masks
 from .panoptic import check_panoptic
+from .pipeline import check_pipeline_on
+from .stock_masks import stock_reader
 from .stored import KeepEntries, stored_objects
 
 logger = logging.getLogger("mmattn")
@@ -86,13 +89,14 @@ def check_dataset(
     """Check one dataset (not a wrapper; see ``leaf_datasets``).
 
     Existence is checked of all files; the headers of at most 2000 images and the values of at
-    most 200 masks are read, spread evenly.
+    most 200 masks are read, spread evenly; 16 images and all unusual ones among those are loaded by
+    the pipeline's own transform, and images of unusual shapes are sent through all of it.
 
     Args:
         cfg: Config of the dataset.
         where: Config key of the dataset, used in messages.
         ignored: Labels that the model's losses ignore beside 255.
-        full: Read every header and mask, and decode every image.
+        full: Read every header and mask, and load every image.
 
     Returns:
         What was found.
@@ -125,11 +129,15 @@ def check_dataset(
     if "LoadImageFromFile" not in loaders or not all(map(_is_image_entry, entries)):
         return report  # volumes, videos, arrays: their own transforms know them
     refuse_missing((e["img_path"] for e in entries), "images", where)
-    headers = check_images(entries, where, None if full else _HEADERS)
-    for index in evenly(len(entries), None if full else _DECODED):
-        decode(entries[index]["img_path"], where)
-    report.looked_at["headers"] = headers
-    _check_labels(dataset, entries, loaders, ignored, full, report)
+    loader = ImageLoader(loaders["LoadImageFromFile"], getattr(dataset, "bit_depth", None), where)
+    found = check_images(
+        entries, loader, headers=None if full else _HEADERS, loaded=None if full else _DECODED
+    )
+    report.looked_at["headers"] = found.headers
+    report.notes += found.notes
+    _check_labels(dataset, entries, loaders, loader, ignored, full, report)
+    sizes = [(index, loader.size(entries[index]["img_path"])) for index in found.thin]
+    check_pipeline_on(dataset, cfg["pipeline"], sizes, where)
     return report
 
 
@@ -137,6 +145,7 @@ def _check_labels(
     dataset: Any,
     entries: list[dict],
     loaders: Mapping[str, Mapping],
+    images: ImageLoader,
     ignored: Sequence[int],
     full: bool,
     report: DatasetReport,
@@ -147,9 +156,17 @@ def _check_labels(
     with_maps = [e for e in entries if e.get("seg_map_path")]
     if "LoadPanopticAnnotations" in loaders and with_maps:
         refuse_missing((e["seg_map_path"] for e in with_maps), "panoptic maps", where)
-        report.looked_at["panoptic maps"] = check_panoptic(with_maps, where, limit)
+        report.looked_at["panoptic maps"] = check_panoptic(
+            with_maps,
+            stock_reader(loaders["LoadPanopticAnnotations"], dataset, where),
+            images.size,
+            where,
+            limit,
+        )
     elif hasattr(dataset, "mask_reader") and with_maps:
-        pixels = check_read_masks(with_maps, dataset.mask_reader, classes, where, limit)
+        pixels = check_read_masks(
+            with_maps, dataset.mask_reader, images.size, classes, where, limit
+        )
         report.looked_at["masks"] = len(evenly(len(with_maps), limit))
         report.unit = "pixels"
         report.counts = {name: pixels.get(i, 0) for i, name in enumerate(classes)}
@@ -157,7 +174,8 @@ def _check_labels(
         refuse_missing((e["seg_map_path"] for e in with_maps), "masks", where)
         if classes and "label_map" in with_maps[0]:
             rules = _mask_rules(dataset, with_maps[0], loaders["LoadAnnotations"], classes, ignored)
-            pixels = check_masks(with_maps, rules, where, limit)
+            read = stock_reader(loaders["LoadAnnotations"], dataset, where)
+            pixels = check_masks(with_maps, read, images.size, rules, where, limit)
             report.looked_at["masks"] = len(evenly(len(with_maps), limit))
             report.unit = "pixels"
             report.counts = {name: pixels.get(i, 0) for i, name in enumerate(classes)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mmattn.data.images import decode, evenly, image_size
 from mmattn.errors import DataError
+from mmattn.images import evenly
+
+ImageSize = Callable[[str], tuple[int, int]]
 
 _IGNORED = 255
 
@@ -41,12 +43,19 @@ class MaskRules:
 
 
 def check_masks(
-    entries: Sequence[dict], rules: MaskRules, where: str, limit: int | None
+    entries: Sequence[dict],
+    read: Callable[[str], np.ndarray],
+    image_size: ImageSize,
+    rules: MaskRules,
+    where: str,
+    limit: int | None,
 ) -> dict[int, int]:
     """Decode masks and check values and size against classes and image.
 
     Args:
         entries: Entries of the dataset, with ``img_path`` and ``seg_map_path``.
+        read: Function from the path of a mask to its pixels, as the pipeline's loader decodes them.
+        image_size: Function from the path of an image to its height and width as loaded.
         rules: Rules by which values become labels.
         where: Config key of the dataset, used in messages.
         limit: Largest number of files to look at, evenly spread; None looks at all.
@@ -62,8 +71,8 @@ def check_masks(
     chosen = evenly(len(entries), limit)
     for index in chosen:
         image, path = entries[index]["img_path"], entries[index]["seg_map_path"]
-        mask = _plain(decode(path, where), path, where, rules)
-        _check_size(mask, path, image, where)
+        mask = _plain(read(path), path, where, rules)
+        _check_size(mask, path, image, image_size, where)
         counts = _histogram(mask)
         values_seen.update(counts)
         wrong = [v for v in counts if not 0 <= v <= 255 or not rules.is_known(rules.label(v))]
@@ -73,12 +82,20 @@ def check_masks(
             label = rules.label(value)
             pixels[label] = pixels.get(label, 0) + count
     _refuse_useless(pixels, values_seen, entries, rules, where)
+    rest = (entries[index]["seg_map_path"] for index in _others(len(entries), chosen))
+    labels = (
+        {rules.label(v) for v in _histogram(_plain(read(path), path, where, rules))}
+        for path in rest
+    )
+    found = set(pixels) - rules.ignored
+    _refuse_one_class(found, labels, rules.classes, rules.ignored, entries, where)
     return pixels
 
 
 def check_read_masks(
     entries: Sequence[dict],
     reader: Callable[[str], np.ndarray],
+    image_size: ImageSize,
     classes: Sequence[str],
     where: str,
     limit: int | None,
@@ -88,30 +105,79 @@ def check_read_masks(
     Args:
         entries: Entries of the dataset, with ``img_path`` and ``seg_map_path``.
         reader: Function from a path to labels ``(H, W)``, 255 for ignored; raises a DataError.
+        image_size: Function from the path of an image to its height and width as loaded.
         classes: Names of the labels.
         where: Config key of the dataset, used in messages.
         limit: Largest number of files to look at, evenly spread; None looks at all.
     """
-    pixels: dict[int, int] = {}
-    for index in evenly(len(entries), limit):
-        path = entries[index]["seg_map_path"]
+
+    def read(path: str) -> np.ndarray:
         try:
-            labels = reader(path)
+            return reader(path)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
-        _check_size(labels, path, entries[index]["img_path"], where)
+
+    pixels: dict[int, int] = {}
+    chosen = evenly(len(entries), limit)
+    for index in chosen:
+        path = entries[index]["seg_map_path"]
+        labels = read(path)
+        _check_size(labels, path, entries[index]["img_path"], image_size, where)
         for label, count in _histogram(labels).items():
             pixels[label] = pixels.get(label, 0) + count
-    found = sorted(set(pixels) - {_IGNORED})
-    # A few validation images may lack classes; who trains needs something to tell apart.
-    if pixels and len(found) < (2 if where.startswith("train") and len(classes) > 1 else 1):
-        only = repr(classes[found[0]]) if found else "ignored"
+    rest = (entries[index]["seg_map_path"] for index in _others(len(entries), chosen))
+    others = (set(_histogram(read(path))) for path in rest)
+    ignored = frozenset({_IGNORED})
+    _refuse_one_class(set(pixels) - ignored, others, classes, ignored, entries, where)
+    return pixels
+
+
+def _others(count: int, chosen: np.ndarray) -> list[int]:
+    """Return the indices of ``range(count)`` that were not chosen."""
+    return sorted(set(range(count)) - set(chosen.tolist()))
+
+
+def _refuse_one_class(
+    found: set[int],
+    others: Iterable[set[int]],
+    classes: Sequence[str],
+    ignored: Collection[int],
+    entries: Sequence[dict],
+    where: str,
+) -> None:
+    """Refuse masks that leave nothing to tell apart.
+
+    A few validation images may lack classes; whoever trains needs two of them.
+
+    Args:
+        found: Labels of the masks looked at, without ignored ones.
+        others: Labels of each further mask, read only until two are found.
+        classes: Names of the labels.
+        ignored: Labels that the loss leaves out.
+        entries: Entries of the dataset.
+        where: Config key of the dataset, used in messages.
+    """
+    if not entries:
+        return
+    trains = where.startswith("train")
+    if trains and len(classes) == 1:
         raise DataError(
-            f"{where}: every labelled pixel of the masks looked at, such as those of "
+            f"{where}: {classes[0]!r} is the only class, so every labelled pixel belongs to it and "
+            "there is nothing to learn. What is not "
+            f"{classes[0]!r} has to be a class of its own, such as 'background'"
+        )
+    needed = 2 if trains else 1
+    for labels in others if len(found) < needed else ():
+        found |= labels - set(ignored)
+        if len(found) >= needed:
+            break
+    if len(found) < needed:
+        only = repr(classes[min(found)]) if found else "ignored"
+        raise DataError(
+            f"{where}: every labelled pixel of the {len(entries)} masks, such as those of "
             f"{entries[0]['seg_map_path']}, is {only}: there is nothing to learn. Compare the "
             "masks' values with the classes and with mask_format"
         )
-    return pixels
 
 
 def _plain(mask: np.ndarray, path: str, where: str, rules: MaskRules) -> np.ndarray:
@@ -139,14 +205,22 @@ def _histogram(mask: np.ndarray) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def _check_size(mask: np.ndarray, path: str, image: str, where: str) -> None:
-    size = image_size(image, where)
-    if size is not None and mask.shape != size:
+def _check_size(mask: np.ndarray, path: str, image: str, image_size: ImageSize, where: str) -> None:
+    size = image_size(image)
+    if mask.shape != size:
         raise DataError(
             f"{where}: the mask {path} is {mask.shape[0]} x {mask.shape[1]} (height x width), its "
-            f"image {image} is {size[0]} x {size[1]}. Pair the right files, or resize the mask "
-            "by nearest neighbour to the image"
+            f"image {image} is {size[0]} x {size[1]}. {_size_advice(mask.shape, size)}"
         )
+
+
+def _size_advice(mask: tuple[int, ...], image: tuple[int, int]) -> str:
+    if mask == image[::-1]:
+        return (
+            "One of the two lies on its side, perhaps turned by its EXIF orientation: save both "
+            "turned, without this entry"
+        )
+    return "Pair the right files, or resize the mask by nearest neighbour to the image"
 
 
 def _out_of_range(

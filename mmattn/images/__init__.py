@@ -1,0 +1,21 @@
+"""The one place that reads images: which files are images, what their headers say, their pixels.
+
+Checks, training, prediction and export read through here, so that all see the same image.
+"""
+
+from .files import IMAGE_SUFFIXES, evenly, is_image_file, list_images
+from .header import ImageHeader, open_image, read_header
+from .reader import check_bit_depth, decode_image, read_image
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ImageHeader",
+    "check_bit_depth",
+    "decode_image",
+    "evenly",
+    "is_image_file",
+    "list_images",
+    "open_image",
+    "read_header",
+    "read_image",
+]
