@@ -22,7 +22,7 @@ def check_channels(model: nn.Module, filename: str | None = None) -> None:
 
     Args:
         model: A detector or segmentor, also in a wrapper.
-        filename: Of the config, for the message.
+        filename: Path of the config, used in messages.
 
     Raises:
         ConfigError: They differ; the message has the right list.
