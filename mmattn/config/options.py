@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mmattn.errors import ConfigError, one_line
+from mmattn.errors import ConfigError, did_you_mean, one_line
 
 from .data_overrides import apply_data_overrides, split_options
+from .read_keys import READ_KEYS
+from .walk import walk
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+logger = logging.getLogger("mmattn")
 
 
 def parse_cfg_options(pairs: list[str] | None) -> dict | None:
@@ -53,6 +58,7 @@ def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:
     apply_data_overrides(cfg, of_data)  # first: the others may set details of the new datasets
     if not others:
         return
+    _check_first_keys(cfg, others)
     try:
         cfg.merge_from_dict(others)
     except (KeyError, TypeError, IndexError, AssertionError, AttributeError) as error:
@@ -61,3 +67,36 @@ def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:
             f"{cfg.filename}: --cfg-options {given}: {one_line(error)}. "
             "Use the dotted keys of the config."
         ) from error
+
+
+def _check_first_keys(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Refuse options under a new top-level key that nothing reads, and warn of variables.
+
+    A misspelt section is left to the checks of the whole config, which know all keys.
+
+    Raises:
+        ConfigError: Setting an option would change nothing.
+    """
+    for option, value in options.items():
+        first, dot, _ = option.partition(".")
+        if first in READ_KEYS or dot:
+            continue
+        inside = [
+            path
+            for key in cfg
+            if key in READ_KEYS
+            for path, _ in walk(cfg[key], key)
+            if path.rpartition(".")[2] == first
+        ]
+        hint = f" Did you mean {' or '.join(inside[:3])}?" if inside else ""
+        if first not in cfg:
+            near = did_you_mean(first, READ_KEYS) if not hint else ""
+            raise ConfigError(
+                f"{cfg.filename}: --cfg-options {option}={value}: nothing reads the key "
+                f"{first!r}.{hint}{near}"
+            )
+        logger.warning(
+            "%s: --cfg-options %s=%s sets a variable of the file; what the file made of it stays "
+            "as it is.%s",
+            *(cfg.filename, option, value, hint),
+        )

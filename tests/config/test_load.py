@@ -176,3 +176,40 @@ def test_a_base_of_a_json_config(bases: Path) -> None:
     (bases / "mine.json").write_text('{"_base_": "_base_/runtim.py"}')
     with pytest.raises(ConfigError, match=r"Did you mean 'runtime\.py'"):
         load_config(bases / "mine.json")
+
+
+# --- options that change nothing -----------------------------------------------------------------
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    (tmp_path / "a.py").write_text(
+        "crop = 4\nmax_iters = 9\ntrain_cfg = dict(max_iters=max_iters)\n"
+        "train_dataloader = dict(batch_size=2)\n"
+    )
+    return tmp_path / "a.py"
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ({"batch_size": "four"}, "Did you mean train_dataloader.batch_size?"),
+        ({"lod_from": "w.pth"}, "Did you mean 'load_from'"),
+        ({"zebra": 1}, "nothing reads the key 'zebra'"),
+    ],
+)
+def test_an_option_that_nothing_reads_is_refused(option: dict, hint: str, plain: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(plain, option)
+    assert hint in str(error.value) and "a.py: --cfg-options" in str(error.value)
+
+
+def test_an_option_that_sets_a_variable_is_a_warning(plain: Path, caplog) -> None:
+    load_config(plain, {"max_iters": 5})
+    assert "sets a variable of the file" in caplog.text
+    assert "Did you mean train_cfg.max_iters?" in caplog.text
+
+
+def test_settings_that_a_config_lacks_may_be_added(plain: Path, caplog) -> None:
+    load_config(plain, {"load_from": "w.pth", "randomness.seed": 3, "experiment_name": "a"})
+    assert not caplog.records

@@ -197,3 +197,20 @@ def test_a_config_without_pipeline_is_refused(network: tuple, tmp_path: Path) ->
     cfg = Config({"model": network[0].model, "default_scope": "mmseg"})
     with pytest.raises(ConfigError, match="has no test pipeline"):
         predict_images(cfg, network[1], [image(tmp_path / "a.png", 8, 8)], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", "object detection"),
+        ("mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py", "instance segmentation"),
+        ("mmdet::panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py", "panoptic segmentation"),
+        ("mmattn::ela/yolox_nano-ela-t_8xb8-300e_coco.py", "object detection"),
+    ],
+)
+def test_other_tasks_are_refused_in_one_line(name: str, task: str, tmp_path: Path) -> None:
+    """Before the weights and the images are looked at, which do not exist here."""
+
+    with pytest.raises(ConfigError) as error:
+        predict_images(load_config(name), tmp_path / "w.pth", [tmp_path / "a.png"], tmp_path / "o")
+    assert f"is about {task}" in str(error.value) and "\n" not in str(error.value)
