@@ -17,19 +17,25 @@ from ops_cases import Contender, Results, Row, forward
 
 OP = "attention_blocks"
 SIZE = (1, 256, 64, 64)
+# Where the calls themselves take most of the time.
+SMALL = (2, 64, 28, 28)
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
 TEXTBOOK = "textbook"
 
 
 def rows(device: str) -> list[Row]:
-    """Each block in both layouts, forward and training; CBAM and ELA have a goal forward."""
+    """Each block in both layouts and sizes, forward and training; some have a goal forward."""
     goals = {"CBAM": {TEXTBOOK: 3.0}, "ELA": {TEXTBOOK: 3.0}} if device == "cpu" else {}
     return [
-        _row(name, layout, training, device, {} if training else goals.get(name, {}))
+        _row(
+            name, size, layout, training, device,
+            {} if training or size != SIZE else goals.get(name, {}),
+        )
         for name in TEXTBOOKS
+        for size in (SIZE, SMALL)
         for training in (False, True)
         for layout in LAYOUTS
-    ]
+    ]  # fmt: skip
 
 
 def cbam(block: nn.Module, x: Tensor) -> Tensor:
@@ -71,20 +77,38 @@ def coordinate_attention(block: nn.Module, x: Tensor) -> Tensor:
     return x * block.conv_w(columns.transpose(2, 3)).sigmoid() * gate_h
 
 
+def simam(block: nn.Module, x: Tensor) -> Tensor:
+    """The authors' code."""
+    others = x.shape[2] * x.shape[3] - 1
+    squares = (x - x.mean((2, 3), keepdim=True)).pow(2)
+    variance = squares.sum((2, 3), keepdim=True) / others
+    return x * (squares / (4 * (variance + block.regularisation)) + 0.5).sigmoid()
+
+
+def global_context(block: nn.Module, x: Tensor) -> Tensor:
+    """The authors' code."""
+    n, c, height, width = x.shape
+    attention = block.conv_mask(x).view(n, 1, height * width).softmax(2).unsqueeze(3)
+    context = x.view(n, c, height * width).unsqueeze(1) @ attention
+    return x + block.channel_add_conv(context.view(n, c, 1, 1))
+
+
 TEXTBOOKS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "CBAM": cbam,
     "ELA": ela,
     "ECA": eca,
     "SE": squeeze_excitation,
     "CoordAtt": coordinate_attention,
+    "SimAM": simam,
+    "GlobalContext": global_context,
 }
 
 
-def _block(name: str, device: str, *, training: bool) -> nn.Module:
+def _block(name: str, channels: int, device: str, *, training: bool) -> nn.Module:
     import mmattn  # noqa: F401  turns the bridge on
     from mmattn.registry import MODELS
 
-    block = MODELS.build({"type": f"mmattn.{name}", "in_channels": SIZE[1]})
+    block = MODELS.build({"type": f"mmattn.{name}", "in_channels": channels})
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in block.parameters():  # some start at zero and would hide errors
@@ -99,17 +123,25 @@ def _training(function: Callable[[Tensor], Tensor], block: nn.Module, x: Tensor,
         result = function(leaves[0])
         grad_x, *others = torch.autograd.grad(result, leaves, grad)
         # Compared as one: that of a bias before a batch norm is nothing but rounding errors.
-        return result.detach(), grad_x, torch.cat([g.flatten() for g in others])
+        together = torch.cat([grad_x.new_zeros(1), *(g.flatten() for g in others)])
+        return result.detach(), grad_x, together
 
     return run
 
 
-def _row(name: str, layout: str, training: bool, device: str, goals: dict[str, float]) -> Row:
+def _row(
+    name: str,
+    shape: tuple[int, ...],
+    layout: str,
+    training: bool,
+    device: str,
+    goals: dict[str, float],
+) -> Row:
     def setup() -> dict[str, Contender]:
-        block = _block(name, device, training=training)
+        block = _block(name, shape[1], device, training=training)
         generator = torch.Generator().manual_seed(0)
         x, grad = (
-            torch.randn(SIZE, generator=generator)
+            torch.randn(shape, generator=generator)
             .to(device)
             .contiguous(memory_format=LAYOUTS[layout])
             for _ in range(2)
@@ -123,6 +155,6 @@ def _row(name: str, layout: str, training: bool, device: str, goals: dict[str, f
             return {key: _training(f, block, x, grad) for key, f in functions.items()}
         return {key: forward(f, x) for key, f in functions.items()}
 
-    size = " x ".join(map(str, SIZE[1:]))
+    size = " x ".join(map(str, shape[1:]))
     passes = "forward + backward" if training else "forward"
     return Row(OP, f"{name}, {size}, {layout}, {passes}", setup, goals)

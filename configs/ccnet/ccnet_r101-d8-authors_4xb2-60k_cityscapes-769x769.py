@@ -51,7 +51,8 @@ train_pipeline = [
     dict(type="LoadAnnotations"),
     dict(
         type="RandomChoiceResize",
-        scales=[(round(204.8 * tenths), round(102.4 * tenths)) for tenths in range(7, 22)],
+        # Not rounded: the sides are, after the ratio is taken.
+        scales=[(204.8 * tenths, 102.4 * tenths) for tenths in range(7, 22)],
         keep_ratio=True,
     ),
     dict(type="RandomCrop", crop_size=crop_size),

@@ -31,13 +31,13 @@ def run_in_float32(module: nn.Module, x: Tensor) -> Tensor:
     dtype = accumulate_dtype(x.dtype)
     x = x.to(dtype)
     with autocast_off(x.device.type):
+        if _is_all(module, dtype):  # the usual case, in a fraction of the time below
+            return module(x)
         stored = {
             name: tensor
             for name, tensor in (*module.named_parameters(), *module.named_buffers())
             if tensor.is_floating_point() and tensor.dtype != dtype
         }
-        if not stored:
-            return module(x)
         raised = {name: tensor.to(dtype) for name, tensor in stored.items()}
         y = torch.func.functional_call(module, raised, (x,))
     if module.training:
@@ -46,3 +46,12 @@ def run_in_float32(module: nn.Module, x: Tensor) -> Tensor:
                 if name in raised:
                     buffer.copy_(raised[name])
     return y
+
+
+def _is_all(module: nn.Module, dtype: torch.dtype) -> bool:
+    """Return whether every floating-point weight and statistic of ``module`` has ``dtype``."""
+    return all(
+        tensor is None or tensor.dtype == dtype or not tensor.is_floating_point()
+        for part in module.modules()
+        for tensor in (*part._parameters.values(), *part._buffers.values())
+    )

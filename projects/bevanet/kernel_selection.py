@@ -76,8 +76,11 @@ class CKS(nn.Module):
         channel = [self.expand[name](hidden).sigmoid() for name in _BRANCHES]
         pooled = torch.cat([total.mean(1, keepdim=True), _largest(total)], 1)
         position = self.spatial(pooled).sigmoid().split(1, dim=1)  # three times (N, 1, H, W)
-        branches = (small, horizontal, vertical)
-        return sum(b * c * p for b, c, p in zip(branches, channel, position, strict=True))
+        first, *others = (
+            branch * c * p
+            for branch, c, p in zip((small, horizontal, vertical), channel, position, strict=True)
+        )
+        return sum(others, first)  # not from 0, which would be one more pass
 
 
 def _largest(x: Tensor) -> Tensor:

@@ -18,13 +18,12 @@ Differs from the authors' code: half precision and autocast compute w in float32
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn.layers.channel_gate import scale_channels
 from mmattn.layers.checks import require_at_least, require_odd
-from mmattn.layers.precision import run_in_float32
-from mmattn.ops import accumulate_dtype, apply_gates
+from mmattn.ops import accumulate_dtype, autocast_off
 from mmattn.registry import MODELS
 
 
@@ -117,7 +116,7 @@ class ECA(nn.Module):
             self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return apply_gates(x, channel=self.gate(_means(x)))
+        return scale_channels(x, self.gate(_means(x)))
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Return the gate, ``"channel"``, of shape (N, C, 1, 1)."""
@@ -125,12 +124,14 @@ class ECA(nn.Module):
 
     def gate(self, means: Tensor) -> Tensor:
         """Return w from the means g; both (N, C)."""
-        if not self.per_channel:
-            return run_in_float32(self.conv, means[:, None]).squeeze(1).sigmoid()
+        # As products: on a CPU, calling ``conv`` on so few values takes longer than all the rest.
         padded = F.pad(means, 2 * (self.kernel_size // 2,))
-        shifted = [padded[:, j : j + self.in_channels] for j in range(self.kernel_size)]
-        neighbours = torch.stack(shifted, 2)  # (N, C, k)
-        return run_in_float32(self.conv, neighbours).squeeze(2).sigmoid()
+        neighbours = padded.unfold(1, self.kernel_size, 1)  # (N, C, k)
+        weight = self.conv.weight[:, 0].to(means.dtype)  # (1, k), or (C, k)
+        if self.per_channel:
+            return (neighbours * weight).sum(2).sigmoid()
+        with autocast_off(means.device.type):
+            return (neighbours @ weight.T).squeeze(2).sigmoid()
 
     def extra_repr(self) -> str:
         return f"in_channels={self.in_channels}"
@@ -138,4 +139,5 @@ class ECA(nn.Module):
 
 def _means(x: Tensor) -> Tensor:
     """Return g. Shape (N, C, H, W) -> (N, C), at least float32."""
-    return x.mean((2, 3), dtype=accumulate_dtype(x.dtype))
+    dtype = accumulate_dtype(x.dtype)
+    return x.mean((2, 3)) if x.dtype == dtype else x.mean((2, 3), dtype=dtype)

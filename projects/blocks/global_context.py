@@ -25,9 +25,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from mmattn.layers.channel_gate import scale_channels
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.precision import run_in_float32
-from mmattn.ops import apply_gates, autocast_off
+from mmattn.ops import autocast_off
 from mmattn.registry import MODELS
 
 _MIN_HIDDEN = 8
@@ -98,7 +99,7 @@ class GlobalContext(nn.Module):
         context = self._context(x, self._attention(x))
         if self.channel_mul_conv is not None:
             gate = run_in_float32(self.channel_mul_conv, context).sigmoid()
-            return apply_gates(x, channel=gate.flatten(1))
+            return scale_channels(x, gate.flatten(1))
         return x + run_in_float32(self.channel_add_conv, context).to(x.dtype)
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:

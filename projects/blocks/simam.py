@@ -68,7 +68,9 @@ class SimAM(nn.Module):
         squares = (values - values.mean((2, 3), keepdim=True)).square()
         others = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
         variance = squares.sum((2, 3), keepdim=True) / others
-        inverse_energy = squares / (4 * (variance + self.regularisation)) + 0.5  # 1 / e*
+        # A product, since the gradient of a division by (N, C, 1, 1) takes several passes.
+        factor = 0.25 / (variance + self.regularisation)
+        inverse_energy = squares * factor + 0.5  # 1 / e*
         return inverse_energy.sigmoid()
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:

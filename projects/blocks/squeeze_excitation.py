@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mmattn.layers.channel_gate import scale_channels
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.precision import run_in_float32
-from mmattn.ops import accumulate_dtype, apply_gates
+from mmattn.ops import accumulate_dtype
 from mmattn.registry import MODELS
 
 
@@ -69,7 +70,7 @@ class SE(nn.Module):
         self.fc2 = nn.Conv2d(hidden_channels, in_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return apply_gates(x, channel=self.gate(x))
+        return scale_channels(x, self.gate(x))
 
     def gate(self, x: Tensor) -> Tensor:
         """Return s. Shape (N, C, H, W) -> (N, C), at least float32."""
