@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": {"config", "data", "io", "layers", "models", "palette", "preflight", "reports",
                   "tasks"},
     "export": {"config", "data", "environment", "evaluation", "inference", "io", "layers",
-               "reports"},
+               "reports", "tasks"},
     "engine": {"bridge", "config", "data", "evaluation", "inference", "io", "layers", "models",
                "preflight", "reports", "tasks"},
     "compare": {"config", "engine", "environment", "evaluation", "inference", "io", "plugins",
