@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.registry_scope import enter_scope
 from mmattn.config.walk import leaf_datasets, walk
 
+from .checkpoint_hook import check_checkpoint_hooks
 from .config_keys import check_keys
 from .config_types import check_types
 from .metrics import check_mask_metrics
@@ -56,6 +57,7 @@ def preflight(
     check_keys(cfg, cfg.filename)
     enter_scope(cfg)
     check_types(cfg, splits, cfg.filename)
+    check_checkpoint_hooks(cfg, cfg.filename)
     for split in splits:
         key = f"{split}_evaluator"
         check_mask_metrics(cfg.get("model") or {}, cfg.get(key), key, cfg.filename)

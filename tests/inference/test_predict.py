@@ -119,17 +119,29 @@ def test_what_cannot_be_predicted_is_named(network: tuple, tmp_path: Path) -> No
             predict_images(*network, images, tmp_path / "out")
 
 
+@pytest.mark.parametrize("form", ["folder", "file", "detour", "link"])
+def test_no_result_goes_among_the_images(network: tuple, tmp_path: Path, form: str) -> None:
+    """Promise: the folder of the images stays as it is, however it is called."""
+    folder = image(tmp_path / "in/a.jpg", 20, 20).parent
+    before = (folder / "a.jpg").read_bytes()
+    (tmp_path / "link").symlink_to(folder)
+    images = folder / "a.jpg" if form == "file" else folder
+    out = {"detour": tmp_path / "gone/../in", "link": tmp_path / "link"}.get(form, folder)
+    with pytest.raises(DataError, match=f"--out {out} is a folder of the images: .*Give another"):
+        predict_images(*network, [images], out)
+    assert [(file.name, file.read_bytes()) for file in folder.iterdir()] == [("a.jpg", before)]
+    predict_images(*network, [images], folder / "found")
+
+
 def test_no_result_takes_the_place_of_an_image(network: tuple, tmp_path: Path) -> None:
-    alone = image(tmp_path / "a.png", 20, 20)
-    before = alone.read_bytes()
+    original = image(tmp_path / "out/a.png", 20, 20)
+    before = original.read_bytes()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").symlink_to(original)
     with pytest.raises(DataError, match=r"a\.png would be written over .*a\.png"):
-        predict_images(*network, [alone], tmp_path)
-    assert alone.read_bytes() == before
-    assert not (tmp_path / "classes.json").exists()
-    # "b_overlay" is the name of what is painted for "b".
-    pair = [image(tmp_path / f"in/{name}.jpg", 20, 20) for name in ("b", "b_overlay")]
-    with pytest.raises(DataError, match=r"b_overlay\.jpg\. Give another folder"):
-        predict_images(*network, pair, tmp_path / "in")
+        predict_images(*network, [tmp_path / "in"], tmp_path / "out")
+    assert original.read_bytes() == before
+    assert not (tmp_path / "out/classes.json").exists()
 
 
 def test_more_than_256_classes_are_written_in_16_bits(network: tuple, tmp_path: Path) -> None:
