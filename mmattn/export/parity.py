@@ -230,10 +230,13 @@ def check_parity(
 
 
 def read_parity(exported_file: str | Path) -> dict[str, Any]:
-    """Read ``parity.json``, which an export writes beside its file.
+    """Read what ``parity.json``, which an export writes beside its files, says of one of them.
 
     Args:
-        exported_file: The exported file.
+        exported_file: The exported file: ``.onnx``, or the ``.xml`` converted from it.
+
+    Returns:
+        The fields of ``ParityReport``.
 
     Raises:
         ExportError: There is no such report, or it cannot be read.
@@ -257,7 +260,9 @@ def read_parity(exported_file: str | Path) -> dict[str, Any]:
             f"{path} is not a report that `mmattn export` wrote{reason}. Export the checkpoint "
             f"again, with --out {exported_file}."
         )
-    return report
+    parts = [report, *report.get("converted", ())]
+    name = Path(exported_file).name
+    return next((part for part in parts if Path(part.get("file", "")).name == name), report)
 
 
 def _require_sizes(sizes: Sequence[tuple[int, int]], meta: ExportMetadata) -> None:

@@ -1,6 +1,6 @@
 """Promise: images of no dataset are predicted and written, or named when they cannot be.
 
-That the predictions are those of ``tools/test.py`` is tested with docs/train_on_your_data.md.
+That the predictions are those of ``mmattn test`` is tested with docs/train_on_your_data.md.
 """
 
 from __future__ import annotations
