@@ -47,6 +47,8 @@ EXPORT_REQUIRES = ["onnx", "onnxscript", "onnxslim", "onnxruntime"]
 # mmattn.testing: the contracts that a user's own blocks are tested with.
 TESTING_REQUIRES = ["pytest", *EXPORT_REQUIRES]
 OPENVINO_REQUIRES = [*EXPORT_REQUIRES, "openvino>=2026.4"]  # it is converted from an ONNX file
+# Backbones of mmpretrain in mmdet's and mmseg's configs (ConvNeXt, PoolFormer, re-identification).
+MMPRETRAIN_REQUIRES = ["onedl-mmpretrain>=1.3.6"]
 
 
 def version() -> str:
@@ -111,6 +113,7 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "export": EXPORT_REQUIRES,
+        "mmpretrain": MMPRETRAIN_REQUIRES,
         "openvino": OPENVINO_REQUIRES,
         "testing": TESTING_REQUIRES,
     },

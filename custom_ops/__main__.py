@@ -25,15 +25,20 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         help="folder for the libraries (default: $MMATTN_OPS_CACHE, or else your cache folder)",
     )
-    doctor = commands.add_parser("doctor", help="show, check and time the backends that run here")
+    doctor = commands.add_parser(
+        "doctor", help="check and time the backends that run here, on one screen"
+    )
     doctor.add_argument("ops", nargs="*", help="names of operators (default: all)")
     doctor.add_argument("--quick", action="store_true", help="leave out opcheck and timing")
+    doctor.add_argument(
+        "--verbose", action="store_true", help="show every backend, dtype, check and time"
+    )
     args = parser.parse_args(argv)
     if args.command == "build":
         return _run_build(args)
     from ._doctor import examine
 
-    return examine(args.ops or None, quick=args.quick, log=_log)
+    return examine(args.ops or None, quick=args.quick, verbose=args.verbose, log=_log)
 
 
 def _run_build(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 For every operator: its backends; which of them serves a call on each device and in each dtype, and
 why not the others; then opcheck, parity with a float64 reference (forward and gradients), timings.
+All of that with ``verbose``, else one screen.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from . import build
 from ._backends import Backend
+from ._doctor_screen import Finding, Row, screen
 from ._families import describe_families
 from ._operator import OPERATORS, Operator, use_backend
 
@@ -26,15 +28,20 @@ TOLERANCE = {
     torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2,
 }  # fmt: skip
 
-Row = tuple[str, ...]
 
-
-def examine(names: Sequence[str] | None, *, quick: bool = False, log: Callable[[str], None]) -> int:
+def examine(
+    names: Sequence[str] | None,
+    *,
+    quick: bool = False,
+    verbose: bool = False,
+    log: Callable[[str], None],
+) -> int:
     """Write the report.
 
     Args:
         names: Names of the operators to examine; None for all.
         quick: Whether to leave out opcheck and timings.
+        verbose: Whether to show every backend, dtype, check and time, instead of one screen.
         log: Function that takes one line of the report.
 
     Returns:
@@ -46,22 +53,37 @@ def examine(names: Sequence[str] | None, *, quick: bool = False, log: Callable[[
         return 2
     for line in _machine():
         log(line)
-    failed = 0
+    failed, findings = 0, []
     for name in sorted(names or OPERATORS):
         operator = OPERATORS[name]
-        log(f"\n{name}\n{'=' * len(name)}")
-        _table(("backend", "state"), _states(operator), log)
-        _table(("device", "dtype", "runs", "why not the others"), _choices(operator), log)
-        if operator.notes is not None:
-            log(operator.notes)
-        rows, failures = _checks(operator, quick=quick)
-        _table(("backend", "device", "dtype", "check", "result"), rows, log)
+        checks, failures = _checks(operator, quick=quick)
         failed += failures
-        if not quick:
-            _table(("device", "dtype", "backend", "forward + backward", "reference / it"),
-                   _timings(operator), log)  # fmt: skip
+        timings = [] if quick else _timings(operator)
+        finding = Finding(name, _states(operator), _choices(operator), checks, timings)
+        findings.append(finding)
+        if verbose:
+            _show(operator, finding, log)
+    if not verbose:
+        log("")
+        for line in screen(findings):
+            log(line)
     log(f"\n{failed} checks failed" if failed else "\nall checks passed")
+    if not verbose:
+        log("every backend, dtype, check and time: --verbose")
     return 1 if failed else 0
+
+
+def _show(operator: Operator, finding: Finding, log: Callable[[str], None]) -> None:
+    """Write all that was found about an operator."""
+    log(f"\n{finding.name}\n{'=' * len(finding.name)}")
+    _table(("backend", "state"), finding.states, log)
+    _table(("device", "dtype", "runs", "why not the others"), finding.choices, log)
+    if operator.notes is not None:
+        log(operator.notes)
+    _table(("backend", "device", "dtype", "check", "result"), finding.checks, log)
+    if finding.timings:
+        head = ("device", "dtype", "backend", "forward + backward", "reference / it")
+        _table(head, finding.timings, log)
 
 
 def parity(operator: Operator, backend: str, device: str, dtype: torch.dtype) -> dict[str, float]:
@@ -109,7 +131,8 @@ def _function(operator: Operator):
 def _machine() -> list[str]:
     lines = [
         f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, "
-        f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
+        f"{torch.backends.cpu.get_cpu_capability()}, "
+        f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() != 1)}",
         f"C++ compiler: {build.cxx() or 'none'}; CUDA compiler: {build.nvcc() or 'none'}",
         f"libraries: {build.EMBEDDED} and {build.cache_directory()}",
     ]
@@ -218,7 +241,7 @@ def _timings(operator: Operator) -> list[Row]:
     return rows
 
 
-def _table(head: Row, rows: list[Row], log: Callable[[str], None]) -> None:
+def _table(head: Row, rows: Sequence[Row], log: Callable[[str], None]) -> None:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, tuple("-" * width for width in widths), *rows]:
         line = "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))

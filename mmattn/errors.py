@@ -33,6 +33,12 @@ class PluginError(MMAttnError, RuntimeError):
     exit_code = 3
 
 
+class MissingPackageError(MMAttnError, ImportError):
+    """Raised for an optional package that a config needs; the message says how to install it."""
+
+    exit_code = 3
+
+
 class DataError(MMAttnError, ValueError):
     """Raised for a dataset, image or annotation that is missing, unreadable or inconsistent."""
 
@@ -49,6 +55,14 @@ class CheckpointError(MMAttnError, RuntimeError):
     """Raised for weights that cannot be read safely, or do not belong to the model."""
 
     exit_code = 6
+
+
+class MissingCheckpointError(CheckpointError, FileNotFoundError):
+    """Raised for a file of weights that does not exist, for which mmengine has Python's error."""
+
+
+class MissingPrefixError(CheckpointError, AssertionError):
+    """Raised for weights without the prefix that is asked for, which mmengine asserts to be."""
 
 
 class ExportError(MMAttnError, RuntimeError):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from mmattn.config import load_config
 
 
 @pytest.mark.slow
@@ -35,3 +39,17 @@ def test_quick_demo_runs_all_steps_without_a_compiler_and_twice(repo, tmp_path) 
     assert json.loads((tmp_path / "demo" / "parity.json").read_text())["passed"]
     report = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "untrained" in report and "onnxruntime" in report
+    assert "quick check" in report and "python tools/demo.py trains it" in report
+    # The first validation leaves a checkpoint, and an image whose path is printed.
+    assert "Saving checkpoint at 2 iterations" in done.stdout
+    shown = re.findall(r"Look at (\S+worst_val\.png)", done.stdout)
+    assert len(shown) == 2 and Path(shown[0]).is_file()
+    assert done.stdout.index(shown[0]) < done.stdout.index("[4/7]")
+
+
+def test_the_demo_is_planned_for_minutes(repo) -> None:
+    """Its recipe validates early and often, and each validation leaves a checkpoint."""
+    cfg = load_config(repo / "configs/ccnet/ccnet_r18-d4_1xb8-600_shapes-96x128.py")
+    interval = cfg.train_cfg.val_interval
+    assert cfg.default_hooks.checkpoint.interval == interval <= cfg.train_cfg.max_iters / 5
+    assert cfg.train_cfg.max_iters * cfg.train_dataloader.batch_size <= 5000

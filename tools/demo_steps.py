@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mmattn.reports.semantic.run import Step
+
+#: Seconds that a script has to end by itself, before it is told to and before it is killed.
+PATIENCE = 10
 
 
 class StepFailed(Exception):
@@ -63,6 +67,8 @@ class DemoSteps:
     def run(self, script: str, *arguments: object) -> None:
         """Run a Python script with this interpreter, and show its command as one would type it.
 
+        Whatever ends this process, but for SIGKILL, ends the script first.
+
         Raises:
             StepFailed: It ended with a code other than 0.
         """
@@ -70,6 +76,46 @@ class DemoSteps:
         self._command = shlex.join(["python", *words])
         self._log(f"$ {self._command}")
         sys.stdout.flush()
-        code = subprocess.run([sys.executable, *words]).returncode
+        process = subprocess.Popen([sys.executable, *words])
+        try:
+            code = process.wait()
+        except BaseException as error:
+            _end(process, gently=isinstance(error, KeyboardInterrupt))
+            raise
         if code:
             raise StepFailed(self._command, code)
+
+
+class Terminated(SystemExit):
+    """Raised in place of the death that SIGTERM or SIGHUP would bring."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signal_name = signal.Signals(signum).name
+
+
+def raise_on_termination() -> None:
+    """Let SIGTERM and SIGHUP raise ``Terminated``, so that the script of a step ends too."""
+
+    def handle(signum: int, frame: object) -> None:
+        for name in names:  # a second one must not interrupt the cleaning up
+            signal.signal(name, signal.SIG_IGN)
+        raise Terminated(signum)
+
+    names = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    for name in names:
+        signal.signal(name, handle)
+
+
+def _end(process: subprocess.Popen, *, gently: bool) -> None:
+    """End a process; ``gently`` waits first, since Ctrl-C in a terminal has reached it as well."""
+    if gently:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=PATIENCE)
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -6,8 +6,8 @@ runs. Not reproduced here: this needs 4 GPUs and the dataset.
 
 What differs from ``ccnet_r101-d8_4xb2-40k_cityscapes-769x769.py``: a wider stem, max pooling that
 rounds up, full dilation in every block, LeakyReLU in the heads, the wider auxiliary head, BGR
-images less their mean, random scales of 0.7 to 2.1. Weight decay is the README's 1e-4; the
-authors' scripts say 5e-4.
+images less their mean, one of the 15 scales 0.7, 0.8, ..., 2.1, a learning rate that ends at 0.
+Weight decay is the README's 1e-4; the authors' scripts say 5e-4.
 
 Training starts from their ImageNet weights; their trained network can be tested at once:
 
@@ -49,10 +49,17 @@ model = dict(
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
-    dict(type="RandomResize", scale=(2048, 1024), ratio_range=(0.7, 2.1), keep_ratio=True),
+    dict(
+        type="RandomChoiceResize",
+        scales=[(round(204.8 * tenths), round(102.4 * tenths)) for tenths in range(7, 22)],
+        keep_ratio=True,
+    ),
     dict(type="RandomCrop", crop_size=crop_size),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSegInputs"),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(weight_decay=1e-4))
+param_scheduler = [
+    dict(type="PolyLR", eta_min=0.0, power=0.9, begin=0, end=60000, by_epoch=False),
+]

@@ -17,3 +17,9 @@ model = dict(
         plugins=[dict(cfg=dict(type="mmattn.ELA", version="T"), stages=(True, True, True))],
     )
 )
+
+# The base's sizes are those of the larger YOLOX, 640; these lie around the test's own, 416.
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1]["transforms"][0] = [
+    dict(type="Resize", scale=(side, side), keep_ratio=True) for side in (416, 320, 512)
+]

@@ -1,21 +1,27 @@
 """Patches that let mmcv, mmdet and mmseg run here; ``import mmattn`` turns them on.
 
-1. ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``).
-2. mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
-3. mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``).
-4. ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
-5. mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
-6. ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
+- ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``).
+- mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
+- mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``), and runs
+  no config text of a checkpoint (``mmattn.bridge.checkpoint_configs``).
+- ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
+- mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
+- ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
+- A model whose ``num_classes="auto"`` is open says so (``mmattn.bridge.auto_class_counts``).
+- Notices that could not be switched off are no longer printed (``mmattn.bridge.printed_notices``).
+- mmseg's cross entropy takes class weights where pixels are ignored
+  (``mmattn.bridge.class_weight``).
+- mmdet's SSD predicts (``mmattn.bridge.ssd_head``), its masks are pasted where a box lies outside
+  of the image (``mmattn.bridge.mask_pasting``), and its distillation finds its teacher's config
+  (``mmattn.bridge.teacher_config``).
 
 The forks ``onedl-*`` and the original packages of the same import names are carried alike. What the
 originals need beyond:
 
-7. mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
-8. mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
-9. mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
-10. Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
-11. mmseg's cross entropy takes class weights where pixels are ignored
-    (``mmattn.bridge.class_weight``).
+- mmdet and mmseg take an mmcv newer than they ask for (``mmattn.bridge.version_checks``).
+- mmengine looks packages up without ``pkg_resources`` (``mmattn.bridge.package_lookup``).
+- mmengine's own calls of ``torch.load`` read data only (``mmattn.bridge.torch_load``).
+- Configs in Python syntax import from the standard library (``mmattn.bridge.builtin_modules``).
 
 Each part that is applied is a line at level DEBUG of the logger ``mmattn.bridge``.
 
@@ -40,17 +46,24 @@ def install() -> None:
 
     provide_mmcv_ext()
     provide_panopticapi()
+    when_imported("mmengine.logging.logger", _honour_print_log_level)
+    when_imported("pycocotools.coco", _quiet_coco_index)
     when_imported("mmengine.utils.package_utils", _patch_package_lookup)
     when_imported("mmengine.config.utils", _patch_package_names)
     when_imported("mmengine.config.utils", _patch_builtin_modules)
     when_imported("mmengine.config.config", _patch_config_base)
+    when_imported("mmengine.registry.build_functions", _explain_auto)
     when_imported("mmengine.runner.checkpoint", _patch_torch_load)
     when_imported("mmengine.runner.checkpoint", _patch_checkpoint_io)
     when_imported("mmengine.runner.runner", _patch_runner)
     when_imported("mmengine.model.weight_init", _patch_pretrained_init)
+    when_imported("mmengine.infer.infer", _patch_inferencer)
     when_imported("mmcv.ops.carafe", _allow_carafe_naive)
     when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
     when_imported("mmseg.models.losses.cross_entropy_loss", _patch_class_weight)
+    when_imported("mmdet.models.dense_heads.ssd_head", _patch_ssd_head)
+    when_imported("mmdet.models.roi_heads.mask_heads.fcn_mask_head", _patch_mask_pasting)
+    when_imported("mmdet.models.detectors.kd_one_stage", _patch_teacher_config)
     for name in CHECKING:
         when_importing(name, patch_version_check)
     for name in RESNETS:
@@ -60,6 +73,18 @@ def install() -> None:
 
 
 _installed = False
+
+
+def _honour_print_log_level(module) -> None:
+    from .printed_notices import honour_print_log_level
+
+    honour_print_log_level(module)
+
+
+def _quiet_coco_index(module) -> None:
+    from .printed_notices import quiet_coco_index
+
+    quiet_coco_index(module)
 
 
 def _patch_package_lookup(module) -> None:
@@ -74,6 +99,12 @@ def _patch_builtin_modules(module) -> None:
     patch_builtin_modules(module)
 
 
+def _explain_auto(module) -> None:
+    from .auto_class_counts import explain_auto
+
+    explain_auto(module)
+
+
 def _patch_torch_load(module) -> None:
     from .torch_load import patch_torch_load
 
@@ -84,6 +115,24 @@ def _patch_class_weight(module) -> None:
     from .class_weight import patch_class_weight
 
     patch_class_weight(module)
+
+
+def _patch_ssd_head(module) -> None:
+    from .ssd_head import patch_ssd_head
+
+    patch_ssd_head(module)
+
+
+def _patch_mask_pasting(module) -> None:
+    from .mask_pasting import patch_mask_pasting
+
+    patch_mask_pasting(module)
+
+
+def _patch_teacher_config(module) -> None:
+    from .teacher_config import patch_teacher_config
+
+    patch_teacher_config(module)
 
 
 def _patch_package_names(module) -> None:
@@ -114,6 +163,12 @@ def _patch_pretrained_init(module) -> None:
     from .checkpoints import patch_pretrained_init
 
     patch_pretrained_init(module)
+
+
+def _patch_inferencer(module) -> None:
+    from .checkpoint_configs import patch_inferencer
+
+    patch_inferencer(module)
 
 
 def _allow_carafe_naive(module) -> None:

@@ -17,10 +17,9 @@ import os
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 from weakref import WeakKeyDictionary
 
-from mmattn.errors import CheckpointError
+from mmattn.errors import CheckpointError, MissingPrefixError
 
 from ._replacing import replace
 
@@ -74,11 +73,12 @@ def read_for_mmengine(file, map_location=None, weights_only=None) -> Any:
     """``torch.load`` for mmengine, from a path or an open file; ``weights_only`` is ever true."""
     from mmattn.io.weights import read_weights_file, read_weights_stream
 
+    from .checkpoint_configs import drop_config_text
     from .checkpoint_content import revive
 
-    if isinstance(file, (str, os.PathLike)):
-        return revive(read_weights_file(file, map_location))
-    return revive(read_weights_stream(file, map_location))
+    is_path = isinstance(file, (str, os.PathLike))
+    content = (read_weights_file if is_path else read_weights_stream)(file, map_location)
+    return revive(drop_config_text(content))
 
 
 def no_safe_globals() -> list:
@@ -95,15 +95,9 @@ def load_url(
     url, model_dir=None, map_location=None, progress=True, check_hash=False, file_name=None
 ) -> Any:
     """Download a file once and read it as data; torch's function of this name unpickles."""
-    from torch import hub
+    from mmattn.io.fetch import fetch
 
-    folder = model_dir or os.path.join(hub.get_dir(), "checkpoints")
-    name = file_name or os.path.basename(urlparse(url).path)
-    target = os.path.join(folder, name)
-    if not os.path.exists(target):
-        os.makedirs(folder, exist_ok=True)
-        found = hub.HASH_REGEX.search(name) if check_hash else None
-        hub.download_url_to_file(url, target, found and found.group(1), progress=progress)
+    target = fetch(url, model_dir, file_name, progress=progress, check_hash=check_hash)
     return read_for_mmengine(target, map_location=map_location)
 
 
@@ -162,7 +156,7 @@ def load_with_prefix(prefix, filename, map_location=None) -> dict:
     part = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
     if not part:
         heads = sorted({str(key).split(".", 1)[0] for key in weights})
-        raise CheckpointError(
+        raise MissingPrefixError(
             f"{filename}: has nothing under the prefix {prefix!r}; it has {', '.join(heads[:8])}."
         )
     return part
@@ -260,6 +254,6 @@ def _naming_source(function: Callable, source_of: Callable[[dict], Any]) -> Call
             source = str(source_of(signature.bind(*args, **kwargs).arguments))
             if source in str(error):
                 raise
-            raise CheckpointError(f"{source}: {error}") from error
+            raise type(error)(f"{source}: {error}") from error
 
     return wrapper

@@ -83,6 +83,33 @@ def add_amp(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_opacity(parser: argparse.ArgumentParser, default: float | None) -> None:
+    """Add ``--opacity``.
+
+    Args:
+        parser: Parser of the command.
+        default: Opacity without the option; None leaves it to the task.
+    """
+    parser.add_argument(
+        "--opacity",
+        type=_share,
+        default=default,
+        metavar="SHARE",
+        help="opacity of the colours that are painted over the images, 0 to 1 (default: 0.5"
+        + ("; for detection that of mmdet)" if default is None else ")"),
+    )
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
 def add_no_fuse(parser: argparse.ArgumentParser, verb: str) -> None:
     """Add ``--no-fuse``.
 

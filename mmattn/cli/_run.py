@@ -29,5 +29,8 @@ def run(command: Callable[[], int | None], *, if_interrupted: str = "") -> int:
     except (KeyboardInterrupt, SyntaxError) as error:
         if not is_interrupt(error):
             raise
-        print(f"\nInterrupted{if_interrupted and '; '}{if_interrupted}.", file=sys.stderr)
+        # A command that knows more about this very interruption says so in its text.
+        detail = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        detail = detail or if_interrupted
+        print(f"\nInterrupted{detail and '; '}{detail}.", file=sys.stderr)
         return INTERRUPTED

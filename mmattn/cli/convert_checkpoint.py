@@ -110,9 +110,7 @@ def _convert(args: argparse.Namespace) -> int:
         print("No other project's layout: the names are mmattn's already and are kept.")
     elif conversion is None:
         print("No converter knows the layout: the names are kept and nothing was converted.")
-        print(
-            f"--list shows the converters{'' if args.config else ', --config compares with a model'}."
-        )
+        print("--list shows the converters; --config compares with a model.")
     record = write_converted(args.out, weights, source=args.source, converter=name)
     print(f"Wrote {args.out} and its record {record}.")
     return 0 if fits else CheckpointError.exit_code

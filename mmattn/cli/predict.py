@@ -30,12 +30,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="images or folders of images")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
-    parser.add_argument(
-        "--opacity",
-        type=float,
-        default=0.5,
-        help="opacity of the colours in the overlays, 0 to 1 (default: 0.5)",
-    )
+    arguments.add_opacity(parser, 0.5)
     arguments.add_no_fuse(parser, "run")
     arguments.add_cfg_options(parser)
     return parser.parse_args(argv)

@@ -33,9 +33,10 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn test") -> argp
     parser.add_argument(
         "--show-dir",
         metavar="DIR",
-        help="draw the predictions over the images and save them in DIR (for detection: DIR inside "
-        "the folder of this test)",
+        help="paint the predictions over the images, beside the ground truth, and save them in DIR "
+        "(for detection: DIR inside the folder of this test)",
     )
+    arguments.add_opacity(parser, None)
     parser.add_argument(
         "--wait-time",
         type=float,
@@ -75,6 +76,7 @@ def _test(args: argparse.Namespace) -> None:
         show=args.show,
         show_dir=args.show_dir,
         wait_time=args.wait_time,
+        opacity=args.opacity,
         tta=args.tta,
         amp=args.amp,
         fuse=not args.no_fuse,

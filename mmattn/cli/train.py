@@ -49,11 +49,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn train") -> arg
 def main(argv: list[str] | None = None, prog: str = "mmattn train") -> int:
     """Train; returns the exit code."""
     args = parse_args(argv, prog)
-    folder = args.work_dir or "the run's folder"
-    return run(
-        lambda: _train(args),
-        if_interrupted=f"--resume goes on from the newest checkpoint in {folder}",
-    )
+    return run(lambda: _train(args))
 
 
 def _train(args: argparse.Namespace) -> None:

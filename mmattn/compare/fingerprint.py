@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmattn.config.read_keys import READ_KEYS
 from mmattn.errors import ConfigError
-from mmattn.preflight.config_keys import READ_KEYS
 
 from .files import read_json
 

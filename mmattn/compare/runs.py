@@ -80,6 +80,7 @@ def compare_runs(
         if not differing
         else f"Besides model and seed, these settings differ: {', '.join(differing)}."
     )
+    remark = "\n".join([*unlike_steps(runs, metric), remark])
     log(f"{table}\n\n{remark}")
     if out is None:
         return
@@ -168,7 +169,7 @@ def differences(runs: Sequence[Run], but: Sequence[str] = ()) -> list[str]:
         runs: Runs, at least one.
         but: Names of further top-level settings to leave out.
     """
-    from mmattn.preflight.config_keys import READ_KEYS
+    from mmattn.config.read_keys import READ_KEYS
 
     compared = READ_KEYS.difference(_ELSEWHERE, but)
     flat = [
@@ -193,27 +194,106 @@ def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def runs_table(runs: Sequence[Run], metric: str) -> str:
-    """Write one row for each network: last and best value over the seeds, and the time it took."""
+    """Write one row for each network: last and best value over the seeds, and the time it took.
+
+    Seeds are averaged at the last step at which all of them were validated, never over unlike
+    steps; a run that went on beyond it, or that has no step in common with the others, is marked
+    by ``unlike_steps``.
+    """
     rows = []
     for network, group in by_network(runs).items():
-        last = [run.metrics[metric][-1][1] for run in group]
+        curves = [dict(run.metrics[metric]) for run in group]
+        common = last_common_step(group, metric)
+        end = max(map(max, curves))
+        if common is None:
+            last = mean_text = "-"
+            each = ", ".join(f"{curve[max(curve)]:.2f} at {max(curve):g}" for curve in curves)
+        else:
+            values = [curve[common] for curve in curves]
+            last = f"{common:g}"
+            mean_text = f"{mean(values):.2f}"
+            mean_text += f" ± {std(values):.2f}" if len(values) > 1 else ""
+            each = ", ".join(f"{value:.2f}" for value in values)
         better = min if any(word in metric for word in _LESS_IS_BETTER) else max
         step, best = better(
-            (point for run in group for point in run.metrics[metric]), key=lambda point: point[1]
+            (
+                point
+                for run in group
+                for point in run.metrics[metric]
+                if common is None or point[0] <= common
+            ),
+            key=lambda point: point[1],
         )
+        whole = [run.minutes for run, curve in zip(group, curves, strict=True) if max(curve) == end]
         rows.append(
             [
                 network,
                 ", ".join("?" if run.seed is None else str(run.seed) for run in group),
-                f"{mean(last):.2f}" + (f" ± {std(last):.2f}" if len(last) > 1 else ""),
-                ", ".join(f"{value:.2f}" for value in last),
+                last,
+                mean_text,
+                each,
                 f"{best:.2f}",
                 f"{step:g}",
-                f"{mean(run.minutes for run in group):.0f}",
+                f"{mean(whole):.0f}",
             ]
         )
-    head = ("network", "seeds", f"last {metric}", "of each seed", "best", "at step")
+    head = ("network", "seeds", "step", f"{metric} there", "of each seed", "best", "at step")
     return markdown_table([*head, "minutes per run"], rows)
+
+
+def last_common_step(runs: Sequence[Run], metric: str) -> float | None:
+    """Return the last step at which all runs were validated; None if there is none."""
+    shared = set.intersection(*({step for step, _ in run.metrics[metric]} for run in runs))
+    return max(shared, default=None)
+
+
+def unlike_steps(runs: Sequence[Run], metric: str) -> list[str]:
+    """Say which runs ended where others went on, and which networks are compared there.
+
+    Returns:
+        Sentences; none if all runs end at the same step.
+    """
+    remarks = []
+    at: dict[str, float | None] = {}
+    for network, group in by_network(runs).items():
+        ends = {str(run.folder): run.metrics[metric][-1][0] for run in group}
+        common = at[network] = last_common_step(group, metric)
+        if common is None:
+            listed = ", ".join(f"{folder} at {end:g}" for folder, end in ends.items())
+            remarks.append(
+                f"The runs of {network} were validated at no common step (they end: {listed}), so "
+                "they are not averaged."
+            )
+        elif set(ends.values()) != {common}:
+            listed = ", ".join(
+                f"{folder} at {end:g}" for folder, end in ends.items() if end != common
+            )
+            remarks.append(
+                f"The runs of {network} are compared at step {common:g}, the last that all of them "
+                f"reached; there are later values of {listed}."
+            )
+    short = {
+        run.folder: (run.metrics[metric][-1][0], planned)
+        for run in runs
+        if (planned := _planned_steps(run)) and run.metrics[metric][-1][0] < planned
+    }
+    remarks += [
+        f"{folder} is not finished: step {end:g} of {planned:g}."
+        for folder, (end, planned) in short.items()
+    ]
+    if len(set(at.values())) > 1:
+        listed = ", ".join(
+            f"{network} at {'no common step' if step is None else f'{step:g}'}"
+            for network, step in at.items()
+        )
+        remarks.append(f"The networks are shown at unlike steps: {listed}.")
+    return remarks
+
+
+def _planned_steps(run: Run) -> float | None:
+    """Return the steps that a run was to take, in the unit of its validations."""
+    loop = run.settings.get("train_cfg") or {}
+    return loop.get("max_iters") or loop.get("max_epochs")
 
 
 def write_values(path: Path, runs: Sequence[Run]) -> None:

@@ -31,6 +31,19 @@ def find_config(name: str | Path) -> Path:
     return _existing(root / inside, shown=text, root=root, prefix=f"{package}::")
 
 
+def find_base(name: str, folder: Path) -> Path:
+    """Return the file behind an entry of ``_base_``.
+
+    Args:
+        name: A path relative to ``folder``, an absolute one, or ``package::path``.
+        folder: Folder of the config that names it.
+
+    Raises:
+        ConfigError: There is no such file or package; the message offers the nearest names.
+    """
+    return find_config(name) if "::" in name else _existing(folder / name, shown=name)
+
+
 def _config_root(package: str) -> Path:
     """Return the folder of configs of ``package``: a wheel, a checkout or an editable install."""
     try:
@@ -74,7 +87,7 @@ def _nearest(path: Path, root: Path | None, prefix: str) -> str:
         hint = did_you_mean(path.name, near)
         if hint or path.parent.is_dir():
             return hint or f" {path.parent.resolve()} has no file of that name."
-        return f" The folder {path.parent.resolve()} does not exist."
+        return f" The folder {path.parent.resolve()} does not exist.{_nearest_folder(path)}"
     files = {
         str(f.relative_to(root)): f.name for f in root.rglob("*.py") if "_base_" not in f.parts
     }
@@ -86,6 +99,15 @@ def _nearest(path: Path, root: Path | None, prefix: str) -> str:
         for name, relative in by_name.items():
             hint = hint.replace(repr(name), repr(relative))
     return hint.replace(" '", f" '{prefix}") if hint else f" Its folder is {root}."
+
+
+def _nearest_folder(path: Path) -> str:
+    """Suggest the nearest name for the first folder of a path that does not exist."""
+    for folder in reversed(path.resolve().parents):
+        if not folder.is_dir():
+            inside = [one.name for one in folder.parent.iterdir() if one.is_dir()]
+            return did_you_mean(folder.name, inside)
+    return ""
 
 
 def _siblings(folder: Path) -> list[str]:

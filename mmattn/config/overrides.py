@@ -5,6 +5,7 @@ Each function changes the config that it is given and returns it; ``resolve.py``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,7 @@ def add_default_hooks(cfg: Config) -> Config:
         "mmseg",
     ):
         checkpoint["type"] = "mmattn.CheckpointHook"
+        _save_at_validations(checkpoint, cfg.get("train_cfg") or {})
     hooks = list(cfg.get("custom_hooks") or [])
     present = {hook.get("type") for hook in hooks if isinstance(hook, dict)}
     cfg.custom_hooks = hooks + [{"type": name} for name in HOOKS if name not in present]
@@ -143,14 +145,34 @@ def add_default_hooks(cfg: Config) -> Config:
     return cfg
 
 
-def unname_visualizer(cfg: Config) -> Config:
-    """Leave the name of the visualizer to the run.
+def _save_at_validations(checkpoint: dict[str, Any], loop: Mapping[str, Any]) -> None:
+    """Let a hook whose config does not say when it saves do so at each validation.
 
-    Upstream's configs all name theirs "visualizer", and mmengine hands out one of that name for
-    ever: a second run in this process would write into the folder of the first.
+    mmengine would save at the end alone, so that a run that is stopped has nothing.
     """
+    if "interval" in checkpoint:
+        return
+    by_iterations = loop.get("type") == "IterBasedTrainLoop" or loop.get("by_epoch") is False
+    if by_iterations != (not checkpoint.get("by_epoch", not by_iterations)):
+        return  # it counts in another unit than the validations
+    checkpoint["by_epoch"] = not by_iterations
+    checkpoint["interval"] = loop.get("val_interval", 1000 if by_iterations else 1)
+
+
+def name_visualizer(cfg: Config) -> Config:
+    """Give the visualizer a name, which upstream's tools need in the config that a run leaves."""
     if cfg.get("visualizer"):
-        cfg.visualizer.pop("name", None)
+        cfg.visualizer.setdefault("name", "visualizer")
+    return cfg
+
+
+def import_mmattn(cfg: Config) -> Config:
+    """Let the config import mmattn, whose types it names, so that upstream's tools can read it."""
+    imports = cfg.get("custom_imports") or {}
+    names = imports.get("imports") or []
+    names = [names] if isinstance(names, str) else list(names)
+    if "mmattn" not in names:
+        cfg.custom_imports = {**imports, "imports": ["mmattn", *names]}
     return cfg
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mmattn.config.overrides import add_default_hooks, unname_visualizer, use_cpu_amp
+from mmattn.config.overrides import (
+    add_default_hooks,
+    import_mmattn,
+    name_visualizer,
+    use_cpu_amp,
+)
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.resolve import Step, resolve
 from mmattn.errors import ConfigError
 from mmattn.models.timm_normalization import fill_normalization
 from mmattn.preflight.auto_classes import fill_class_counts
 from mmattn.preflight.backbone import check_channels
-from mmattn.preflight.run import preflight
+from mmattn.preflight.run import check_config, check_data
 
 from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank
+from .pretrained import fetch_pretrained
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -39,13 +45,18 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
         MMAttnError: ``preflight`` finds a mistake, the launcher is wrong, or a type is not
             registered.
     """
+    first = launched_rank(cfg.launcher) == 0
+    if first:  # before anything is read or logged
+        check_config(cfg, splits)
     _require_sections(cfg, splits)
     enter_scope(cfg)
     with explain_registry_errors(cfg.filename):
         cfg = resolve(cfg, [*steps, *run_steps(cfg)]).cfg
     # Before any process group: while one rank reads data the others would wait and time out.
-    if launched_rank(cfg.launcher) == 0:
-        preflight(cfg, splits=splits)
+    if first:
+        if "train" in splits:
+            fetch_pretrained(cfg)
+        check_data(cfg, splits)
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
@@ -53,6 +64,7 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
 
     enter_scope(cfg)
     name_files_in_errors()
+    _forget_visualizer(cfg)
     if _in_cpu_group(cfg):
         join_cpu_group(cfg)
     with explain_registry_errors(cfg.filename):
@@ -66,7 +78,8 @@ def run_steps(cfg: Config) -> list[Step]:
     steps = [
         Step("class counts", fill_class_counts),
         Step("default hooks", add_default_hooks),
-        Step("visualizer", unname_visualizer),
+        Step("visualizer", name_visualizer),
+        Step("custom imports", import_mmattn),
         Step("timm's normalisation", _fill_normalization),
     ]
     if _on_cpu():
@@ -74,6 +87,25 @@ def run_steps(cfg: Config) -> list[Step]:
     if _in_cpu_group(cfg):
         steps.append(Step("several processes on CPUs", fit_for_cpu_group))
     return steps
+
+
+def _forget_visualizer(cfg: Config) -> None:
+    """Let the run have a visualizer of its own, whose files lie in its own folder.
+
+    mmengine hands out one of a name for ever, and upstream's configs all name theirs
+    "visualizer": a second run in this process would write into the folder of the first.
+    """
+    from mmengine.visualization import Visualizer
+
+    name = (cfg.get("visualizer") or {}).get("name")
+    for cls in (Visualizer, *_subclasses(Visualizer)):
+        cls._instance_dict.pop(name, None)
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
 def _on_cpu() -> bool:

@@ -10,6 +10,7 @@ from mmattn.config.overrides import existing_checkpoint, set_work_dir
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 
+from .console import brief_console
 from .runner import build_runner
 from .test_outputs import dump_metric, show_predictions, write_label_maps
 from .tta import use_tta
@@ -27,6 +28,7 @@ def test(
     show: bool = False,
     show_dir: str | None = None,
     wait_time: float = 2.0,
+    opacity: float | None = None,
     tta: bool = False,
     amp: bool = False,
     fuse: bool = True,
@@ -44,6 +46,8 @@ def test(
         show: Show each prediction in a window.
         show_dir: Folder for plots of the predictions.
         wait_time: Seconds per window.
+        opacity: Opacity of the colours in these plots, 0 to 1; None for 0.5 in semantic
+            segmentation, and for the visualizer's own in detection.
         tta: Average over augmented copies of each image.
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
         fuse: Test the fused model where the network can be fused (``mmattn.layers.fuse``).
@@ -57,37 +61,41 @@ def test(
     Raises:
         MMAttnError: Config, data or checkpoint are wrong; the message says how.
     """
-    cfg = load_config(config, cfg_options)
-    cfg.launcher = launcher
-    dump = dump_metric(cfg, out) if out else None
-    steps = [
-        Step("work dir", lambda cfg: set_work_dir(cfg, work_dir)),
-        Step("checkpoint", lambda cfg: _set_checkpoint(cfg, checkpoint)),
-    ]
-    if show or show_dir:
-        shown = {"show": show, "show_dir": show_dir, "wait_time": wait_time}
-        steps.append(Step("--show", lambda cfg: show_predictions(cfg, **shown)))
-    if tta:
-        steps.append(Step("--tta", use_tta))
-    if amp:
-        steps.append(Step("--amp", _use_amp))
-    if out and dump is None:
-        steps.append(Step("--out", lambda cfg: write_label_maps(cfg, out)))
-    runner = build_runner(cfg, splits=("test",), steps=steps)
-    with explain_registry_errors(cfg.filename):
-        if dump is not None:
-            from mmengine.registry import METRICS
+    from .hooks.first_screen import FirstScreenHook
 
-            runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
-        if fuse:
-            from .hooks.fuse import FuseHook
+    with brief_console() as console:
+        cfg = load_config(config, cfg_options)
+        cfg.launcher = launcher
+        dump = dump_metric(cfg, out) if out else None
+        steps = [
+            Step("work dir", lambda cfg: set_work_dir(cfg, work_dir)),
+            Step("checkpoint", lambda cfg: _set_checkpoint(cfg, checkpoint)),
+        ]
+        if show or show_dir:
+            shown = {"show": show, "show_dir": show_dir, "wait_time": wait_time, "opacity": opacity}
+            steps.append(Step("--show", lambda cfg: show_predictions(cfg, **shown)))
+        if tta:
+            steps.append(Step("--tta", use_tta))
+        if amp:
+            steps.append(Step("--amp", _use_amp))
+        if out and dump is None:
+            steps.append(Step("--out", lambda cfg: write_label_maps(cfg, out)))
+        runner = build_runner(cfg, splits=("test",), steps=steps)
+        runner.register_hook(FirstScreenHook(console))
+        with explain_registry_errors(cfg.filename):
+            if dump is not None:
+                from mmengine.registry import METRICS
 
-            runner.register_hook(FuseHook())
-        if not allow_partial:
-            from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
+                runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
+            if fuse:
+                from .hooks.fuse import FuseHook
 
-            runner.register_hook(RequireCompleteCheckpointHook())
-        return runner.test()
+                runner.register_hook(FuseHook())
+            if not allow_partial:
+                from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
+
+                runner.register_hook(RequireCompleteCheckpointHook())
+            return runner.test()
 
 
 def _set_checkpoint(cfg: Config, checkpoint: str) -> Config:

@@ -14,9 +14,18 @@ if TYPE_CHECKING:
 
 
 def show_predictions(
-    cfg: Config, *, show: bool, show_dir: str | None, wait_time: float = 2.0
+    cfg: Config,
+    *,
+    show: bool,
+    show_dir: str | None,
+    wait_time: float = 2.0,
+    opacity: float | None = None,
 ) -> Config:
-    """Draw the predictions, in windows or into a folder, each as upstream's own tool does."""
+    """Draw the predictions, in windows or into a folder.
+
+    Windows, and images of detection, are upstream's. Images of semantic segmentation in mmseg are
+    painted by ``PaintedPredictionsHook``, unless the config has a visualisation hook of its own.
+    """
     task = task_of(cfg)
     if not cfg.get("visualizer"):
         backend = {"type": "LocalVisBackend"}
@@ -27,6 +36,16 @@ def show_predictions(
         "visualization", {"type": _spelled(task.visualization_hook, task, cfg)}
     )
     hook = cfg.default_hooks.visualization
+    if opacity is not None:
+        cfg.visualizer["alpha"] = opacity
+    if show_dir and painted_by_us(task, hook):
+        painter = {"type": "mmattn.PaintedPredictionsHook", "folder": show_dir}
+        if opacity is not None:
+            painter["opacity"] = opacity
+        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), painter]
+        show_dir = None
+        if not show:
+            return cfg
     hook["draw"] = True
     if show:
         hook["show"] = True
@@ -35,6 +54,12 @@ def show_predictions(
         place, option = task.show_dir
         {"visualizer": cfg.visualizer, "hook": hook}[place][option] = show_dir
     return cfg
+
+
+def painted_by_us(task: Task, hook: dict | None) -> bool:
+    """Return whether images of a test are painted by ``PaintedPredictionsHook``."""
+    name = bare_name((hook or {}).get("type"))
+    return task.label_map_metrics != {} and name == "SegVisualizationHook"
 
 
 def dump_metric(cfg: Config, out: str) -> dict | None:

@@ -9,7 +9,10 @@ from mmattn.config.load import load_config
 from mmattn.config.overrides import scale_learning_rate, set_resume, set_work_dir, use_amp
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
+from mmattn.errors import is_interrupt
 
+from .console import brief_console
+from .resume import cost_of_interruption, require_same_model
 from .runner import build_runner
 
 if TYPE_CHECKING:
@@ -43,14 +46,27 @@ def train(
     Raises:
         MMAttnError: Config, data or checkpoint are wrong; raised before the first step where that
             can be known.
+        KeyboardInterrupt: With a text that says how many steps are lost and how to go on.
     """
-    cfg = load_config(config, cfg_options)
-    cfg.launcher = launcher
-    steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
-    runner = build_runner(cfg, splits=("train", "val"), steps=steps)
-    # Datasets, schedulers and the optimiser are built only now.
-    with explain_registry_errors(cfg.filename):
-        runner.train()
+    from .hooks.first_screen import FirstScreenHook
+
+    runner = None
+    try:
+        with brief_console() as console:
+            cfg = load_config(config, cfg_options)
+            cfg.launcher = launcher
+            steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
+            runner = build_runner(cfg, splits=("train", "val"), steps=steps)
+            runner.register_hook(FirstScreenHook(console))
+            if resume is not None or runner._resume:
+                require_same_model(runner)
+            # Datasets, schedulers and the optimiser are built only now.
+            with explain_registry_errors(cfg.filename):
+                runner.train()
+    except (KeyboardInterrupt, SyntaxError) as error:
+        if not is_interrupt(error):
+            raise
+        raise KeyboardInterrupt(cost_of_interruption(runner)) from error
     return runner
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from mmattn.config.walk import innermost_dataset, rewrite
-from mmattn.data.images import read_image
+from mmattn.images.files import read_image
 from mmattn.errors import ConfigError
 from mmattn.tasks import task_of
 from mmattn.type_names import bare_name

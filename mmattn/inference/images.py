@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
     """List the images in ``paths``, which are files and folders, without repetition.
 
+    Hidden files in folders, such as the ``._a.png`` of macOS, are passed over.
+
     Raises:
         DataError: A path does not exist, or a folder holds no images.
     """
-    from mmattn.data.images import IMAGE_SUFFIXES
+    from mmattn.images import IMAGE_SUFFIXES, list_images
 
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+            inside = list_images(path)
             if not inside:
                 raise DataError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
             files += inside
@@ -56,7 +58,8 @@ class TestPipeline:
         from mmengine.dataset import Compose
 
         loader = cfg.get("test_dataloader") or cfg.get("val_dataloader")
-        steps = innermost_dataset(loader["dataset"]).get("pipeline") if loader else None
+        dataset = innermost_dataset(loader["dataset"]) if loader else {}
+        steps = dataset.get("pipeline")
         if not steps:
             raise ConfigError(f"{cfg.filename} has no test pipeline, which prepares the images")
         enter_scope(cfg)
@@ -65,6 +68,8 @@ class TestPipeline:
         kept = [step for step in deepcopy(steps) if bare_name(step["type"]) not in loaders]
         with explain_registry_errors(cfg.filename):
             self.transforms = Compose(kept).transforms
+        #: What the dataset tells the loader of images beside their paths.
+        self.bit_depth: int | None = dataset.get("bit_depth")
 
     def __call__(self, file: Path) -> tuple[dict[str, Any], np.ndarray]:
         """Decode an image once and prepare it for the model.
@@ -77,6 +82,8 @@ class TestPipeline:
             DataError: The file cannot be read or prepared.
         """
         results: dict[str, Any] | None = {"img_path": str(file)}
+        if self.bit_depth is not None:
+            results["bit_depth"] = self.bit_depth
         decoded = None
         try:
             for transform in self.transforms:
@@ -86,11 +93,12 @@ class TestPipeline:
                 if decoded is None and "img" in results:
                     decoded = _as_rgb(results["img"])
         except Exception as error:
-            raise DataError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+            reason = " ".join(str(error).split()).removeprefix(f"{file}: ")
+            raise DataError(f"{file} cannot be read: {reason}") from error
         if decoded is None:
-            from mmattn.data.images import read_image
+            from mmattn.images import read_image
 
-            decoded = read_image(file)
+            decoded = read_image(file, bit_depth=self.bit_depth)
         return results, decoded
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmattn.config.dataset_meta import dataset_meta
+from mmattn.config.optional_packages import require_packages
 from mmattn.config.overrides import existing_checkpoint
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.errors import ConfigError
@@ -49,6 +50,7 @@ def build_model(
 
     Raises:
         ConfigError: The config has no ``model``, or a type in it is not registered.
+        MissingPackageError: The model needs an optional package that is not installed.
         DataError: ``num_classes="auto"`` is to be counted in data that is not there.
         CheckpointError: The weights cannot be read safely, or some are missing or of another
             shape.
@@ -57,6 +59,7 @@ def build_model(
         raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
     if checkpoint is not None:
         existing_checkpoint(str(checkpoint))  # before the build, which takes seconds
+    require_packages(cfg)
     cfg = fill_class_counts(cfg)
     enter_scope(cfg)
     from mmengine.logging import MMLogger
@@ -95,6 +98,8 @@ def strip_pretrained(cfg: Any) -> Any:
     if isinstance(cfg, dict):
         if isinstance(cfg.get("pretrained"), (str, bool)):
             cfg["pretrained"] = None
+        if isinstance(cfg.get("teacher_ckpt"), str):  # of mmdet's distillation
+            cfg["teacher_ckpt"] = None
         init = cfg.get("init_cfg")
         if isinstance(init, dict) and init.get("type") in ("Pretrained", "mmengine.Pretrained"):
             cfg["init_cfg"] = None

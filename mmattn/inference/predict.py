@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.errors import ConfigError
+from mmattn.errors import ConfigError, DataError
 from mmattn.tasks import task_of
 
 from .images import TestPipeline, find_images
@@ -52,14 +52,14 @@ def predict_images(
 
     Raises:
         ConfigError: The config has no test pipeline, or is not about semantic segmentation.
-        DataError: An image is missing or cannot be read, two would have one name, or a result
-            would take the place of an image.
+        DataError: An image is missing, two would have one name, or a result would take the place
+            of an image; or, after all others were predicted, some images cannot be read.
         CheckpointError: The weights do not belong to the model.
     """
     import torch
 
     from mmattn.layers.fuse import fuse as fuse_model
-    from mmattn.palette import complete_palette
+    from mmattn.reports.painter import Painter
 
     task = task_of(cfg)
     if task.prediction != "pred_sem_seg":
@@ -76,16 +76,27 @@ def predict_images(
     if fuse:
         model = fuse_model(model)
     names = class_names(model)
-    palette = complete_palette((model.dataset_meta or {}).get("palette") or (), len(names))
+    painter = Painter.of(names, (model.dataset_meta or {}).get("palette"), opacity)
     out.mkdir(parents=True, exist_ok=True)
     write_class_names(names, out)
-    written = []
+    written, unread = [], []
     for file in files:
-        prepared, pixels = pipeline(file)
+        try:
+            prepared, pixels = pipeline(file)
+        except DataError as error:
+            unread.append(str(error))
+            log(str(error))
+            continue
         labels = predict_labels(model, prepared, len(names))
         written.append(write_label_map(labels, file, out))
-        write_overlay(labels, pixels, palette, file, out, opacity=opacity)
+        write_overlay(labels, pixels, painter, file, out)
         log(f"{file}: {_shares(labels, names)}")
+    if unread:
+        listed = "\n  ".join(unread)
+        raise DataError(
+            f"{len(unread)} of {len(files)} images cannot be read; {len(written)} label maps are "
+            f"in {out}:\n  {listed}"
+        )
     return written
 
 

@@ -12,6 +12,8 @@ from mmattn.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
+    from mmattn.reports.painter import Painter
+
 
 def label_map_path(image: Path, out: Path) -> Path:
     """Return the file for the label map of ``image``."""
@@ -68,28 +70,19 @@ def write_label_map(labels: np.ndarray, image: Path, out: Path) -> Path:
 
 
 def write_overlay(
-    labels: np.ndarray,
-    pixels: np.ndarray,
-    palette: Sequence[Sequence[int]],
-    image: Path,
-    out: Path,
-    *,
-    opacity: float,
+    labels: np.ndarray, pixels: np.ndarray, painter: Painter, image: Path, out: Path
 ) -> Path:
     """Paint the classes over an image, write it as JPEG and return the file.
 
     Args:
         labels: (H, W), index of the class of each pixel.
         pixels: (H, W, 3) uint8 RGB, the image.
-        palette: RGB of each class.
+        painter: Painter of the classes.
         image: File of the image, which gives the overlay its name.
         out: Folder of the outputs.
-        opacity: Opacity of the classes' colours, 0 to 1.
     """
-    from mmattn.reports.overlays import blend
-
     path = overlay_path(image, out)
-    _write(path, blend(pixels, labels, palette, opacity=opacity)[..., ::-1])
+    _write(path, painter.paint(pixels, labels)[..., ::-1])
     return path
 
 

@@ -40,6 +40,8 @@ class Converter:
             key it does not know, so that nothing is lost silently.
         ignores: Prefixes of source keys that have no place in the target, or a test for them.
         reverse: Function from the target's layout back to the source's, as ``convert``; or None.
+        only_by_name: Whether the converter is passed over where the layout decides: another one
+            reads the same files for a target that is wanted more often.
         note: Function that says what a user of the converted weights has to know, such as which
             network takes them.
     """
@@ -51,6 +53,7 @@ class Converter:
     ignores: tuple[str, ...] | Callable[[str], bool] = ()
     reverse: Callable[[StateDict], StateDict] | None = None
     note: Callable[[StateDict], str] | None = None
+    only_by_name: bool = False
 
     def leaves_out(self, key: str) -> bool:
         """Return whether the source's ``key`` has no place in the target."""
@@ -99,6 +102,8 @@ def find_converter(state_dict: Mapping[str, Tensor], name: str | None = None) ->
     fitting = [converter for converter in known if converter.recognises(state_dict)]
     names = [converter.name for converter in fitting]
     if name is None:
+        fitting = [converter for converter in fitting if not converter.only_by_name]
+        names = [converter.name for converter in fitting]
         if len(fitting) > 1:
             raise CheckpointError(
                 f"several converters recognise this layout: {', '.join(names)}; "

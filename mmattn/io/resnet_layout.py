@@ -23,6 +23,7 @@ _DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
     (True, (3, 4, 23, 3)): 101,
     (True, (3, 8, 36, 3)): 152,
 }
+_FIRST = "conv1.weight"
 _ENTRY = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 _DEEP_STEM = {"conv1.0": 0, "conv1.1": 1, "conv1.3": 3, "conv1.4": 4, "conv1.6": 6, "bn1": 7}
 _BLOCK = re.compile(rf"layer[1-4]\.\d+\.((conv|bn)[123]|downsample\.[012])\.{_ENTRY}")
@@ -39,6 +40,8 @@ class ResNetLayout:
         channels: Channels of the first stage's inner convolutions, 64 in all published ones.
         deep_stem: Whether the stem is three convolutions.
         avg_down: Whether shortcuts pool before their convolution.
+        in_channels: Channels of the images, 3 unless a network is made for others.
+        stem_channels: Channels of the stem's output; ``channels`` in all published ones.
     """
 
     depth: int
@@ -46,6 +49,8 @@ class ResNetLayout:
     channels: int
     deep_stem: bool
     avg_down: bool
+    in_channels: int
+    stem_channels: int
 
     @property
     def after_last_conv(self) -> str:
@@ -57,6 +62,10 @@ class ResNetLayout:
         arguments = [f"type='ResNet', depth={self.depth}"]
         if self.channels != 64:
             arguments.append(f"base_channels={self.channels}")
+        if self.in_channels != 3:
+            arguments.append(f"in_channels={self.in_channels}")
+        if self.stem_channels != self.channels:
+            arguments.append(f"stem_channels={self.stem_channels}")
         arguments += [f"{name}=True" for name in ("deep_stem", "avg_down") if getattr(self, name)]
         return f"dict({', '.join(arguments)}, plugins={plugins})"
 
@@ -90,7 +99,31 @@ def read_resnet(state_dict: Mapping[str, Tensor]) -> ResNetLayout:
             f"a stem of {widths} channels; the first two are equal in mmdet's and mmseg's ResNet"
         )
     avg_down = "layer2.0.downsample.2.weight" in state_dict
-    return ResNetLayout(depth, blocks, channels, deep, avg_down)
+    in_channels, stem_channels = read_stem(state_dict)
+    return ResNetLayout(depth, blocks, channels, deep, avg_down, in_channels, stem_channels)
+
+
+def read_stem(state_dict: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Return the channels of the images and of the stem's output.
+
+    Raises:
+        CheckpointError: The stem is neither one convolution of 7 x 7 nor three of 3 x 3, as in
+            networks for CIFAR, or it is missing.
+    """
+    deep = "conv1.0.weight" in state_dict
+    for name in ("conv1.0.weight", "conv1.3.weight", "conv1.6.weight") if deep else (_FIRST,):
+        if name not in state_dict:
+            raise CheckpointError(f"{name} is missing, a part of the ResNet's stem")
+        side = tuple(state_dict[name].shape[2:])
+        if side != ((3, 3) if deep else (7, 7)):
+            raise CheckpointError(
+                f"{name} has a kernel of {' x '.join(map(str, side))}"
+                + (", as ResNets for images of CIFAR's size have" if side == (3, 3) else "")
+                + ": a stem that mmdet's and mmseg's ResNet cannot have (one convolution of 7 x 7, "
+                "or three of 3 x 3)"
+            )
+    first, last = ("conv1.0.weight", "conv1.6.weight") if deep else (_FIRST, _FIRST)
+    return state_dict[first].shape[1], len(state_dict[last])
 
 
 def _check_widths(state_dict: Mapping[str, Tensor], channels: int) -> None:

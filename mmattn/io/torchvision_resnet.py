@@ -19,7 +19,7 @@ from torch import Tensor
 from mmattn.errors import CheckpointError
 
 from .convert import Converter, StateDict, register_converter, rename_keys
-from .resnet_layout import mm_resnet_name, read_resnet
+from .resnet_layout import mm_resnet_name, read_resnet, read_stem
 
 _CLASSIFIER = "fc."
 _DEPTHS: dict[tuple[int, ...], int] = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
@@ -55,7 +55,13 @@ def torchvision_resnet_config(state_dict: Mapping[str, Tensor]) -> str:
             f"backbone=dict(type='mmattn.TimmBackbone', model_name={name!r}, pretrained=FILE)"
         )
     base_width = inner // groups * _BASE_CHANNELS // planes
-    return f"dict(type='ResNeXt', depth={depth}, groups={groups}, base_width={base_width})"
+    in_channels, stem_channels = read_stem(state_dict)
+    arguments = [f"type='ResNeXt', depth={depth}, groups={groups}, base_width={base_width}"]
+    if in_channels != 3:
+        arguments.append(f"in_channels={in_channels}")
+    if stem_channels != _BASE_CHANNELS:
+        arguments.append(f"stem_channels={stem_channels}")
+    return f"dict({', '.join(arguments)})"
 
 
 def _first_bottleneck(state_dict: Mapping[str, Tensor]) -> tuple[int, int, int]:

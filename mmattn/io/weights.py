@@ -2,8 +2,10 @@
 
 A pickle is a program: whoever loads one runs it. So nothing here unpickles. A file is either
 safetensors, or it is read by torch's ``weights_only`` reader, which knows tensors, numbers, strings
-and containers of these, and refuses every other name. There is no fallback and no list of further
-names. The one exception is spelt out in ``read_trusted_pickle``.
+and containers of these, and refuses every other name; no further names are allowed. A file that it
+refuses, as nearly all of mmengine, is parsed by ``inert_pickle``, which calls nothing, and rebuilt
+by ``inert_content``, whose functions are all ours. The one exception is spelt out in
+``read_trusted_pickle``.
 """
 
 from __future__ import annotations
@@ -24,10 +26,13 @@ from typing import Any, BinaryIO
 
 import torch
 
-from mmattn.errors import CheckpointError, did_you_mean
+from mmattn.errors import CheckpointError, MissingCheckpointError, did_you_mean
 
 from .atomic import atomic_write
+from .inert_content import LeftOut, NeedsExecutionError, rebuild_content
+from .inert_pickle import DamagedPickleError
 from .pickle_names import names_in_pickle
+from .torch_archive import open_archive
 
 MapLocation = str | torch.device | Callable | dict[str, str] | None
 
@@ -44,7 +49,8 @@ def read_checkpoint(
 ) -> dict[str, Any]:
     """Read a whole checkpoint as data; nothing in the file is executed.
 
-    The content decides how it is read, not the name. A torch file gives what was saved. A
+    The content decides how it is read, not the name. A torch file gives what was saved; objects in
+    it that are not data are left out with a warning, or refused where they are needed. A
     safetensors file gives its tensors by name; where the file carries metadata, it gives
     ``{"state_dict": tensors, "meta": metadata}``, with metadata values that are JSON lists or
     objects decoded.
@@ -70,7 +76,7 @@ def read_weights_file(path: str | os.PathLike[str], map_location: MapLocation = 
     """Read a file as ``read_checkpoint`` does; its content need not be a dictionary."""
     path = Path(path).expanduser()
     if not path.is_file():
-        raise CheckpointError(_why_missing(path))
+        raise MissingCheckpointError(_why_missing(path))
     try:
         with open(path, "rb") as file:
             return read_weights_stream(file, map_location, name=str(path))
@@ -158,7 +164,7 @@ def read_trusted_pickle(
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise CheckpointError(_why_missing(path))
+        raise MissingCheckpointError(_why_missing(path))
     data = path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     _logger.warning("Unpickling %s as trusted; sha256 %s", path, sha256)
@@ -227,7 +233,64 @@ def _read_torch(file: BinaryIO, map_location: MapLocation, name: str) -> Any:
             warnings.simplefilter("ignore")  # the result, or the error, says all there is to say
             return torch.load(file, map_location=map_location, weights_only=True)
     except Exception as error:  # a damaged file can raise nearly anything
-        raise CheckpointError(_why_refused(file, name, error)) from error
+        refused = error
+    if "Weights only load failed" not in str(refused):
+        raise CheckpointError(_why_refused(file, name, refused)) from refused
+    return _read_inert(file, map_location, name, refused)
+
+
+def _read_inert(file: BinaryIO, map_location: MapLocation, name: str, refused: Exception) -> Any:
+    """Read a torch file that names more than weights; nothing of it is called.
+
+    Args:
+        file: File that torch's reader refused.
+        map_location: Device of the tensors.
+        name: Name of the file, for messages.
+        refused: Error of torch's reader; it is told where the format is not torch's.
+    """
+    try:
+        archive = open_archive(file)
+        if archive is None:
+            raise CheckpointError(_why_refused(file, name, refused))
+        content, left_out = rebuild_content(
+            archive, lambda storage, location: _placed(storage, location, map_location)
+        )
+    except NeedsExecutionError as error:
+        raise CheckpointError(_refusal(name, str(error))) from error
+    except DamagedPickleError as error:
+        raise CheckpointError(_damaged(name, str(error)[:200])) from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # sizes that no memory has, devices that are not there
+        raise CheckpointError(_damaged(name, f"{type(error).__name__}: {error}"[:200])) from error
+    if left_out:
+        _logger.warning("%s: left out what is not data: %s.", name, _listed(left_out))
+    return content
+
+
+def _placed(
+    storage: torch.UntypedStorage, location: str, map_location: MapLocation
+) -> torch.UntypedStorage:
+    """Move a storage from memory to its device, as ``torch.load`` does with ``map_location``."""
+    if isinstance(map_location, dict):
+        location = map_location.get(location, location)
+    elif callable(map_location):
+        placed = map_location(storage, location)
+        if placed is not None:
+            return placed
+    elif map_location is not None:
+        location = str(map_location)
+    device = torch.device(location)
+    if device.type == "cpu":
+        return storage
+    memory = torch.empty(0, dtype=torch.uint8).set_(storage)
+    return memory.to(device).untyped_storage()
+
+
+def _listed(left_out: list[LeftOut]) -> str:
+    shown = ", ".join(str(entry) for entry in left_out[:4])
+    more = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
+    return shown + more
 
 
 def _why_refused(file: BinaryIO, name: str, error: Exception) -> str:
@@ -250,6 +313,10 @@ def _why_refused(file: BinaryIO, name: str, error: Exception) -> str:
         cause = f"it holds more than weights ({kept[-1] if kept else lines[0].split('. ')[0]})"
     else:
         return _damaged(name, f"it starts with {start!r}")
+    return _refusal(name, cause)
+
+
+def _refusal(name: str, cause: str) -> str:
     return f"{name}: refused, because {cause}. {_WAY_OUT.format(name=shlex.quote(name))}"
 
 

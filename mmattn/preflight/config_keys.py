@@ -13,21 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmattn.config.read_keys import READ_KEYS
 from mmattn.config.walk import walk
-from mmattn.errors import ConfigError
+
+from .problems import refuse
+from .slips import is_slip
 
 logger = logging.getLogger("mmattn")
 
-#: What mmengine's runners and the tools read.
-READ_KEYS = frozenset({
-    "model", "data_preprocessor", "work_dir", "experiment_name", "default_scope", "custom_imports",
-    "train_dataloader", "train_cfg", "val_dataloader", "val_cfg", "val_evaluator",
-    "test_dataloader", "test_cfg", "test_evaluator", "tta_model", "tta_pipeline",
-    "optim_wrapper", "param_scheduler", "auto_scale_lr", "default_hooks", "custom_hooks",
-    "load_from", "resume", "launcher", "env_cfg", "randomness", "log_processor", "log_level",
-    "visualizer", "runner_type", "strategy", "model_wrapper_cfg", "sync_bn", "compile",
-    "find_unused_parameters", "activation_checkpointing", "efficient_conv_bn_eval",
-})  # fmt: skip
 #: Variables of the usual configs that look like a slip of the above.
 _VARIABLES = frozenset({"test_pipeline", "train_pipeline", "val_pipeline", "conv_cfg", "models"})
 #: Keys of configs before mmengine, and what took their place.
@@ -42,7 +35,7 @@ _OUTDATED = {
 
 
 def check_keys(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]:
-    """Refuse misspelt and outdated top-level keys.
+    """Refuse misspelt and outdated top-level keys, and warn of settings that nothing uses.
 
     Args:
         cfg: The whole config.
@@ -54,53 +47,51 @@ def check_keys(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]
     Raises:
         ConfigError: A key is one slip away from one that is read, or the config is outdated.
     """
-    where = f"{filename}: " if filename else ""
-    unread = [k for k in cfg if k not in READ_KEYS and not k.startswith("_")]
-    for key in unread:
-        near = nearest_read_key(key)
-        if near:
-            raise ConfigError(f"{where}nothing reads the key {key!r}. Did you mean {near!r}?")
-    outdated = [k for k in unread if k in _OUTDATED]
-    if outdated and "train_dataloader" not in cfg and "test_dataloader" not in cfg:
-        changes = "; ".join(f"{key} is now {_OUTDATED[key]}" for key in outdated)
-        raise ConfigError(f"{where}a config of the time before mmengine: {changes}")
-    own = _own_names(filename)
-    unused = [key for key in _unused_blocks(cfg, unread) if own is None or key in own]
+    refuse(key_problems(cfg), filename)
+    unused = unused_blocks(cfg, filename)
     if unused:
+        where = f"{filename}: " if filename else ""
         logger.warning(
             "%snothing uses %s: the settings there have no effect", where, ", ".join(unused)
         )
     return unused
 
 
-def nearest_read_key(key: str) -> str | None:
-    """Return the key that is read and one slip away from ``key``, two in long names.
+def key_problems(cfg: Mapping[str, Any]) -> list[str]:
+    """List misspelt top-level keys, and the keys of a config of the time before mmengine."""
+    unread = _unread(cfg)
+    problems = []
+    for key in unread:
+        near = nearest_read_key(key)
+        if near:
+            problems.append(f"nothing reads the key {key!r}. Did you mean {near!r}?")
+    problems += [
+        f"nothing reads the key {key!r}. Did you mean '_base_'?"
+        for key in cfg
+        if key.startswith("_") and is_slip(key, "_base_")
+    ]
+    outdated = [k for k in unread if k in _OUTDATED]
+    if outdated and "train_dataloader" not in cfg and "test_dataloader" not in cfg:
+        changes = "; ".join(f"{key} is now {_OUTDATED[key]}" for key in outdated)
+        problems.append(f"a config of the time before mmengine: {changes}")
+    return problems
 
-    ``did_you_mean`` cannot decide this: with difflib's ratio every cutoff that lets single slips
-    (``mdoel``: 0.8) be found also refuses variables of upstream's configs (``val_evaluator_abs``:
-    0.87). A suggestion may be wrong, a refusal may not.
-    """
+
+def unused_blocks(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]:
+    """List blocks of settings that the config's own file writes and nothing uses."""
+    own = _own_names(filename)
+    return [key for key in _unused_blocks(cfg, _unread(cfg)) if own is None or key in own]
+
+
+def _unread(cfg: Mapping[str, Any]) -> list[str]:
+    return [k for k in cfg if k not in READ_KEYS and not k.startswith("_")]
+
+
+def nearest_read_key(key: str) -> str | None:
+    """Return the key that is read and one slip away from ``key``, two in long names."""
     if key in READ_KEYS or key in _VARIABLES:
         return None
-    for known in sorted(READ_KEYS):
-        slips = 2 if len(known) >= 10 else 1
-        if len(known) > 4 and 0 < slip_distance(key, known) <= slips:
-            return known
-    return None
-
-
-def slip_distance(a: str, b: str) -> int:
-    """Count letters added, dropped, changed or swapped with a neighbour (string alignment)."""
-    rows = [list(range(len(b) + 1))]
-    for i, x in enumerate(a, 1):
-        row = [i]
-        for j, y in enumerate(b, 1):
-            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                best = min(best, rows[-2][j - 2] + 1)
-            row.append(best)
-        rows.append(row)
-    return rows[-1][-1]
+    return next((known for known in sorted(READ_KEYS) if is_slip(key, known)), None)
 
 
 def _unused_blocks(cfg: Mapping[str, Any], unread: list[str]) -> list[str]:
@@ -122,7 +113,7 @@ def _is_used(value: Any, used: list[Any]) -> bool:
     """Return whether a block went into another one, whole or spread."""
     if isinstance(value, Mapping):
         return any(
-            all(key in block and block[key] == item for key, item in value.items())
+            all(key in block and _is_inside(item, block[key]) for key, item in value.items())
             for block in used
             if isinstance(block, Mapping)
         )
@@ -136,10 +127,46 @@ def _is_used(value: Any, used: list[Any]) -> bool:
     )
 
 
+def _is_inside(value: Any, block: Any) -> bool:
+    """Return whether ``block`` is ``value``, or what mmengine merged it with."""
+    if isinstance(value, Mapping) and isinstance(block, Mapping):
+        return all(key in block and _is_inside(item, block[key]) for key, item in value.items())
+    return bool(value == block)
+
+
 def _own_names(filename: str | None) -> set[str] | None:
-    """Return the names that a Python config assigns; None where that cannot be told."""
+    """Return the names that a Python config assigns and does not itself put into what is read.
+
+    None where that cannot be told. A base may rewrite what such a variable holds, and a merge may
+    add to it, so that it is found nowhere as it was written; that its name is used is enough.
+    """
     if filename is None or not filename.endswith(".py") or not Path(filename).is_file():
         return None
-    tree = ast.parse(Path(filename).read_text(encoding="utf-8"))
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    return {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    statements = ast.parse(Path(filename).read_text(encoding="utf-8")).body
+    parts = [(_names(node, ast.Store), _names(node, ast.Load)) for node in statements]
+    assigned = set().union(*(stored for stored, _ in parts)) if parts else set()
+    used: set[str] = set()
+    while True:  # what is used by a used variable is used
+        reached = {
+            name
+            for stored, loaded in parts
+            if not stored or stored & (READ_KEYS | used)
+            for name in loaded
+        }
+        if reached <= used:
+            return assigned - used
+        used |= reached
+
+
+def _names(node: ast.AST, context: type) -> set[str]:
+    names = (inner for inner in ast.walk(node) if isinstance(inner, ast.Name))
+    found = {name.id for name in names if isinstance(name.ctx, context)}
+    if context is ast.Store and isinstance(node, (ast.Assign, ast.AugAssign)):
+        # "model['neck'] = neck" and "model.neck = neck" change model, which they load.
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        for target in targets:
+            while isinstance(target, (ast.Subscript, ast.Attribute)):
+                target = target.value
+            if isinstance(target, ast.Name):
+                found.add(target.id)
+    return found

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmattn.config.registry_scope import nearest_types
-from mmattn.errors import ConfigError, did_you_mean
+from mmattn.errors import did_you_mean
+
+from .problems import refuse
 
 if TYPE_CHECKING:
     from mmengine.registry import Registry
@@ -54,8 +56,14 @@ def check_types(cfg: Mapping[str, Any], splits: Sequence[str], filename: str | N
     Raises:
         ConfigError: A name is not registered; the message has its key and the nearest names.
     """
+    refuse(type_problems(cfg, splits), filename)
+
+
+def type_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
+    """List type names that are not registered; see ``check_types``."""
     scope = cfg.get("default_scope") or "mmengine"
-    finder = _Finder(scope, f"{filename}: " if filename else "")
+    finder = _Finder(scope)
+    problems = []
     sections = dict(_SECTIONS)
     if "train" in splits:
         sections.update(_TRAINING)
@@ -63,7 +71,10 @@ def check_types(cfg: Mapping[str, Any], splits: Sequence[str], filename: str | N
         sections.update({f"{split}_{name}": kinds for name, kinds in _SPLIT.items()})
     for section, kinds in sections.items():
         for place, name, expected, inner_scope in _types(cfg.get(section), section, kinds, scope):
-            finder.check(place, name, expected, inner_scope)
+            problem = finder.problem(place, name, expected, inner_scope)
+            if problem:
+                problems.append(problem)
+    return problems
 
 
 def _types(
@@ -92,44 +103,43 @@ def _types(
 class _Finder:
     """Looks names up as mmengine would, without importing what a dotted name might mean."""
 
-    def __init__(self, scope: str, prefix: str) -> None:
+    def __init__(self, scope: str) -> None:
         from mmengine import registry
 
         self.scope = scope
-        self.prefix = prefix
         self._roots: dict[str, Registry] = {
             name: value for name, value in vars(registry).items() if _is_registry(value)
         }
         self._names: dict[tuple[str, str, bool], set[str]] = {}
 
-    def check(self, place: str, name: str, kinds: str | None, scope: str) -> None:
-        """Raise unless ``name`` is registered where ``place`` looks for it."""
+    def problem(self, place: str, name: str, kinds: str | None, scope: str) -> str | None:
+        """Return what is wrong unless ``name`` is registered where ``place`` looks for it."""
         package, dot, bare = name.rpartition(".")
         if dot and not _has_registry(package):
-            self._check_dotted(place, name, package)
-            return
+            return self._dotted_problem(place, name, package)
         # Lower-case names are switches of one class ("conv", "nms"), not registered ones.
         if not dot and name[:1].islower() and kinds is None:
-            return
+            return None
         searched = kinds.split() if kinds else list(self._roots)
         if any(bare in self._registered(kind, package or scope, not dot) for kind in searched):
-            return
+            return None
         kind = self._roots[searched[0] if kinds else "MODELS"].name
         what = kind.replace("_", " ") if kinds else "type"
         within = "" if dot else f" in scope {scope!r} or above it"
-        raise ConfigError(
-            f"{self.prefix}{place}={name!r} is not a registered {what}{within}."
+        return (
+            f"{place}={name!r} is not a registered {what}{within}."
             f"{nearest_types(name, scope, kind)}"
         )
 
-    def _check_dotted(self, place: str, name: str, package: str) -> None:
-        """Require the package of a full Python path, which mmengine will import."""
+    def _dotted_problem(self, place: str, name: str, package: str) -> str | None:
+        """Return what is wrong with a full Python path, whose package mmengine will import."""
         top = package.partition(".")[0]
-        if importlib.util.find_spec(top) is None:
-            raise ConfigError(
-                f"{self.prefix}{place}={name!r}: the package {top!r} is not installed"
-                f"{did_you_mean(top, ('mmdet', 'mmseg', 'mmattn', 'mmengine', 'mmcv'))}"
-            )
+        if importlib.util.find_spec(top) is not None:
+            return None
+        return (
+            f"{place}={name!r}: the package {top!r} is not installed."
+            f"{did_you_mean(top, ('mmdet', 'mmseg', 'mmattn', 'mmengine', 'mmcv'))}"
+        )
 
     def _registered(self, kind: str, scope: str, with_parents: bool) -> set[str]:
         """Return the names of one registry that ``scope`` sees."""

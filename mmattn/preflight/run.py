@@ -6,14 +6,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmattn.config.registry_scope import enter_scope
+from mmattn.config.optional_packages import require_packages
+from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.walk import leaf_datasets, walk
 
-from .checkpoint_hook import check_checkpoint_hooks
-from .config_keys import check_keys
-from .config_types import check_types
+from .batches import check_batches
+from .config_arguments import argument_problems
+from .config_keys import check_keys, key_problems
+from .config_types import type_problems
 from .metrics import check_mask_metrics
 from .num_classes import check_class_counts
+from .problems import refuse
+from .schedule import schedule_problems
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -32,9 +36,9 @@ def preflight(
 ) -> list[DatasetReport]:
     """Check a config and its data; nothing is built but datasets without their pipelines.
 
-    In order: top-level keys, type names, metrics of masks that the model does not predict, then for
-    each split its dataset (files, images, masks, annotations, class names) and the heads'
-    numbers of classes, and the metric's annotation file.
+    In order: what the config alone tells (``check_config``), then for each split its dataset
+    (files, images, masks, annotations, class names) and the heads' numbers of classes, and the
+    metric's annotation file (``check_data``).
 
     Args:
         cfg: The whole config; it is not changed.
@@ -48,19 +52,56 @@ def preflight(
 
     Raises:
         ConfigError: A key, type, metric or number of classes is wrong.
+        MissingPackageError: An optional package that the config needs is not installed.
+        DataError: Data is missing, cannot be read or contradicts itself.
+    """
+    check_config(cfg, splits)
+    return check_data(cfg, splits, full=full, table=table)
+
+
+def check_config(cfg: Config, splits: Sequence[str]) -> None:
+    """Check what needs no data: keys, type names, arguments, numbers of the schedule, metrics.
+
+    Args:
+        cfg: The whole config; it is not changed.
+        splits: Splits that are run, of ``train``, ``val`` and ``test``.
+
+    Raises:
+        ConfigError: Settings are wrong; the message lists all of them, each with its key.
+        MissingPackageError: An optional package that the config needs is not installed.
+    """
+    keys = key_problems(cfg)
+    require_packages(cfg, splits)
+    enter_scope(cfg)
+    problems = [
+        *keys,
+        *type_problems(cfg, splits),
+        *argument_problems(cfg, splits),
+        *schedule_problems(cfg, splits),
+    ]
+    refuse(problems, cfg.filename)
+    check_keys(cfg, cfg.filename)  # for its warning
+    for split in splits:
+        key = f"{split}_evaluator"
+        check_mask_metrics(cfg.get("model") or {}, cfg.get(key), key, cfg.filename)
+
+
+def check_data(
+    cfg: Config, splits: Sequence[str], *, full: bool = False, table: bool = False
+) -> list[DatasetReport]:
+    """Check the datasets of ``splits``, and the numbers of classes against them.
+
+    Arguments and result are those of ``preflight``.
+
+    Raises:
+        ConfigError: A number of classes is wrong.
         DataError: Data is missing, cannot be read or contradicts itself.
     """
     from mmattn.data.lazy import lazy_dataset
 
     from .data import check_dataset
 
-    check_keys(cfg, cfg.filename)
     enter_scope(cfg)
-    check_types(cfg, splits, cfg.filename)
-    check_checkpoint_hooks(cfg, cfg.filename)
-    for split in splits:
-        key = f"{split}_evaluator"
-        check_mask_metrics(cfg.get("model") or {}, cfg.get(key), key, cfg.filename)
     chosen = {split: _dataset(cfg, split) for split in splits}
     # Class counts need no file: they are told first, for every split.
     for split, dataset in chosen.items():
@@ -77,6 +118,12 @@ def preflight(
         for where, leaf in leaf_datasets(dataset, f"{split}_dataloader.dataset"):
             reports.append(check_dataset(leaf, where, ignored=_ignored(cfg), full=full))
         _check_metric_files(cfg, split)
+    if "train" in splits:
+        read = {report.where: report.entries for report in reports if report.entries}
+        with explain_registry_errors(cfg.filename):
+            warning = check_batches(cfg, read)
+        if warning:
+            logger.warning("%s", warning)
     if table:
         for report in reports:
             logger.info("%s", report.table())

@@ -74,6 +74,9 @@ def plot_curves(
     training, validation = read_scalars(files)
     losses = {name: curve for name, curve in training.items() if "loss" in name}
     rates = {name: curve for name, curve in training.items() if name.endswith("lr")}
+    parts = [name for name in losses if name != "loss"]
+    if len(parts) == 1 and losses[parts[0]] == losses.get("loss"):
+        del losses[parts[0]]  # the total would hide it, and the legend name a line that is not seen
     # The total last and bold: it is what the others add up to.
     losses = dict(sorted(losses.items(), key=lambda item: item[0] == "loss"))
     content = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -30,15 +31,21 @@ def colour_map(classes: np.ndarray, palette: Palette) -> np.ndarray:
 
 
 def blend(
-    image: np.ndarray, classes: np.ndarray, palette: Palette, *, opacity: float = 0.62
+    image: np.ndarray,
+    classes: np.ndarray,
+    palette: Palette,
+    *,
+    opacity: float = 0.62,
+    unpainted: Sequence[int] = (),
 ) -> np.ndarray:
-    """Paint a label map over its image, with a dark line where classes meet.
+    """Paint a label map over its image, with a dark line around regions that are wide enough.
 
     Args:
         image: (H, W, 3) uint8 RGB
         classes: (H, W) class indices
         palette: RGB per class.
         opacity: Weight of the colours, 0 to 1.
+        unpainted: Indices of classes whose pixels stay those of the image.
 
     Returns:
         (H, W, 3) uint8 RGB
@@ -46,11 +53,47 @@ def blend(
     # Grey, so that the colours mean classes and nothing else.
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     mixed = (1 - opacity) * grey + opacity * colour_map(classes, palette)
-    border = np.zeros(classes.shape, bool)
-    border[:, 1:] |= classes[:, 1:] != classes[:, :-1]
-    border[1:] |= classes[1:] != classes[:-1]
-    mixed[border] *= 0.45
-    return mixed.clip(0, 255).astype(np.uint8)
+    painted = ~np.isin(classes, list(unpainted)) if len(unpainted) else np.ones(classes.shape, bool)
+    mixed[outlines(classes, painted)] *= 0.45
+    mixed = mixed.clip(0, 255).astype(np.uint8)
+    return np.where(painted[..., None], mixed, image)
+
+
+def outlines(classes: np.ndarray, painted: np.ndarray) -> np.ndarray:
+    """Find the pixels of lines between regions, which must not cover an object.
+
+    A line lies inside a region, where a square of a few times its thickness fits; the thickness
+    grows with the image. Thin objects, such as wires and vessels, have none.
+
+    Args:
+        classes: (H, W) class indices
+        painted: (H, W) bool, where a line may be.
+
+    Returns:
+        (H, W) bool
+    """
+    thickness = max(1, round(max(classes.shape) / 800))
+    side = 2 * thickness + 5
+    square = np.ones((side, side), np.uint8)
+    labels = classes.astype(np.int32).astype(np.float32)  # exact up to 2 ** 24
+    # Beyond the image there is another class: what is thin stays thin at its edge.
+    beyond = {"borderType": cv2.BORDER_CONSTANT, "borderValue": -1.0}
+    same = cv2.erode(labels, square, **beyond) == cv2.dilate(labels, square, **beyond)
+    pure = same.astype(np.uint8)
+    # Around the centre of a square of one class, all of the square is of that class.
+    allowed = cv2.dilate(pure, square).astype(bool) & painted
+    lines = np.zeros(classes.shape, bool)
+    for first, second in (
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+    ):
+        edge = classes[first] != classes[second]
+        lines[second] |= edge & allowed[second]
+        lines[first] |= edge & allowed[first] & ~allowed[second]
+    if thickness > 1:
+        wider = cv2.dilate(lines.astype(np.uint8), np.ones((thickness, thickness), np.uint8))
+        lines = wider.astype(bool) & allowed
+    return lines
 
 
 def data_uri(image: np.ndarray, *, jpeg_quality: int | None = None) -> str:

@@ -3,10 +3,10 @@
 Up to 1/32 it is the segmentation network. Then, with c channels at the start,
 
     semantic   8c -> Bottleneck 16c -> 2 x (EVA 35, layer norm) -> Bottleneck 16c, 1/32
-    detail     Bottleneck 4c, 1/8 -> 3x3 stride 2, 8c -> 3x3 stride 2, 16c, 1/32
+    detail     Bottleneck 4c, 1/8 (detail5) -> 3x3 stride 2, 8c -> 3x3 stride 2, 16c, 1/32
     relu(semantic + detail) -> 1x1, 2048 -> mean over positions -> linear
 
-so its stages 1 to 4 fit ``BEVANet`` by name; the later layers exist only here.
+so its stages 1 to 4 and detail5 fit ``BEVANet`` by name; the later layers exist only here.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class BEVANetClassifier(BEVANetStages):
             *attend(16 * c, semantic_kernel, blocks=2, expansion=expansion, norm_cfg=norm_cfg),
             Bottleneck(16 * c, 16 * c, norm_cfg=norm_cfg),
         )
+        self.detail5 = Bottleneck(2 * c, 4 * c, norm_cfg=norm_cfg)  # BEVANet's, by name
         self.detail_end = nn.Sequential(
-            Bottleneck(2 * c, 4 * c, norm_cfg=norm_cfg),
             ConvNorm(4 * c, 8 * c, 3, stride=2, norm_cfg=norm_cfg),
             nn.ReLU(inplace=True),
             ConvNorm(8 * c, 16 * c, 3, stride=2, norm_cfg=norm_cfg),
@@ -78,7 +78,8 @@ class BEVANetClassifier(BEVANetStages):
 
     def forward(self, x: Tensor) -> Tensor:
         _, detail, semantic = self.stages(x)
-        y = F.relu(self.semantic_end(semantic) + self.detail_end(detail))  # (N, 16c, H/32, W/32)
+        detail = self.detail_end(self.detail5(detail))
+        y = F.relu(self.semantic_end(semantic) + detail)  # (N, 16c, H/32, W/32)
         return self.classify(F.relu(self.hidden(y)).mean((2, 3)))
 
 

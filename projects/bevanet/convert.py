@@ -1,8 +1,10 @@
 """The authors' BEVANet checkpoints for ``BEVANet`` and ``BEVAHead``, and the way back.
 
 Segmentation files hold the loss wrapper's state, so their keys begin with ``model.``; ImageNet
-files have no prefix. The last stages and the classifier of an ImageNet file have no place in a
-segmentation network and are left out, by name, as the authors do.
+files have no prefix. The authors fill a segmentation network by names and shapes with an ImageNet
+file, and so does ``bevanet-official-imagenet``: stages 1 to 4 and the detail branch's last block
+are taken, the rest of the end has no place there. ``bevanet-official-classifier`` converts the
+whole file, for ``BEVANetClassifier``.
 """
 
 from __future__ import annotations
@@ -101,6 +103,7 @@ def _guide(number: int) -> dict[str, str]:
 
 
 _BLOCK = {**_BASIC, **_SHORTCUT}
+_LAST_BLOCK = {**_BOTTLENECK, **_SHORTCUT}
 # "#" stands for the number of a block.
 _SHARED = {
     **_within("conv1", "stem", {"0": "0.conv", "1": "0.norm", "3": "2.conv", "4": "2.norm"}),
@@ -115,16 +118,26 @@ _SHARED = {
     **_within("layer4_detail", "detail4.1", _EVA),
     "norm4_detail": "detail4.2",
     **_guide(4),
+    **_within("layer5_detail_semantic.0", "detail5", _LAST_BLOCK),
 }
 _SEGMENTATION = {
     **_within("layer5_down_semantic_seg.0", "semantic5.0", _BLOCK),
     **_attending("5_semantic", "semantic5", "_seg"),
-    **_within("layer5_detail_semantic.0", "detail5", {**_BOTTLENECK, **_SHORTCUT}),
-    **_within("layer5_detail_boundary.0", "boundary5", {**_BOTTLENECK, **_SHORTCUT}),
+    **_within("layer5_detail_boundary.0", "boundary5", _LAST_BLOCK),
     **_within("spp", "context", _PYRAMID),
     **_within("dfm.conv_p", "fusion.detail", _PRE_ACTIVATED),
     **_within("dfm.conv_i", "fusion.semantic", _PRE_ACTIVATED),
     **_within("dfm.out", "fusion.out", _PRE_ACTIVATED),
+}
+# The classifier's end: BEVANet_CLS_32, whose stage 5 keeps its stride.
+_CLASSIFIER = {
+    **_within("layer5_down_semantic_cls.0", "semantic_end.0", _LAST_BLOCK),
+    **_attending("5_semantic", "semantic_end", "_cls"),
+    **_within("layer5_semantic_bn_cls.0", "semantic_end.5", _LAST_BLOCK),
+    **_within("layer5_down", "detail_end", {"0": "0.conv", "1": "0.norm", "3": "2.conv"}),
+    "layer5_down.4": "detail_end.2.norm",
+    **_within("last_layer", "hidden", _CONV_NORM),
+    "head": "classify",
 }
 _HEAD = {"bn1": "conv.norm", "conv1": "conv.conv", "bn2": "norm"}
 _HEADS = {
@@ -139,6 +152,8 @@ _MODEL = {
     **{theirs: f"backbone.{ours}" for theirs, ours in {**_SHARED, **_SEGMENTATION}.items()},
     **{theirs: f"decode_head.{ours}" for theirs, ours in _HEADS.items()},
 }
+_WHOLE_CLASSIFIER = {**_SHARED, **_CLASSIFIER}
+_IMAGENET_BACK = {ours: theirs for theirs, ours in {**_WHOLE_CLASSIFIER, **_SEGMENTATION}.items()}
 _MODEL_BACK = {ours: theirs for theirs, ours in _MODEL.items()}
 # In both their layouts, and in no other network's.
 _THEIR_MARK = "layer4_semantic_1.attn.spatial_gating_unit.FS_kernel.conv_squeeze.weight"
@@ -162,6 +177,10 @@ def _rename(key: str, rules: Mapping[str, str]) -> str | None:
 
 def _rename_shared(key: str) -> str | None:
     return _rename(key, _SHARED)
+
+
+def _rename_classifier(key: str) -> str | None:
+    return _rename(key, _WHOLE_CLASSIFIER)
 
 
 def _is_network(state_dict: Mapping[str, Tensor]) -> bool:
@@ -191,9 +210,16 @@ def _convert_back(state_dict: StateDict) -> StateDict:
     return rename_keys(state_dict, rename)
 
 
+def _convert_classifier(state_dict: StateDict) -> StateDict:
+    return rename_keys(state_dict, _rename_classifier)
+
+
 def _convert_imagenet_back(state_dict: StateDict) -> StateDict:
-    back = {ours: theirs for theirs, ours in _SHARED.items()}
-    return rename_keys(state_dict, lambda key: _rename(key, back))
+    """Convert a ``BEVANet``, a ``BEVANetClassifier`` or a part of them, without a prefix.
+
+    Layers that only a segmentation network has get the names of the authors' segmentation network.
+    """
+    return rename_keys(state_dict, lambda key: _rename(key, _IMAGENET_BACK))
 
 
 register_converter(
@@ -214,6 +240,20 @@ register_converter(
         convert=_convert_imagenet,
         ignores=lambda key: _rename_shared(key) is None,
         reverse=_convert_imagenet_back,
-        note=lambda _: "the end of the network (semantic5, detail5, …) stays as it is initialised",
+        note=lambda _: (
+            "As with the authors' loader, what a segmentation network adds (semantic5, boundary5, "
+            "context, fusion) stays as it is initialised. --converter bevanet-official-classifier "
+            "converts the classifier's end too, for BEVANetClassifier."
+        ),
+    )
+)
+register_converter(
+    Converter(
+        name="bevanet-official-classifier",
+        description="maomao0819/BEVANet, an ImageNet network -> mmattn BEVANetClassifier",
+        recognises=_is_imagenet,
+        convert=_convert_classifier,
+        reverse=_convert_imagenet_back,
+        only_by_name=True,
     )
 )

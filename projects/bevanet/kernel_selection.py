@@ -74,7 +74,18 @@ class CKS(nn.Module):
         total = small + horizontal + vertical
         hidden = self.reduce(total.mean((2, 3), keepdim=True))  # (N, q, 1, 1)
         channel = [self.expand[name](hidden).sigmoid() for name in _BRANCHES]
-        pooled = torch.cat([total.mean(1, keepdim=True), total.amax(1, keepdim=True)], 1)
+        pooled = torch.cat([total.mean(1, keepdim=True), _largest(total)], 1)
         position = self.spatial(pooled).sigmoid().split(1, dim=1)  # three times (N, 1, H, W)
         branches = (small, horizontal, vertical)
         return sum(b * c * p for b, c, p in zip(branches, channel, position, strict=True))
+
+
+def _largest(x: Tensor) -> Tensor:
+    """Return the largest value over the channels. Shape (N, C, H, W) -> (N, 1, H, W).
+
+    ``amax`` is faster, but its gradient is split among equal values, which are frequent in
+    bfloat16; that of ``max`` goes to one of them, as in the authors' code.
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        return x.max(1, keepdim=True).values
+    return x.amax(1, keepdim=True)

@@ -36,7 +36,8 @@ class TripletAttention(nn.Module):
     """Three gates, one for each pair of channels, rows and columns.
 
     With convolutions of zero and fresh norms all gates are 1/2. Its 300 parameters do not depend on
-    the number of channels. Loads the authors' weights.
+    the number of channels. Loads the weights of the authors' stand-alone file; the networks that
+    they train have other names, which the converters ``triplet-attention-official*`` know.
 
     Args:
         in_channels: Channels C of the input; only checked, nothing depends on it.

@@ -3,6 +3,8 @@
 Their norm layers scale by |weight| + 1e-5 instead of by weight, so conversion changes the weights
 of norms, and only these. The result is for the network of
 ``configs/ccnet/ccnet_r101-d8-authors_4xb2-60k_cityscapes-769x769.py``.
+
+Back, a scale below 1e-5, which their norm cannot have, is put into the convolution in front of it.
 """
 
 from __future__ import annotations
@@ -46,6 +48,22 @@ def _rename(key: str) -> str | None:
     return None
 
 
+_STEM_BACK = {str(number): name for name, number in _STEM.items()}
+_HEADS_BACK = {ours: theirs for theirs, ours in _HEADS.items()}
+
+
+def _rename_back(key: str) -> str | None:
+    if match := re.fullmatch(r"backbone\.(layer[1-4]\.\d+\.(?:conv|bn|downsample).*)", key):
+        return match[1]
+    if match := re.fullmatch(r"backbone\.stem\.(\d)\.(\w+)", key):
+        name = _STEM_BACK.get(match[1])
+        return name and f"{name}.{match[2]}"
+    for ours, theirs in _HEADS_BACK.items():
+        if key.startswith(f"{ours}."):
+            return theirs + key.removeprefix(ours)
+    return None
+
+
 def _rename_in_backbone(key: str) -> str | None:
     new = _rename(key)
     return new.removeprefix("backbone.") if new and new.startswith("backbone.") else None
@@ -56,8 +74,10 @@ def _is_network(state_dict: Mapping[str, Tensor]) -> bool:
 
 
 def _is_backbone(state_dict: Mapping[str, Tensor]) -> bool:
-    """Return whether this is a ResNet classifier whose stem has three convolutions."""
-    return {"conv3.weight", "layer4.2.bn3.weight", "fc.weight"} <= state_dict.keys()
+    """Return whether this is a ResNet, not CCNet, whose stem has three convolutions."""
+    return {"conv3.weight", "layer4.2.bn3.weight"} <= state_dict.keys() and not _is_network(
+        state_dict
+    )
 
 
 def _with_positive_scales(state_dict: StateDict) -> StateDict:
@@ -75,12 +95,61 @@ def _convert_backbone(state_dict: StateDict) -> StateDict:
     return rename_keys(_with_positive_scales(state_dict), _rename_in_backbone)
 
 
+def _convert_back(state_dict: StateDict) -> StateDict:
+    return _with_their_scales(rename_keys(_without_counters(state_dict), _rename_back))
+
+
+def _convert_backbone_back(state_dict: StateDict) -> StateDict:
+    counted = _without_counters(state_dict)
+    return _with_their_scales(rename_keys(counted, lambda key: _rename_back(f"backbone.{key}")))
+
+
+def _without_counters(state_dict: StateDict) -> StateDict:
+    """Leave out what their norms do not have."""
+    return {key: x for key, x in state_dict.items() if not key.endswith("num_batches_tracked")}
+
+
+def _with_their_scales(state_dict: StateDict) -> StateDict:
+    """Find weights w' of norms with |w'| + 1e-5 equal to ours, in their names.
+
+    Where ours is less, convolution and running mean are multiplied by the ratio to the scale that
+    the norm gets: the network computes the same in evaluation, with negative scales in training
+    too.
+    """
+    changed = dict(state_dict)
+    for key, weight in state_dict.items():
+        if not _NORM_WEIGHT.search(key):
+            continue
+        scale = weight.double()
+        reached = scale.abs().clamp_min(_ABN_EPS)
+        changed[key] = (reached - _ABN_EPS).to(weight.dtype)
+        ratio = scale / reached
+        if (ratio == 1).all():
+            continue
+        norm = key.removesuffix(".weight")
+        conv = _conv_before(norm)
+        for name in (f"{conv}.weight", f"{conv}.bias", f"{norm}.running_mean"):
+            if name in state_dict:
+                value = state_dict[name]
+                shape = (-1,) + (1,) * (value.dim() - 1)
+                changed[name] = (value.double() * ratio.view(shape)).to(value.dtype)
+    return changed
+
+
+def _conv_before(norm: str) -> str:
+    """Return the name of the convolution in front of a norm: bn2 -> conv2, x.1 -> x.0."""
+    *parents, last = norm.split(".")
+    name = last.replace("bn", "conv") if last.startswith("bn") else str(int(last) - 1)
+    return ".".join([*parents, name])
+
+
 register_converter(
     Converter(
         name="ccnet-official",
         description="speedinghzl/CCNet -> mmattn CCNet (ccnet_r101-d8-authors configs)",
         recognises=_is_network,
         convert=_convert,
+        reverse=_convert_back,
     )
 )
 register_converter(
@@ -90,5 +159,6 @@ register_converter(
         recognises=_is_backbone,
         convert=_convert_backbone,
         ignores=("fc.",),
+        reverse=_convert_backbone_back,
     )
 )

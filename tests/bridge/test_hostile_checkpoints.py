@@ -23,7 +23,7 @@ import pytest
 import torch
 from mmengine.runner import CheckpointLoader, load_checkpoint
 
-from mmattn.errors import CheckpointError
+from mmattn.errors import CheckpointError, ConfigError
 from mmattn.io import read_checkpoint
 from tests.support.toy_training import ToyModel, toy_runner
 
@@ -287,3 +287,86 @@ def test_no_other_way_to_unpickle_weights_in_upstream() -> None:
                 found.add(file.relative_to(root.parent).as_posix())
     # hub.py reads in `load_url`, for torch < 1.7 only, and names torch's in its docstring.
     assert found == {"mmengine/runner/checkpoint.py", "mmengine/utils/dl_utils/hub.py"}
+
+
+@pytest.fixture
+def config_bomb(tmp_path: Path, canary: Path) -> Path:
+    """A checkpoint of plain data alone, whose config's text creates ``canary`` when it is run."""
+    text = f"open({str(canary)!r}, 'w').close()\ngpu_ids = [0]\nmodel = dict(type='ToyModel')\n"
+    toy_runner(tmp_path / "run").train()
+    content = torch.load(tmp_path / "run" / "epoch_2.pth", weights_only=True)
+    content["meta"] |= {"config": text, "cfg": text}
+    content["message_hub"]["runtime_info"]["cfg"] = text
+    torch.save(content, tmp_path / "bomb.pth")
+    return tmp_path / "bomb.pth"
+
+
+def test_config_texts_are_armed(config_bomb: Path, canary: Path) -> None:
+    from mmengine.config import Config
+
+    text = torch.load(config_bomb, weights_only=True)["meta"]["config"]
+    with pytest.raises(Exception, match=r"(?s).*"):
+        Config.fromstring(text + "1 / 0", file_format=".py")
+    assert canary.exists()
+
+
+def test_resume_runs_no_config_text(config_bomb: Path, canary: Path) -> None:
+    settings = {"train_cfg": {"by_epoch": True, "max_epochs": 3}}
+    run = config_bomb.parent / "resumed"
+    runner = toy_runner(run, load_from=str(config_bomb), resume=True, **settings)
+    runner.train()
+    assert runner.epoch == 3
+    assert not canary.exists()
+
+
+def test_flexible_runner_runs_no_config_text(config_bomb: Path, canary: Path) -> None:
+    from mmengine._strategy import SingleDeviceStrategy
+
+    strategy = SingleDeviceStrategy(work_dir=str(config_bomb.parent / "flexible"))
+    strategy.model = ToyModel()
+    assert "config" not in strategy.load_checkpoint(str(config_bomb))["meta"]
+    assert not canary.exists()
+
+
+def test_inferencers_run_no_config_text(config_bomb: Path, canary: Path) -> None:
+    from mmdet.apis import DetInferencer
+    from mmseg.apis import MMSegInferencer
+
+    for inferencer in (DetInferencer, MMSegInferencer):
+        with pytest.raises(ConfigError, match=r"bomb\.pth: the config inside .* is not run"):
+            inferencer(None, weights=str(config_bomb), device="cpu")
+    assert not canary.exists()
+
+
+def test_no_other_way_to_run_config_texts_in_upstream() -> None:
+    import mmdet
+    import mmengine
+    import mmseg
+
+    found = set()
+    for package in (mmengine, mmdet, mmseg):
+        root = Path(package.__file__).parent
+        for file in root.rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            if ".mim" not in file.parts and "Config.fromstring(" in text:
+                found.add(file.relative_to(root.parent).as_posix())
+    # runner.py and _flexible_runner.py at a resume, infer.py where no config is given.
+    assert found <= {
+        "mmengine/runner/runner.py",
+        "mmengine/runner/_flexible_runner.py",
+        "mmengine/infer/infer.py",
+    }
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+@pytest.mark.parametrize("form", ["zip.pth", "protocol4.pth", "legacy.pth"])
+def test_payload_that_is_not_needed_is_left_out(tmp_path, canary, payload, form, caplog) -> None:
+    """It need not stop anybody from loading the weights: it stays a name."""
+    kwargs = FORMATS[form].keywords if isinstance(FORMATS[form], partial) else {}
+    content = {"state_dict": ToyModel().state_dict(), "meta": {"x": payloads(canary)[payload]}}
+    torch.save(content, tmp_path / form, **kwargs)
+    load_checkpoint(ToyModel(), str(tmp_path / form))
+    assert f"{form}: left out what is not data: meta.x (" in caplog.text
+    assert not canary.exists()
+    unpickle(tmp_path / form)
+    assert canary.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from mmattn.compare.runs import (
     differences,
     read_run,
     runs_table,
+    unlike_steps,
     write_values,
 )
 from mmattn.errors import ConfigError
@@ -53,8 +55,8 @@ def test_seeds_of_one_config_are_one_row(make_run):
     ]
     table = runs_table(runs, choose_metric(runs, None)).splitlines()
     assert len(table) == 4
-    assert cells(table[2])[:-1] == ["A", "0, 1", "31.00 ± 1.41", "32.00, 30.00", "32.00", "4"]
-    assert cells(table[3])[:-1] == ["B", "1", "15.00", "15.00", "20.00", "2"]
+    assert cells(table[2])[:-1] == ["A", "0, 1", "4", "31.00 ± 1.41", "32.00, 30.00", "32.00", "4"]
+    assert cells(table[3])[:-1] == ["B", "1", "4", "15.00", "15.00", "20.00", "2"]
 
 
 def test_a_setting_that_differs_is_named_and_the_subject_is_not(make_run):
@@ -70,6 +72,46 @@ def test_runs_of_one_name_that_are_not_alike_are_no_seeds_of_it(make_run):
     tuned = read_run(make_run("b", "A", 1, [70.0], load_from="pretrained.pth"))
     with pytest.raises(ConfigError, match="differ in load_from"):
         runs_table([scratch, tuned], "mIoU")
+
+
+def test_a_run_that_stopped_early_is_compared_where_it_stopped(make_run, tmp_path):
+    """Seed 0 finished, seed 1 did not: a mean of their last values would be of unlike steps."""
+    folders = [
+        make_run("s0", "A", 0, [40.0, 60.0]),
+        make_run("s1", "A", 1, [41.0]),
+    ]
+    lines = []
+    compare_runs(folders, out=tmp_path / "out", log=lines.append)
+    text = lines[0]
+    assert "50.50" not in text and "40.50 ± 0.71" in text
+    row = cells(text.splitlines()[2])
+    assert row[1:5] == ["0, 1", "2", "40.50 ± 0.71", "40.00, 41.00"]
+    assert row[5:7] == ["41.00", "2"], "the best is of the steps that both have"
+    assert "compared at step 2" in text and "s0 at 4" in text
+    assert "s1 is not finished: step 2 of 4" in text
+    assert text in (tmp_path / "out/report.md").read_text()
+
+
+def test_runs_without_a_common_step_are_not_averaged(make_run):
+    runs = [read_run(make_run("s0", "A", 0, [40.0, 60.0], steps=4))]
+    runs.append(read_run(make_run("s1", "A", 1, [41.0], steps=4)))
+    odd = replace(runs[1], metrics={"mIoU": [(3, 41.0)]})
+    runs = [runs[0], odd]
+    row = cells(runs_table(runs, "mIoU").splitlines()[2])
+    assert row[2:5] == ["-", "-", "60.00 at 4, 41.00 at 3"]
+    assert "at no common step" in unlike_steps(runs, "mIoU")[0]
+
+
+def test_networks_at_unlike_steps_are_marked(make_run):
+    runs = [read_run(make_run("a", "A", 0, [40.0, 60.0])), read_run(make_run("b", "B", 0, [50.0]))]
+    told = " ".join(unlike_steps(runs, "mIoU"))
+    assert "b is not finished: step 2 of 4" in told
+    assert "unlike steps: A at 4, B at 2" in told
+
+
+def test_runs_that_end_alike_have_no_remark(make_run):
+    runs = [read_run(make_run(f"s{i}", "AB"[i], i, [1.0, 2.0])) for i in range(2)]
+    assert unlike_steps(runs, "mIoU") == []
 
 
 def test_the_best_loss_is_the_smallest(make_run):

@@ -128,3 +128,51 @@ def test_a_wrong_base_or_a_file_that_was_cut_off_is_named(
     file.write_text(content)
     with pytest.raises(ConfigError, match=f"{name}: the config cannot be read"):
         load_config(file)
+
+
+# --- bases ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bases(tmp_path: Path) -> Path:
+    (tmp_path / "_base_/models").mkdir(parents=True)
+    (tmp_path / "_base_/models/fcn_r50.py").write_text("model = dict(type='X')\n")
+    (tmp_path / "_base_/runtime.py").write_text("default_scope = 'mmseg'\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("_base_ = '_base_/models/fcn_r5.py'", ("fcn_r5.py", "Did you mean 'fcn_r50.py'")),
+        ("_base_ = ['_base_/model/fcn_r50.py']", ("does not exist", "Did you mean 'models'")),
+        ("_base_ = ['mmseg::_base_/models/fcn_r50-d9.py']", ("mmseg::_base_/models", "_base_: ")),
+        ("_base_ = ['mmsge::x.py']", ("'mmsge' is installed", "Did you mean 'mmseg'")),
+        ("_bsae_ = ['_base_/runtime.py']", ("_bsae_ = ", "read from '_base_' only")),
+        ("_base = ['_base_/runtime.py']", ("_base = ", "read from '_base_' only")),
+        ("_bases_ = '_base_/runtime.py'", ("read from '_base_' only",)),
+        ("base = ['_base_/runtime.py']", ("read from '_base_' only",)),
+    ],
+)
+def test_a_misspelt_base_is_named_with_its_nearest(line: str, parts: tuple, bases: Path) -> None:
+    (bases / "mine.py").write_text(f"{line}\n")
+    with pytest.raises(ConfigError) as error:
+        load_config(bases / "mine.py")
+    for part in ("mine.py: ", *parts):
+        assert part in str(error.value)
+    assert "Traceback" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_every_wrong_base_is_told_also_those_of_bases(bases: Path) -> None:
+    (bases / "inner.py").write_text("_base_ = ['_base_/runtim.py']\n")
+    (bases / "mine.py").write_text("_base_ = ['inner.py', '_base_/models/fcn_r5.py']\n")
+    with pytest.raises(ConfigError, match="2 bases are wrong") as error:
+        load_config(bases / "mine.py")
+    assert "inner.py: _base_" in str(error.value) and "'runtime.py'" in str(error.value)
+    assert "'fcn_r50.py'" in str(error.value)
+
+
+def test_a_base_of_a_json_config(bases: Path) -> None:
+    (bases / "mine.json").write_text('{"_base_": "_base_/runtim.py"}')
+    with pytest.raises(ConfigError, match=r"Did you mean 'runtime\.py'"):
+        load_config(bases / "mine.json")

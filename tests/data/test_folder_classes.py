@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,28 @@ def test_ignore_takes_a_place_and_is_no_class(tmp_path: Path) -> None:
     classes = read(["sky", "ignore", "road", "ignore"], tmp_path)
     assert classes.names == ("sky", "road")
     assert classes.values == {0: 0, 1: 255, 2: 1, 3: 255}
+
+
+@pytest.mark.parametrize("word", ["Ignore", "IGNORE", " ignore "])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda word: ["sky", word, "road"],
+        lambda word: {"0": "sky", "1": word, "2": "road"},
+        lambda word: {"sky": 0, word: 1, "road": 2},
+        lambda word: {"sky": [0, 0, 0], word: [1, 1, 1], "road": [2, 2, 2]},
+    ],
+    ids=["list", "values", "names", "colours"],
+)
+def test_ignore_in_any_letters(word: str, form: Callable, tmp_path: Path) -> None:
+    classes = read(form(word), tmp_path)
+    assert classes.names == ("sky", "road")
+    assert classes.values == {0: 0, 1: 255, 2: 1}
+
+
+def test_spaces_around_names_and_values_are_left_out(tmp_path: Path) -> None:
+    assert read([" sky", "road "], tmp_path).names == ("sky", "road")
+    assert read({" 07 ": "sky", "1": "road"}, tmp_path).values == {7: 0, 1: 1}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +118,16 @@ WRONG = {
     "true": ({"a": True}, "'a': true"),
     "colour twice": ({"a": [1, 2, 3], "b": [1, 2, 3]}, "'a' and 'b' have the same colour"),
     "only ignored": (["ignore"], "it names 0 classes"),
+    "one class": (["crack"], "one class is nothing to learn"),
+    "one class by value": ({"0": "ignore", "1": "crack"}, "one class, 'crack'"),
+    "one class of two values": ({"0": "crack", "255": "crack"}, "one class, 'crack'"),
+    "one colour": ({"background": [0, 0, 0], "Ignore": [9, 9, 9]}, 'such as "foreground"'),
+    "zeros before a value": ({"0": "a", "1": "b", "01": "c"}, "'1' and '01' are the same"),
+    "space before a value": ({"1": "a", " 1": "b", "2": "c"}, "'1' and ' 1' are the same"),
+    "a sign and a line": ({"+1": "a", "1_0": "b"}, "'\\+1': 'a' is neither"),
+    "letter case": (["Road", "road"], "'Road' and 'road' differ in letter case"),
+    "spaces inside": ({"0": "big car", "1": "big  car"}, "differ in letter case or spaces"),
+    "names of one value": ({"road": 1, "road ": 2}, "'road' is there twice"),
     "too many": ([f"c{i}" for i in range(256)], "it names 256 classes"),
 }
 
@@ -107,6 +140,6 @@ def test_what_is_wrong_is_said(content: Any, said: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_with_the_nearest_name(tmp_path: Path) -> None:
-    read(["a"], tmp_path)
+    read(["a", "b"], tmp_path)
     with pytest.raises(DataError, match=r"Did you mean 'classes\.json'"):
         read_classes(str(tmp_path / "clases.json"))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -301,7 +302,8 @@ def test_the_report_tells_what_was_found_out(tmp_path: Path) -> None:
     for said in ("2 classes, from the masks of",
                  "mask_format binary: the masks hold 0 and 255 only",
                  "train drawn from images: val_fraction 0.2, split_seed 0", "foreground",
-                 "1 files beside the masks belong to no image"):  # fmt: skip
+                 "1 mask belongs to no image, such as",
+                 "images in images, masks in masks"):  # fmt: skip
         assert said in table, said
     assert sum(report.counts.values()) == report.entries * 12 * 16
 
@@ -434,6 +436,106 @@ def test_what_masks_do_not_say_is_refused_with_the_fix(
     message = refusal(tmp_path, **options)
     for part in said:
         assert part in message, message
+
+
+def smooth(mask: np.ndarray) -> Image.Image:
+    size = mask.shape[1], mask.shape[0]
+    return Image.fromarray(mask).resize((9, 7), Image.BICUBIC).resize(size, Image.BICUBIC)
+
+
+@pytest.mark.parametrize("white", [255, 65535])
+@pytest.mark.parametrize("names", [None, ["a", "b"]])
+@pytest.mark.parametrize("how_many", [1, 2])
+def test_a_few_smooth_masks_among_black_and_white_ones_are_named(
+    white: int, names: Any, how_many: int, tmp_path: Path
+) -> None:
+    deep = np.uint8 if white == 255 else np.uint16
+    write(tmp_path, label_maps(2), lambda m: Image.fromarray(m.astype(deep) * white), names)
+    for index in range(how_many):
+        grey = np.asarray(smooth(label_maps(2)[index] * 255)).astype(deep) * (white // 255)
+        Image.fromarray(grey).save(tmp_path / f"masks/{index}.png")
+    said = refusal(tmp_path)
+    assert f"{5 - how_many} of 5 masks hold 0 and {white} only; " in said
+    assert "masks/0.png" in said and "resized" in said and "mask_format=binary" in said
+    assert len(build(tmp_path, mask_format="binary")) == 5
+
+
+def test_a_few_smooth_masks_among_others_are_named(tmp_path: Path) -> None:
+    write(tmp_path, label_maps(3), lambda m: Image.fromarray(m * 100))
+    smooth(label_maps(3)[4] * 100).save(tmp_path / "masks/4.png")
+    said = refusal(tmp_path)
+    assert "4 of the 5 masks" in said and "hold 0, 100, 200 only" in said
+    assert "masks/4.png" in said and "further values" in said
+
+
+@pytest.mark.parametrize("names", [["background", "x", "y"], ["BG", "Background", "x"]])
+def test_two_different_names_are_suggested_for_black_and_white(
+    names: list[str], tmp_path: Path
+) -> None:
+    write(tmp_path, label_maps(2), lambda m: Image.fromarray(m * 255), names)
+    assert '["background", "x"]' in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_gif_masks_hold_greys_or_colours(colours: bool, tmp_path: Path) -> None:
+    """The indices in a GIF are its writer's: those that occur, in any order."""
+    if colours:
+        write(tmp_path, label_maps(), lambda m: Image.fromarray(COLOURS[m]), CLASSES, ".gif")
+    else:
+        write(tmp_path, label_maps(), Image.fromarray, None, ".gif")
+        for index, labels in enumerate(label_maps()):  # of which two hold no 1
+            kept = np.where(labels == 1, 2, labels) if index < 2 else labels
+            Image.fromarray(kept).save(tmp_path / f"masks/{index}.gif")
+    dataset = build(tmp_path)
+    assert format_of(dataset) == ("rgb" if colours else "index")
+    for index, (expected, found) in enumerate(zip(label_maps(), loaded(tmp_path), strict=True)):
+        if not colours and index < 2:
+            expected = np.where(expected == 1, 2, expected)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_black_and_white_gifs(tmp_path: Path) -> None:
+    write(tmp_path, label_maps(2), lambda m: Image.fromarray(m * 255), None, ".gif")
+    np.testing.assert_array_equal(loaded(tmp_path), label_maps(2))
+    assert format_of(build(tmp_path)) == "binary"
+
+
+def test_masks_of_several_pages_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, label_maps(), suffix=".tif")
+    page = Image.fromarray(label_maps()[0])
+    page.save(tmp_path / "masks/2.tif", save_all=True, append_images=[page])
+    assert "2.tif has 2 pages" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("stretch", [1, 257])
+def test_grey_saved_as_rgb_of_16_bits_keeps_its_values(stretch: int, tmp_path: Path) -> None:
+    """Pillow drops the lower 8 bits, which are all that a label map has."""
+    maps = label_maps()
+    names = {str(i * stretch): name for i, name in enumerate("abc")}
+    write(tmp_path, maps, classes=names)
+    for index, labels in enumerate(maps):
+        deep = np.dstack([labels.astype(np.uint16) * stretch] * 3)
+        cv2.imwrite(str(tmp_path / f"masks/{index}.png"), deep)
+    np.testing.assert_array_equal(loaded(tmp_path), maps)
+
+
+def test_a_name_that_often_means_ignore_is_told(tmp_path: Path) -> None:
+    notes = build(write(tmp_path, label_maps(), classes=["a", "Void", "c"])).notes
+    assert any("'Void' is trained as a class" in note for note in notes)
+
+
+def test_the_folders_of_every_split_are_told(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for folder in ("images", "masks", "extra"):
+            (tmp_path / f"{folder}/{split}").mkdir(parents=True)
+        for index, labels in enumerate(label_maps()):
+            for folder in ("images", "masks"):
+                Image.fromarray(labels).save(tmp_path / f"{folder}/{split}/{index}.png")
+    Image.fromarray(labels).save(tmp_path / "extra/train/legend.png")
+    for split in ("train", "val"):
+        notes = build(tmp_path, split=split).notes
+        assert f"{split}: images in images/{split}, masks in masks/{split}" in notes
+        assert any(note.startswith("not used: extra") for note in notes)
 
 
 def test_one_mask_that_differs_is_named(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ Files are empty here: only their names count.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,7 +170,8 @@ def test_a_image_without_mask_is_named(tmp_path: Path) -> None:
     assert "1 of 9 images have no mask" in said
     assert "p003.png" in said and "p003-final.png" in said and "missing_masks='skip'" in said
     assert len(names(tmp_path, "all", skip_missing_masks=True)) == 8
-    assert find_layout(str(tmp_path), skip_missing_masks=True).unused_masks() == 1
+    (unused,) = find_layout(str(tmp_path), skip_missing_masks=True).unused_masks()
+    assert unused.endswith("p003-final.png")
 
 
 def test_folders_of_other_names_are_given(tmp_path: Path) -> None:
@@ -223,3 +226,147 @@ def test_missing_folders_and_splits(tmp_path: Path) -> None:
         find_layout(str(tmp_path), val_fraction=1.0)
     alone = touch(tmp_path / "alone", "images/a.jpg", "masks/a.png")
     assert "one image cannot be split" in refusal(alone)
+
+
+# --- patterns of names ---------------------------------------------------------------------------
+
+DRIVE = {"training": range(21, 27), "test": range(1, 5)}
+
+
+def drive(root: Path) -> Path:
+    for split, ids in DRIVE.items():
+        for i in ids:
+            touch(
+                root,
+                f"{split}/images/{i:02}_{split}.tif",
+                f"{split}/1st_manual/{i:02}_manual1.gif",
+                f"{split}/mask/{i:02}_{split}_mask.gif",
+            )
+    return root
+
+
+def test_two_folders_that_pair_up_are_refused(tmp_path: Path) -> None:
+    """``mask`` is DRIVE's field of view; only the names tell that both could be meant."""
+    said = refusal(drive(tmp_path))
+    assert "has 1st_manual and mask, each of which pairs up with images: set ann_dir" in said
+
+
+@pytest.mark.parametrize(
+    ("beside", "paired"),
+    [
+        ("depth/{}.png", True),
+        ("overlays/{}_overlay.jpg", True),
+        ("extra/mask-{}.png", True),
+        ("logos/logo.png", False),
+        ("SegmentationObject/{}.png", False),
+    ],
+)
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_folders_beside_are_named_or_refused(
+    beside: str, paired: bool, split: str, tmp_path: Path
+) -> None:
+    flat(tmp_path, 9, split)
+    folder, name = beside.split("/")
+    touch(tmp_path, *(f"{folder}/{split}{name.format(f'p{i:03}')}" for i in range(9)))
+    if paired:
+        assert f"{folder} and masks" in refusal(tmp_path) or f"masks and {folder}" in refusal(
+            tmp_path
+        )
+    layout = find_layout(str(tmp_path), ann_dir="masks")
+    assert list(layout.not_used) == [folder]
+
+
+PATTERNS = [
+    {"image_pattern": "{name}_{split}", "mask_pattern": "{name}_manual1"},
+    {"image_pattern": "{name}_{split}.tif", "mask_pattern": "{name}_manual*.gif"},
+    {"image_pattern": {"train": "{name}_training", "test": "{name}_test"},
+     "mask_pattern": {"all": "{name}_manual1"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("patterns", PATTERNS)
+def test_patterns_say_what_names_look_like(patterns: dict, tmp_path: Path) -> None:
+    options = {"ann_dir": "1st_manual", **patterns}
+    found = names(drive(tmp_path), "test", **options)
+    assert found[0] == ("test/images/01_test.tif", "test/1st_manual/01_manual1.gif")
+    assert len(found) == 4
+    train, val = (names(tmp_path, split, **options) for split in ("train", "val"))
+    assert len(train) + len(val) == 6 and val
+    assert not find_layout(str(tmp_path), **options).unused_masks()
+    assert set(find_layout(str(tmp_path), **options).not_used) == {"test/mask", "training/mask"}
+
+
+def test_the_message_gives_the_patterns_to_set(tmp_path: Path) -> None:
+    said = refusal(drive(tmp_path), ann_dir="1st_manual")
+    assert "image_pattern='{name}_{split}' and mask_pattern='{name}_manual1'" in said
+    prefixed = tmp_path / "prefixed"
+    touch(prefixed, *(f"images/shot_{i}.jpg" for i in range(9)),
+          *(f"masks/gt-{i}-final.png" for i in range(9)))  # fmt: skip
+    said = refusal(prefixed, "all")
+    found = re.search(r"image_pattern='(.*?)' and mask_pattern='(.*?)'", said)
+    assert found is not None, said
+    options = {"image_pattern": found[1], "mask_pattern": found[2]}
+    assert names(prefixed, "all", **options)[0] == ("images/shot_0.jpg", "masks/gt-0-final.png")
+
+
+def test_a_pattern_keeps_folders_and_leaves_others_out_by_name(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a/1_rgb.png", "images/a/1_ir.png", "masks/a/m_1.png")
+    options = {"image_pattern": "{name}_rgb", "mask_pattern": "m_{name}"}
+    assert names(tmp_path, "all", **options) == [("images/a/1_rgb.png", "masks/a/m_1.png")]
+    (left,) = find_layout(str(tmp_path), **options).left_out().items()
+    assert left == (str(tmp_path / "images/a/1_ir.png"), "its name is not {name}_rgb")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("{nam}_x", r"\{nam\} is not known"),
+        ("name", r"needs \{name\} once"),
+        ("{name}{name}", r"needs \{name\} once"),
+        ({"trian": "{name}"}, "Did you mean 'train'"),
+    ],
+)
+def test_patterns_that_are_none(pattern: Any, said: str, tmp_path: Path) -> None:
+    flat(tmp_path, 4)
+    for option in ("image_pattern", "mask_pattern"):
+        with pytest.raises(ConfigError, match=f"{option}.*{said}"):
+            names(tmp_path, "train", **{option: pattern})
+
+
+# --- every file is used or named -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".gif", ".webp", ".JFIF"])
+def test_images_of_all_endings_are_used(suffix: str, tmp_path: Path) -> None:
+    touch(tmp_path, f"images/a{suffix}", "masks/a.gif", "images/b.png", "masks/b.png")
+    assert len(names(tmp_path, "all")) == 2
+
+
+def test_an_image_that_is_not_read_and_has_a_mask_is_refused(tmp_path: Path) -> None:
+    flat(tmp_path, 4)
+    touch(tmp_path, "images/q.heic", "masks/q_mask.png")
+    said = refusal(tmp_path)
+    assert "q.heic" in said and "convert these to PNG or JPEG" in said
+    assert len(names(tmp_path, "all", img_suffix=".png")) == 4
+
+
+def test_files_beside_the_images_are_named_with_the_reason(tmp_path: Path) -> None:
+    flat(tmp_path, 4)
+    touch(tmp_path, "images/notes.txt", "images/README", "images/._p000.png", "images/lone.png")
+    left = find_layout(str(tmp_path), skip_missing_masks=True).left_out()
+    assert {Path(name).name: reason for name, reason in left.items()} == {
+        "notes.txt": ".txt is not read",
+        "README": "it has no ending",
+        "lone.png": "it has no mask",
+    }
+
+
+def test_masks_of_a_format_that_is_not_read_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.jpg", "images/b.jpg", "masks/a.npy", "masks/b.png")
+    said = refusal(tmp_path, "all")
+    assert "a.npy is there, but masks of .npy are not read: save them as PNG" in said
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{s}/{f}/a.png" for s in ("val", "valid") for f in ("images", "masks")))
+    assert "val and valid, both for val" in refusal(tmp_path, "val")

@@ -22,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmattn.cli.main import main
 from mmattn.config import load_config
@@ -84,10 +85,25 @@ def write_cells(root: Path) -> None:
         cv2.imwrite(str(root / f"masks/{index}_mask.png"), cv2.GaussianBlur(mask, (5, 5), 0))
 
 
+def write_drive(root: Path) -> None:
+    """The layout of DRIVE, with noise in its place."""
+    for split, count in {"training": 6, "test": 2}.items():
+        for folder in ("images", "1st_manual", "mask"):
+            (root / split / folder).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            noise = np.random.default_rng(index).integers(0, 256, (64, 80), np.uint8)
+            cv2.imwrite(str(root / f"{split}/images/{index:02}_{split}.tif"), noise)
+            vessels = Image.fromarray((noise > 200).astype(np.uint8) * 255)
+            vessels.save(root / f"{split}/1st_manual/{index:02}_manual1.gif")
+            view = Image.fromarray(np.full_like(noise, 255))
+            view.save(root / f"{split}/mask/{index:02}_{split}_mask.gif")
+
+
 def set_up(root: Path, repo: Path) -> None:
     for name in ("configs", "tools"):
         (root / name).symlink_to(repo / name)
     write_cells(root / "data/cells")
+    write_drive(root / "data/DRIVE")
     for block in BLOCKS:
         if block.file:
             (root / block.file).parent.mkdir(parents=True, exist_ok=True)
@@ -179,6 +195,10 @@ def test_the_other_checks(place: Path) -> None:
     out = run(cells)
     assert "mask_format binary: as set" in out and "foreground" in out
     assert "val drawn from images" in out
+    (drive,) = commands("Names of other kinds")
+    out = run(drive)
+    assert "train: images in training/images, masks in training/1st_manual" in out
+    assert "not used: test/mask, training/mask" in out
     for command in commands("Any other network")[1:]:
         assert "10 classes, from data/my_images/classes.json" in run(command)
 

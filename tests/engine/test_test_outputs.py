@@ -19,12 +19,27 @@ def test_windows_and_images_are_switched_on(default_hooks: dict | None) -> None:
     assert hook.type == ("X" if default_hooks else "DetVisualizationHook")
 
 
-def test_images_of_segmentation_go_through_the_visualizer() -> None:
+def test_images_of_segmentation_are_painted_as_predict_paints_them() -> None:
     cfg = Config({"default_scope": "mmseg"})
+    show_predictions(cfg, show=False, show_dir="painted", opacity=0.3)
+    assert cfg.custom_hooks == [
+        {"type": "mmattn.PaintedPredictionsHook", "folder": "painted", "opacity": 0.3}
+    ]
+    assert "draw" not in cfg.default_hooks.visualization, "upstream would paint a second time"
+
+
+def test_a_visualisation_hook_of_ones_own_is_asked() -> None:
+    hooks = {"visualization": {"type": "Own"}}
+    cfg = Config({"default_scope": "mmseg", "default_hooks": hooks})
     show_predictions(cfg, show=False, show_dir="painted")
-    assert cfg.visualizer.type == "SegLocalVisualizer"
-    assert cfg.visualizer.save_dir == "painted"
-    assert cfg.default_hooks.visualization == {"type": "SegVisualizationHook", "draw": True}
+    assert cfg.default_hooks.visualization.draw and cfg.visualizer.save_dir == "painted"
+
+
+def test_opacity_reaches_the_visualizer_of_windows_and_detection() -> None:
+    for scope in ("mmdet", "mmseg"):
+        cfg = Config({"default_scope": scope})
+        show_predictions(cfg, show=True, show_dir=None, opacity=0.25)
+        assert cfg.visualizer.alpha == 0.25
 
 
 def test_label_maps_are_written_by_the_metric_and_files_by_one_more() -> None:

@@ -123,3 +123,93 @@ def test_copies_are_merged_one_by_one(place: Path, repo: Path, monkeypatch) -> N
         use_tta(cfg)
         assert cfg.model.type == "mmattn.SegTTAModel"
         assert cfg.model.module.type == "EncoderDecoder"
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+CONFIGS = sorted(
+    path
+    for path in (Path(__file__).resolve().parents[2] / "configs").rglob("*.py")
+    if "_base_" not in path.parts
+)
+
+
+def shapes_of(pipeline: list, size: tuple[int, int]) -> list[tuple[bool, tuple[int, int]]]:
+    """Whether flipped, and the shape, of each image that a pipeline packs."""
+    from mmengine.dataset import Compose
+
+    def without_reading(steps: list) -> list:
+        if steps and isinstance(steps[0], list):
+            return [branch for branch in map(without_reading, steps) if branch]
+        return [
+            {**step, "transforms": without_reading(step["transforms"])}
+            if step["type"].endswith("TestTimeAug")
+            else step
+            for step in steps
+            if "Load" not in step["type"]
+        ]
+
+    image = np.zeros((*size, 3), np.uint8)
+    results = {"img": image, "img_shape": size, "ori_shape": size, "img_path": "", "seg_fields": []}
+    packed = Compose(without_reading(pipeline))(results)
+    samples, inputs = packed["data_samples"], packed["inputs"]
+    if not isinstance(samples, list):
+        samples, inputs = [samples], [inputs]
+    return [
+        (bool(sample.metainfo.get("flip")), tuple(one.shape[-2:]))
+        for sample, one in zip(samples, inputs, strict=True)
+    ]
+
+
+def plain_and_augmented(cfg: Config, size: tuple[int, int]) -> tuple[tuple, list]:
+    from mmattn.config.registry_scope import enter_scope
+
+    enter_scope(cfg)
+    ((_, plain),) = shapes_of(cfg.test_dataloader.dataset.pipeline, size)
+    return plain, shapes_of(use_tta(deepcopy(cfg)).test_dataloader.dataset.pipeline, size)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_the_copy_of_ratio_1_has_the_shape_of_the_plain_test(config: Path) -> None:
+    cfg = load_config(config)
+    if "test_dataloader" not in cfg:
+        pytest.skip("not to be tested")
+    if not cfg.get("tta_pipeline") and cfg.get("default_scope") != "mmseg":
+        pytest.skip("the flip of any pipeline, at its own size")
+    for size in ((120, 161), (64, 48)):
+        plain, copies = plain_and_augmented(cfg, size)
+        # The ratios lie around 1, so the plain one is neither the smallest nor the largest.
+        assert plain in [shape for flipped, shape in copies if not flipped], (plain, copies)
+        if len({shape for _, shape in copies}) > 1:
+            areas = [shape[0] * shape[1] for _, shape in copies]
+            assert min(areas) < plain[0] * plain[1] < max(areas)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"type": "Resize", "scale": (160, 64), "keep_ratio": True}],
+        [{"type": "Resize", "scale": (160, 64), "keep_ratio": False}],
+        [{"type": "Resize", "scale_factor": 0.5, "keep_ratio": True}],
+        [{"type": "Resize", "scale_factor": (0.5, 0.25)}],
+        [{"type": "ResizeShortestEdge", "scale": 64, "max_size": 200}],
+        [
+            {"type": "Resize", "scale": (161, 63), "keep_ratio": True},
+            {"type": "ResizeToMultiple", "size_divisor": 32},
+        ],
+        [],
+    ],
+    ids=["scale", "stretched", "factor", "factors", "shortest", "multiple", "as stored"],
+)
+def test_ratios_are_of_the_size_of_the_test(steps: list, place, repo, monkeypatch) -> None:
+    monkeypatch.setenv("SHAPES_ROOT", str(place))
+    cfg = load_config(repo / "tests/support/configs/tiny_fcn.py")
+    pack = {"type": "PackSegInputs"}
+    cfg.test_dataloader.dataset.pipeline = [{"type": "LoadImageFromFile"}, *steps, pack]
+    plain, copies = plain_and_augmented(cfg, (120, 161))
+    sizes = sorted({shape for flipped, shape in copies if not flipped})
+    assert plain == sizes[1] and len(sizes) == 3
+    assert min(sizes[2]) > min(plain) > min(sizes[0]) or len(steps) > 1
+    for shape, ratio in zip(sizes, (0.75, 1, 1.25), strict=True):
+        rounding = 32 if len(steps) > 1 else 1  # up to the next multiple
+        assert np.abs(np.subtract(shape, np.multiply(plain, ratio))).max() <= rounding

@@ -119,6 +119,50 @@ def test_what_cannot_be_predicted_is_named(network: tuple, tmp_path: Path) -> No
             predict_images(*network, images, tmp_path / "out")
 
 
+def test_one_bad_image_does_not_cost_the_others(network: tuple, tmp_path: Path) -> None:
+    folder = image(tmp_path / "in/a.png", 20, 20).parent
+    image(folder / "c.png", 20, 20)
+    (folder / "b.png").write_bytes(b"")
+    cv2.imwrite(str(folder / "d.png"), np.full((20, 20), 4000, np.uint16))
+    (folder / "._a.png").write_bytes(b"left by macOS")
+    lines: list[str] = []
+    deep = use(network[0], {"type": "mmattn.LoadImageFromFile"})
+    with pytest.raises(DataError) as caught:
+        predict_images(deep, network[1], [folder], tmp_path / "out", log=lines.append)
+    said = str(caught.value)
+    assert caught.value.exit_code == 4
+    assert "2 of 4 images cannot be read; 2 label maps are in" in said
+    assert "b.png" in said and "d.png" in said and "bit_depth=12" in said and "._a" not in said
+    assert {path.name for path in (tmp_path / "out").glob("?.png")} == {"a.png", "c.png"}
+    assert len(lines) == 4
+
+
+def test_the_bit_depth_of_the_data_is_that_of_the_prediction(
+    network: tuple, tmp_path: Path
+) -> None:
+    """A 12-bit image gives the label map of its 8-bit copy, with the same overlay."""
+    eight = cv2.imread(str(image(tmp_path / "8/a.png", 40, 50)))
+    (tmp_path / "12").mkdir()
+    cv2.imwrite(str(tmp_path / "12/a.png"), eight.astype(np.uint16) << 4)
+    found = []
+    for folder, options in {"8": {}, "12": {"bit_depth": 12}}.items():
+        cfg = use(network[0], {"type": "mmattn.LoadImageFromFile"}, **options)
+        predict_images(cfg, network[1], [tmp_path / folder], tmp_path / "out" / folder)
+        names = ("a.png", "a_overlay.jpg")
+        found.append([cv2.imread(str(tmp_path / "out" / folder / name)) for name in names])
+    for plain, deep in zip(*found, strict=True):
+        np.testing.assert_array_equal(plain, deep)
+
+
+def use(cfg: Config, loader: dict, **options) -> Config:
+    """The config with another loader of images, and options of its dataset."""
+    cfg = cfg.copy()
+    pipeline = [loader, *cfg.test_dataloader["dataset"]["pipeline"][1:]]
+    dataset = {"type": "mmattn.FolderSegDataset", "pipeline": pipeline, **options}
+    cfg.test_dataloader = {"dataset": dataset}
+    return cfg
+
+
 @pytest.mark.parametrize("form", ["folder", "file", "detour", "link"])
 def test_no_result_goes_among_the_images(network: tuple, tmp_path: Path, form: str) -> None:
     """Promise: the folder of the images stays as it is, however it is called."""

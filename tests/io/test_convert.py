@@ -111,6 +111,17 @@ def test_choice_of_a_converter(theirs: nn.Module) -> None:
     assert convert_checkpoint({"some.weight": torch.zeros(1)}) is None
 
 
+def test_a_converter_by_name_only_leaves_the_choice_to_the_others(two_way: Converter) -> None:
+    state = {"theirs.weight": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match="several"):
+        find_converter(state)
+    for name in ("one-way", two_way.name):
+        other = convert_module._converters[name]
+        convert_module._converters[name] = replace(other, only_by_name=name == "one-way")
+    assert find_converter(state).name == two_way.name
+    assert find_converter(state, "one-way").name == "one-way"
+
+
 def test_a_checkpoint_without_tensors_is_an_error() -> None:
     with pytest.raises(CheckpointError, match="no weights found; the keys are epoch"):
         weights_of({"epoch": 3})

@@ -186,6 +186,31 @@ def test_doctor_fails_what_is_wrong(make_operator) -> None:
     assert "cpp" in failed[0]
 
 
+def test_doctor_fits_one_screen_and_tells_all_when_asked() -> None:
+    lines: list[str] = []
+    assert examine(None, quick=True, log=lines.append) == 0
+    rows = [row for line in lines for row in line.split("\n")]
+    # Lines longer than a terminal's 100 columns take more than one row of it.
+    assert sum(1 + len(row) // 100 for row in rows) <= 24, "\n".join(rows)
+    for name in OPERATORS:
+        assert any(row.startswith(name) and " ok" in row for row in rows), name
+    (name, *_) = OPERATORS
+    everything: list[str] = []
+    examine([name], quick=True, verbose=True, log=everything.append)
+    for part in ("why not the others", "bfloat16", "parity", "ok "):
+        assert part in "\n".join(everything), part
+
+
+def test_doctor_says_on_its_screen_what_is_missing(make_operator) -> None:
+    broken = Scaled("cuda", 2.0)
+    broken.missing = lambda: "not built (run the builder)"
+    operator = make_operator(Scaled("cpp", 2.0, dtypes=(torch.float32,)), broken)
+    status, text = report([operator.name])
+    assert status == 0
+    assert f"cuda of {operator.name}: not built (run the builder)" in text
+    assert "cpp (float32), reference (" in text, "which dtype runs where"
+
+
 def test_doctor_names_what_it_does_not_know() -> None:
     status, text = report(["criss_crozz"])
     assert status == 2

@@ -16,15 +16,23 @@ from mmattn.config.registry_scope import enter_scope
 from mmattn.data.shapes import write_shapes_dataset
 from mmattn.errors import ConfigError, DataError
 from mmattn.preflight import preflight
+from mmattn.preflight.config_arguments import argument_problems
 from mmattn.preflight.config_keys import check_keys
 from mmattn.preflight.config_types import check_types
 from mmattn.preflight.metrics import check_mask_metrics
 from mmattn.preflight.num_classes import check_class_counts
+from mmattn.preflight.schedule import schedule_problems
 
 # Their parts live in a package that is not a dependency, or they name a class that does not exist.
 UNBUILDABLE = {
     "mmpretrain": "the package 'mmpretrain' is not installed",
     "MOTChallengeMetrics": "Did you mean 'MOTChallengeMetric'",
+}
+#: Arguments in upstream's configs that their classes do not take.
+WRONG_UPSTREAM = {
+    "mmdet::solov2/solov2-light_": "train_cfg.by_epoch: unexpected argument 'by_epoch' for Epoch",
+    "mmdet::pascal_voc/faster-rcnn_r50_fpn_1x_voc0712-cocofmt": "unexpected argument 'eval_mode'",
+    "mmdet::v3det/fcos_swinb_fpn_8x4_sample1e-3": "unexpected argument 'force_grad_on_level'",
 }
 # One of each kind of head, dataset and trick; the slow test reads all of them.
 SAMPLE = [
@@ -236,6 +244,154 @@ def test_types_of_splits_that_do_not_run_are_left_alone(cfg: Config):
         preflight(cfg, splits=("test",))
 
 
+# --- arguments and numbers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"),
+    [
+        ("train_cfg.max_iter", 100, ("'max_iter' for IterBasedTrainLoop", "'max_iters'")),
+        ("model.decode_haed", dict(), ("'decode_haed' for EncoderDecoder", "'decode_head'")),
+        ("model.backbone.stryles", (1,), ("for ResNet", "'strides'")),
+        ("model.decode_head.num_clases", 3, ("for FCNHead", "'num_classes'")),
+        ("train_dataloader.bacth_size", 4, ("a dataloader", "'batch_size'")),
+        ("train_dataloader.sampler.shufle", True, ("for InfiniteSampler", "'shuffle'")),
+        ("train_dataloader.dataset.data_rot", "x", ("'data_root'",)),
+        ("train_dataloader.dataset.pipeline.4.probb", 1, ("for RandomFlip", "'prob'")),
+        ("optim_wrapper.optimiser", dict(), ("for OptimWrapper", "'optimizer'")),
+        ("optim_wrapper.optimizer.momentun", 0.9, ("for SGD", "'momentum'")),
+        ("param_scheduler.0.powr", 0.9, ("for PolyLR", "'power'")),
+        ("default_hooks.chekpoint", dict(interval=1), ("default_hooks", "'checkpoint'")),
+        ("default_hooks.logger", dict(type="LoggerHook", intervall=5), ("'interval'",)),
+        ("val_evaluator.iou_metric", ["mIoU"], ("'iou_metrics'",)),
+        ("randomness", dict(sead=1), ("'seed'",)),
+    ],
+)
+def test_an_argument_that_nothing_takes_is_refused(cfg: Config, key: str, value, parts: tuple):
+    cfg.merge_from_dict({key: value})
+    text = refusal(cfg)
+    place = re.sub(r"\.(\d+)", r"[\1]", key)
+    assert f"{place}" in text and "unexpected argument" in text
+    for part in parts:
+        assert part in text
+
+
+def test_everything_that_is_wrong_is_told_at_once(cfg: Config):
+    cfg.merge_from_dict(
+        {
+            "train_cfg.max_iter": 100,
+            "model.decode_haed": dict(),
+            "train_dataloader.batch_size": "four",
+            "optim_wraper": dict(),
+            "model.backbone.type": "ResNett",
+            "optim_wrapper.optimizer.lr": float("nan"),
+        }
+    )
+    text = refusal(cfg)
+    assert "6 settings are wrong" in text
+    for part in (
+        *("'max_iters'", "'decode_head'", "train_dataloader.batch_size='four'"),
+        *("'optim_wrapper'", "'ResNet'", "optim_wrapper.optimizer.lr=nan"),
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("train_cfg.max_iters", 0, "nothing would be trained"),
+        ("train_cfg.max_iters", -3, "a whole number from 1 on"),
+        ("train_cfg.max_iters", 2.5, "a whole number"),
+        ("train_cfg.max_iters", float("inf"), "a whole number"),
+        ("train_cfg.val_interval", 0, "a whole number from 1 on"),
+        ("train_cfg.val_interval", -1, "a whole number from 1 on"),
+        ("train_dataloader.batch_size", 0, "at least one image"),
+        ("train_dataloader.batch_size", "four", "not a number"),
+        ("val_dataloader.batch_size", -1, "at least one image"),
+        ("train_dataloader.num_workers", -1, "a whole number from 0 on"),
+        ("default_hooks.checkpoint", dict(type="CheckpointHook", interval=0), "from 1 on"),
+        ("default_hooks.checkpoint", dict(type="CheckpointHook", interval=-5), "from 1 on"),
+        ("default_hooks.logger", dict(type="LoggerHook", interval=0), "from 1 on"),
+        ("optim_wrapper.optimizer.lr", float("nan"), "no finite number"),
+        ("optim_wrapper.optimizer.lr", float("inf"), "no finite number"),
+        ("optim_wrapper.optimizer.lr", -0.1, "a number above 0"),
+        ("optim_wrapper.optimizer.lr", 0, "nothing would be learnt"),
+        ("optim_wrapper.optimizer.lr", "fast", "not a number"),
+        ("optim_wrapper.optimizer.weight_decay", float("nan"), "no finite number"),
+        ("optim_wrapper.accumulative_counts", 0, "from 1 on"),
+        ("optim_wrapper.clip_grad", dict(max_norm=-1.0), "a number above 0"),
+        ("param_scheduler.0.power", float("nan"), "no finite number"),
+    ],
+)
+def test_numbers_of_a_training_that_does_nothing(cfg: Config, key: str, value, told: str):
+    cfg.merge_from_dict({key: value})
+    place = re.sub(r"\.(\d+)", r"[\1]", key)
+    text = refusal(cfg)
+    assert place in text and told in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train_cfg.max_iters", 2.0),  # --cfg-options ...=2e0
+        ("default_hooks.checkpoint", dict(type="CheckpointHook", interval=-1, save_best="mIoU")),
+        ("optim_wrapper.clip_grad", dict(max_norm=float("inf"))),
+        ("optim_wrapper.clip_grad", None),
+        ("train_dataloader.num_workers", 0),
+    ],
+)
+def test_unusual_numbers_that_mean_something_pass(cfg: Config, key: str, value):
+    cfg.merge_from_dict({key: value})
+    preflight(cfg)
+
+
+# --- upstream's own idioms -----------------------------------------------------------------------
+
+IDIOMS = {
+    "a dataset of its own": """
+        train_dataset = dict(dataset=dict(ann_file='a.json', metainfo=dict(classes=('a', ))))
+        train_dataloader = dict(batch_size=2, dataset=train_dataset)
+    """,
+    "through another variable": """
+        img_norm = dict(mean=[0, 0, 0])
+        train_pipeline = [dict(type='LoadImageFromFile'), dict(type='Normalize', **img_norm)]
+        train_dataset = dict(dataset=dict(pipeline=train_pipeline))
+        train_dataloader = dict(dataset=train_dataset)
+    """,
+    "a change afterwards": """
+        extra = dict(type='Pad', size=(64, 64))
+        train_dataloader = dict(batch_size=2)
+        train_dataloader['dataset'] = dict(note=extra)
+    """,
+    "taken from the base and changed": """
+        train_pipeline = _base_.train_pipeline
+        train_pipeline[0] = dict(type='LoadImageFromFile', backend_args=None)
+        train_dataloader = dict(dataset=dict(dataset=dict(note=train_pipeline)))
+    """,
+}
+
+
+@pytest.mark.parametrize("name", IDIOMS)
+def test_a_variable_that_the_file_uses_is_no_alarm(name: str, tmp_path: Path, caplog):
+    from textwrap import dedent
+
+    file = tmp_path / "mine.py"
+    base = "_base_ = ['mmdet::yolox/yolox_nano_8xb8-300e_coco.py']\n"
+    file.write_text(base + dedent(IDIOMS[name]))
+    assert check_keys(Config.fromfile(file), str(file)) == []
+    assert not caplog.records
+
+
+def test_a_block_that_the_file_leaves_unused_is_still_told(tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "_base_ = ['mmdet::yolox/yolox_nano_8xb8-300e_coco.py']\n"
+        "inner = dict(ann_file='a.json')\ntrain_dataset = dict(dataset=inner)\n"
+        "train_dataloader = dict(batch_size=2)\n"
+    )
+    assert check_keys(Config.fromfile(file), str(file)) == ["train_dataset", "inner"]
+
+
 # --- number of classes ---------------------------------------------------------------------------
 
 
@@ -366,6 +522,10 @@ def check_upstream(name: str) -> None:
     cfg.setdefault("default_scope", name.partition(":")[0])  # some are bases of others
     check_keys(cfg)
     enter_scope(cfg)
+    expected = [text for start, text in WRONG_UPSTREAM.items() if name.startswith(start)]
+    for problem in argument_problems(cfg, ("train", "val", "test")):
+        assert expected and expected[0] in problem, f"{name}: {problem}"
+    assert schedule_problems(cfg, ("train", "val", "test")) == []
     try:
         check_types(cfg, ("train", "val", "test"))
     except ConfigError as error:

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mmattn.config.walk import walk
 from mmattn.quiet import quiet
 
 from .scenes import draw_scene
@@ -35,7 +36,10 @@ _BATCH = 2
 # The first factor of mmdet's warm-up. A first step at the full rate can throw a network anywhere.
 _WARM_UP = 0.001
 # The transforms that make targets or pack them; the others load, resize, crop and flip.
-_TARGET_TRANSFORMS = ("GenerateEdge", "PackDetInputs", "PackSegInputs")
+_TARGET_TRANSFORMS = ("GenerateEdge", "PackDetInputs", "PackSegInputs", "PackTrackInputs")
+_TARGET_TRANSFORMS += ("PackReIDInputs",)
+_TEST_FRAMES = 2  # of a video to predict
+_BRANCHES = ("unsup_teacher", "unsup_student")
 _THRESHOLDS = ("score_thr", "filter_thr", "mask_thr")  # the latter two are SOLOv2's
 
 
@@ -49,6 +53,9 @@ class Outcome:
         without_gradient: Those that no gradient reached -> the reason, ``""`` where none is known.
         ops: Names of the functions of ``mmcv._ext`` that were called.
         error: What failed, in one line; empty if nothing did.
+        needs: Optional packages that the config needs (model, data and metrics) -> the version that
+            is installed, ``""`` where it is not.
+        install: Command that installs ``needs``.
     """
 
     case: Case
@@ -61,6 +68,8 @@ class Outcome:
     ops: set[str] = field(default_factory=set)
     error: str = ""
     traceback: str = ""
+    needs: dict[str, str] = field(default_factory=dict)
+    install: str = ""
 
     @property
     def unexplained(self) -> list[str]:
@@ -70,7 +79,8 @@ class Outcome:
     @property
     def works(self) -> bool:
         """Whether all went well."""
-        return self.predicts and not self.error and not self.unexplained
+        idle = self.unexplained if self.case.strict else []
+        return self.predicts and not self.error and not idle
 
 
 def run_case(case: Case) -> Outcome:
@@ -81,7 +91,7 @@ def run_case(case: Case) -> Outcome:
     outcome = Outcome(case)
     torch.manual_seed(0)
     try:
-        cfg = _load(case)
+        cfg = _load(case, outcome)
         with (
             DefaultScope.overwrite_default_scope(cfg.default_scope),
             _quiet_first_iteration(),
@@ -89,8 +99,9 @@ def run_case(case: Case) -> Outcome:
         ):
             model = _build(cfg)
             outcome.builds = True
-            _train(model, cfg, outcome)
-            outcome.trains = True
+            if not case.trains_by_parts:
+                _train(model, cfg, outcome)
+                outcome.trains = True
             _predict(model, cfg, case)
             outcome.predicts = True
         _check_ops(outcome)
@@ -100,18 +111,39 @@ def run_case(case: Case) -> Outcome:
     return outcome
 
 
-def _load(case: Case) -> Config:
+def _load(case: Case, outcome: Outcome) -> Config:
     """The config; a preprocessor that pads to a fixed size pads to that of the images."""
     from mmattn.config import load_config
+    from mmattn.config.optional_packages import install_line, needed_packages
+    from mmattn.errors import MissingPackageError
 
-    cfg = load_config(case.config)
-    preprocessor = cfg.model.data_preprocessor
-    if preprocessor.get("size") is not None:
-        preprocessor.size = case.size
-    for augment in preprocessor.get("batch_augments") or ():
-        if augment.type == "BatchFixedSizePad":
-            augment.size = case.size
+    try:
+        cfg = load_config(case.config)
+    except MissingPackageError as error:
+        outcome.needs, outcome.install = (
+            {error.name or "": ""},
+            str(error).partition("install: ")[2],
+        )
+        raise
+    needs = needed_packages(cfg, ("train", "val", "test"))
+    outcome.needs = {need.module: _version_of(need.module) for need in needs}
+    outcome.install = install_line(needs) if needs else ""
+    for path, value in walk(cfg.model):
+        if path.endswith("data_preprocessor") and isinstance(value, dict):
+            if value.get("size") is not None:
+                value.size = case.size
+            for augment in value.get("batch_augments") or ():
+                if augment.type == "BatchFixedSizePad":
+                    augment.size = case.size
     return cfg
+
+
+def _version_of(module: str) -> str:
+    """The installed version of the distribution that brings ``module``, or ``""``."""
+    from importlib.metadata import packages_distributions, version
+
+    names = packages_distributions().get(module)
+    return f"{names[0]} {version(names[0])}" if names else ""
 
 
 def _build(cfg: Config) -> nn.Module:
@@ -187,7 +219,7 @@ def _predict(model: nn.Module, cfg: Config, case: Case) -> None:
         results = model.test_step(make_batch(cfg, case, train=False))
     if len(results) != 1:
         raise AssertionError(f"{len(results)} results for one image")
-    check_prediction(results[0], case.task, case.size, cfg)
+    check_prediction(results[0], case, cfg)
 
 
 def _open_thresholds(model: nn.Module) -> None:
@@ -221,9 +253,62 @@ def make_batch(cfg: Config, case: Case, *, train: bool) -> dict[str, list]:
     from mmengine.dataset import Compose, pseudo_collate
 
     loader = cfg.train_dataloader if train else cfg.test_dataloader
+    if train and case.semi_supervised:
+        return _semi_supervised_batch(case)
     pipeline = Compose([s for s in _pipeline(loader.dataset) if s.type in _TARGET_TRANSFORMS])
+    frames = case.train_frames if train else _TEST_FRAMES * case.video
+    if frames:
+        count = range(_BATCH if train else 1)
+        return pseudo_collate([pipeline(_video(case, v, frames, targets=train)) for v in count])
+    if case.task == "reid":
+        return pseudo_collate([pipeline(_people(case, v)) for v in range(_BATCH if train else 1)])
     seeds = range(_BATCH if train else 1)
     return pseudo_collate([pipeline(_sample(case, seed, targets=train)) for seed in seeds])
+
+
+def _semi_supervised_batch(case: Case) -> dict[str, dict[str, list]]:
+    """One labelled scene, and one unlabelled scene as the teacher and the student see it."""
+    import numpy as np
+    from mmdet.datasets.transforms import PackDetInputs
+
+    keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip")
+    pack = PackDetInputs(meta_keys=(*keys, "flip_direction", "homography_matrix"))
+    same = {"homography_matrix": np.eye(3, dtype=np.float32)}
+    branches = {"sup": pack(_sample(case, 0, targets=True) | same)}
+    none = _sample(case, 1, targets=True) | same
+    none |= {key: none[key][:0] for key in ("gt_bboxes", "gt_bboxes_labels", "gt_ignore_flags")}
+    branches |= {name: pack(none) for name in _BRANCHES}
+    return {
+        key: {name: [packed[key]] for name, packed in branches.items()}
+        for key in ("inputs", "data_samples")
+    }
+
+
+def _video(case: Case, number: int, frames: int, *, targets: bool) -> dict[str, list]:
+    """Frames of one scene, as the loading transforms of a video leave them: a list per field."""
+    import numpy as np
+
+    video = []
+    for frame in range(frames):
+        sample = _sample(case, number, targets=targets)
+        sample |= {"frame_id": frame, "video_id": number, "key_frame_flags": frame == 0}
+        sample |= {"video_length": frames, "ori_video_length": frames}
+        if targets:
+            sample["gt_bboxes"] = sample["gt_bboxes"].numpy()
+            sample["gt_instances_ids"] = np.arange(len(sample["gt_bboxes_labels"]))
+        video.append(sample)
+    return {key: [sample[key] for sample in video] for key in video[0]}
+
+
+def _people(case: Case, number: int) -> dict[str, Any]:
+    """Two images of each of two persons, for re-identification."""
+    samples = [_sample(case, seed, targets=False) for seed in range(4)]
+    people = {key: [sample[key] for sample in samples] for key in samples[0]}
+    return (
+        people
+        | {"gt_label": [2 * number + seed % 2 for seed in range(4)]}
+        | {"scale": [case.size[::-1]] * 4}
+    )
 
 
 def _pipeline(dataset: Any) -> list[dict]:
@@ -235,10 +320,12 @@ def _pipeline(dataset: Any) -> list[dict]:
 
 def _sample(case: Case, seed: int, *, targets: bool) -> dict[str, Any]:
     """Scene number ``seed`` as the loading transforms of mmdet and mmseg leave it."""
+    import numpy as np
     from mmdet.structures.bbox import HorizontalBoxes
     from mmdet.structures.mask import BitmapMasks
 
     scene = draw_scene(case.size, seed)
+    labels = scene.labels % case.num_classes
     sample: dict[str, Any] = {
         "img": scene.image,
         "img_id": seed,
@@ -250,14 +337,17 @@ def _sample(case: Case, seed: int, *, targets: bool) -> dict[str, Any]:
         "flip": False,
         "flip_direction": None,
     }
+    if case.with_proposals:
+        sample["proposals"] = scene.boxes
+        sample["proposals_scores"] = np.ones(len(labels), dtype=np.float32)
     if not targets:
         return sample
     if case.background is not None:
         sample["gt_seg_map"] = scene.semantic_map(case.background)
     if case.task != "semantic":
         sample["gt_bboxes"] = HorizontalBoxes(scene.boxes)
-        sample["gt_bboxes_labels"] = scene.labels
-        sample["gt_ignore_flags"] = scene.labels < 0  # none
+        sample["gt_bboxes_labels"] = labels
+        sample["gt_ignore_flags"] = labels < 0  # none
     if case.task in ("instance", "panoptic"):
         sample["gt_masks"] = BitmapMasks(scene.masks, *case.size)
     return sample

@@ -8,20 +8,26 @@ if TYPE_CHECKING:
     import torch
     from mmengine.config import Config
 
+    from .upstream_configs import Case
 
-def check_prediction(sample: Any, task: str, size: tuple[int, int], cfg: Config) -> None:
+
+def check_prediction(sample: Any, case: Case, cfg: Config) -> None:
     """Check the fields, shapes and values that a model left in a data sample.
 
     Args:
-        sample: ``DetDataSample`` or ``SegDataSample`` of one image.
-        task: ``detection``, ``instance``, ``panoptic`` or ``semantic``.
-        size: Height and width of the image.
+        sample: Data sample of one image, of one video, or of one group of cut-out persons.
+        case: The config: its task, the size of its images.
         cfg: The model's config, for its number of classes.
 
     Raises:
         AssertionError: A field is empty, has another shape or a value that cannot be.
     """
-    if task == "panoptic":
+    task, size = case.task, case.size
+    if case.video:
+        _check_video(sample, case)
+    elif task == "reid":
+        expect(sample.pred_feature, (4, cfg.model.head.out_channels), "pred_feature")
+    elif task == "panoptic":
         expect(sample.pred_panoptic_seg.sem_seg, (1, *size), "pred_panoptic_seg.sem_seg")
     elif task == "semantic":
         _check_semantic(sample, size, _classes_of(cfg))
@@ -38,6 +44,16 @@ def _check_instances(found: Any, size: tuple[int, int], *, with_masks: bool) -> 
     expect(found.bboxes, (count, 4), "pred_instances.bboxes")
     if with_masks:
         expect(found.masks, (count, *size), "pred_instances.masks")
+
+
+def _check_video(video: Any, case: Case) -> None:
+    """A track has an identity; a tracker may find none in the noise of an untrained network."""
+    for frame in video.video_data_samples:
+        tracks = frame.pred_track_instances
+        expect(tracks.bboxes, (len(tracks), 4), "pred_track_instances.bboxes")
+        expect(tracks.instances_id, (len(tracks),), "pred_track_instances.instances_id")
+        if case.task == "instance":
+            expect(tracks.masks, (len(tracks), *case.size), "pred_track_instances.masks")
 
 
 def _check_semantic(sample: Any, size: tuple[int, int], classes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,16 @@ class ToyMetric(BaseMetric):
         return {"score": -torch.tensor(results).double().mean().numpy()[()]}
 
 
-def toy_runner(work_dir: Path | str, **overrides: Any) -> Runner:
+def toy_runner(work_dir: Path | str, *, plain: bool = False, **overrides: Any) -> Runner:
     """A standard Runner for the toy; ``overrides`` replace arguments of ``Runner``.
 
-    ``checkpoint``, one of the overrides, replaces arguments of the checkpoint hook.
+    ``checkpoint``, one of the overrides, replaces arguments of the checkpoint hook, which is
+    mmengine's, not mmattn's, for a ``plain`` training.
     """
-    from mmattn.engine.hooks.checkpoint import CheckpointHook
+    if plain:
+        from mmengine.hooks import CheckpointHook
+    else:
+        from mmattn.engine.hooks.checkpoint import CheckpointHook
 
     checkpoint = {"type": CheckpointHook, "interval": 1, **overrides.pop("checkpoint", {})}
     arguments = {
@@ -100,6 +105,46 @@ def with_validation() -> dict[str, Any]:
         "val_cfg": {},
         "val_evaluator": {"type": ToyMetric},
     }
+
+
+def full_training(max_epochs: int) -> dict[str, Any]:
+    """Overrides of ``toy_runner`` that use all that a checkpoint stores."""
+    return {
+        **with_validation(),
+        "checkpoint": {"save_best": "toy/score", "rule": "greater", "max_keep_ckpts": 3},
+        "custom_hooks": [{"type": "EMAHook", "momentum": 0.1}],
+        "train_cfg": {"by_epoch": True, "max_epochs": max_epochs},
+        "param_scheduler": [
+            {"type": "LinearLR", "start_factor": 0.1, "begin": 0, "end": 3, "by_epoch": False},
+            {"type": "MultiStepLR", "milestones": [2, 3], "begin": 0, "end": 4},
+            {"type": "OneCycleLR", "eta_max": 0.1, "total_steps": 8, "by_epoch": False},
+        ],
+        "optim_wrapper": {
+            "optimizer": {"type": "AdamW", "lr": 0.01},
+            "clip_grad": {"max_norm": 1.0},
+        },
+    }
+
+
+def scaled_training(max_epochs: int) -> dict[str, Any]:
+    """Overrides of ``toy_runner`` with momentum and a loss scale that grows every third step."""
+    return {
+        "train_cfg": {"by_epoch": True, "max_epochs": max_epochs},
+        "optim_wrapper": {
+            "type": "AmpOptimWrapper",
+            "dtype": "bfloat16",
+            "loss_scale": {"init_scale": 8.0, "growth_interval": 3},
+            "optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9},
+        },
+    }
+
+
+def scale_losses_on_cpu() -> None:
+    """Give mmengine's AmpOptimWrapper, which wants an accelerator, a loss scale of the CPU."""
+    from mmengine.optim.optimizer import amp_optimizer_wrapper as amp
+
+    amp.is_cuda_available = lambda: True
+    amp.GradScaler = functools.partial(torch.amp.GradScaler, "cpu")
 
 
 def _loader(shuffle: bool) -> dict[str, Any]:

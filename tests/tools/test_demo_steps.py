@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,3 +53,56 @@ def test_a_failed_command_stops_with_its_code(demo_steps, tmp_path) -> None:
         demo.run(str(script))
     assert failure.value.exit_code == 6
     assert demo.steps == []
+
+
+STUCK = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n"
+DEMO = """
+import sys
+sys.path.insert(0, {tools!r})
+import demo_steps
+from demo_steps import DemoSteps, Terminated, raise_on_termination
+
+demo_steps.PATIENCE = 1
+raise_on_termination()
+demo = DemoSteps(total=1, log=lambda line: None)
+try:
+    with demo.step("Train"):
+        demo.run({script!r}, {pid!r})
+except Terminated as end:
+    sys.exit(end.code)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("number", "stubborn"),
+    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGHUP, False)],
+)
+def test_whatever_ends_the_demo_ends_its_step(tmp_path: Path, number: int, stubborn: bool) -> None:
+    """Nothing trains on when the demo is told to end; one that ignores it is killed."""
+    script, pid_file = tmp_path / "tool.py", tmp_path / "pid"
+    ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" if stubborn else ""
+    script.write_text(ignore + STUCK + "time.sleep(600)\n")
+    tools = str(Path(__file__).resolve().parents[2] / "tools")
+    code = DEMO.format(tools=tools, script=str(script), pid=str(pid_file))
+    demo = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        deadline = time.monotonic() + 60
+        while not (pid_file.exists() and pid_file.read_text()):
+            assert time.monotonic() < deadline and demo.poll() is None
+            time.sleep(0.05)
+        pid = int(pid_file.read_text())
+        demo.send_signal(number)
+        assert demo.wait(timeout=60) == 128 + number
+        assert not alive(pid)
+    finally:
+        demo.kill()

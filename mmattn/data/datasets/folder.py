@@ -30,15 +30,20 @@ from mmattn.data.folder import (
     read_classes,
     survey_masks,
 )
-from mmattn.data.folder.classes_file import IGNORED
+from mmattn.data.folder.classes_file import IGNORED, LIKE_IGNORE
 from mmattn.data.folder.mask_reader import MASK_FORMATS, check_choice
+from mmattn.data.folder.patterns import Pattern
+from mmattn.data.load_image import LoadImageFromFile
 from mmattn.errors import ConfigError, DataError, did_you_mean
+from mmattn.images.reader import check_bit_depth
 from mmattn.palette import complete_palette
 from mmattn.registry import DATASETS, TRANSFORMS
 
 CLASSES_FILE = "classes.json"
 #: Enough to tell which format masks have; to find the classes themselves all are read.
 _LOOKED_AT = 200
+#: Number of files left out that are named.
+_NAMED = 5
 
 
 @DATASETS.register_module()
@@ -64,6 +69,11 @@ class FolderSegDataset(BaseSegDataset):
         ann_dir: Folder of masks, likewise.
         img_suffix: Ending of the images, where not all files are.
         seg_map_suffix: Ending that follows an image's stem in the name of its mask.
+        image_pattern: Pattern of the names of images, such as ``{name}_{split}`` for
+            ``21_training.tif``; one for all splits, or one for each: ``dict(train=..., test=...)``.
+        mask_pattern: Pattern of the names of masks, likewise, such as ``mask_{name}``.
+        bit_depth: Bits in use of images that have more than 8: 12 for 12-bit values in 16-bit
+            files. The upper 8 of them are kept.
         reduce_zero_label: The values of index masks count from 1, 0 is ignored.
         data_prefix: ``img_path`` and ``seg_map_path`` of this very split, as other datasets have
             them, instead of looking; ``split`` is not used then.
@@ -94,6 +104,9 @@ class FolderSegDataset(BaseSegDataset):
         ann_dir: str | None = None,
         img_suffix: str | None = None,
         seg_map_suffix: str | None = None,
+        image_pattern: Pattern = None,
+        mask_pattern: Pattern = None,
+        bit_depth: int | None = None,
         reduce_zero_label: bool = False,
         data_prefix: Mapping[str, str] | None = None,
         metainfo: Mapping[str, Any] | None = None,
@@ -109,8 +122,12 @@ class FolderSegDataset(BaseSegDataset):
                 f"ignore_index={ignore_index}: this dataset marks ignored pixels by {IGNORED}. "
                 f'To leave a mask value out, call its class "ignore" in {CLASSES_FILE}'
             )
+        check_bit_depth(bit_depth)
+        self.bit_depth = bit_depth
         self.check_pipeline(kwargs.get("pipeline") or ())
         options = {
+            "image_pattern": image_pattern,
+            "mask_pattern": mask_pattern,
             "img_suffix": img_suffix,
             "seg_map_suffix": seg_map_suffix,
             "skip_missing_masks": missing_masks == "skip",
@@ -163,12 +180,12 @@ class FolderSegDataset(BaseSegDataset):
                     f"unexpected argument {name!r} for {cls.__name__}.{did_you_mean(name, known)}"
                 )
 
-    @staticmethod
-    def check_pipeline(pipeline: Sequence) -> None:
+    def check_pipeline(self, pipeline: Sequence) -> None:
         """Refuse the usual ``LoadAnnotations``, which knows nothing of mask formats.
 
         Raises:
-            ConfigError: It is in the pipeline.
+            ConfigError: It is in the pipeline; or mmcv's ``LoadImageFromFile``, which knows nothing
+                of bit depths, where one is given.
         """
         for step in pipeline:
             kind = step.get("type") if isinstance(step, Mapping) else type(step)
@@ -178,6 +195,12 @@ class FolderSegDataset(BaseSegDataset):
                     f"{name} reads 8-bit index masks only: write "
                     "dict(type='mmattn.LoadFolderMask') in its place in the pipeline of "
                     "mmattn.FolderSegDataset"
+                )
+            plain = name in ("LoadImageFromFile", "mmcv.LoadImageFromFile")
+            if plain and self.bit_depth is not None and kind is not LoadImageFromFile:
+                raise ConfigError(
+                    f"bit_depth={self.bit_depth}, of which {name} knows nothing: write "
+                    "dict(type='mmattn.LoadImageFromFile') in its place in the pipeline"
                 )
 
     def load_data_list(self) -> list[dict]:
@@ -194,8 +217,9 @@ class FolderSegDataset(BaseSegDataset):
         ]
 
     def get_data_info(self, idx: int) -> dict:
-        """Return an entry, with the reader of its mask."""
-        return {**super().get_data_info(idx), "mask_reader": self.mask_reader}
+        """Return an entry, with the reader of its mask and the bit depth of its image."""
+        info = {**super().get_data_info(idx), "mask_reader": self.mask_reader}
+        return info if self.bit_depth is None else {**info, "bit_depth": self.bit_depth}
 
 
 @TRANSFORMS.register_module()
@@ -270,6 +294,15 @@ def _notes(
         f"{len(classes.names)} classes, from {classes.source}",
         f"mask_format {mask_format}: {why}",
     ]
+    for name, (images, masks) in layout.folders.items():
+        if split in (name, "all") or name == "all" or (split == "val" and name == layout.drawn):
+            where = "images" if name == "all" else f"{name}: images"
+            notes.append(f"{where} in {images}, masks in {masks}")
+    if layout.not_used:
+        notes.append(f"not used: {', '.join(layout.not_used)} (ann_dir, img_dir choose)")
+    for like in classes.names:
+        if like.casefold() in LIKE_IGNORE:
+            notes.append(f'{like!r} is trained as a class; only one called "ignore" is left out')
     if layout.drawn and split in ("train", "val"):
         notes.append(
             f"{split} drawn from {layout.folders_of(split)[0]}: val_fraction "
@@ -277,5 +310,12 @@ def _notes(
         )
     unused = layout.unused_masks()
     if unused:
-        notes.append(f"{unused} files beside the masks belong to no image")
+        count = "1 mask belongs" if len(unused) == 1 else f"{len(unused)} masks belong"
+        notes.append(f"{count} to no image, such as {unused[0]}")
+    left_out = layout.left_out()
+    if left_out:
+        shown = [f"{file} ({reason})" for file, reason in list(left_out.items())[:_NAMED]]
+        more = f", and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        count = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
+        notes.append(f"{count} beside the images left out: {', '.join(shown)}{more}")
     return tuple(notes)

@@ -7,22 +7,28 @@ One of these four forms::
     {"road": 0, "car": 7, "tree": 200}          name to mask value
     {"road": [128, 64, 128], "car": [0, 0, 142]}    name to colour, RGB; also a list of colours
 
-The order is that of the labels. A class called ``ignore`` is none: its pixels are left out of
-training and metrics. Two values, or colours, of one name are one class.
+The order is that of the labels. A class called ``ignore``, in any letters, is none: its pixels are
+left out of training and metrics. Two values, or colours, of one name are one class.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
-#: The name whose pixels are left out.
+#: The name whose pixels are left out, in any letter case.
 IGNORE = "ignore"
+#: Names, in lower case, that often stand for the same and are ordinary classes here.
+LIKE_IGNORE = (
+    *("ignored", "void", "unlabeled", "unlabelled", "unknown", "undefined"),
+    *("dontcare", "don't care", "not labelled", "not labeled"),
+)
 #: The label of pixels that losses and metrics leave out.
 IGNORED = 255
 #: Labels are stored in 8 bits, of which 255 is taken.
@@ -67,6 +73,12 @@ class FolderClasses:
                 )
         if not chosen or len(set(chosen)) < len(chosen):
             raise ConfigError(f"metainfo.classes={chosen}: name classes, each of them once")
+        if len(chosen) == 1:
+            raise ConfigError(
+                f"metainfo.classes={chosen}: one class is nothing to learn, since every labelled "
+                "pixel belongs to it. Name two or more; to tell one class from all else, give the "
+                'values of the others one name in classes.json, such as "background"'
+            )
         new = {
             label: chosen.index(name) if name in chosen else IGNORED
             for label, name in enumerate(self.names)
@@ -97,9 +109,11 @@ def read_classes(path: str) -> FolderClasses:
         hint = did_you_mean(os.path.basename(path), beside)
         raise DataError(f"{path}: {error.strerror}.{hint}") from error
     if isinstance(content, list) and content:
-        return _from_list(content, path)
+        return _from_list([_name(entry, path) for entry in content], path)
     if not isinstance(content, dict) or not content:
         raise _no_form(path, f"it holds {content!r}")
+    if not all(isinstance(value, str) for value in content.values()):  # the keys are names
+        content = _unique([(_name(key, path), value) for key, value in content.items()], path)
     if all(_is_colour(value) or _is_colours(value) for value in content.values()):
         return _from_colours(content, path)
     if all(isinstance(value, str) for value in content.values()):
@@ -116,8 +130,7 @@ def read_classes(path: str) -> FolderClasses:
     raise _no_form(path, f"{key!r}: {json.dumps(odd)} fits none or another than the entries above")
 
 
-def _from_list(content: list, path: str) -> FolderClasses:
-    names = [_name(entry, path) for entry in content]
+def _from_list(names: list[str], path: str) -> FolderClasses:
     twice = sorted({n for n in names if names.count(n) > 1 and n != IGNORE})
     if twice:
         raise _no_form(path, f"{', '.join(map(repr, twice))} is in the list twice")
@@ -128,14 +141,12 @@ def _from_values(content: Mapping[int, str], path: str) -> FolderClasses:
     for value, name in content.items():
         if not 0 <= value <= _DEEPEST:
             raise _no_form(path, f"{name!r} has the mask value {value}: 0 to {_DEEPEST} can be")
-        _name(name, path)
     return replace(_build(content, path), by_position=False)
 
 
 def _from_colours(content: Mapping[str, Any], path: str) -> FolderClasses:
     colour_names: dict[Colour, str] = {}
     for name, given in content.items():
-        _name(name, path)
         for colour in given if _is_colours(given) else [given]:
             other = colour_names.setdefault(tuple(colour), name)
             if other != name:
@@ -152,21 +163,34 @@ def _from_colours(content: Mapping[str, Any], path: str) -> FolderClasses:
 
 def _build(by_value: Mapping[int, str], path: str) -> FolderClasses:
     names = tuple(name for name in dict.fromkeys(by_value.values()) if name != IGNORE)
+    if len(names) == 1:
+        other = "foreground" if names[0].casefold() == "background" else "background"
+        raise DataError(
+            f"{path} names one class, {names[0]!r}, and one class is nothing to learn: every "
+            "labelled pixel would belong to it. Name what is not "
+            f'{names[0]!r} too, such as "{other}"; "ignore" is no class'
+        )
     if not 0 < len(names) <= MOST_CLASSES:
-        raise _no_form(path, f"it names {len(names)} classes: 1 to {MOST_CLASSES} can be")
+        raise _no_form(path, f"it names {len(names)} classes: 2 to {MOST_CLASSES} can be")
+    by_letters: dict[str, str] = {}
+    for name in names:
+        other = by_letters.setdefault(" ".join(name.casefold().split()), name)
+        if other != name:
+            raise _no_form(path, f"{other!r} and {name!r} differ in letter case or spaces only")
     label = {**{name: index for index, name in enumerate(names)}, IGNORE: IGNORED}
     return FolderClasses(names, {v: label[name] for v, name in by_value.items()}, path)
 
 
 def _integer_keys(content: Mapping[str, str], path: str) -> dict[int, str]:
     found: dict[int, str] = {}
+    keys: dict[int, str] = {}
     for key, name in content.items():
-        try:
-            found[int(key)] = name
-        except ValueError:
-            raise _no_form(
-                path, f"{key!r}: {name!r} is neither a mask value nor a colour"
-            ) from None
+        if not re.fullmatch(r"\s*-?[0-9]+\s*", key):
+            raise _no_form(path, f"{key!r}: {name!r} is neither a mask value nor a colour")
+        value = int(key)
+        if value in found:
+            raise _no_form(path, f"{keys[value]!r} and {key!r} are the same mask value {value}")
+        found[value], keys[value] = _name(name, path), key
     return found
 
 
@@ -183,7 +207,8 @@ def _unique(pairs: Sequence[tuple[str, Any]], path: str) -> dict[str, Any]:
 def _name(entry: Any, path: str) -> str:
     if not isinstance(entry, str) or not entry.strip():
         raise _no_form(path, f"{entry!r} is no name")
-    return entry
+    name = entry.strip()
+    return IGNORE if name.casefold() == IGNORE else name
 
 
 def _is_colour(value: Any) -> bool:

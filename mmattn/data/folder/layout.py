@@ -23,21 +23,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmattn.data.files import check_place, endings
-from mmattn.data.images import IMAGE_SUFFIXES
 from mmattn.errors import ConfigError, DataError, did_you_mean
+from mmattn.images import IMAGE_SUFFIXES, is_image_file
+
+from .beside import rivals
+from .patterns import SPLITS, Pattern, pattern_of, suggest_patterns
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "jpegimages", "pictures")
 MASK_FOLDERS = (
     *("annotations", "annotation", "ann_dir", "masks", "mask", "labels", "label"),
     *("gt", "segmentations", "segmentationclass"),
 )
-SPLITS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-
-
 # What tools append to the name of a mask or an image; several may follow each other.
 _MASK_ENDING = re.compile(
     r"(?:[_\-. ](?:masks?|gt[a-z]*|labels?|label_?(?:train)?ids|trainids|seg(?:mentation)?|"
@@ -66,18 +62,24 @@ class FolderLayout:
             is ``"all"`` where there are no splits.
         img_suffix: Ending of image files; any of ``IMAGE_SUFFIXES`` where it is None.
         seg_map_suffix: Ending that follows an image's stem in its mask's name; None: it is found.
+        image_pattern: Pattern of the names of images, one for all splits or one for each.
+        mask_pattern: Pattern of the names of masks, likewise.
         skip_missing_masks: Leave images without a mask out instead of refusing them.
         val_fraction: Share of the images that become ``val`` where there is none.
         split_seed: Random seed of that draw.
+        not_used: Folders of images beside those in ``folders``, relative to ``root``.
     """
 
     root: str
     folders: Mapping[str, tuple[str, str]]
     img_suffix: str | None = None
     seg_map_suffix: str | None = None
+    image_pattern: Pattern = None
+    mask_pattern: Pattern = None
     skip_missing_masks: bool = False
     val_fraction: float = 0.2
     split_seed: int = 0
+    not_used: Sequence[str] = ()
     _matched: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -129,37 +131,102 @@ class FolderLayout:
         chosen = draw(pool, self.val_fraction, self.split_seed)
         return [pair for stem, pair in pool.items() if (stem in chosen) == (split == "val")]
 
-    def unused_masks(self) -> int:
-        """Return how many files beside the masks belong to no image."""
-        count = 0
-        for images, masks in self.folders.values():
-            found = _files(os.path.join(self.root, masks))
-            count += len(found) - len(self._match(images, masks)[0])
-        return count
+    def unused_masks(self) -> list[str]:
+        """Return the files beside the masks that belong to no image."""
+        unused = []
+        for name, (_, masks) in self.folders.items():
+            below = os.path.join(self.root, masks)
+            used = {pair.mask for pair in self._match(name).pairs.values()}
+            files = (os.path.join(below, file) for file in _files(below))
+            unused += [file for file in files if file not in used]
+        return unused
+
+    def left_out(self) -> dict[str, str]:
+        """Return the files in the folders of images that are not used, with the reason."""
+        found: dict[str, str] = {}
+        for name, (images, _) in self.folders.items():
+            matched = self._match(name)
+            top = os.path.join(self.root, images)
+            lonely = dict.fromkeys(matched.lonely, "it has no mask")
+            for file, reason in {**matched.passed_over, **lonely}.items():
+                found[os.path.join(top, file)] = reason
+        return found
 
     def _read(self, name: str) -> dict[str, Pair]:
         images, masks = self.folders[name]
-        pairs, lonely = self._match(images, masks)
+        matched = self._match(name)
+        pairs, lonely = matched.pairs, matched.lonely
         if lonely and not self.skip_missing_masks:
-            raise self._without_mask(lonely, len(pairs) + len(lonely), masks)
+            raise self._without_mask(lonely, len(pairs) + len(lonely), name)
         if not pairs:
             where = os.path.join(self.root, images)
             asked = self.img_suffix or "/".join(IMAGE_SUFFIXES)
+            if self.image_pattern is not None:
+                asked = f"{asked} and are named {self.image_pattern} (image_pattern)"
             raise DataError(
                 f"{where} holds no image with a mask: it has {endings(where)}; images end in "
                 f"{asked} (img_suffix), masks lie in {os.path.join(self.root, masks)}"
             )
         return pairs
 
-    def _match(self, images: str, masks: str) -> tuple[dict[str, Pair], list[str]]:
-        """(stem to pair, images without a mask) of two folders; they are looked at once."""
-        if (images, masks) not in self._matched:
-            self._matched[images, masks] = self._look(images, masks)
-        return self._matched[images, masks]
+    def _match(self, split: str) -> _Matched:
+        """Match the folders of a split; they are looked at once."""
+        if split not in self._matched:
+            self._matched[split] = self._look(split)
+        return self._matched[split]
 
-    def _look(self, images: str, masks: str) -> tuple[dict[str, Pair], list[str]]:
+    def _look(self, split: str) -> _Matched:
+        images, masks = self.folders[split]
         top, below = os.path.join(self.root, images), os.path.join(self.root, masks)
-        stems = _by_stem(_files(top), self.img_suffix, top)
+        stems, passed_over = self._images_by_name(top, split)
+        exact, loose = self._masks_by_name(below, split)
+        found = _Matched({}, [], passed_over)
+        for stem, name in stems.items():
+            bare = _IMAGE_ENDING.sub("", stem)
+            own = exact.get(stem) or loose.get(stem) or exact.get(bare) or loose.get(bare)
+            if not own:
+                found.lonely.append(name)
+            elif len(own) > 1:
+                raise self._several(os.path.join(top, name), below, own, (stem, bare))
+            else:
+                found.pairs[stem] = Pair(os.path.join(top, name), os.path.join(below, own[0]))
+        _check_each_has_its_own(found.pairs.values())
+        self._refuse_unread(top, exact, loose, found)
+        return found
+
+    def _images_by_name(self, top: str, split: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Return name -> file of the images, and the files passed over with the reason."""
+        pattern = pattern_of(self.image_pattern, "image_pattern", split)
+        stems: dict[str, str] = {}
+        passed_over: dict[str, str] = {}
+        for file in _files(top, all_endings=True):
+            stem = None
+            if not is_image_file(os.path.basename(file)) and not self.img_suffix:
+                ending = os.path.splitext(file)[1]
+                passed_over[file] = f"{ending} is not read" if ending else "it has no ending"
+            elif self.img_suffix and not file.endswith(self.img_suffix):
+                passed_over[file] = f"it does not end in {self.img_suffix}"
+            elif pattern is not None:
+                stem = pattern.name_in(file)
+                if stem is None:
+                    passed_over[file] = f"its name is not {pattern.text}"
+            else:
+                suffix = self.img_suffix
+                stem = file.removesuffix(suffix) if suffix else os.path.splitext(file)[0]
+            if stem is not None and stem in stems:
+                raise DataError(
+                    f"{top} holds {stems[stem]} and {file}: two images of one name. Rename one, "
+                    "or set img_suffix to the ending of the right ones"
+                )
+            if stem is not None:
+                stems[stem] = file
+        return stems, passed_over
+
+    def _masks_by_name(
+        self, below: str, split: str
+    ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """Return the masks by their names, and by what is left of them without known endings."""
+        pattern = pattern_of(self.mask_pattern, "mask_pattern", split)
         exact: dict[str, list[str]] = {}
         loose: dict[str, list[str]] = {}
         for name in _files(below):
@@ -167,24 +234,42 @@ class FolderLayout:
                 if name.endswith(self.seg_map_suffix):
                     exact.setdefault(name.removesuffix(self.seg_map_suffix), []).append(name)
                 continue
+            if pattern is not None:
+                stem = pattern.name_in(name)
+                if stem is not None:
+                    exact.setdefault(stem, []).append(name)
+                continue
             stem = os.path.splitext(name)[0]
             exact.setdefault(stem, []).append(name)
             bare = _MASK_ENDING.sub("", stem)
             if bare != stem:
                 loose.setdefault(bare, []).append(name)
-        pairs: dict[str, Pair] = {}
-        lonely: list[str] = []
-        for stem, name in stems.items():
-            bare = _IMAGE_ENDING.sub("", stem)
-            found = exact.get(stem) or loose.get(stem) or exact.get(bare) or loose.get(bare)
-            if not found:
-                lonely.append(name)
-            elif len(found) > 1:
-                raise self._several(os.path.join(top, name), below, found, (stem, bare))
-            else:
-                pairs[stem] = Pair(os.path.join(top, name), os.path.join(below, found[0]))
-        _check_each_has_its_own(pairs.values())
-        return pairs, lonely
+        return exact, loose
+
+    def _refuse_unread(
+        self,
+        top: str,
+        exact: Mapping[str, Sequence[str]],
+        loose: Mapping[str, Sequence[str]],
+        found: _Matched,
+    ) -> None:
+        """Refuse images of a format that is not read, which have a mask of their own."""
+        if self.img_suffix is not None or self.image_pattern is not None:
+            return
+        unread = [
+            file
+            for file, reason in found.passed_over.items()
+            if reason.endswith("is not read")
+            and (stem := os.path.splitext(file)[0]) not in found.pairs
+            and (exact.get(stem) or loose.get(stem))
+        ]
+        if unread:
+            known = " ".join(IMAGE_SUFFIXES)
+            raise DataError(
+                f"files in {top} that are not read, but have a mask ({len(unread)}): "
+                f"{_listed(unread)}. Images end in {known}: convert these to PNG or JPEG, or "
+                "set img_suffix to the ending of the others to leave these out"
+            )
 
     def _several(
         self, image: str, masks: str, found: Sequence[str], stems: tuple[str, str]
@@ -197,18 +282,43 @@ class FolderLayout:
             "in the right ones"
         )
 
-    def _without_mask(self, lonely: Sequence[str], count: int, masks: str) -> DataError:
-        place = os.path.join(self.root, masks)
-        listed = ", ".join(lonely[:_SHOWN]) + (", ..." if len(lonely) > _SHOWN else "")
-        there = [os.path.basename(name) for name in _files(place)]
+    def _without_mask(self, lonely: Sequence[str], count: int, split: str) -> DataError:
+        place = os.path.join(self.root, self.folders[split][1])
+        there = [os.path.basename(name) for name in _files(place, all_endings=True)]
         stem = os.path.splitext(os.path.basename(lonely[0]))[0]
+        unread = [n for n in there if n.startswith(stem) and not is_image_file(n)]
+        which = f"{len(lonely)} of {count} images have no mask in {place}: {_listed(lonely)}"
+        if unread:
+            ending = os.path.splitext(unread[0])[1] or "no ending"
+            return DataError(
+                f"{which}. {unread[0]} is there, but masks of {ending} are not read: save them as "
+                f"PNG. Masks end in {' '.join(IMAGE_SUFFIXES)}"
+            )
         near = [name for name in there if name.startswith(stem)] or sorted(there)[:2]
         beside = f"it has {', '.join(near[:2])}" if near else f"it holds {endings(place)}"
+        found = suggest_patterns(lonely, [n for n in there if is_image_file(n)], split)
+        example = found or ("{name}_{split}", "mask_{name}")
+        advice = "Set" if found else "Say what other names look like, such as"
         return DataError(
-            f"{len(lonely)} of {count} images have no mask in {place}: {listed}; {beside}. A "
-            "mask has its image's name, or that and an ending such as _mask: set seg_map_suffix "
-            "for another one; missing_masks='skip' leaves images without a mask out"
+            f"{which}; {beside}. A mask has its image's name, or that and an ending such as _mask. "
+            f"{advice} image_pattern='{example[0]}' and mask_pattern='{example[1]}' (data.KEY=... "
+            "on the command line); missing_masks='skip' leaves images without a mask out"
         )
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """What two folders hold.
+
+    Attributes:
+        pairs: Name -> pair.
+        lonely: Images without a mask.
+        passed_over: Files in the folder of images that are not taken -> the reason.
+    """
+
+    pairs: dict[str, Pair]
+    lonely: list[str]
+    passed_over: dict[str, str]
 
 
 def find_layout(
@@ -228,20 +338,60 @@ def find_layout(
     check_place(root, "data_root", folder=True)
     if not 0 < options.get("val_fraction", 0.2) < 1:
         raise ConfigError(f"val_fraction={options['val_fraction']}: give a share between 0 and 1")
+    given = ann_dir is not None
     images, masks = _folder(root, img_dir, True), _folder(root, ann_dir, False)
     if images and masks:
-        return FolderLayout(root, _inner_splits(root, images, masks), **options)
-    outer = {}
-    for split, names in SPLITS.items():
-        for name in _subfolders(root):
-            if name.lower() in names:
-                inside = os.path.join(root, name)
-                images, masks = _folder(inside, img_dir, True), _folder(inside, ann_dir, False)
-                if images and masks:
-                    outer[split] = (os.path.join(name, images), os.path.join(name, masks))
+        others = _check_beside(root, ".", (images, masks), given)
+        folders = _inner_splits(root, images, masks)
+        return FolderLayout(root, folders, not_used=others, **options)
+    outer: dict[str, tuple[str, str]] = {}
+    others = []
+    for name in _subfolders(root):
+        inside = os.path.join(root, name)
+        split = next((split for split, names in SPLITS.items() if name.lower() in names), None)
+        images = masks = None
+        if split:
+            images, masks = _folder(inside, img_dir, True), _folder(inside, ann_dir, False)
+        if split and images and masks:
+            if split in outer:
+                raise DataError(
+                    f"{root} has {os.path.dirname(outer[split][0])} and {name}, both for {split}: "
+                    "put the images of both into one of them"
+                )
+            others += _check_beside(root, name, (images, masks), given)
+            outer[split] = (os.path.join(name, images), os.path.join(name, masks))
+        elif _files(inside, limit=1):
+            others.append(name)
     if outer:
-        return FolderLayout(root, outer, **options)
+        return FolderLayout(root, outer, not_used=others, **options)
     raise DataError(_no_layout(root, img_dir, ann_dir))
+
+
+def _check_beside(root: str, inside: str, used: tuple[str, str], given: bool) -> list[str]:
+    """Return the folders of images beside those that are used, relative to ``root``.
+
+    Args:
+        root: Path of the dataset.
+        inside: Folder in ``root`` to look into; ``.`` for ``root`` itself.
+        used: Names of the folder of images and of that of masks.
+        given: Whether the folder of masks was named, not found.
+
+    Raises:
+        DataError: The folder of masks was found, and another one pairs up with the images too.
+    """
+    place = os.path.normpath(os.path.join(root, inside))
+    outside = {os.path.normpath(name).split(os.sep)[0] for name in used}
+    beside = {n: _files(os.path.join(place, n)) for n in _subfolders(place) if n not in outside}
+    beside = {name: files for name, files in beside.items() if files}
+    images, masks = used
+    doubtful = [] if given else rivals(_files(os.path.join(place, images)), beside.items())
+    if doubtful:
+        both = " and ".join(sorted([masks, *doubtful]))
+        raise DataError(
+            f"{place} has {both}, each of which pairs up with {images}: set ann_dir to the one "
+            f"that holds the masks, ann_dir={sorted([masks, *doubtful])[0]!r} for example"
+        )
+    return [os.path.normpath(os.path.join(inside, name)) for name in beside]
 
 
 def draw(stems: Iterable[str], fraction: float, seed: int) -> set[str]:
@@ -270,7 +420,7 @@ def _inner_splits(root: str, images: str, masks: str) -> dict[str, tuple[str, st
         return {"all": (images, masks)}
     for top in (images, masks):
         place = os.path.join(root, top)
-        loose = [n for n in os.listdir(place) if _is_image(n)]
+        loose = [n for n in os.listdir(place) if is_image_file(n)]
         if loose or not found[top]:
             other = masks if top == images else images
             there = ", ".join(sorted((found[top] or found[other]).values()))
@@ -347,23 +497,16 @@ def _check_each_has_its_own(pairs: Iterable[Pair]) -> None:
             )
 
 
-def _by_stem(names: Sequence[str], suffix: str | None, folder: str) -> dict[str, str]:
-    stems: dict[str, str] = {}
-    for name in names:
-        if suffix is not None and not name.endswith(suffix):
-            continue
-        stem = name.removesuffix(suffix) if suffix else os.path.splitext(name)[0]
-        if stem in stems:
-            raise DataError(
-                f"{folder} holds {stems[stem]} and {name}: two images of one name. Rename one, "
-                "or set img_suffix to the ending of the right ones"
-            )
-        stems[stem] = name
-    return stems
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
-def _files(folder: str, limit: int | None = None) -> list[str]:
-    """Image files below a folder, relative to it and sorted; hidden ones are passed over."""
+def _files(folder: str, limit: int | None = None, *, all_endings: bool = False) -> list[str]:
+    """Image files (or all) below a folder, relative to it and sorted, without hidden ones."""
+
+    def wanted(name: str) -> bool:
+        return not name.startswith(".") if all_endings else is_image_file(name)
+
     found: list[str] = []
     seen: set[str] = set()
     for place, inside, names in os.walk(folder, followlinks=True):
@@ -374,14 +517,10 @@ def _files(folder: str, limit: int | None = None) -> list[str]:
         seen.add(real)
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         relative = Path(place).relative_to(folder)
-        found += [(relative / name).as_posix() for name in names if _is_image(name)]
+        found += [(relative / name).as_posix() for name in names if wanted(name)]
         if limit is not None and len(found) >= limit:
             break
     return sorted(found)
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _subfolders(folder: str) -> list[str]:

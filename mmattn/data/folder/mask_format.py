@@ -66,17 +66,48 @@ def choose_format(survey: MaskSurvey, classes: FolderClasses | None, root: str) 
     if classes is not None and not classes.by_position:
         return "index", f"{classes.source} states the values"
     count = None if classes is None else len(classes.names)
+    if count in (None, 2):
+        _refuse_few_grey(survey)
     if survey.white is not None:
         if count not in (None, 2):
             white = survey.white
             raise DataError(
                 f"the masks hold 0 and {white} only, such as {survey.values[white]}, but "
                 f"{classes.source} names {count} classes ({', '.join(classes.names[:5])}). A black "
-                f'and white mask needs two names, such as ["background", "{classes.names[0]}"]; if '
-                f'{white} is not labelled, set mask_format=index; else write {{"{white}": ...}}'
+                f"and white mask needs two names, such as {_two_names(classes.names)}; if "
+                f"{white} is not labelled, set mask_format=index; if it is one of the classes, "
+                f'write the values, {{"0": "{classes.names[0]}", "{white}": ...}}'
             )
         return "binary", f"the masks hold 0 and {survey.white} only"
     return "index", "the masks have one channel"
+
+
+def _refuse_few_grey(survey: MaskSurvey) -> None:
+    """Refuse a few masks with greys among many that are black and white."""
+    for white in (255, 65535):
+        odd, plain = survey.odd_ones((0, white))
+        total = plain + len(odd)
+        whites = any(white in held and held <= {0, white} for held in survey.contents)
+        if odd and whites and 2 * plain >= total:
+            held = next(h for h, paths in survey.contents.items() if odd[0] in paths)
+            others = sorted(held - {0, white})
+            listed = ", ".join(map(str, others[: _SHOWN // 2]))
+            more = ", ..." if len(others) > _SHOWN // 2 else ""
+            half = 128 if white == 255 else 32768
+            which = odd[0] if len(odd) == 1 else f"{len(odd)} masks such as {odd[0]}"
+            raise DataError(
+                f"{plain} of {total} masks hold 0 and {white} only; {which} "
+                f"{'does' if len(odd) == 1 else 'do'} not, but {listed}{more} as well (resized "
+                "smoothly, or compressed?). Export it anew, resized by nearest neighbour; or set "
+                f"mask_format=binary, which makes {half} and more the second class in all masks"
+            )
+
+
+def _two_names(names: Sequence[str]) -> str:
+    """Return two names to suggest for black and white masks, as JSON."""
+    background, foreground = BACKGROUND_AND_FOREGROUND
+    own = [name for name in names if name.casefold() not in (background, "bg", "back")]
+    return json.dumps([background, own[0] if own else foreground], ensure_ascii=False)
 
 
 def check_halves(survey: MaskSurvey, root: str) -> None:
@@ -175,6 +206,11 @@ def classes_from_masks(
     if found != list(range(first, first + len(found))) or len(found) > MOST_CLASSES:
         raise DataError(_gaps(found, survey, root))
     if len(found) < 2:
+        if reduce_zero_label and set(survey.values) - {0, IGNORED}:
+            raise DataError(
+                f"with reduce_zero_label=True the masks of {root} have one class left, and one "
+                "class is nothing to learn. Leave it out, so that 0 is the other class"
+            )
         held = ", ".join(map(str, sorted(survey.values)))
         raise DataError(
             f"all {survey.looked_at} masks of {root} hold {held} only: there is nothing to tell "
@@ -191,6 +227,20 @@ def classes_from_masks(
 
 
 def _gaps(found: Sequence[int], survey: MaskSurvey, root: str) -> str:
+    few = survey.most_hold()
+    if few is not None:
+        usual, odd = few
+        total = sum(map(len, survey.contents.values()))
+        held = next(h for h, paths in survey.contents.items() if odd[0] in paths)
+        listed = ", ".join(map(str, sorted(usual)[:_SHOWN]))
+        which = odd[0] if len(odd) == 1 else f"{len(odd)} masks such as {odd[0]}"
+        return (
+            f"{total - len(odd)} of the {total} masks of {root} hold {listed} only; {which} "
+            f"{'does' if len(odd) == 1 else 'do'} not, but {len(held - usual)} further values, as "
+            "after smooth resizing or lossy compression. Export it anew, resized by nearest "
+            "neighbour; or write classes.json and set unknown_values=ignore, which leaves such "
+            "pixels out"
+        )
     shown = {str(value): f"class {value}" for value in found[:_SHOWN]}
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     stretched = ""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmattn.data.images import evenly
+from mmattn.images import evenly
 
 from .classes_file import Colour
 from .stored_mask import StoredMask, read_mask
 
 #: More colours than classes can have: a photograph, a gradient, or lossy compression.
 _TOO_MANY = 1000
+#: Largest share of the masks that can be called the few that differ.
+_FEW = 0.3
 
 
 @dataclass
@@ -33,6 +35,7 @@ class MaskSurvey:
         deep: Whether a mask has more than 8 bits.
         upper_half: Whether one of these masks has a value in the upper half of its range.
         palettes: Whether a mask has a palette.
+        contents: Values -> the masks that hold just these, of masks with one channel.
     """
 
     looked_at: int = 0
@@ -45,6 +48,7 @@ class MaskSurvey:
     deep: bool = False
     upper_half: bool = False
     palettes: bool = False
+    contents: dict[frozenset[int], list[str]] = field(default_factory=dict)
 
     @property
     def labelled_values(self) -> list[int]:
@@ -57,17 +61,43 @@ class MaskSurvey:
         """255 or 65535 where masks hold it and 0 alone, whatever their depth; else None."""
         return max(self.values) if set(self.values) in ({0, 255}, {0, 65535}) else None
 
+    def odd_ones(self, values: Collection[int]) -> tuple[list[str], int]:
+        """Return the masks that hold other values too, and how many hold none but these."""
+        others = [paths for held, paths in self.contents.items() if not held <= set(values)]
+        odd = sorted(path for paths in others for path in paths)
+        return odd, sum(map(len, self.contents.values())) - len(odd)
+
+    def most_hold(self) -> tuple[frozenset[int], list[str]] | None:
+        """Return the values that nearly all masks keep to, and the few masks that do not.
+
+        None where no few masks hold many more values than all others together, as masks do that
+        were resized smoothly or compressed.
+        """
+        by_count = sorted(self.contents.items(), key=lambda item: len(item[0]))
+        total = sum(map(len, self.contents.values()))
+        for end in range(len(by_count) - 1, 0, -1):
+            usual = frozenset().union(*(held for held, _ in by_count[:end]))
+            odd = sorted(path for _, paths in by_count[end:] for path in paths)
+            more = {value for held, _ in by_count[end:] for value in held} - usual
+            if len(odd) > _FEW * total:
+                break
+            if len(more) > max(2 * len(usual), 3):
+                return usual, odd
+        return None
+
     def add(self, mask: StoredMask) -> None:
         """Take one more mask into account."""
         self.looked_at += 1
-        if mask.path.lower().endswith((".jpg", ".jpeg")):
+        if mask.path.lower().endswith((".jpg", ".jpeg", ".jfif", ".jpe")):
             self.lossy = self.lossy or mask.path
         if mask.is_see_through:
             self.see_through = self.see_through or mask.path
         if mask.is_grey:
             values = mask.grey()
             self.deep |= values.dtype not in (np.uint8, np.bool_)
-            for value in distinct(values):
+            held = distinct(values)
+            self.contents.setdefault(frozenset(held), []).append(mask.path)
+            for value in held:
                 self.upper_half |= value >= first_of_upper_half(values.dtype)
                 self.values.setdefault(value, mask.path)
                 shade = min(max(value, 0), 255)

@@ -8,7 +8,9 @@ from .classwise_results import ClasswiseResultsHook
 from .compile import CompileHook
 from .early_stopping import EarlyStoppingHook
 from .eval_plots import EvalPlotsHook
+from .first_screen import FirstScreenHook
 from .fuse import FuseHook
+from .painted_predictions import PaintedPredictionsHook
 from .progress import ProgressHook
 from .require_complete_checkpoint import RequireCompleteCheckpointHook
 from .seed_per_iter import SeedPerIterHook
@@ -22,7 +24,9 @@ __all__ = [
     "CompileHook",
     "EarlyStoppingHook",
     "EvalPlotsHook",
+    "FirstScreenHook",
     "FuseHook",
+    "PaintedPredictionsHook",
     "ProgressHook",
     "RequireCompleteCheckpointHook",
     "SeedPerIterHook",

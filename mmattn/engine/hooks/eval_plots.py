@@ -46,5 +46,7 @@ class EvalPlotsHook(Hook):
                 runner.logger.warning(f"The plots of this evaluation could not be saved: {error}")
                 continue
             if files:
-                names = ", ".join(file.name for file in files)
-                runner.logger.info(f"Plots of this evaluation, in {folder}: {names}")
+                # The last image is the one to look at first; its whole path can be clicked on.
+                first = max(files, key=lambda file: (file.suffix == ".png", files.index(file)))
+                names = ", ".join(file.name for file in files if file != first)
+                runner.logger.info(f"Look at {first}{f'; beside it: {names}' if names else ''}")

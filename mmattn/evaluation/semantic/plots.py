@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from mmattn.io import atomic_write
-from mmattn.palette import Palette, complete_palette
+from mmattn.palette import Palette
 from mmattn.reports.figures import new_axes, save_png
-from mmattn.reports.overlays import IGNORED, blend
+from mmattn.reports.painter import Painter, read_photograph
 
 from .image_counts import ImageCounts
 from .worst_images import decode_label_map
@@ -20,6 +20,7 @@ from .worst_images import decode_label_map
 # With more classes the numbers in the cells could not be read.
 _MAX_NUMBERED = 25
 _TILE_WIDTH, _GAP, _LINE = 320, 8, 22
+_OPACITY = 0.62
 _OTHER = "no class"
 
 
@@ -87,14 +88,15 @@ def save_worst_images(
         palette: RGB per class; missing colours are filled in.
         file: Path of the PNG.
     """
-    colours = complete_palette(palette, len(classes))
+    painter = Painter.of(classes, palette, opacity=_OPACITY)
     rows, seen = [], set()
     for image in images:
         label, predicted = (decode_label_map(encoded) for encoded in image.label_maps)
         seen |= {int(value) for value in np.union1d(label, predicted) if value < len(classes)}
         title = f"{Path(image.name).name}   mean IoU {100 * image.mean_iou:.1f} %"
-        rows.append(_row(_photograph(image.name, label.shape), label, predicted, colours, title))
-    legend = [(classes[index], colours[index]) for index in sorted(seen)]
+        photograph = read_photograph(image.name, label.shape)
+        rows.append(_row(painter.tiles(photograph, predicted, label), title))
+    legend = painter.legend(sorted(seen), with_truth=True)
     width = rows[0].shape[1]
     sheet = np.concatenate([_heading(width), *rows, _legend(legend, width)])
     success, encoded = cv2.imencode(".png", sheet[..., ::-1])
@@ -105,33 +107,18 @@ def save_worst_images(
     return file
 
 
-def _photograph(name: str, shape: tuple[int, int]) -> np.ndarray:
-    """Read an image in the size of its label maps, RGB; grey if it is gone."""
-    image = cv2.imread(name, cv2.IMREAD_COLOR)
-    if image is None:
-        return np.full((*shape, 3), 127, np.uint8)
-    image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(image[..., ::-1])
-
-
-def _row(
-    photograph: np.ndarray,
-    label: np.ndarray,
-    predicted: np.ndarray,
-    colours: Palette,
-    title: str,
-) -> np.ndarray:
+def _row(tiles: Sequence[np.ndarray], title: str) -> np.ndarray:
     """Put photograph, ground truth and prediction side by side below a line of text."""
-    # Colours are looked up by a byte; what is no class is black like what is ignored.
-    maps = [np.where(m < len(colours), m % IGNORED, IGNORED) for m in (label, predicted)]
-    tiles = [photograph, *(blend(photograph, m, colours[:IGNORED]) for m in maps)]
-    height = max(1, round(_TILE_WIDTH * label.shape[0] / label.shape[1]))
+    tile_height, tile_width = tiles[0].shape[:2]
+    height = max(1, round(_TILE_WIDTH * tile_height / tile_width))
     width = 3 * _TILE_WIDTH + 2 * _GAP
     row = np.full((_LINE + height + _GAP, width, 3), 255, np.uint8)
+    # Small images are enlarged pixel by pixel, so that thin objects stay what they are.
+    how = cv2.INTER_AREA if tile_width > _TILE_WIDTH else cv2.INTER_NEAREST
     for place, tile in enumerate(tiles):
         left = place * (_TILE_WIDTH + _GAP)
         row[_LINE : _LINE + height, left : left + _TILE_WIDTH] = cv2.resize(
-            tile, (_TILE_WIDTH, height), interpolation=cv2.INTER_AREA
+            tile, (_TILE_WIDTH, height), interpolation=how
         )
     return _with_text(row, [(0, 2, title)])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,20 @@ from mmattn.data.lazy import lazy_dataset, located
 from mmattn.errors import DataError, one_line
 from mmattn.type_names import bare_name
 
-from .coco import KeepCoco, check_ids, check_instance_masks, check_names, why_empty
+from .boxes import check_objects
+from .coco import (
+    KeepCoco,
+    check_content,
+    check_instance_masks,
+    check_names,
+    read_content,
+    why_empty,
+)
 from .masks import MaskRules, check_masks, check_read_masks
 from .panoptic import check_panoptic
+from .stored import KeepEntries, stored_objects
+
+logger = logging.getLogger("mmattn")
 
 _HEADERS = 2000
 _DECODED = 16
@@ -38,6 +50,7 @@ class DatasetReport:
         unit: What ``counts`` counts: ``"pixels"``, ``"instances"`` or ``""``.
         looked_at: What was read (headers, masks) -> how many.
         notes: What the dataset found out by itself.
+        warnings: What is doubtful about the annotations but no error.
     """
 
     where: str
@@ -48,12 +61,14 @@ class DatasetReport:
     unit: str = ""
     looked_at: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def table(self) -> str:
         """Return a short text table: class, count, share."""
         looked = ", ".join(f"{count} {what}" for what, count in self.looked_at.items())
         lines = [f"{self.where} ({self.cls}): {self.entries} images; looked at {looked or 'none'}"]
         lines += [f"  {note}" for note in self.notes]
+        lines += [f"  warning: {warning}" for warning in self.warnings]
         total = sum(self.counts.values()) or 1
         width = max(map(len, self.counts), default=0)
         for name, count in self.counts.items():
@@ -99,8 +114,10 @@ def check_dataset(
     if not _is_local(dataset):
         return report
     _check_places(dataset, where)
-    entries = _load(dataset, where, cfg)
-    report.entries = len(entries)
+    entries, warnings = _load(dataset, where, cfg)
+    report.entries, report.warnings = len(entries), tuple(warnings)
+    for warning in warnings:
+        logger.warning("%s: %s", where, warning)
 
     loaders = {
         bare_name(t.get("type")): t for t in cfg.get("pipeline") or () if isinstance(t, Mapping)
@@ -172,14 +189,15 @@ def _mask_rules(
     )
 
 
-def _load(dataset: Any, where: str, cfg: Mapping) -> list[dict]:
-    """Return the entries of the dataset, read by its own code."""
+def _load(dataset: Any, where: str, cfg: Mapping) -> tuple[list[dict], list[str]]:
+    """Return the entries of the dataset, read by its own code, and warnings about its objects."""
+    ann_file = getattr(dataset, "ann_file", "") or ""
     keep = None
     if hasattr(dataset, "COCOAPI"):
-        keep = dataset.COCOAPI = KeepCoco(dataset.COCOAPI)
+        keep = dataset.COCOAPI = KeepCoco(dataset.COCOAPI, where, ann_file)
+    kept = KeepEntries(dataset)
     if hasattr(dataset, "serialize_data"):
         dataset.serialize_data = False  # entries stay readable, nothing is pickled
-    ann_file = getattr(dataset, "ann_file", "") or ""
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the COCO reader prints
             dataset.full_init()
@@ -188,16 +206,55 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> list[dict]:
     except (
         Exception
     ) as error:  # whatever a reader stumbles over is the file's fault or the config's
+        content = read_content(ann_file)
+        if content is not None:
+            check_content(content, where, ann_file)
         if keep is not None and keep.names:
             label_of = getattr(dataset, "cat2label", {})
-            check_names(keep.names, label_of, _classes(dataset), where, ann_file)
-        raise DataError(_cannot_read(ann_file or where, where, error)) from error
+            check_names(
+                keep.names, label_of, _classes(dataset), where, ann_file, keep.objects_by_name()
+            )
+        source = f"{ann_file} ({kept.last_source})" if kept.last_source else ann_file or where
+        raise DataError(_cannot_read(source, where, error)) from error
     if keep is not None and keep.names:
-        check_names(keep.names, dataset.cat2label, _classes(dataset), where, ann_file)
-        check_ids(keep.coco, where, ann_file)
+        label_of = dataset.cat2label
+        check_names(
+            keep.names, label_of, _classes(dataset), where, ann_file, keep.objects_by_name()
+        )
+    warnings = _check_objects(dataset, keep, kept, where, ann_file)
     if not len(dataset):
         raise DataError(f"{where}: no image is left to use. {_why_empty(dataset, keep, cfg)}")
-    return list(dataset.data_list)
+    return list(dataset.data_list), warnings
+
+
+def _check_objects(
+    dataset: Any, keep: KeepCoco | None, kept: KeepEntries, where: str, ann_file: str
+) -> list[str]:
+    """Count the objects of the annotation files against those that the dataset uses."""
+    with_objects = any(isinstance(e, Mapping) and "instances" in e for e in kept.entries)
+    if not with_objects or not all(map(_is_image_entry, kept.entries)):
+        return []
+    content = None
+    if keep is not None and keep.coco is not None:
+        content = keep.content
+    elif hasattr(dataset, "cat2label"):  # LVIS' reader is another one, of the same format
+        content = read_content(ann_file)
+        if content is not None:
+            check_content(content, where, ann_file)
+    classes = _classes(dataset)
+    stated = "[x1, y1, x2, y2]"
+    if content is not None or kept.raw:
+        stated = "[x, y, width, height]"
+    elif any("xml_path" in entry for entry in kept.entries[:1]):
+        stated = "[xmin, ymin, xmax, ymax]"
+    declared = [category["name"] for category in (content or {}).get("categories", ())]
+    try:
+        objects = stored_objects(kept, classes, content)
+        return check_objects(objects, classes, where, box_format=stated, known_names=declared)
+    except DataError as error:
+        if str(error).startswith(where):
+            raise
+        raise DataError(f"{where}: {error}") from error
 
 
 def _why_empty(dataset: Any, keep: KeepCoco | None, cfg: Mapping) -> str:

@@ -11,7 +11,8 @@ from mmattn.reports.figures import COLOURS, legend_above, new_axes, plain_frame,
 from mmattn.reports.html import components as part
 from mmattn.reports.html.page import Report
 from mmattn.reports.number_formats import count, duration, percent, shape
-from mmattn.reports.overlays import blend, data_uri
+from mmattn.reports.overlays import data_uri
+from mmattn.reports.painter import Painter
 
 from .run import SegmentationRun
 
@@ -76,18 +77,21 @@ def _cores(run: SegmentationRun) -> str:
 def _predictions(run: SegmentationRun) -> list[str]:
     if not run.samples:
         return []
-    palette = complete_palette(run.palette, len(run.trained.classes))
+    painter = Painter.of(run.trained.classes, run.palette, opacity=0.62)
     with_exported = all(sample.exported is not None for sample in run.samples)
     head = ["image", "ground truth", "torch" if with_exported else "prediction"]
     head += [run.runtime] if with_exported else []
     rows = []
     for sample in run.samples:
-        maps = [sample.truth, sample.predicted] + ([sample.exported] if with_exported else [])
-        overlays = [data_uri(blend(sample.image, classes, palette)) for classes in maps]
+        _, *painted = painter.tiles(sample.image, sample.predicted, sample.truth)
+        if sample.exported is not None and with_exported:
+            painted.append(painter.paint_prediction(sample.image, sample.exported, sample.truth))
+        overlays = [data_uri(tile) for tile in painted]
         rows.append([data_uri(sample.image, jpeg_quality=92), *overlays])
+    legend = painter.legend(range(len(run.trained.classes)), with_truth=True)
     return [
         part.paragraph("Validation images, none of them seen in training.", muted=True),
-        part.legend(run.trained.classes, palette),
+        part.legend(*zip(*legend, strict=True)),
         part.image_grid(head, rows),
     ]
 

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from mmattn.io import atomic_write
-from mmattn.palette import Palette, complete_palette
 from mmattn.reports.curves import plot_curves
 from mmattn.reports.number_formats import duration
-from mmattn.reports.overlays import blend, colour_map
+from mmattn.reports.overlays import colour_map
+from mmattn.reports.painter import Painter
 from mmattn.tables import markdown_table
 
 from .run import Sample, SegmentationRun
@@ -93,9 +93,9 @@ def _two_digits(value: float) -> str:
 def _predictions(run: SegmentationRun, folder: Path, maps_only: bool) -> list[str]:
     if not run.samples:
         return []
-    palette = complete_palette(run.palette, len(run.trained.classes))
+    painter = Painter.of(run.trained.classes, run.palette, opacity=0.62)
     with_exported = all(sample.exported is not None for sample in run.samples)
-    _draw_samples(folder / "predictions.jpg", run.samples, palette, with_exported, maps_only)
+    _draw_samples(folder / "predictions.jpg", run.samples, painter, with_exported, maps_only)
     columns = ["torch", run.runtime] if with_exported else ["prediction"]
     columns = columns if maps_only else ["image", "ground truth", *columns]
     parts = ["## Predictions"]
@@ -107,7 +107,7 @@ def _predictions(run: SegmentationRun, folder: Path, maps_only: bool) -> list[st
 def _draw_samples(
     path: Path,
     samples: Sequence[Sample],
-    palette: Palette,
+    painter: Painter,
     with_exported: bool,
     maps_only: bool,
 ) -> None:
@@ -115,10 +115,11 @@ def _draw_samples(
     for sample in samples:
         maps = [sample.predicted] + ([sample.exported] if with_exported else [])
         if maps_only:
-            tiles = [colour_map(classes, palette) for classes in maps]
+            tiles = [colour_map(classes, painter.palette) for classes in maps]
         else:
-            maps = [sample.truth, *maps]
-            tiles = [sample.image, *(blend(sample.image, classes, palette) for classes in maps)]
+            tiles = painter.tiles(sample.image, maps[0], sample.truth)
+            for classes in maps[1:]:
+                tiles.append(painter.paint_prediction(sample.image, classes, sample.truth))
         rows.append(np.hstack(tiles))
     sheet = np.vstack([_pad(row, max(row.shape[1] for row in rows)) for row in rows])
     success, encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])

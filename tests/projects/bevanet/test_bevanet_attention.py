@@ -90,6 +90,27 @@ def test_selection_is_that_of_the_formula() -> None:
     torch.testing.assert_close(select(*branches), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradient_of_the_maximum_goes_to_one_of_equal_channels(dtype: torch.dtype) -> None:
+    """As the authors' ``max(dim)`` has it; about one position in fifty has a tie in bfloat16."""
+    torch.manual_seed(0)
+    select = CKS(8).to(dtype).eval()
+    nn.init.zeros_(select.spatial.weight)
+    with torch.no_grad():
+        select.spatial.weight[:, 1] = 1  # depends on the maximum alone
+        for layer in select.expand.values():  # and the channel gates on nothing
+            nn.init.zeros_(layer.pointwise.weight)
+    x = torch.zeros(1, 8, 3, 3, dtype=dtype, requires_grad=True)
+    ones = torch.ones(1, 8, 3, 3, dtype=dtype)
+    select(ones.sub(x), ones, ones).sum().backward()
+    # Through the products every channel gets the same; one channel gets that of the maximum too.
+    unlike = x.grad[0] != x.grad[0].flatten(1).median(0, keepdim=True).values.view(1, 3, 3)
+    assert (unlike.sum(0) == 1).all()
+    with torch.no_grad():
+        again = select(ones.sub(x), ones, ones)
+    torch.testing.assert_close(again, select(ones.sub(x), ones, ones))
+
+
 def test_channel_gates_stay_between_a_half_and_one() -> None:
     """With position gates of one the sum of equal branches lies between 3/2 and 3 times one."""
     torch.manual_seed(0)
@@ -162,6 +183,13 @@ class TestEVABlock(PluginTester):
             for layer in ("reduce", "expand.small", "expand.horizontal", "expand.vertical")
         )
     )
+
+    # A batch norm follows: it subtracts every constant.
+    parameters_without_gradient = {
+        f"attention.gate.select.{layer}.{conv}.bias"
+        for layer in ("reduce", "expand.small", "expand.horizontal", "expand.vertical")
+        for conv in ("pointwise", "depthwise")
+    }
 
     @staticmethod
     def expected_at_init(module: EVABlock, x: torch.Tensor) -> torch.Tensor:

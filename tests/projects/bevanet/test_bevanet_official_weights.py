@@ -9,9 +9,10 @@ from torch import Tensor
 from mmattn.errors import CheckpointError
 from mmattn.io import load_state_dict
 from mmattn.io.convert import convert_checkpoint
-from mmattn.projects.bevanet import BEVANet
+from mmattn.projects.bevanet import BEVANet, BEVANetClassifier
 
 SEGMENTATION, IMAGENET = "bevanet-official", "bevanet-official-imagenet"
+CLASSIFIER = "bevanet-official-classifier"
 # Keys that the authors' files are known to have, one of each kind, and ours for them.
 KNOWN = {
     "conv1.0.bias": "backbone.stem.0.conv.bias",
@@ -89,24 +90,148 @@ def test_unknown_key_is_an_error_not_a_loss(theirs) -> None:
         convert_checkpoint({**theirs, "model.spp.scale3.0.weight": torch.zeros(1)})
 
 
-def test_imagenet_file_fills_all_but_the_end(theirs) -> None:
-    end = ("layer5", "norm5", "spp", "dfm", "head", "seghead")
-    shared = {
-        key.removeprefix("model."): value
-        for key, value in theirs.items()
-        if key.startswith("model.") and not key.removeprefix("model.").startswith(end)
+def imagenet_state(classifier: BEVANetClassifier) -> dict[str, Tensor]:
+    """An ImageNet file of the authors, whose names are spelt here once more."""
+
+    def block(theirs: str, ours: str) -> dict[str, str]:
+        names = {f"{theirs}.downsample.0": f"{ours}.shortcut.conv"}
+        names[f"{theirs}.downsample.1"] = f"{ours}.shortcut.norm"
+        for i in (1, 2, 3):
+            names[f"{theirs}.conv{i}"] = f"{ours}.conv{i}.conv"
+            names[f"{theirs}.bn{i}"] = f"{ours}.conv{i}.norm"
+        return names
+
+    end = {
+        **block("layer5_detail_semantic.0", "detail5"),
+        **block("layer5_down_semantic_cls.0", "semantic_end.0"),
+        **block("layer5_semantic_bn_cls.0", "semantic_end.5"),
+        "norm5_semantic_1_cls": "semantic_end.2",
+        "norm5_semantic_2_cls": "semantic_end.4",
+        "layer5_down.0": "detail_end.0.conv",
+        "layer5_down.1": "detail_end.0.norm",
+        "layer5_down.3": "detail_end.2.conv",
+        "layer5_down.4": "detail_end.2.norm",
+        "last_layer.0": "hidden.conv",
+        "last_layer.1": "hidden.norm",
+        "head": "classify",
     }
-    own = {f"layer5_{name}_cls.0.conv1.weight": torch.zeros(1) for name in ("down_semantic",)}
-    own["linear.weight"] = torch.zeros(1)
-    there = convert_checkpoint({**shared, **own})
-    assert (there.converter, there.left_out) == (IMAGENET, tuple(own))
-    assert "stays as it is initialised" in there.note
+    theirs = {}
+    own = {ours: name for name, ours in end.items()}
+    for key, value in classifier.state_dict().items():
+        module, _, entry = key.rpartition(".")
+        if module in own:
+            theirs[f"{own[module]}.{entry}"] = value
+        elif key.startswith(("semantic_end.1.", "semantic_end.3.")):
+            # The same block as in stage 4, whose names the tests above know.
+            place = key.split(".")[1]
+            twin = key.replace(f"semantic_end.{place}", f"backbone.semantic4.{place}")
+            name = convert_checkpoint({twin: value}, SEGMENTATION, reverse=True).state_dict
+            (name,) = name
+            number = 1 if place == "1" else 2
+            name = name.removeprefix("model.").replace(
+                f"layer4_semantic_{number}", f"layer5_semantic_{number}_cls"
+            )
+            theirs[name] = value
+        else:
+            whole = {f"backbone.{key}": value}
+            (name,) = convert_checkpoint(whole, SEGMENTATION, reverse=True).state_dict
+            theirs[name.removeprefix("model.")] = value
+    return theirs
+
+
+@pytest.fixture(scope="module")
+def classifier() -> BEVANetClassifier:
+    torch.manual_seed(0)
+    net = BEVANetClassifier(channels=8, num_blocks=(2, 2, 3), hidden_channels=24, num_classes=7)
+    for value in net.state_dict().values():
+        if value.is_floating_point() and value.dim() == 1:
+            value.uniform_(0.5, 1.5)
+    return net.eval()
+
+
+def test_imagenet_file_fills_what_the_authors_loader_fills(classifier, golden_narrow) -> None:
+    """They take every weight whose name and shape their segmentation network has."""
+    theirs = imagenet_state(classifier)
+    network = {
+        key.removeprefix("model."): value
+        for key, value in convert_checkpoint(
+            golden_narrow.state_dict(), SEGMENTATION, reverse=True
+        ).state_dict.items()
+    }
+    taken = {
+        key for key, value in theirs.items() if key in network and network[key].shape == value.shape
+    }
+    there = convert_checkpoint(theirs)
+    assert there.converter == IMAGENET
+    assert set(there.left_out) == theirs.keys() - taken
+    assert {key.split(".")[0] for key in there.left_out} == {
+        "layer5_down_semantic_cls",
+        "layer5_semantic_1_cls",
+        "layer5_semantic_2_cls",
+        "layer5_semantic_bn_cls",
+        "norm5_semantic_1_cls",
+        "norm5_semantic_2_cls",
+        "layer5_down",
+        "last_layer",
+        "head",
+    }
+    assert "semantic5, boundary5, context, fusion" in there.note
     net = BEVANet(channels=8, num_blocks=(2, 2, 3), context_channels=16)
     report = load_state_dict(net, there.state_dict)
     assert not report.unexpected
     assert not report.mismatched
-    ours = {"semantic5", "detail5", "boundary5", "context", "fusion"}
+    assert report.matched == len([key for key in taken if "num_batches" not in key])
+    ours = {"semantic5", "boundary5", "context", "fusion"}
     assert {key.split(".")[0] for key in report.missing} == ours
     back = convert_checkpoint(there.state_dict, IMAGENET, reverse=True).state_dict
-    assert list(back) == list(shared)
-    assert all(torch.equal(back[key], shared[key]) for key in back)
+    assert back.keys() == taken
+    assert all(torch.equal(back[key], theirs[key]) for key in back)
+
+
+@pytest.mark.parametrize(
+    ("variant", "count"), [({}, 389), ({"channels": 32, "num_blocks": (2, 2, 3)}, 379)]
+)
+def test_number_of_weights_taken_is_the_authors(variant: dict, count: int) -> None:
+    """Without the counters of norms, which their files do not all have."""
+    with torch.device("meta"):
+        state = imagenet_state(BEVANetClassifier(**variant))
+        taken = convert_checkpoint(state).state_dict
+    assert len([key for key in taken if "num_batches" not in key]) == count
+    assert any(key.startswith("detail5.") for key in taken)
+
+
+def test_whole_imagenet_file_fills_the_classifier_and_goes_back(classifier) -> None:
+    theirs = imagenet_state(classifier)
+    there = convert_checkpoint(theirs, CLASSIFIER)
+    assert there.left_out == ()
+    net = BEVANetClassifier(
+        channels=8, num_blocks=(2, 2, 3), hidden_channels=24, num_classes=7
+    ).eval()
+    assert load_state_dict(net, there.state_dict, strict=True).complete
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(net(x), classifier(x))
+    for name in (CLASSIFIER, IMAGENET):
+        back = convert_checkpoint(net.state_dict(), name, reverse=True).state_dict
+        assert back.keys() == theirs.keys()
+        assert all(torch.equal(back[key], theirs[key]) for key in back)
+
+
+def test_a_whole_backbone_goes_back_to_the_names_of_their_network(golden_narrow) -> None:
+    backbone = golden_narrow.backbone.state_dict()
+    back = convert_checkpoint(backbone, IMAGENET, reverse=True).state_dict
+    network = convert_checkpoint(golden_narrow.state_dict(), SEGMENTATION, reverse=True).state_dict
+    assert len(back) == len(backbone)
+    assert all(torch.equal(network[f"model.{key}"], value) for key, value in back.items())
+
+
+def test_unknown_keys_of_an_imagenet_file(classifier) -> None:
+    theirs = imagenet_state(classifier)
+    extra = {"layer5_down.6.weight": torch.zeros(1)}  # another classifier of theirs
+    assert "layer5_down.6.weight" in convert_checkpoint({**theirs, **extra}).left_out
+    with pytest.raises(CheckpointError, match=r"1 keys are not of this layout: layer5_down\.6"):
+        convert_checkpoint({**theirs, **extra}, CLASSIFIER)
+    with pytest.raises(CheckpointError, match=r"1 keys are not of this layout: other\.weight"):
+        convert_checkpoint(
+            {**classifier.state_dict(), "other.weight": torch.zeros(1)}, IMAGENET, reverse=True
+        )

@@ -60,6 +60,7 @@ class TestCoordAtt(PluginTester):
     )
     reference = staticmethod(by_loops)
     output_is_gated_input = True
+    parameters_without_gradient = {"conv1.bias"}  # a batch norm follows
 
     def randomize_zero_init(self, module: CoordAtt) -> None:
         randomise_norm(module)

@@ -6,11 +6,13 @@ import ast
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config, ConfigDict
+from mmengine.optim import PolyLR
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
@@ -167,3 +169,33 @@ def test_crop_of_data_and_model_agree(path: Path) -> None:
     size = tuple(cfg.model.data_preprocessor.size)
     assert crops <= {size}  # a dataset of small images needs no crop
     assert path.stem.endswith(f"-{size[0]}x{size[1]}")
+
+
+def test_authors_config_has_their_schedule_and_their_scales() -> None:
+    """lr = 0.01 (1 - i / 60000)^0.9, and 0.7 + randint(0, 14) / 10 of 1024 x 2048 images."""
+    cfg = load_config(FOLDER / "ccnet_r101-d8-authors_4xb2-60k_cityscapes-769x769.py")
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=cfg.optim_wrapper.optimizer.lr)
+    (schedule,) = cfg.param_scheduler
+    assert (schedule.type, schedule.end, schedule.by_epoch) == ("PolyLR", 60000, False)
+    arguments = {key: value for key, value in schedule.items() if key not in ("type", "by_epoch")}
+    scheduler = PolyLR(optimizer, **{**arguments, "end": 600}, by_epoch=False)
+    for step in range(600):
+        expected = 0.01 * (1 - step / 599) ** 0.9  # mmengine's is at its end at the last step
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected, rel=1e-6, abs=1e-8)
+        optimizer.step()
+        scheduler.step()
+    assert expected == 0
+
+    resize = next(s for s in cfg.train_dataloader.dataset.pipeline if "Resize" in s.type)
+    image = np.zeros((1024, 2048, 3), np.uint8)
+    seen = set()
+    for scale in resize.scales:
+        transform = TRANSFORMS.build(
+            {**resize, "type": "mmcv.RandomChoiceResize", "scales": [scale]}
+        )
+        seen.add(transform({"img": image})["img"].shape[:2])
+    # OpenCV rounds the product of side and factor.
+    expected = [0.7 + draw / 10 for draw in range(15)]
+    assert seen == {(round(1024 * f), round(2048 * f)) for f in expected}
+    assert len(resize.scales) == 15

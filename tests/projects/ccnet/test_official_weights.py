@@ -199,6 +199,58 @@ def test_only_scales_of_norms_change(official: Official) -> None:
         assert torch.equal(converted[new], theirs[old])
 
 
+def test_goes_back_to_a_file_of_the_same_network(official: Official) -> None:
+    theirs = {key.removeprefix("module."): value for key, value in state(official).items()}
+    there = convert_checkpoint(theirs).state_dict
+    back = convert_checkpoint(there, "ccnet-official", reverse=True).state_dict
+    assert back.keys() == theirs.keys()
+    again = convert_checkpoint(back)
+    assert again.converter == "ccnet-official"
+    for key, value in back.items():
+        norm = f"{key.rpartition('.')[0]}.running_var" in theirs and key.endswith("weight")
+        if norm:  # only its absolute value counts, and adding 1e-5 rounds
+            torch.testing.assert_close(value, theirs[key].abs(), rtol=1e-6, atol=1e-7)
+        else:
+            assert torch.equal(value, theirs[key])
+    for key, value in again.state_dict.items():
+        torch.testing.assert_close(value, there[key], rtol=1e-6, atol=1e-7)
+
+
+def test_a_network_trained_here_goes_back_and_computes_the_same(ours: nn.Module) -> None:
+    """Also with scales that their norm, |weight| + 1e-5, cannot have: negative ones, and zeros."""
+    torch.manual_seed(1)
+    for module in ours.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.normal_(module.weight, std=0.7)
+            nn.init.normal_(module.bias, std=0.2)
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            with torch.no_grad():
+                module.weight[:3] = torch.tensor([0.0, 4e-6, -4e-6])
+    nn.init.constant_(ours.decode_head.cca.gamma, 0.8)
+    back = convert_checkpoint(ours.state_dict(), "ccnet-official", reverse=True).state_dict
+    assert not any("num_batches" in key for key in back)
+    theirs = Official().eval()
+    missing, unexpected = theirs.load_state_dict(back, strict=False)
+    assert not unexpected
+    assert all("num_batches" in key for key in missing)
+    ours.eval()
+    x = torch.randn(1, 3, 72, 56)
+    with torch.no_grad():
+        features = ours.backbone(x)
+        for found, expected in zip(
+            theirs(x), (ours.decode_head(features), ours.auxiliary_head(features)), strict=True
+        ):
+            assert expected.std() > 1e-3
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    with pytest.raises(CheckpointError, match=r"not of this layout: backbone\.stem\.9\.weight"):
+        convert_checkpoint(
+            {**ours.state_dict(), "backbone.stem.9.weight": torch.zeros(1)},
+            "ccnet-official",
+            reverse=True,
+        )
+
+
 def test_unknown_key_is_an_error_not_a_loss(official: Official) -> None:
     with pytest.raises(
         CheckpointError, match=r"1 keys are not of this layout: head\.extra\.weight"
@@ -219,3 +271,10 @@ def test_imagenet_backbone_converts_without_its_classifier(
     assert conversion.converter == "ccnet-official-backbone"
     assert conversion.left_out == ("fc.weight", "fc.bias")
     assert load_state_dict(ours.backbone, conversion.state_dict, strict=True).complete
+    name = conversion.converter
+    back = convert_checkpoint(conversion.state_dict, name, reverse=True).state_dict
+    assert back.keys() == classifier.keys() - {"fc.weight", "fc.bias"}
+    again = convert_checkpoint(back)  # also without a classifier it is one of theirs
+    assert again.converter == name
+    for key, value in again.state_dict.items():
+        torch.testing.assert_close(value, conversion.state_dict[key], rtol=1e-6, atol=1e-7)

@@ -3,14 +3,15 @@
 Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721, has no such row: the first two
 stages of a narrow ResNet-18, at stride 4, under the paper's head.
 
-    mmattn make_shapes work_dirs/demo/shapes --num-train 1000 --num-val 100 --size 96 128
-    mmattn train configs/ccnet/ccnet_r18-d4_1xb8-2k_shapes-96x128.py
+    mmattn make_shapes work_dirs/demo/shapes --num-train 600 --num-val 60 --size 96 128
+    mmattn train configs/ccnet/ccnet_r18-d4_1xb8-600_shapes-96x128.py
 """
 
 _base_ = ["../_base_/datasets/shapes_semantic.py", "../_base_/default_runtime.py"]
 
 data_root = "work_dirs/demo/shapes"
-max_iters = 2000
+max_iters = 600
+val_interval = 120
 norm_cfg = dict(type="BN")
 model = dict(
     type="EncoderDecoder",
@@ -57,13 +58,14 @@ val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=5e-3, weight_decay=0.01))
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.05, begin=0, end=100, by_epoch=False),
-    dict(type="PolyLR", power=0.9, begin=100, end=max_iters, by_epoch=False),
+    dict(type="LinearLR", start_factor=0.05, begin=0, end=50, by_epoch=False),
+    dict(type="PolyLR", power=0.9, begin=50, end=max_iters, by_epoch=False),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters // 5)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=val_interval)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 default_hooks = dict(
     logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=max_iters),
+    # At each validation: whoever stops early has something to test.
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=val_interval, max_keep_ckpts=1),
 )

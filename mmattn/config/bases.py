@@ -1,0 +1,85 @@
+"""The bases of a config, looked up before it is read: all that are missing, with their nearest."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmattn.errors import ConfigError
+
+from .find import find_base
+
+_KEY = "_base_"
+
+
+def check_bases(path: Path) -> None:
+    """Refuse a config whose bases, or those of its bases, do not exist.
+
+    Configs that import their bases (``read_base()``) and files that cannot be read pass: reading
+    them tells more.
+
+    Args:
+        path: Path of the config.
+
+    Raises:
+        ConfigError: A base is missing, or ``_base_`` is misspelt; the message lists all.
+    """
+    problems = list(dict.fromkeys(_problems(path, set())))
+    if len(problems) == 1:
+        raise ConfigError(problems[0])
+    if problems:
+        problems = [one.replace(" the config cannot be read:", "") for one in problems]
+        raise ConfigError("\n  ".join([f"{path}: {len(problems)} bases are wrong:", *problems]))
+
+
+def _problems(path: Path, seen: set[Path]) -> Iterator[str]:
+    if path in seen:
+        return  # a circle is mmengine's to tell
+    seen.add(path)
+    settings = _literals(path)
+    for name, value in settings.items():
+        if _is_misspelt(name, value) and _KEY not in settings:
+            yield f"{path}: {name} = {value!r} names configs, but bases are read from {_KEY!r} only"
+    bases = settings.get(_KEY) or ()
+    for base in [bases] if isinstance(bases, str) else bases:
+        if not isinstance(base, str) or "{{" in base or "{$" in base:
+            continue
+        try:
+            yield from _problems(find_base(base, path.parent), seen)
+        except ConfigError as error:
+            yield f"{path}: the config cannot be read: {_KEY}: {error}"
+
+
+def _is_misspelt(name: Any, value: Any) -> bool:
+    """Return whether a setting holds paths of configs under a name near ``_base_``."""
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(name, str) or not isinstance(values, (list, tuple)) or not values:
+        return False
+    paths = all(isinstance(one, str) and one.endswith((".py", ".json", ".yaml")) for one in values)
+    bare = name.strip("_").lower()
+    near = bare == "bases" or (len(bare) in (3, 4, 5) and len(set(bare) & set("base")) >= 3)
+    return paths and near and name != _KEY
+
+
+def _literals(path: Path) -> Mapping[str, Any]:
+    """Return the top-level settings of a config that are written out; {} if it is broken."""
+    from yaml import YAMLError, safe_load
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix != ".py":
+            content = safe_load(text)
+            return content if isinstance(content, Mapping) else {}
+        tree = ast.parse(text)
+    except (OSError, ValueError, SyntaxError, YAMLError):
+        return {}
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue  # computed
+    return found

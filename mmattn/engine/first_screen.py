@@ -1,0 +1,213 @@
+"""The summary of a run that stands above its first step, line by line."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmattn.inference.model import unwrap_model
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+    from torch import nn
+    from torch.utils.data import DataLoader
+
+_LABEL, _WIDTH = 10, 98
+#: Children of a model that are not parts of the network.
+_NOT_PARTS = ("data_preprocessor",)
+
+
+def training_screen(runner: Runner) -> list[str]:
+    """Describe a training that is about to begin; the lines are no longer than 98 characters."""
+    splits = [("train", runner.train_dataloader)]
+    if runner.val_loop is not None:
+        splits.append(("val", runner.val_dataloader))
+    return [
+        *_head(runner),
+        *_rows("data", [*_data(splits), *_classes(runner.train_dataloader.dataset)]),
+        *_rows("model", [_network(runner), f"{_size(runner)}; {_start(runner)}"]),
+        *_rows("schedule", [_length(runner), _optimizer(runner)]),
+        *_rows("saved", [_checkpoints(runner)]),
+        *_places(runner),
+    ]
+
+
+def test_screen(runner: Runner) -> list[str]:
+    """Describe a test that is about to begin; the lines are no longer than 98 characters."""
+    loader = runner.test_dataloader
+    return [
+        *_head(runner),
+        *_rows("data", [*_data([("test", loader)]), *_classes(loader.dataset)]),
+        *_rows("model", [_network(runner), _size(runner)]),
+        *_rows("weights", [str(runner._load_from or "random: no checkpoint was given")]),
+        *_places(runner),
+    ]
+
+
+test_screen.__test__ = False  # pytest: no test
+
+
+def _rows(label: str, lines: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        # Two lines are enough for a long list or path.
+        cut = textwrap.wrap(line, _WIDTH - _LABEL, max_lines=2, placeholder=" ...") or [""]
+        for part in cut:
+            yield f"{label:<{_LABEL}}{part}"
+            label = ""
+
+
+def _head(runner: Runner) -> Iterator[str]:
+    import torch
+
+    import mmattn
+
+    threads = torch.get_num_threads()
+    device = next((p.device for p in unwrap_model(runner).parameters()), torch.device("cpu"))
+    if device.type == "cuda":
+        where = torch.cuda.get_device_name(device)
+    else:
+        where = f"{device.type.upper()}, {threads} thread{'s' * (threads != 1)}"
+    if runner.world_size > 1:
+        where += f", {runner.world_size} processes"
+    versions = f"mmattn {mmattn.__version__}, torch {torch.__version__}"
+    yield f"{versions}, {where}, seed {runner.seed}"
+    yield from _rows("config", [str(runner.cfg.filename or "given as an object")])
+
+
+def _data(splits: Sequence[tuple[str, DataLoader]]) -> Iterator[str]:
+    for name, loader in splits:
+        dataset = loader.dataset
+        inner = dataset
+        while hasattr(inner, "dataset"):  # RepeatDataset and its like
+            inner = inner.dataset
+        place = getattr(inner, "data_root", None) or getattr(inner, "ann_file", None) or ""
+        place = f" in {place}" if place else ""
+        yield f"{name:<5} {len(dataset)} images, {type(inner).__name__}{place}"
+
+
+def _classes(dataset: Any) -> list[str]:
+    names = (getattr(dataset, "metainfo", None) or {}).get("classes") or ()
+    if not names or isinstance(names, str):
+        return []
+    return [f"{len(names)} class{'es' * (len(names) != 1)}: {', '.join(map(str, names))}"]
+
+
+def _network(runner: Runner) -> str:
+    model = unwrap_model(runner)
+    parts = [
+        _name(module)
+        for name, module in model.named_children()
+        if name not in _NOT_PARTS and next(module.parameters(), None) is not None
+    ]
+    return f"{type(model).__name__}: {', '.join(parts)}" if parts else type(model).__name__
+
+
+def _name(module: nn.Module) -> str:
+    depth = getattr(module, "depth", None)
+    name = type(module).__name__
+    if name in ("ModuleList", "Sequential"):
+        return " + ".join(dict.fromkeys(type(child).__name__ for child in module.children()))
+    return f"{name}-{depth}" if isinstance(depth, int) else name
+
+
+def _size(runner: Runner) -> str:
+    parameters = list(unwrap_model(runner).parameters())
+    every = sum(p.numel() for p in parameters)
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    frozen = "" if trained == every else f", {_count(trained)} of them trained"
+    return f"{_count(every)} parameters{frozen}"
+
+
+def _count(number: int) -> str:
+    for unit, value in (("M", 1e6), ("k", 1e3)):
+        if number >= value:
+            return f"{number / value:.3g} {unit}"
+    return str(number)
+
+
+def _start(runner: Runner) -> str:
+    if runner._load_from and runner.iter:
+        return f"goes on from {runner._load_from}, iteration {runner.iter}"
+    if runner.iter:
+        return f"goes on from iteration {runner.iter}"
+    if runner._load_from:
+        return f"starts from {runner._load_from}"
+    pretrained = [
+        f"{name} {init['checkpoint']}"
+        for name, module in unwrap_model(runner).named_children()
+        for init in _as_list(getattr(module, "init_cfg", None))
+        if init.get("type") == "Pretrained" and init.get("checkpoint")
+    ]
+    if pretrained:
+        return f"weights of {', '.join(pretrained)}"
+    return "starts from random weights"
+
+
+def _as_list(init: Any) -> list[dict]:
+    found = init if isinstance(init, (list, tuple)) else [init]
+    return [one for one in found if isinstance(one, dict)]
+
+
+def _length(runner: Runner) -> str:
+    loader = runner.train_dataloader
+    batch = getattr(loader, "batch_size", None) or getattr(loader.batch_sampler, "batch_size", 1)
+    batch *= runner.world_size
+    by_epoch = runner.max_epochs > 1 or "Epoch" in type(runner.train_loop).__name__
+    if by_epoch:
+        total = f"{runner.max_epochs} epochs of {len(loader)} iterations"
+        unit = "epoch"
+    else:
+        passes = runner.max_iters * batch / max(1, len(loader.dataset))
+        total = f"{runner.max_iters} iterations ({passes:.3g} passes over the images)"
+        unit = "iteration"
+    images = f"{batch} image{'s' * (batch != 1)} at a time"
+    every = getattr(runner.train_loop, "val_interval", math.inf)
+    if runner.val_loop is None:
+        return f"{total}, {images}, no validation"
+    return f"{total}, {images}, validation every {_every(every, unit)}"
+
+
+def _every(interval: float, unit: str) -> str:
+    return unit if interval == 1 else f"{interval:g} {unit}s"
+
+
+def _optimizer(runner: Runner) -> str:
+    wrapper = runner.optim_wrapper
+    optimizer = getattr(wrapper, "optimizer", None)
+    if optimizer is None:  # one for each part of the model
+        return type(wrapper).__name__
+    rates = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    rate = (
+        f"{max(rates):.3g}" if min(rates) == max(rates) else f"{min(rates):.3g} to {max(rates):.3g}"
+    )
+    schedulers = runner.param_schedulers or []
+    named = schedulers if isinstance(schedulers, list) else []
+    names = dict.fromkeys(type(scheduler).__name__ for scheduler in named)
+    amp = ", mixed precision" if "Amp" in type(wrapper).__name__ else ""
+    return ", ".join([type(optimizer).__name__, f"learning rate {rate}", *names]) + amp
+
+
+def _checkpoints(runner: Runner) -> str:
+    from mmengine.hooks import CheckpointHook
+
+    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+    if hook is None:
+        return "no checkpoints: the config has switched them off"
+    parts = []
+    if hook.interval > 0:
+        unit = "epoch" if hook.by_epoch else "iteration"
+        parts.append(f"a checkpoint every {_every(hook.interval, unit)}")
+        if hook.max_keep_ckpts > 0:
+            parts.append(f"the last {hook.max_keep_ckpts} kept")
+    if hook.save_best:
+        parts.append("the best by " + ", ".join(map(str, hook.key_indicators)))
+    return ", ".join(parts) or "a checkpoint at the end"
+
+
+def _places(runner: Runner) -> Iterator[str]:
+    yield from _rows("run", [str(runner.work_dir)])
+    log = Path(runner.log_dir) / f"{runner.timestamp}.log"
+    yield from _rows("log", [f"{log}", "holds the whole config, the environment and all messages"])

@@ -1,0 +1,89 @@
+"""Save each prediction of a test, painted over its image beside the ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from mmengine.hooks import Hook
+
+from mmattn.io import atomic_write
+from mmattn.registry import HOOKS
+from mmattn.reports.painter import Painter, read_photograph
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+_GAP = 8
+
+
+@HOOKS.register_module()
+class PaintedPredictionsHook(Hook):
+    """Write ``FOLDER/NAME.png`` for each image of a test of semantic segmentation.
+
+    From left to right: the image, the ground truth if there is one, the prediction. The painter is
+    that of ``predict``; for two classes it paints what is right, missed and false.
+
+    Args:
+        folder: Folder of the files; it is created if needed.
+        opacity: Opacity of the colours, 0 to 1.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, folder: str | Path, opacity: float = 0.5) -> None:
+        self.folder = Path(folder)
+        self.opacity = opacity
+        self._painter: Painter | None = None
+        self._written: dict[Path, str] = {}
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        meta = runner.test_dataloader.dataset.metainfo
+        self._painter = Painter.of(meta.get("classes") or (), meta.get("palette"), self.opacity)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._written.clear()
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence | None = None,
+    ) -> None:
+        for sample in outputs or ():
+            predicted = _plane(sample.pred_sem_seg.data)
+            truth = _plane(sample.gt_sem_seg.data) if "gt_sem_seg" in sample else None
+            if truth is not None and truth.shape != predicted.shape:
+                truth = None
+            photograph = read_photograph(str(sample.img_path), predicted.shape)
+            tiles = self._painter.tiles(photograph, predicted, truth)
+            self._save(side_by_side(tiles), str(sample.img_path))
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        runner.logger.info(f"Painted predictions: {len(self._written)} images in {self.folder}")
+
+    def _save(self, sheet: np.ndarray, image: str) -> None:
+        path = self.folder / f"{Path(image).stem}.png"
+        if self._written.setdefault(path, image) != image:  # of another folder
+            path = self.folder / f"{Path(image).parent.name}_{Path(image).stem}.png"
+            self._written[path] = image
+        success, encoded = cv2.imencode(".png", sheet[..., ::-1])
+        if not success:
+            raise ValueError(f"{path}: OpenCV cannot encode an image of shape {sheet.shape}")
+        with atomic_write(path) as file:
+            file.write(encoded.tobytes())
+
+
+def side_by_side(tiles: Sequence[np.ndarray]) -> np.ndarray:
+    """Join images of one size (H, W, 3) uint8 with a white gap."""
+    gap = np.full((tiles[0].shape[0], _GAP, 3), 255, np.uint8)
+    parts = [part for tile in tiles for part in (gap, tile)]
+    return np.concatenate(parts[1:], axis=1)
+
+
+def _plane(data: Any) -> np.ndarray:
+    """Return a label map (1, H, W) as an array (H, W)."""
+    return np.asarray(data.cpu())[0].astype(np.int64)

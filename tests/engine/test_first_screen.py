@@ -1,0 +1,165 @@
+"""The first screen of a run is short and about the run; the log file has everything."""
+
+from __future__ import annotations
+
+import logging
+import runpy
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+import mmattn.engine
+from mmattn.engine.console import HARMLESS, brief_console, is_harmless
+from mmattn.errors import CheckpointError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "support" / "configs"
+ROWS = ("config", "data", "model", "schedule", "saved", "run", "log")
+#: Beginnings of what upstream packages say of themselves.
+NOISE = (
+    *("prefix is not set", "avg_non_ignore", "out_channels", "The draw is False", "OneDL"),
+    *("FileClient", "HardDiskBackend", "Hooks will be executed", "System environment"),
+    *("paramwise_options", "loading annotations", "creating index", "UserWarning"),
+)
+SHORT = {
+    "tiny_fcn.py": {"train_cfg.max_iters": 1, "train_cfg.val_interval": 1},
+    "tiny_retinanet.py": {"train_cfg.max_epochs": 1},
+    # A line for each parameter.
+    "paramwise": {
+        "train_cfg.max_iters": 1,
+        "optim_wrapper.paramwise_cfg": {"custom_keys": {"backbone": {"lr_mult": 0.1}}},
+    },
+}
+NO_VALIDATION = {"val_dataloader": None, "val_cfg": None, "val_evaluator": None}
+
+
+@pytest.fixture
+def train(shapes_root: Path, tmp_path: Path, monkeypatch, request):
+    """Train a tiny config for a step and return the folder of the run."""
+    monkeypatch.setenv("SHAPES_ROOT", str(shapes_root))
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+
+    def run(name: str, **options) -> Path:
+        file = CONFIGS / (name if name.endswith(".py") else "tiny_fcn.py")
+        work_dir = tmp_path / "run"
+        chosen = {"experiment_name": request.node.name, **SHORT[name], **options}
+        mmattn.engine.train(file, work_dir=str(work_dir), cfg_options=chosen)
+        return work_dir
+
+    return run
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_first_screen_is_short_and_the_file_has_the_rest(name, train, capsys) -> None:
+    work_dir = train(name)
+    shown = capsys.readouterr()
+    lines = (shown.err + shown.out).splitlines()
+    first = next(i for i, line in enumerate(lines) if "(train)" in line or "Saving" in line)
+    screen = lines[:first]
+    assert len(screen) <= 25, "\n".join(screen)
+    assert max(map(len, screen)) < 200
+    for row in ROWS:
+        assert any(line.startswith(row) for line in screen), row
+    for noise in NOISE:
+        assert noise not in shown.out + shown.err, noise
+    log = next(work_dir.glob("*/*.log")).read_text(encoding="utf-8")
+    if name == "tiny_fcn.py":  # the user's doing: told, and kept
+        assert "nothing uses norm_cfg" in shown.err and "nothing uses norm_cfg" in log
+    for part in (
+        "System environment", "Config:", "Hooks will be executed", "Checkpoints will be saved",
+        "mmattn 0.", "Saving checkpoint", "custom_hooks = [",
+    ):  # fmt: skip
+        assert part in log, part
+    if name == "paramwise":
+        assert "paramwise_options" in log
+    if name != "tiny_retinanet.py":
+        for part in ("The prefix is not set", "avg_non_ignore", "The draw is False"):
+            assert part in log, part
+
+
+def test_terminal_is_given_back_after_an_error(capsys) -> None:
+    showwarning, init = warnings.showwarning, MMLogger.__init__
+    with pytest.raises(CheckpointError):
+        mmattn.engine.test(CONFIGS / "tiny_fcn.py", "absent.pth")
+    assert warnings.showwarning is showwarning and MMLogger.__init__ is init
+    assert logging.getLogger("mmattn").handlers == []
+
+
+def test_messages_from_before_the_log_file_are_in_it(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "run.log"
+    with brief_console() as console, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = console.warn
+        MMLogger.get_instance(f"early-{tmp_path}").info("early information")
+        warnings.warn("the learning rate is large\nsecond line", UserWarning, stacklevel=1)
+        warnings.warn("the learning rate is large\nsecond line", UserWarning, stacklevel=1)
+        warnings.warn("old name", DeprecationWarning, stacklevel=1)
+        logger = MMLogger.get_instance(f"late-{tmp_path}", log_file=str(file))
+        logger.warning("The prefix is not set in metric class X.")
+        logger.warning("of the user's doing")
+        console.first_step()
+        logger.info("step 1")
+    shown = capsys.readouterr()
+    assert shown.err == "warning: the learning rate is large second line\n"
+    assert "of the user's doing" in shown.out and "step 1" in shown.out
+    assert "early" not in shown.out and "prefix" not in shown.out
+    text = file.read_text(encoding="utf-8")
+    for part in ("early information", "second line", "old name", "prefix", "step 1"):
+        assert part in text, part
+
+
+def test_only_known_warnings_are_harmless() -> None:
+    assert not is_harmless("The model and loaded state dict do not match exactly")
+    assert all("^" in pattern.pattern or "`" in pattern.pattern for pattern in HARMLESS)
+
+
+def test_advice_of_mmseg_about_two_classes_is_harmless() -> None:
+    from mmseg.models.decode_heads import FCNHead
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        FCNHead(in_channels=4, channels=4, num_classes=2)
+    texts = [str(warning.message) for warning in seen]
+    assert any("out_channels" in text for text in texts), "the advice is gone: take it off the list"
+    assert all(map(is_harmless, texts)), texts
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "tool"),
+    [
+        ("tiny_fcn.py", "mmseg", ".mim/tools/misc/browse_dataset.py"),
+        ("tiny_retinanet.py", "mmdet", ".mim/tools/analysis_tools/browse_dataset.py"),
+    ],
+)
+def test_upstreams_tool_takes_the_config_that_a_run_leaves(
+    name: str, package: str, tool: str, train, tmp_path: Path, monkeypatch
+) -> None:
+    script = Path(find_spec(package).origin).parent / tool
+    if not script.is_file():
+        pytest.skip(f"this {package} does not bring {tool}")
+    left = train(name, **NO_VALIDATION) / name
+    cfg = Config.fromfile(left)
+    assert cfg.visualizer.name == "visualizer"
+    assert "mmattn" in cfg.custom_imports.imports, "its types are mmattn's"
+    painted = tmp_path / "painted"
+    words = [str(script), str(left), "--output-dir", str(painted), "--not-show"]
+    monkeypatch.setattr(sys, "argv", words)
+    # The tool runs in a process of its own, in which there is no visualizer yet.
+    from mmattn.engine.runner import _forget_visualizer
+
+    _forget_visualizer(cfg)
+    runpy.run_path(str(script), run_name="__main__")
+    assert len(list(painted.rglob("*.png")) + list(painted.rglob("*.jpg"))) == 8
+
+
+def test_two_runs_in_a_process_have_their_own_visualizer(train, tmp_path: Path) -> None:
+    options = {**NO_VALIDATION, "default_hooks.logger.interval": 1}
+    first = train("tiny_fcn.py", experiment_name="first-run", **options)
+    first = first.rename(tmp_path / "first")
+    second = train("tiny_fcn.py", experiment_name="second-run", **options)
+    assert list(second.glob("*/vis_data/scalars.json"))
+    assert len(list(first.glob("*/vis_data/scalars.json"))) == 1
