@@ -68,7 +68,7 @@ def backends() -> dict[str, str]:
         "mmattn's operators": _own_operators(),
         "C++ compiler": _compiler(),
         "device": _device(),
-        "onnxruntime": _onnxruntime(),
+        "onnxruntime providers": _onnxruntime_providers(),
     }
 
 
@@ -163,7 +163,7 @@ def _device() -> str:
     return "CPU"
 
 
-def _onnxruntime() -> str:
+def _onnxruntime_providers() -> str:
     try:
         import onnxruntime
     except ImportError:

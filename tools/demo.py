@@ -71,7 +71,13 @@ def run_demo(out: Path, *, quick: bool) -> Path:
 
         from mmattn.config import load_config, parse_cfg_options
         from mmattn.environment import collect_env
-        from mmattn.export import class_ious, load_exported, torch_predictor, validation_pairs
+        from mmattn.export import (
+            class_ious,
+            exported_predictor,
+            load_exported,
+            torch_predictor,
+            validation_pairs,
+        )
         from mmattn.inference import build_model
 
         environment = collect_env()
@@ -102,7 +108,7 @@ def run_demo(out: Path, *, quick: bool) -> Path:
     with demo.step("Run torch and the exported file on all validation images"):
         model, segmentor = build_model(cfg, checkpoint), load_exported(onnx_file)
         trained = class_ious(torch_predictor(model), pairs, classes)
-        exported = class_ious(segmentor.predict, pairs, classes)
+        exported = class_ious(exported_predictor(segmentor, model), pairs, classes)
         demo.say(f"mIoU untrained:   {untrained.mean:6.2f} %")
         demo.say(f"mIoU torch:       {trained.mean:6.2f} %")
         demo.say(f"mIoU onnxruntime: {exported.mean:6.2f} %")
@@ -115,7 +121,7 @@ def run_demo(out: Path, *, quick: bool) -> Path:
 
         shape = (1, 3, *SIZE)
         parameters, flops = complexity(SemanticExport(model).eval(), torch.zeros(shape))
-        predict = torch_predictor(model)
+        predict, predict_exported = torch_predictor(model), exported_predictor(segmentor, model)
         run = SegmentationRun(
             title="CCNet, from generated images to an exported model" + QUICK_TITLE * quick,
             summary="A small CCNet was trained on generated scenes, tested, exported to ONNX and "
@@ -126,7 +132,10 @@ def run_demo(out: Path, *, quick: bool) -> Path:
             exported=exported,
             num_images=len(pairs),
             scalars=sorted((out / "train").glob("*/vis_data/scalars.json"))[-1:],
-            samples=[Sample(p, m, predict(p), segmentor.predict(p)) for p, m in pairs[:6]],
+            samples=[
+                Sample(image.read_pixels(), truth, predict(image), predict_exported(image))
+                for image, truth in pairs[:6]
+            ],
             parity=json.loads((out / "parity.json").read_text()),
             size=ModelSize(parameters, flops, shape),
             file_bytes=onnx_file.stat().st_size,

@@ -3,7 +3,7 @@
 Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It has no row at this size.
 Losses and augmentation are the authors'. Not reproduced here: this needs a GPU and the dataset.
 
-    python tools/train.py configs/bevanet/bevanet-s_1xb12-20k_camvid-360x480.py
+    mmattn train configs/bevanet/bevanet-s_1xb12-20k_camvid-360x480.py
 """
 
 _base_ = [

@@ -4,7 +4,7 @@ Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It gives 78.2 mIoU on val with
 ImageNet weights (its table, single scale).
 Not reproduced here: this needs a GPU and the dataset.
 
-    python tools/train.py configs/bevanet/bevanet-s_1xb12-500e_cityscapes-1024x1024.py
+    mmattn train configs/bevanet/bevanet-s_1xb12-500e_cityscapes-1024x1024.py
 """
 
 _base_ = [

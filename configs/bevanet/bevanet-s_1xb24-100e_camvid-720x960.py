@@ -4,7 +4,7 @@ Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It gives 83.1 mIoU, from Cityscapes
 its split is not published (its relatives train on train and val and test on test).
 Here: train on train, test on val. Not reproduced here: this needs a GPU and the images.
 
-    python tools/train.py configs/bevanet/bevanet-s_1xb24-100e_camvid-720x960.py
+    mmattn train configs/bevanet/bevanet-s_1xb24-100e_camvid-720x960.py
 """
 
 _base_ = [

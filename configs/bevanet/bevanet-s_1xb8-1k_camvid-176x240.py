@@ -3,7 +3,7 @@
 Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It has no row at this size.
 The losses are the authors'. To train, images are scaled by 0.5 to 1.1 and cropped.
 
-    python tools/train.py configs/bevanet/bevanet-s_1xb8-1k_camvid-176x240.py
+    mmattn train configs/bevanet/bevanet-s_1xb8-1k_camvid-176x240.py
 """
 
 _base_ = [

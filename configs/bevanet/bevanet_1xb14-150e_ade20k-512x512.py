@@ -4,7 +4,7 @@ Paper: BEVANet, ICIP 2025, arXiv:2508.07300. It gives 39.8 mIoU, measured on ran
 of 512 x 512; the test here is the usual one of whole images, so the two do not compare.
 Not reproduced here: this needs a GPU and the dataset.
 
-    python tools/train.py configs/bevanet/bevanet_1xb14-150e_ade20k-512x512.py
+    mmattn train configs/bevanet/bevanet_1xb14-150e_ade20k-512x512.py
 """
 
 _base_ = [

@@ -5,9 +5,9 @@ backbone; on CamVid it reports 79.1 mIoU for its 3D variant on ResNet-101 (the p
 
 The backbone's weights are torchvision's; bring them into mmseg's layout once, then train:
 
-    python tools/convert_checkpoint.py mobilenetv2_imagenet_features.safetensors \
+    mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet.safetensors --converter torchvision-mobilenetv2-mmseg
-    python tools/train.py configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py
+    mmattn train configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py
 
 The head sees the maps of stride 8, 16 and 32 side by side, so the backbone keeps its strides and
 with them the meaning of its weights. Training sees crops of 180 x 240, the test whole images.

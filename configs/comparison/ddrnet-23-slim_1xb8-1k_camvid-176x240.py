@@ -3,7 +3,7 @@
 Paper: DDRNet, arXiv:2101.06085; network and losses as in mmseg, from scratch. It has no boundary
 branch: the edge maps are loaded, so that random numbers fall alike, and not used.
 
-    python tools/train.py configs/comparison/ddrnet-23-slim_1xb8-1k_camvid-176x240.py
+    mmattn train configs/comparison/ddrnet-23-slim_1xb8-1k_camvid-176x240.py
 """
 
 _base_ = ["../bevanet/bevanet-s_1xb8-1k_camvid-176x240.py"]

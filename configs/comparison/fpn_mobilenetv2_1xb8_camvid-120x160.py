@@ -3,12 +3,12 @@
 This is a test bench, not the system of a paper. The backbone starts from torchvision's ImageNet
 weights in mmseg's layout: convert them once, then compare:
 
-    python tools/convert_checkpoint.py mobilenetv2_imagenet_features.safetensors \
+    mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet.safetensors --converter torchvision-mobilenetv2-mmseg
-    OMP_NUM_THREADS=1 python tools/compare.py \
-        --config configs/comparison/fpn_mobilenetv2_1xb8_camvid-120x160.py \
+    OMP_NUM_THREADS=1 mmattn compare \
+        configs/comparison/fpn_mobilenetv2_1xb8_camvid-120x160.py \
         --insert none,SE,CBAM,ECA,ELA-T,ELA-B,CoordAtt,CrissCross --at backbone.layer5 \
-        --seeds 3 --budget 120it --data data/camvid
+        --seeds 3 --budget 120it --data-root data/camvid
 
 backbone.layer5 is the last stage of stride 16. Its 96 channels are a multiple of 32, which ELA-T
 needs; a block there acts on the head through its own level and through the two stages after

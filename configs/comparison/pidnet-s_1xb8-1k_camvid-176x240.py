@@ -3,7 +3,7 @@
 Paper: PIDNet, CVPR 2023, arXiv:2206.02066; network and loss weights as in mmseg, from scratch.
 BEVANet takes its four losses from here, so the edge maps are used too.
 
-    python tools/train.py configs/comparison/pidnet-s_1xb8-1k_camvid-176x240.py
+    mmattn train configs/comparison/pidnet-s_1xb8-1k_camvid-176x240.py
 """
 
 _base_ = ["../bevanet/bevanet-s_1xb8-1k_camvid-176x240.py"]

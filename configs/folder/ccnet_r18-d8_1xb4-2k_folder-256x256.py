@@ -3,7 +3,7 @@
 Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721, with a head as wide as small
 features need. docs/train_on_your_data.md tells what your folder may look like and what to change.
 
-    python tools/train.py configs/folder/ccnet_r18-d8_1xb4-2k_folder-256x256.py \
+    mmattn train configs/folder/ccnet_r18-d8_1xb4-2k_folder-256x256.py \
         --cfg-options data_root=my_images
 
 The backbone starts from torchvision's ImageNet weights, which are downloaded;
@@ -15,7 +15,8 @@ _base_ = ["../_base_/datasets/folder_512x512.py", "../_base_/default_runtime.py"
 crop_size = (256, 256)
 max_iters = 2000
 norm_cfg = dict(type="BN")
-loss = dict(type="CrossEntropyLoss", loss_weight=1.0)
+# The mean is over the labelled pixels, however many are not.
+loss = dict(type="CrossEntropyLoss", loss_weight=1.0, avg_non_ignore=True)
 head = dict(num_classes="auto", norm_cfg=norm_cfg, align_corners=False)
 
 model = dict(

@@ -1,13 +1,13 @@
-"""Command lines: ``mmattn VERB``, ``python -m mmattn VERB`` and ``python tools/VERB.py``.
+"""Command lines: ``mmattn COMMAND``, ``python -m mmattn COMMAND`` and ``python tools/COMMAND.py``.
 
-One file per verb, with ``main(argv, prog)``. Nothing heavy is imported before the arguments are
+One file per command, with ``main(argv, prog)``. Nothing heavy is imported before the arguments are
 read, so that help and mistakes are answered at once.
 """
 
 from __future__ import annotations
 
 #: Verb, the name of its module here -> what it does, in one line.
-VERBS = {
+COMMANDS = {
     "train": "train any config of mmdet, mmseg or mmattn",
     "test": "test a checkpoint",
     "predict": "segment images with a trained model",

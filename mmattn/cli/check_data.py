@@ -11,10 +11,17 @@ from ._run import run
 EXAMPLES = """\
 %(prog)s mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py --full
 """
+NOTES = """\
+Checked are keys, types and arguments of the config, files, images, masks and annotations of the
+data, the numbers of classes, and that the model can be built. Left out is what only a run shows:
+pretrained weights are not downloaded, the pipelines transform no image, no batch goes through the
+model, so that its memory and its loss are not known, and the schedule and the optimiser are not
+built.
+"""
 
 
 def parse_args(
-    argv: list[str] | None = None, prog: str = "python tools/check_data.py"
+    argv: list[str] | None = None, prog: str = "mmattn check_data"
 ) -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
@@ -22,6 +29,7 @@ def parse_args(
         "Check a config, its data and its model without training, as a training does before its "
         "first step.",
         EXAMPLES,
+        NOTES,
     )
     arguments.add_config(parser)
     parser.add_argument(
@@ -41,7 +49,7 @@ def parse_args(
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None, prog: str = "python tools/check_data.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn check_data") -> int:
     """Print a table for each dataset and build the model; returns the exit code."""
     args = parse_args(argv, prog)
     return run(lambda: _check(args))
@@ -59,3 +67,4 @@ def _check(args: argparse.Namespace) -> None:
         cfg_options=parse_cfg_options(args.cfg_options),
         log=print,
     )
+    print("Config, data and model fit.")

@@ -12,12 +12,12 @@ from . import _arguments as arguments
 from ._run import run
 
 EXAMPLES = """\
-%(prog)s --config configs/comparison/fpn_mobilenetv2_1xb8_camvid-120x160.py \\
+%(prog)s configs/comparison/fpn_mobilenetv2_1xb8_camvid-120x160.py \\
     --insert none,SE,CBAM,ECA,ELA-T,ELA-B,CoordAtt,CrissCross --at backbone.layer5 \\
-    --seeds 3 --budget 120it --data data/camvid --out docs/results/compare_camvid
-%(prog)s --config mmdet::retinanet/retinanet_r18_fpn_1x_coco.py \\
+    --seeds 3 --budget 120it --data-root data/camvid --out docs/results/compare_camvid
+%(prog)s mmdet::retinanet/retinanet_r18_fpn_1x_coco.py \\
     --insert "SE,CBAM(reduction=8)" --at "backbone.layer3.*.conv2" --at neck --budget 2h
-%(prog)s --config my_config.py --insert SE,ECA --at backbone --budget 90s --dry-run
+%(prog)s my_segmentor.py --insert SE,ECA --at backbone --budget 90s --dry-run
 """
 NOTES = """\
 A block is given by its registered name (CBAM, mmattn.CBAM, mmdet.X) or by the beginning of exactly
@@ -30,9 +30,7 @@ with more names or seeds it adds them. The report has Markdown, CSV per run, JSO
 """
 
 
-def parse_args(
-    argv: list[str] | None = None, prog: str = "python tools/compare.py"
-) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None, prog: str = "mmattn compare") -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
         prog,
@@ -41,8 +39,8 @@ def parse_args(
         NOTES,
     )
     parser.add_argument(
-        "--config",
-        required=True,
+        "config",
+        metavar="CONFIG",
         help="the network without a block: a file, or package::path of mmdet, mmseg or mmattn",
     )
     parser.add_argument(
@@ -69,7 +67,7 @@ def parse_args(
         "--seeds", type=int, default=3, metavar="N", help="runs of each variant (default: 3)"
     )
     parser.add_argument(
-        "--data", metavar="DIR", help="folder that replaces the data_root of the config"
+        "--data-root", metavar="DIR", help="folder that replaces the data_root of the config"
     )
     parser.add_argument(
         "--work-dir",
@@ -79,7 +77,7 @@ def parse_args(
     parser.add_argument("--out", metavar="DIR", help="folder of the report (default: --work-dir)")
     parser.add_argument(
         "--metric",
-        help="metric to compare (default: that of the config's best checkpoint, else the usual "
+        help="metric to compare (default: that of save_best in the config, else the usual "
         "one of the task, such as mIoU or bbox_mAP, else the first)",
     )
     parser.add_argument(
@@ -94,7 +92,7 @@ def parse_args(
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None, prog: str = "python tools/compare.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn compare") -> int:
     """Compare; returns the exit code."""
     args = parse_args(argv, prog)
     words = sys.argv[1:] if argv is None else argv
@@ -119,7 +117,7 @@ def _compare(args: argparse.Namespace, command: str) -> None:
         args.at,
         budget=args.budget,
         seeds=args.seeds,
-        data=args.data,
+        data_root=args.data_root,
         work_dir=args.work_dir,
         out=args.out,
         metric=args.metric,

@@ -23,7 +23,7 @@ To train variants of one network with other blocks under equal conditions, use t
 
 
 def parse_args(
-    argv: list[str] | None = None, prog: str = "python tools/compare_runs.py"
+    argv: list[str] | None = None, prog: str = "mmattn compare_runs"
 ) -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
@@ -48,7 +48,7 @@ def parse_args(
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None, prog: str = "python tools/compare_runs.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn compare_runs") -> int:
     """Read, print, write; returns the exit code."""
     args = parse_args(argv, prog)
     words = sys.argv[1:] if argv is None else argv

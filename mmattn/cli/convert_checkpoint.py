@@ -22,7 +22,7 @@ OUT.safetensors, OUT.json records the source's SHA-256, the converter and the da
 
 
 def parse_args(
-    argv: list[str] | None = None, prog: str = "python tools/convert_checkpoint.py"
+    argv: list[str] | None = None, prog: str = "mmattn convert_checkpoint"
 ) -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
@@ -60,7 +60,7 @@ def parse_args(
     return args
 
 
-def main(argv: list[str] | None = None, prog: str = "python tools/convert_checkpoint.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn convert_checkpoint") -> int:
     """Convert or list; returns the exit code, 6 where the result does not fit the model."""
     args = parse_args(argv, prog)
     return run(lambda: _list_converters() if args.list else _convert(args))
@@ -97,11 +97,6 @@ def _convert(args: argparse.Namespace) -> int:
         checkpoint = read_checkpoint(args.source)
     conversion = convert_checkpoint(checkpoint, args.converter, reverse=args.reverse)
     if conversion is None:
-        print("No converter recognises the layout: the names are kept.")
-        if not args.config:
-            print(
-                "Nothing was converted: --list shows the layouts, --config compares with a model."
-            )
         name, weights = None, weights_of(checkpoint)
     else:
         name, weights = conversion.converter, conversion.state_dict
@@ -111,8 +106,13 @@ def _convert(args: argparse.Namespace) -> int:
         if conversion.note:
             print(conversion.note)
     fits = not args.config or _report_fit(args.config, args.part, weights)
-    write_converted(args.out, weights, source=args.source, converter=name)
-    print(f"Wrote {args.out} and its record.")
+    if conversion is None and args.config and fits:
+        print("No other project's layout: the names are mmattn's already and are kept.")
+    elif conversion is None:
+        print("No converter knows the layout: the names are kept and nothing was converted.")
+        print("--list shows the converters; --config compares with a model.")
+    record = write_converted(args.out, weights, source=args.source, converter=name)
+    print(f"Wrote {args.out} and its record {record}.")
     return 0 if fits else CheckpointError.exit_code
 
 
@@ -131,6 +131,9 @@ def _report_fit(config: str, part: str, weights: dict) -> bool:
     model = build_model(load_config(config))
     report = load_state_dict(model.get_submodule(part), weights)
     print(f"{config}{f' ({part})' if part else ''}: {report}")
+    counters = sum(key.endswith("num_batches_tracked") for key in weights)
+    if counters:
+        print(f"  not counted: {counters} counters of BatchNorm (num_batches_tracked)")
     for title in ("missing", "unexpected", "mismatched"):
         for key in getattr(report, title):
             print(f"  {title}: {key}")

@@ -23,9 +23,7 @@ checks both files in their runtimes.
 """
 
 
-def parse_args(
-    argv: list[str] | None = None, prog: str = "python tools/export.py"
-) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
         prog,
@@ -95,7 +93,7 @@ def parse_args(
     return args
 
 
-def main(argv: list[str] | None = None, prog: str = "python tools/export.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn export") -> int:
     """Export; returns the exit code."""
     args = parse_args(argv, prog)
     return run(lambda: _export(args))

@@ -1,4 +1,4 @@
-"""The command ``mmattn``: find the verb and hand the rest of the line to it."""
+"""The command ``mmattn``: find the command and hand the rest of the line to it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from importlib import import_module
 
 from mmattn.errors import did_you_mean
 
-from . import VERBS
+from . import COMMANDS
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a verb and return its exit code; 2 for a line without a known verb."""
+    """Run a command and return its exit code; 2 for a line without a known command."""
     words = sys.argv[1:] if argv is None else argv
     if not words:
         print(usage(), file=sys.stderr)
@@ -24,19 +24,19 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"mmattn {__version__}")
         return 0
-    verb = words[0].replace("-", "_")
-    if verb not in VERBS:
-        hint = did_you_mean(verb, VERBS)
+    command = words[0].replace("-", "_")
+    if command not in COMMANDS:
+        hint = did_you_mean(command, COMMANDS)
         print(f"mmattn: unknown command {words[0]!r}.{hint}", file=sys.stderr)
         print("mmattn --help lists the commands.", file=sys.stderr)
         return 2
-    return import_module(f"mmattn.cli.{verb}").main(words[1:], prog=f"mmattn {verb}")
+    return import_module(f"mmattn.cli.{command}").main(words[1:], prog=f"mmattn {command}")
 
 
 def usage() -> str:
-    """Return the help: one line per verb."""
-    width = max(map(len, VERBS))
-    lines = [f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()]
+    """Return the help: one line per command."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {command:<{width}}  {text}" for command, text in COMMANDS.items()]
     return "\n".join(
         [
             "usage: mmattn COMMAND [arguments]",

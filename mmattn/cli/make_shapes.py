@@ -13,12 +13,12 @@ EXAMPLES = """\
 
 
 def parse_args(
-    argv: list[str] | None = None, prog: str = "python tools/make_shapes.py"
+    argv: list[str] | None = None, prog: str = "mmattn make_shapes"
 ) -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
         prog,
-        "Write the generated shapes dataset: images, index masks, COCO and COCO panoptic "
+        "Write the generated shapes dataset: images, label maps, COCO and COCO panoptic "
         "annotations.",
         EXAMPLES,
     )
@@ -65,7 +65,7 @@ def parse_args(
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None, prog: str = "python tools/make_shapes.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn make_shapes") -> int:
     """Write the dataset unless it is already there; returns the exit code."""
     args = parse_args(argv, prog)
     return run(lambda: _make_shapes(args))

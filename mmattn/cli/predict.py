@@ -8,21 +8,20 @@ from . import _arguments as arguments
 from ._run import run
 
 EXAMPLES = """\
-%(prog)s work_dirs/run/config.py work_dirs/run/best.pth new_images --out predictions
+%(prog)s work_dirs/NAME/NAME.py work_dirs/NAME/best_mIoU_iter_*.pth images --out found
 """
 NOTES = """\
-For each image the folder gets NAME.png, an 8-bit index mask, and NAME_overlay.jpg; classes.json
-lists the classes by index.
+For each image the folder gets STEM.png, a label map (8 bits, 16 for more than 256 classes), and
+STEM_overlay.jpg; classes.json lists the classes by index. A training leaves its config and its
+checkpoints in work_dirs/NAME, where NAME is the config's.
 """
 
 
-def parse_args(
-    argv: list[str] | None = None, prog: str = "python tools/predict.py"
-) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
         prog,
-        "Segment images with a trained model: class maps, and overlays of the classes.",
+        "Segment images with a trained model: label maps, and overlays of the classes.",
         EXAMPLES,
         NOTES,
     )
@@ -37,7 +36,7 @@ def parse_args(
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None, prog: str = "python tools/predict.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn predict") -> int:
     """Predict; returns the exit code."""
     args = parse_args(argv, prog)
     return run(lambda: _predict(args))
@@ -59,4 +58,4 @@ def _predict(args: argparse.Namespace) -> None:
         allow_partial=args.allow_partial,
         log=print,
     )
-    print(f"{len(written)} class maps in {args.out}")
+    print(f"{len(written)} label map{'' if len(written) == 1 else 's'} in {args.out}")

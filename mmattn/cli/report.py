@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -14,17 +13,17 @@ from ._run import run
 EXAMPLES = """\
 %(prog)s configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py \\
     work_dirs/ccnet_mobilenetv2_1xb8-1k_camvid-180x240/iter_1000.pth \\
-    --onnx work_dirs/ccnet_camvid/ccnet_camvid.onnx --out docs/results/ccnet_camvid --maps-only
+    --exported work_dirs/ccnet_camvid/ccnet_camvid.onnx \\
+    --out docs/results/ccnet_camvid --maps-only
 """
 NOTES = """\
-Accuracy is measured anew on the validation set, in torch and, with --onnx, in onnxruntime. The
-curves and the training time come from the run's folder, the parity from the export's parity.json.
+Accuracy is measured anew on the validation set, as mmattn test does it, in torch and,
+with --exported, in the runtime of that file. The curves and the training time come from the run's
+folder, the parity from the export's parity.json.
 """
 
 
-def parse_args(
-    argv: list[str] | None = None, prog: str = "python tools/report.py"
-) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None, prog: str = "mmattn report") -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
         prog,
@@ -40,7 +39,9 @@ def parse_args(
         help="weights of the model, in the folder of their run, whose curves are shown",
     )
     parser.add_argument(
-        "--onnx", metavar="FILE", help="exported file, with parity.json beside it, if there is one"
+        "--exported",
+        metavar="FILE",
+        help="exported file (.onnx or .xml), with parity.json beside it, if there is one",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder of the report"
@@ -56,7 +57,7 @@ def parse_args(
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None, prog: str = "python tools/report.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn report") -> int:
     """Measure the run and write its report; returns the exit code."""
     args = parse_args(argv, prog)
     words = sys.argv[1:] if argv is None else argv
@@ -65,22 +66,25 @@ def main(argv: list[str] | None = None, prog: str = "python tools/report.py") ->
 
 def _report(args: argparse.Namespace, command: str) -> None:
     from mmattn.export import measure_run
+    from mmattn.export.parity import read_parity
     from mmattn.reports import write_markdown_report
     from mmattn.reports.semantic.run import Step
 
-    steps = [Step("Train", f"python tools/train.py {args.config}")]
-    if args.onnx:
-        parity = json.loads(Path(args.onnx).with_name("parity.json").read_text(encoding="utf-8"))
+    steps = [Step("Train", f"mmattn train {args.config}")]
+    if args.exported:
+        parity = read_parity(args.exported)
         traced = parity["rows"][0]
         shape = f"--shape {traced['height']} {traced['width']}"
         shape += " --dynamic" if parity["dynamic"] else ""
-        export = f"python tools/export.py {args.config} {args.checkpoint} --out {args.onnx}"
+        export = f"mmattn export {args.config} {args.checkpoint} --out {args.exported}"
+        if Path(args.exported).suffix == ".xml":
+            export += " --format openvino"
         steps.append(Step("Export", f"{export} {shape}"))
     steps.append(Step("Report", command))
     measured = measure_run(
         args.config,
         args.checkpoint,
-        exported_file=args.onnx,
+        exported_file=args.exported,
         num_images=args.num_images,
         steps=steps,
     )

@@ -8,16 +8,14 @@ from . import _arguments as arguments
 from ._run import run
 
 EXAMPLES = """\
-%(prog)s configs/my_config.py work_dirs/my_config/iter_40000.pth --tta
+%(prog)s work_dirs/NAME/NAME.py work_dirs/NAME/best_mIoU_iter_*.pth --tta
 %(prog)s mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py fcn.pth --out labels/
 %(prog)s mmdet::yolox/yolox_tiny_8xb8-300e_coco.py yolox.pth --out results.pkl --show-dir overlays
 tools/dist_test.sh configs/my_config.py work_dirs/my_config/iter_40000.pth 8
 """
 
 
-def parse_args(
-    argv: list[str] | None = None, prog: str = "python tools/test.py"
-) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None, prog: str = "mmattn test") -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
         prog, "Test a checkpoint of any config of mmdet, mmseg or mmattn.", EXAMPLES
@@ -60,7 +58,7 @@ def parse_args(
     return args
 
 
-def main(argv: list[str] | None = None, prog: str = "python tools/test.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn test") -> int:
     """Test; returns the exit code."""
     args = parse_args(argv, prog)
     return run(lambda: _test(args))

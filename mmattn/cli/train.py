@@ -19,9 +19,7 @@ The folder of the run gets the checkpoints and, for each start, a folder with th
 """
 
 
-def parse_args(
-    argv: list[str] | None = None, prog: str = "python tools/train.py"
-) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None, prog: str = "mmattn train") -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
         prog, "Train any config of mmdet, mmseg or mmattn.", EXAMPLES, NOTES
@@ -48,7 +46,7 @@ def parse_args(
     return args
 
 
-def main(argv: list[str] | None = None, prog: str = "python tools/train.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn train") -> int:
     """Train; returns the exit code."""
     args = parse_args(argv, prog)
     return run(lambda: _train(args))

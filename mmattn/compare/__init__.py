@@ -1,9 +1,9 @@
 """Fair comparison of attention blocks in one network, and of finished trainings.
 
-``run.compare`` trains a network with each of several blocks and without (``tools/compare.py``).
+``run.compare`` trains a network with each of several blocks and without (``mmattn compare``).
 What is random, and how it is held equal, is described in ``shared_config``, ``initial_weights`` and
 ``mmattn.data.datasets.seeded``; what may be concluded, in ``statistics``. ``runs`` puts finished
-trainings side by side (``tools/compare_runs.py``). The package loads on first use, so that
+trainings side by side (``mmattn compare_runs``). The package loads on first use, so that
 ``budget`` can be read without torch.
 """
 

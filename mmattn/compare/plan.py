@@ -84,7 +84,7 @@ def plan_comparison(
     *,
     budget: str,
     seeds: int,
-    data: str | None = None,
+    data_root: str | None = None,
     work_dir: str | None = None,
     metric: str | None = None,
     cfg_options: dict | None = None,
@@ -99,8 +99,8 @@ def plan_comparison(
     parse_budget(budget)
     variants = parse_variants(insert)
     cfg = load_config(config, cfg_options)
-    if data:
-        set_data_root(cfg, data)
+    if data_root:
+        set_data_root(cfg, data_root)
     cfg = fill_class_counts(cfg)
     folder = Path(work_dir or f"work_dirs/compare_{Path(config.rpartition('::')[2]).stem}")
     places = parse_places(at, cfg)

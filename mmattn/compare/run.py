@@ -57,7 +57,7 @@ def compare(
     *,
     budget: str,
     seeds: int = 3,
-    data: str | None = None,
+    data_root: str | None = None,
     work_dir: str | None = None,
     out: str | None = None,
     metric: str | None = None,
@@ -75,7 +75,7 @@ def compare(
         at: Places of the blocks, such as ``backbone.layer3.*.conv2`` or ``neck``.
         budget: Length of each run: ``300it``, ``5min``.
         seeds: Number of runs of each variant; their seeds are 0, 1, …
-        data: Folder that replaces the datasets' ``data_root``.
+        data_root: Folder that replaces the datasets' ``data_root``.
         work_dir: Folder of the runs; by default ``work_dirs/compare_<config>``.
         out: Folder of the report; by default ``work_dir``.
         metric: Name of the metric that is compared.
@@ -97,7 +97,7 @@ def compare(
         at,
         budget=budget,
         seeds=seeds,
-        data=data,
+        data_root=data_root,
         work_dir=work_dir,
         metric=metric,
         cfg_options=cfg_options,

@@ -62,7 +62,7 @@ def compare_runs(
     """Print a table of finished (or running) trainings, and write a report.
 
     Args:
-        folders: Work dirs of ``tools/train.py``.
+        folders: Work dirs of ``mmattn train``.
         metric: Name of the metric; by default the task's usual one, else the first.
         out: Folder for ``report.md``, ``curves.png`` and ``runs.csv``; None writes nothing.
         command: Command line, for the report.
@@ -111,7 +111,7 @@ def read_run(folder: str | Path) -> Run:
     configs = sorted(folder.glob("*.py"), key=lambda path: path.stat().st_mtime)
     if not starts or not configs:
         raise ConfigError(
-            f"{folder}: no run here. Expected a work dir of tools/train.py, which holds the config "
+            f"{folder}: no run here. Expected a work dir of mmattn train, which holds the config "
             "(NAME.py) and a folder with vis_data/scalars.json for each start."
         )
     metrics = read_scalars(starts)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,19 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
             raise MissingPackageError(f"{path}: {missing.message}", name=missing.name) from error
         # What a wrong base, key or import, or a file that was cut off, ends in; anything else is a
         # bug worth its traceback.
-        raise ConfigError(f"{path}: the config cannot be read: {one_line(error)}") from error
+        raise ConfigError(f"{path}: the config cannot be read: {_explain(error)}") from error
     merge_cfg_options(cfg, cfg_options or {})
     return cfg
+
+
+def _explain(error: Exception) -> str:
+    """Return an error of mmengine in one line; keys that two bases share are sorted."""
+    text = one_line(error)
+    shared = re.search(r"Duplicate key is not allowed among bases\. Duplicate keys: \{(.*)\}", text)
+    if shared is None:
+        return text
+    keys = sorted(key.strip("'\" ") for key in shared[1].split(","))
+    return (
+        f"two files of _base_ have the same keys: {', '.join(keys)}. Inherit one of them and "
+        "override the other's keys in your config."
+    )

@@ -25,6 +25,8 @@ HOOKS = (
     "mmattn.TrainingCurvesHook",
     "mmattn.BroadcastBuffersHook",
 )
+#: Files that an export writes, by their endings.
+_EXPORTED = {".onnx": "ONNX", ".xml": "OpenVINO"}
 # Of all tasks: a config may measure more than its own.
 _METRICS = {found: ours for task in TASKS for found, ours in task.metrics.items()}
 _METRIC_OPTIONS = {found: kw for task in TASKS for found, kw in task.metric_options.items()}
@@ -51,15 +53,20 @@ def set_resume(cfg: Config, resume: str) -> Config:
 
 
 def existing_checkpoint(path: str) -> str:
-    """``path`` itself, if it is a file or an address that mmengine can fetch.
+    """Return ``path``, if it is a file of weights or an address that mmengine can fetch.
 
     Raises:
-        CheckpointError: It is neither.
+        CheckpointError: It is neither; the message names the checkpoints in the folder.
     """
+    exported = _EXPORTED.get(Path(path).suffix.lower())
+    if exported:
+        raise CheckpointError(
+            f"{path} is an {exported} file; give the .pth or .safetensors it was exported from."
+        )
     if "://" not in path and not Path(path).is_file():
         near = Path(path).parent.glob("*")
         known = sorted(f.name for f in near if f.suffix in (".pth", ".pt", ".safetensors"))[:5]
-        hint = f" {Path(path).parent} holds {', '.join(known)}." if known else ""
+        hint = f" The folder {Path(path).parent} holds {', '.join(known)}." if known else ""
         raise CheckpointError(f"There is no checkpoint {path}.{hint}")
     return path
 

@@ -1,4 +1,4 @@
-"""Test a checkpoint of any config, as ``tools/test.py`` does."""
+"""Test a checkpoint of any config, as ``mmattn test`` does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train any config of mmdet, mmseg or mmattn, as ``tools/train.py`` does."""
+"""Train any config of mmdet, mmseg or mmattn, as ``mmattn train`` does."""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "measure_run": "measurement",
         "class_ious": "accuracy",
         "torch_predictor": "accuracy",
-        "validation_pairs": "accuracy",
+        "exported_predictor": "accuracy",
+        "validation_pairs": "validation_set",
     },
 )

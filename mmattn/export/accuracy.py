@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from mmattn.evaluation.semantic.scores import class_scores, pixel_accuracy
 
-from .check_images import validation_dataset
-
 if TYPE_CHECKING:
-    from mmengine.config import Config
     from torch import nn
 
+    from .exported_model import ExportedModel
+    from .validation_set import ValidationImage
+
 IGNORED = 255
-Pair = tuple[np.ndarray, np.ndarray]
+Image = TypeVar("Image")
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,16 @@ class ClassIoUs:
 
 
 def class_ious(
-    predict: Callable[[np.ndarray], np.ndarray],
-    pairs: Iterable[Pair],
+    predict: Callable[[Image], np.ndarray],
+    pairs: Iterable[tuple[Image, np.ndarray]],
     classes: Iterable[str],
 ) -> ClassIoUs:
-    """Run ``predict`` over images and compare with their masks.
+    """Run ``predict`` over images and compare with their labels.
 
     Args:
-        predict: Function from (H, W, 3) uint8 RGB to (H, W) class indices.
-        pairs: Images, (H, W, 3) uint8 RGB, and masks, (H, W), where 255 stands for "ignored".
+        predict: Function from an image to (H, W) class indices.
+        pairs: Images, as ``predict`` takes them, and labels, (H, W), where 255 stands for
+            "ignored".
         classes: Class names by index.
     """
     classes = tuple(classes)
@@ -62,54 +63,64 @@ def class_ious(
     return ClassIoUs(classes, tuple(ious.tolist()), 100 * float(pixel_accuracy(counts)))
 
 
-def torch_predictor(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
-    """Return ``model`` as a function from (H, W, 3) uint8 RGB to (H, W) class indices.
+def torch_predictor(model: nn.Module) -> Callable[[ValidationImage], np.ndarray]:
+    """Return ``model`` as a function from an image to (H, W) classes, at the size of the file.
+
+    It runs as in a test: data preprocessor, windows where the config asks for them, resize.
 
     Args:
         model: An mmseg ``EncoderDecoder`` in eval mode.
     """
     import torch
 
-    from .tasks.semantic_model import SemanticExport, class_map, torch_logits
-
-    threshold = SemanticExport(model).threshold
-    device = next(model.parameters()).device
-
-    def predict(image: np.ndarray) -> np.ndarray:
-        batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
-        return class_map(torch_logits(model, batch), threshold)[0].cpu().numpy()
+    def predict(image: ValidationImage) -> np.ndarray:
+        with torch.no_grad():
+            # A copy of the sample, since results are added to it.
+            (result,) = model.test_step(
+                {"inputs": [image.inputs], "data_samples": [image.sample.new()]}
+            )
+        return result.pred_sem_seg.data[0].long().cpu().numpy()
 
     return predict
 
 
-def validation_pairs(cfg: Config, limit: int | None = None) -> list[Pair]:
-    """Read images and masks of the config's validation set, with mmseg's loading transforms.
+def exported_predictor(
+    exported: ExportedModel, model: nn.Module
+) -> Callable[[ValidationImage], np.ndarray]:
+    """Return an exported file as a function from an image to (H, W) classes, at the file's size.
+
+    The file gets the image as the test pipeline resized it. Its logits are resized as the model
+    resizes its own; classes, of a file without logits, are taken from the nearest pixel.
 
     Args:
-        cfg: Config of a semantic segmentation model.
-        limit: Largest number of pairs; the first ones are read.
-
-    Returns:
-        Images, (H, W, 3) uint8 RGB, and masks, (H, W).
-
-    Raises:
-        DataError: The config has no validation set, or its files are not there.
+        exported: Exported file of a semantic segmentation model.
+        model: The model in torch, which knows how a test pads images and resizes logits.
     """
-    from mmcv.transforms import LoadImageFromFile
-    from mmseg.datasets.transforms import LoadAnnotations
+    import torch
+    from torch.nn import functional
 
-    from mmattn.data.datasets import LoadFolderMask
-    from mmattn.data.datasets import LoadImageFromFile as LoadFolderImage
+    preprocessor = model.data_preprocessor
+    divisor = int((preprocessor.test_cfg or {}).get("size_divisor") or 1)
+    metadata = exported.metadata
+    pad_value = np.array(metadata.mean) + preprocessor.pad_val * np.array(metadata.std)
+    if metadata.network_channel_order == "BGR":
+        pad_value = pad_value[::-1]
 
-    dataset = validation_dataset(cfg)
-    load_image, load_mask = LoadImageFromFile(), LoadAnnotations()
-    load_folder_image, load_folder_mask = LoadFolderImage(), LoadFolderMask()
-    pairs = []
-    for index in range(min(limit or len(dataset), len(dataset))):
-        results = dataset.get_data_info(index)
-        if "mask_reader" in results:
-            results = load_folder_mask(load_folder_image(results))
-        else:
-            results = load_mask(load_image(results))
-        pairs.append((results["img"][..., ::-1].copy(), results["gt_seg_map"]))
-    return pairs
+    def predict(image: ValidationImage) -> np.ndarray:
+        pixels, sample = image.rgb, image.sample.new()
+        height, width = pixels.shape[:2]
+        bottom, right = -height % divisor, -width % divisor
+        if bottom or right:  # the test pads after the normalisation, which is inside the file
+            padded = np.empty((height + bottom, width + right, 3), np.float32)
+            padded[:] = pad_value
+            padded[:height, :width] = pixels
+            pixels = padded
+        output = torch.from_numpy(exported.run(pixels[None])["output"])
+        if metadata.output == "logits":
+            sample.set_metainfo({"img_padding_size": (0, right, 0, bottom)})
+            (result,) = model.postprocess_result(output, [sample])
+            return result.pred_sem_seg.data[0].long().numpy()
+        classes = output[:, None, :height, :width].double()
+        return functional.interpolate(classes, sample.metainfo["ori_shape"])[0, 0].long().numpy()
+
+    return predict

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +10,15 @@ import numpy as np
 from mmattn.config import load_config
 from mmattn.environment import collect_env
 from mmattn.inference import build_model
+from mmattn.layers.fuse import fuse
 from mmattn.reports import SegmentationRun
 from mmattn.reports.curves import run_minutes
 from mmattn.reports.semantic.run import Sample, Step
 
-from .accuracy import class_ious, torch_predictor, validation_pairs
+from .accuracy import class_ious, exported_predictor, torch_predictor
 from .exported_model import load_exported
+from .parity import read_parity
+from .validation_set import validation_pairs
 
 
 def measure_run(
@@ -27,7 +29,7 @@ def measure_run(
     num_images: int = 4,
     steps: Sequence[Step] = (),
 ) -> SegmentationRun:
-    """Measure accuracy on the validation set and collect what a report shows.
+    """Measure accuracy on the validation set, as a test does, and collect what a report shows.
 
     Curves and training time come from the folder of the checkpoint's run.
 
@@ -40,24 +42,22 @@ def measure_run(
 
     Raises:
         DataError: The validation set is not there.
-        ExportError: The exported file cannot be run.
+        ExportError: The exported file cannot be run, or has no ``parity.json`` beside it.
     """
     cfg = load_config(config)
+    parity = read_parity(exported_file) if exported_file else None
     model, pairs = build_model(cfg, checkpoint), validation_pairs(cfg)
     classes, palette = (model.dataset_meta.get(key) or () for key in ("classes", "palette"))
-    predict = torch_predictor(model)
-    exported, parity, predict_exported = None, None, None
+    predict = torch_predictor(fuse(model))
+    exported, predict_exported = None, None
     if exported_file:
-        predict_exported = load_exported(exported_file).predict
+        predict_exported = exported_predictor(load_exported(exported_file), model)
         exported = class_ious(predict_exported, pairs, classes)
-        parity = json.loads(
-            Path(exported_file).with_name("parity.json").read_text(encoding="utf-8")
-        )
     samples = []
     for index in np.linspace(0, len(pairs) - 1, num_images).round().astype(int):
-        image, truth = pairs[index]
+        image, truth = pairs[int(index)]
         answer = None if predict_exported is None else predict_exported(image)
-        samples.append(Sample(image, truth, predict(image), answer))
+        samples.append(Sample(image.read_pixels(), truth, predict(image), answer))
     scalars = sorted(Path(checkpoint).parent.glob("*/vis_data/scalars.json"))[-1:]
     logger = cfg.get("default_hooks", {}).get("logger") or {}
     return SegmentationRun(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from mmattn.errors import ExportError
 
@@ -33,6 +34,9 @@ class ExportMetadata:
             order.
         test_mode: mmseg's ``test_cfg.mode``. The file always computes ``whole``; ``slide`` means
             that the config's own test cuts windows, which is the caller's loop around the file.
+        test_resize: How the config's test pipeline resizes images before the network, which is not
+            in the file: ``scale`` ([width, height]) or ``scale_factor``, and ``keep_ratio``; a
+            step other than ``Resize`` has its ``type`` too. None where nothing is resized.
         config, checkpoint: File names of the config and the checkpoint.
         opset: ONNX opset.
         mmattn_version, torch_version: Versions that wrote the file.
@@ -51,6 +55,7 @@ class ExportMetadata:
     mean: list[float]
     std: list[float]
     test_mode: str
+    test_resize: dict[str, Any] | None
     config: str
     checkpoint: str
     opset: int
@@ -80,6 +85,6 @@ class ExportMetadata:
             except (KeyError, json.JSONDecodeError) as error:
                 raise ExportError(
                     f"{source}: metadata {field.name!r} is missing or unreadable, so this is not a "
-                    "file that tools/export.py wrote; export the checkpoint again"
+                    "file that `mmattn export` wrote; export the checkpoint again"
                 ) from error
         return cls(**values)

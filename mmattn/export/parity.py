@@ -1,12 +1,15 @@
 """Compare an exported file with its model in torch, on real images and at several sizes.
 
-Two figures decide; the task's ``ParityMeasure`` takes them. The largest difference of the raw
-outputs, logits, is taken relative to the largest logit, since rounding grows with the numbers:
-float32 keeps 1.2e-7 of a value, and some fifty layers that sum thousands of products in another
-order make that 1e-6 to 1e-5 on mmseg's common models (the slow test in tests/export prints them). A
-real fault, such as another alignment in a resize, a lost normalisation or frozen pooling bins,
-changes the leading digits. 1e-4 lies between. The share of equal results, for semantic segmentation
-of pixels with the same class, shows what it means in use; near ties keep it from being 1.
+Two numbers decide, computed by the task's ``ParityMeasure``:
+
+(1) The largest difference of the raw outputs, logits, relative to the largest logit, since rounding
+grows with the numbers: float32 keeps 1.2e-7 of a value, and some fifty layers that sum thousands of
+products in another order make that 1e-6 to 1e-5 on mmseg's common models (the slow test in
+tests/export prints them). A real fault, such as another alignment in a resize, a lost normalisation
+or frozen pooling bins, changes the leading digits. 1e-4 lies between.
+
+(2) The share of equal results, for semantic segmentation of pixels with the same class. It shows
+what the difference means in use; near ties keep it from being 1.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -223,6 +227,42 @@ def check_parity(
             )
         )
     return report
+
+
+def read_parity(exported_file: str | Path) -> dict[str, Any]:
+    """Read what ``parity.json``, which an export writes beside its files, says of one of them.
+
+    Args:
+        exported_file: The exported file: ``.onnx``, or the ``.xml`` converted from it.
+
+    Returns:
+        The fields of ``ParityReport``.
+
+    Raises:
+        ExportError: There is no such report, or it cannot be read.
+    """
+    path = Path(exported_file).with_name("parity.json")
+    if not Path(exported_file).is_file():
+        raise ExportError(f"There is no exported file {exported_file}.")
+    if not path.is_file():
+        raise ExportError(
+            f"{path} is not there: the report of the check that `mmattn export` writes beside "
+            f"its file. Export the checkpoint again, with --out {exported_file}."
+        )
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        report, reason = None, f": {error}"
+    else:
+        reason = ""
+    if not isinstance(report, dict) or not report.get("rows"):
+        raise ExportError(
+            f"{path} is not a report that `mmattn export` wrote{reason}. Export the checkpoint "
+            f"again, with --out {exported_file}."
+        )
+    parts = [report, *report.get("converted", ())]
+    name = Path(exported_file).name
+    return next((part for part in parts if Path(part.get("file", "")).name == name), report)
 
 
 def _require_sizes(sizes: Sequence[tuple[int, int]], meta: ExportMetadata) -> None:

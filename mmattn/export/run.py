@@ -103,6 +103,7 @@ def export(
     from .check_images import read_images, stated_bit_depth, validation_images
     from .formats.onnx import DEFAULT_OPSET, export_onnx
     from .parity import MIN_AGREEMENT, TOLERANCE, check_parity
+    from .resize_step import describe_resize, find_test_resize
 
     cfg = load_config(config, cfg_options)
     if images:
@@ -121,6 +122,7 @@ def export(
         dynamic=dynamic,
         output=output,
         opset=DEFAULT_OPSET if opset is None else opset,
+        test_resize=find_test_resize(cfg),
         config=Path(config).name,
         checkpoint=Path(checkpoint).name,
     )
@@ -149,6 +151,11 @@ def export(
     for part in report.files:
         log(f"torch against {part.runtime}:\n{part.table()}")
     log(f"wrote {parity_file}")
+    if metadata.test_resize:
+        log(
+            f"resize images {describe_resize(metadata.test_resize)} first, as the test pipeline "
+            "does; this is not in the file"
+        )
     return ExportResult(tuple(files), parity_file, report, metadata)
 
 

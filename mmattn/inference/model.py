@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.config.dataset_meta import dataset_meta
 from mmattn.config.optional_packages import require_packages
+from mmattn.config.overrides import existing_checkpoint
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.errors import ConfigError
 from mmattn.models.timm_normalization import fill_normalization
@@ -56,6 +57,8 @@ def build_model(
     """
     if "model" not in cfg:
         raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
+    if checkpoint is not None:
+        existing_checkpoint(str(checkpoint))  # before the build, which takes seconds
     require_packages(cfg)
     cfg = fill_class_counts(cfg)
     enter_scope(cfg)

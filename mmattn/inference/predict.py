@@ -94,7 +94,7 @@ def predict_images(
     if unread:
         listed = "\n  ".join(unread)
         raise DataError(
-            f"{len(unread)} of {len(files)} images cannot be read; {len(written)} class maps are "
+            f"{len(unread)} of {len(files)} images cannot be read; {len(written)} label maps are "
             f"in {out}:\n  {listed}"
         )
     return written

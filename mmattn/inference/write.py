@@ -26,11 +26,17 @@ def overlay_path(image: Path, out: Path) -> Path:
 
 
 def check_outputs(images: Sequence[Path], out: Path) -> None:
-    """Refuse outputs that would replace an image, or another image's outputs.
+    """Refuse outputs that would replace an image or another image's outputs, or lie among images.
 
     Raises:
-        DataError: Two images have one stem, or an output is the file of an image.
+        DataError: ``out`` is the folder of an image, two images have one stem, or an output is the
+            file of an image.
     """
+    if any(out.resolve() == image.parent.resolve() for image in images):
+        raise DataError(
+            f"--out {out} is a folder of the images: results there would be taken for images. "
+            "Give another folder."
+        )
     by_stem: dict[str, Path] = {}
     for image in images:
         other = by_stem.setdefault(image.stem, image)

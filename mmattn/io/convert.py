@@ -125,7 +125,9 @@ def _named(name: str | None) -> Converter:
     if name is None:
         raise CheckpointError("the way back from our layout needs the name of a converter")
     if name not in known:
-        raise CheckpointError(f"there is no converter {name!r}.{did_you_mean(name, known)}")
+        raise CheckpointError(
+            f"there is no converter {name!r}.{did_you_mean(name, known)} --list shows them."
+        )
     return known[name]
 
 

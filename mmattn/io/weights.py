@@ -37,7 +37,7 @@ from .torch_archive import open_archive
 MapLocation = str | torch.device | Callable | dict[str, str] | None
 
 _WAY_OUT = (
-    "If you trust where it comes from, convert it once: python tools/convert_checkpoint.py "
+    "If you trust where it comes from, convert it once: mmattn convert_checkpoint "
     "--i-trust-this-file {name} OUT.safetensors"
 )
 _logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ def read_trusted_pickle(
 ) -> tuple[Any, str]:
     """Unpickle a file, which EXECUTES whatever it contains. Only for the converter.
 
-    This is the one place of mmattn that does so, for ``tools/convert_checkpoint.py
+    This is the one place of mmattn that does so, for ``mmattn convert_checkpoint
     --i-trust-this-file``. Precisely the bytes whose hash is recorded are the ones executed.
 
     Returns:

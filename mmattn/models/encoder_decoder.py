@@ -4,7 +4,8 @@
                  test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341),
                                blend='cosine'))
 
-Training, weights and everything else are upstream's. See ``logit_maps.py`` for the method.
+Training, weights and everything else are upstream's. See
+``mmattn/layers/logit_maps.py`` for the method.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class SegTTAModel(_SegTTAModel):
 
     Args:
         module: Segmentor whose results have ``seg_logits`` (those of ``mmattn.EncoderDecoder`` do
-            with ``test_cfg.keep_logits=True``, which ``tools/test.py --tta`` sets).
+            with ``test_cfg.keep_logits=True``, which ``mmattn test --tta`` sets).
     """
 
     def test_step(self, data: dict | list | tuple) -> list[SegDataSample]:

@@ -105,6 +105,8 @@ def argument_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
                 if section == "param_scheduler":
                     extra = taken
                 known, open_ended = _arguments(found)
+                if "runner_type" not in cfg and _saves_checkpoints(found):
+                    open_ended = False
                 title = getattr(found, "__name__", str(found))
                 # Inside of a part of a model, that part may take arguments out before the build.
                 strict = not open_ended and not (section == "model" and place.count(".") > 1)
@@ -196,6 +198,17 @@ def _arguments(found: Any) -> tuple[set[str], bool]:
 
 def _first_init(cls: type) -> type:
     return next(base for base in cls.__mro__ if "__init__" in vars(base))
+
+
+def _saves_checkpoints(found: Any) -> bool:
+    """Return whether ``found`` is mmengine's CheckpointHook or derived from it.
+
+    It keeps unknown arguments for ``Runner.save_checkpoint``, which takes none of them: a TypeError
+    when the first checkpoint is due, hours into a training. Another runner may take more.
+    """
+    from mmengine.hooks import CheckpointHook
+
+    return inspect.isclass(found) and issubclass(found, CheckpointHook)
 
 
 def _parameters(function: Any) -> tuple[set[str], bool]:

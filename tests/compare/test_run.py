@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> dict:
         arguments = {
             "config": FCN, "insert": "none,SE", "at": ["backbone.layer3"],
             "budget": "2it", "seeds": 2, "work_dir": str(work), "cfg_options": dict(RANDOM),
-            "command": "python tools/compare.py …",
+            "command": "mmattn compare …",
         }  # fmt: skip
         compare(**arguments, log=lines.append)
     return {"work": work, "lines": lines, "arguments": arguments}
@@ -78,7 +78,7 @@ def test_the_page_has_what_a_reader_needs(finished: dict) -> None:
     assert re.search(
         r"- SE: (within noise|perhaps|higher|lower).*bootstrap over seeds and images", text
     )
-    for fact in ("python tools/compare.py …", "commit of the runs", "threads of the runs: 1",
+    for fact in ("mmattn compare …", "commit of the runs", "threads of the runs: 1",
                  "commit of times and memory: ",
                  "budget: 2it, 2 iterations",
                  "8 training and 4 validation images", "- torch: ", "processor"):  # fmt: skip
@@ -178,7 +178,7 @@ def test_other_settings_are_refused(finished: dict, changes: dict, message: str)
         ),
         ({"insert": "CBAN"}, r"Did you mean 'CBAM'"),
         ({"seeds": 0}, r"--seeds 0"),
-        ({"data": "nowhere"}, r"nowhere"),
+        ({"data_root": "nowhere"}, r"nowhere"),
         ({"report_only": True}, r"holds no comparison yet"),
     ],
 )
@@ -256,7 +256,7 @@ def test_a_time_is_turned_into_iterations_once(fcn: Callable[..., dict]) -> None
 @pytest.mark.slow
 def test_a_killed_comparison_goes_on(repo: Path, shapes: Path, tmp_path: Path) -> None:
     """kill -9 in the middle of a run; the same command gives what an undisturbed one gives."""
-    command = [sys.executable, repo / "tools/compare.py", "--config", FCN, "--insert", "CBAM"]
+    command = [sys.executable, repo / "tools/compare.py", FCN, "--insert", "CBAM"]
     command += ["--at", "backbone.layer3", "--seeds", "1", "--budget", "40it", "--work-dir"]
     work = tmp_path / "killed"
     process = subprocess.Popen([*command, work], stdout=subprocess.DEVNULL)
@@ -290,7 +290,7 @@ def test_a_detector_by_epochs(repo: Path, tmp_path: Path, capsys) -> None:
     assert "coco/bbox_mAP, mean" in text
     assert "bootstrap over seeds" in text and "seeds and images" not in text
     assert "This metric gives no counts for each image" in text
-    assert "python tools/compare.py --config" in text
+    assert "mmattn compare " in text and " --insert " in text
     config = (tmp_path / "configs" / "SE.py").read_text()
     assert "max_iters=4" in config and "by_epoch=True" not in config
     assert tool.main([*words[:3], "SEE", *words[4:]]) == 2

@@ -31,8 +31,9 @@ def write_files(root: Path, wanted: Callable[[str], bool]) -> None:
 
 
 def run(command: list[str], cwd: Path, **environment: str) -> str:
-    """Output of a command; ``python`` is the interpreter that runs this test."""
-    command = [sys.executable if word == "python" else word for word in command]
+    """Output of a command, run by the interpreter that runs this test."""
+    programs = {"python": [sys.executable], "mmattn": [sys.executable, "-m", "mmattn"]}
+    command = [*programs.get(command[0], command[:1]), *command[1:]]
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}
     )

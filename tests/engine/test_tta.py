@@ -1,4 +1,4 @@
-"""``tools/test.py --tta`` labels alike with mmseg's segmentor and with ours, in both modes."""
+"""``mmattn test --tta`` labels alike with mmseg's segmentor and with ours, in both modes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SLIDE = [
     "model.test_cfg.crop_size=(48,40)",
     "model.test_cfg.stride=(33,27)",
 ]
-# Scales 0.75, 1 and 1.25, each also mirrored; the class maps have the size of the files.
+# Scales 0.75, 1 and 1.25, each also mirrored; the label maps have the size of the files.
 RECIPE, A_FLIP = [], ["tta_pipeline=None"]
 
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
 
-from mmattn.errors import DataError
-from mmattn.export import class_ious, validation_images, validation_pairs
+from mmattn.errors import ConfigError, DataError, ExportError
+from mmattn.export import (
+    class_ious,
+    exported_predictor,
+    load_exported,
+    validation_images,
+    validation_pairs,
+)
+from mmattn.export.resize_step import describe_resize, find_test_resize
+
+RESIZE = {"type": "Resize", "scale": (32, 48)}
 
 
 def test_class_ious_equal_mmsegs_metric() -> None:
@@ -30,11 +43,143 @@ def test_class_ious_equal_mmsegs_metric() -> None:
     assert ours.pixel_accuracy == pytest.approx(100 * float(theirs["aAcc"]))
 
 
-def test_validation_pairs_are_rgb_with_their_masks(small_config, images) -> None:
+def test_validation_pairs_are_rgb_with_their_labels(small_config, images) -> None:
     pairs = validation_pairs(Config.fromfile(small_config))
-    assert len(pairs) == 3
-    np.testing.assert_array_equal(pairs[0][0], images[0])
-    assert pairs[0][1].shape == (64, 96) and pairs[0][1].max() < 10
+    assert len(pairs) == len(list(pairs)) == len(pairs[:5]) == 3
+    image, labels = pairs[0]
+    np.testing.assert_array_equal(image.rgb, images[0])
+    np.testing.assert_array_equal(image.read_pixels(), images[0])
+    assert labels.shape == (64, 96) and labels.max() < 10
+
+
+def test_validation_pairs_are_prepared_by_the_test_pipeline(small_config) -> None:
+    cfg = Config.fromfile(small_config)
+    steps = cfg.val_dataloader.dataset.pipeline
+    cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
+    cfg.test_dataloader.dataset.pipeline = [steps[0], RESIZE, *steps[1:]]
+    image, labels = validation_pairs(cfg)[0]
+    assert image.rgb.shape == (48, 32, 3)
+    assert image.read_pixels().shape == (64, 96, 3)
+    assert labels.shape == (64, 96)
+    # Labels that the pipeline resizes would be compared with nothing.
+    cfg.test_dataloader.dataset.pipeline = [*steps[:2], RESIZE, steps[2]]
+    with pytest.raises(ConfigError, match="Put LoadAnnotations after Resize"):
+        validation_pairs(cfg)[0]
+    # A test set without labels does not say how to measure: the validation's own pipeline does.
+    cfg.test_dataloader.dataset.pipeline = [steps[0], RESIZE, steps[2]]
+    assert validation_pairs(cfg)[0][0].rgb.shape == (64, 96, 3)
+
+
+@pytest.fixture(scope="module")
+def resizing_run(small_config, small_model, tmp_path_factory) -> tuple[Path, Path]:
+    """A config whose test resizes and pads images, and weights for it."""
+    folder = tmp_path_factory.mktemp("resizing")
+    config = folder / "resizing.py"
+    config.write_text(
+        small_config.read_text()
+        + f"pipeline.insert(1, {RESIZE!r})\n"
+        + "model['data_preprocessor']['test_cfg'] = dict(size_divisor=20)\n"
+        + "val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])\n"
+        + "val_cfg = dict(type='ValLoop')\n"
+        + "test_dataloader, test_evaluator = val_dataloader, val_evaluator\n"
+        + "test_cfg = dict(type='TestLoop')\n"
+    )
+    meta = {"dataset_meta": small_model.dataset_meta}
+    torch.save({"state_dict": small_model.state_dict(), "meta": meta}, folder / "w.pth")
+    return config, folder / "w.pth"
+
+
+def test_a_report_measures_what_a_test_measures(resizing_run, tmp_path) -> None:
+    """Promise: a report's accuracy is that of a test; the exported file is measured alike."""
+    from mmattn.engine import test
+    from mmattn.export import export, measure_run
+
+    config, checkpoint = resizing_run
+    tested = test(config, str(checkpoint), work_dir=str(tmp_path / "test"))
+    lines: list[str] = []
+    file = tmp_path / "model.onnx"
+    export(config, checkpoint, out=file, shape=(60, 40), num_images=1, log=lines.append)
+    run = measure_run(config, checkpoint, exported_file=file, num_images=1)
+    assert round(run.trained.mean, 2) == tested["mIoU"]
+    assert round(run.trained.pixel_accuracy, 2) == tested["aAcc"]
+    assert run.exported.mean == pytest.approx(run.trained.mean, abs=0.05)
+    (sample,) = run.samples
+    assert sample.image.shape[:2] == sample.predicted.shape == sample.exported.shape == (64, 96)
+    assert sample.truth.shape == (64, 96)
+    said = "resize images to 48 x 32 (height x width) first, as the test pipeline does"
+    assert f"{said}; this is not in the file" in lines
+    resize = load_exported(file).metadata.test_resize
+    assert resize == {"scale": [32, 48], "keep_ratio": False}
+
+
+def test_classes_of_a_file_without_logits_are_enlarged(small_config, small_model) -> None:
+    """Each pixel of the file gets the class of the nearest pixel; the padding is cut off."""
+    cfg = Config.fromfile(small_config)
+    cfg.val_dataloader.dataset.pipeline.insert(1, {"type": "Resize", "scale": (48, 32)})
+    small = np.arange(32 * 48).reshape(1, 32, 48)
+    shapes = []
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        shapes.append(images.shape)
+        padded = np.pad(small, ((0, 0), (0, 8), (0, 2)), constant_values=-1)
+        return {"output": padded}
+
+    metadata = SimpleNamespace(
+        output="classes", mean=[1.0, 2.0, 3.0], std=[1.0] * 3, network_channel_order="RGB"
+    )
+    model = copy.deepcopy(small_model)
+    model.data_preprocessor.test_cfg = {"size_divisor": 10}
+    predict = exported_predictor(SimpleNamespace(run=run, metadata=metadata), model)
+    np.testing.assert_array_equal(
+        predict(validation_pairs(cfg)[0][0]), small[0].repeat(2, axis=0).repeat(2, axis=1)
+    )
+    assert shapes == [(1, 40, 50, 3)]
+
+
+@pytest.mark.parametrize(
+    ("step", "kept", "said"),
+    [
+        (None, None, None),
+        (
+            {"type": "mmseg.Resize", "scale": (2048, 1024), "keep_ratio": True},
+            {"scale": [2048, 1024], "keep_ratio": True},
+            "to fit 2048 (longer side) x 1024 (shorter side), keeping their ratio,",
+        ),
+        ({"type": "Resize", "scale": 64}, {"scale": [64, 64], "keep_ratio": False}, "to 64 x 64"),
+        (
+            {"type": "Resize", "scale_factor": 0.5, "keep_ratio": True},
+            {"scale_factor": 0.5, "keep_ratio": True},
+            "as Resize(scale_factor=0.5, keep_ratio=True) does",
+        ),
+        (
+            {"type": "ResizeShortestEdge", "scale": (512, 512), "max_size": 2048},
+            {"type": "ResizeShortestEdge", "scale": [512, 512], "max_size": 2048},
+            "as ResizeShortestEdge(scale=[512, 512], max_size=2048) does",
+        ),
+    ],
+)
+def test_the_resizing_of_a_test_pipeline_is_found(step, kept, said) -> None:
+    pipeline = [{"type": "LoadImageFromFile"}, *([step] if step else []), {"type": "PackSegInputs"}]
+    cfg = Config({"test_dataloader": {"dataset": {"dataset": {"pipeline": pipeline}}}})
+    assert find_test_resize(cfg) == kept
+    if kept:
+        assert describe_resize(kept).startswith(said)
+
+
+def test_an_exported_file_without_its_parity_report_is_told(resizing_run, tmp_path) -> None:
+    from mmattn.export import measure_run
+
+    with pytest.raises(ExportError, match=r"no exported file .*gone\.onnx"):
+        measure_run(*resizing_run, exported_file=tmp_path / "gone.onnx")
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(
+        ExportError, match=r"parity\.json is not there.*Export the checkpoint again"
+    ):
+        measure_run(*resizing_run, exported_file=tmp_path / "model.onnx")
+    for text in ("{", "[]", "{}"):
+        (tmp_path / "parity.json").write_text(text)
+        with pytest.raises(ExportError, match=r"parity\.json is not a report"):
+            measure_run(*resizing_run, exported_file=tmp_path / "model.onnx")
 
 
 def test_images_are_spread_over_the_validation_set(small_config, images) -> None:

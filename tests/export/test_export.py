@@ -67,10 +67,10 @@ def test_a_report_measures_torch_and_the_exported_file(small_config, checkpoint,
 
     exported = tmp_path / "model.onnx"
     export(small_config, checkpoint, out=exported, num_images=1)
-    words = [str(small_config), str(checkpoint), "--onnx", str(exported)]
+    words = [str(small_config), str(checkpoint), "--exported", str(exported)]
     assert main([*words, "--out", str(tmp_path / "page"), "--num-images", "2"]) == 0
     page = (tmp_path / "page" / "README.md").read_text(encoding="utf-8")
     assert "| class" in page and "torch" in page and "onnxruntime" in page
-    assert f"python tools/export.py {small_config} {checkpoint} --out {exported}" in page
-    assert "python tools/report.py" in page and "on 3 validation images" in page
+    assert f"mmattn export {small_config} {checkpoint} --out {exported}" in page
+    assert "mmattn report" in page and "on 3 validation images" in page
     assert (tmp_path / "page" / "predictions.jpg").is_file()

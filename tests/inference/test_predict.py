@@ -1,6 +1,6 @@
 """Promise: images of no dataset are predicted and written, or named when they cannot be.
 
-That the predictions are those of ``tools/test.py`` is tested with docs/train_on_your_data.md.
+That the predictions are those of ``mmattn test`` is tested with docs/train_on_your_data.md.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def test_one_bad_image_does_not_cost_the_others(network: tuple, tmp_path: Path) 
         predict_images(deep, network[1], [folder], tmp_path / "out", log=lines.append)
     said = str(caught.value)
     assert caught.value.exit_code == 4
-    assert "2 of 4 images cannot be read; 2 class maps are in" in said
+    assert "2 of 4 images cannot be read; 2 label maps are in" in said
     assert "b.png" in said and "d.png" in said and "bit_depth=12" in said and "._a" not in said
     assert {path.name for path in (tmp_path / "out").glob("?.png")} == {"a.png", "c.png"}
     assert len(lines) == 4
@@ -140,7 +140,7 @@ def test_one_bad_image_does_not_cost_the_others(network: tuple, tmp_path: Path) 
 def test_the_bit_depth_of_the_data_is_that_of_the_prediction(
     network: tuple, tmp_path: Path
 ) -> None:
-    """A 12-bit image gives the class map of its 8-bit copy, with the same overlay."""
+    """A 12-bit image gives the label map of its 8-bit copy, with the same overlay."""
     eight = cv2.imread(str(image(tmp_path / "8/a.png", 40, 50)))
     (tmp_path / "12").mkdir()
     cv2.imwrite(str(tmp_path / "12/a.png"), eight.astype(np.uint16) << 4)
@@ -163,17 +163,29 @@ def use(cfg: Config, loader: dict, **options) -> Config:
     return cfg
 
 
+@pytest.mark.parametrize("form", ["folder", "file", "detour", "link"])
+def test_no_result_goes_among_the_images(network: tuple, tmp_path: Path, form: str) -> None:
+    """Promise: the folder of the images stays as it is, however it is called."""
+    folder = image(tmp_path / "in/a.jpg", 20, 20).parent
+    before = (folder / "a.jpg").read_bytes()
+    (tmp_path / "link").symlink_to(folder)
+    images = folder / "a.jpg" if form == "file" else folder
+    out = {"detour": tmp_path / "gone/../in", "link": tmp_path / "link"}.get(form, folder)
+    with pytest.raises(DataError, match=f"--out {out} is a folder of the images: .*Give another"):
+        predict_images(*network, [images], out)
+    assert [(file.name, file.read_bytes()) for file in folder.iterdir()] == [("a.jpg", before)]
+    predict_images(*network, [images], folder / "found")
+
+
 def test_no_result_takes_the_place_of_an_image(network: tuple, tmp_path: Path) -> None:
-    alone = image(tmp_path / "a.png", 20, 20)
-    before = alone.read_bytes()
+    original = image(tmp_path / "out/a.png", 20, 20)
+    before = original.read_bytes()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").symlink_to(original)
     with pytest.raises(DataError, match=r"a\.png would be written over .*a\.png"):
-        predict_images(*network, [alone], tmp_path)
-    assert alone.read_bytes() == before
-    assert not (tmp_path / "classes.json").exists()
-    # "b_overlay" is the name of what is painted for "b".
-    pair = [image(tmp_path / f"in/{name}.jpg", 20, 20) for name in ("b", "b_overlay")]
-    with pytest.raises(DataError, match=r"b_overlay\.jpg\. Give another folder"):
-        predict_images(*network, pair, tmp_path / "in")
+        predict_images(*network, [tmp_path / "in"], tmp_path / "out")
+    assert original.read_bytes() == before
+    assert not (tmp_path / "out/classes.json").exists()
 
 
 def test_more_than_256_classes_are_written_in_16_bits(network: tuple, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmattn.cli import VERBS
+from mmattn.cli import COMMANDS
 
 pytestmark = pytest.mark.slow
 
@@ -74,11 +74,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_commands_and_tools_of_the_wheel_run(verb: str, installed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_and_tools_of_the_wheel_run(name: str, installed: Path, tmp_path: Path) -> None:
     site = next(installed.glob("lib/python*/site-packages"))
-    tool = [installed / "bin" / "python", site / "mmattn" / ".mim" / "tools" / f"{verb}.py"]
-    for command in ([installed / "bin" / "mmattn", verb], tool):
+    tool = [installed / "bin" / "python", site / "mmattn" / ".mim" / "tools" / f"{name}.py"]
+    for command in ([installed / "bin" / "mmattn", name], tool):
         done = subprocess.run(
             [*command, "--help"], capture_output=True, text=True, cwd=tmp_path, env={}
         )

@@ -39,7 +39,7 @@ def run(tmp_path) -> SegmentationRun:
                 "notes": ["A note."], "rows": [row, bad]},
         size=ModelSize(233291, 150_000_000, (1, 3, 20, 30)),
         file_bytes=946797,
-        steps=[Step("Train", "python tools/train.py --cfg-options a='<b>'", 65.0)],
+        steps=[Step("Train", "mmattn train --cfg-options a='<b>'", 65.0)],
         environment={"versions": {"torch": "2"}, "backends": {"mmcv": "bridge"},
                      "machine": {"CPU cores": "2"}},
     )  # fmt: skip

@@ -65,7 +65,7 @@ def test_page_says_what_the_run_found(run, tmp_path) -> None:
     outline = Outline()
     outline.feed(page)
     text = " ".join(outline.text)
-    names = ("A run of <CCNet>", "<sky>", "a & b", "A note.", "python tools/train.py", "bridge")
+    names = ("A run of <CCNet>", "<sky>", "a & b", "A note.", "mmattn train", "bridge")
     numbers = ("76.5 %", "untrained 1.5 %", "233 k", "150 MFLOPs", "absent")
     for expected in (*names, *numbers):
         assert expected in text, expected

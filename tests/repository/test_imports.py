@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": {"config", "images", "io", "layers", "models", "palette", "preflight", "reports",
                   "tasks"},
     "export": {"config", "data", "environment", "evaluation", "images", "inference", "io",
-               "layers", "reports"},
+               "layers", "reports", "tasks"},
     "engine": {"bridge", "config", "data", "evaluation", "inference", "io", "layers", "models",
                "preflight", "reports", "tasks"},
     "compare": {"config", "engine", "environment", "evaluation", "inference", "io", "plugins",

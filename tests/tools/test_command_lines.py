@@ -14,6 +14,8 @@ from types import ModuleType
 import pytest
 from mmengine.registry import TRANSFORMS
 
+from mmattn.cli import COMMANDS
+
 HEAVY = ("torch", "mmengine", "mmcv", "mmdet", "mmseg", "numpy", "rich", "matplotlib")
 
 
@@ -55,7 +57,8 @@ def test_help_imports_nothing_heavy_and_has_an_example(name: str, repo: Path) ->
     shown = subprocess.run(
         [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True
     ).stdout
-    assert f"python tools/{name}.py" in shown.split("xample", 1)[1], "no example"
+    called = f"mmattn {name}" if name in COMMANDS else f"python tools/{name}.py"
+    assert called in shown.split("xample", 1)[1], "no example"
     assert shown.splitlines()[-1].strip() == "LOADED"
 
 
@@ -127,9 +130,9 @@ def test_wrong_input_ends_in_one_line_and_its_exit_code(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--config", "gone.py", "--budget", "5it"], "There is no config gone.py"),
-        (["--config", "mmseg::fcn/gone.py", "--budget", "5it"], "There is no config mmseg::fcn"),
-        (["--config", "{tiny}", "--budget", "5x"], "--budget '5x'"),
+        (["gone.py", "--budget", "5it"], "There is no config gone.py"),
+        (["mmseg::fcn/gone.py", "--budget", "5it"], "There is no config mmseg::fcn"),
+        (["{tiny}", "--budget", "5x"], "--budget '5x'"),
     ],
 )
 def test_compare_refuses_a_wrong_command_line_before_torch_is_imported(
@@ -168,7 +171,7 @@ class PressCtrlC:
         ("train", ["{tiny}"], "no step had been taken."),
         (
             "compare",
-            ["--config", "{tiny}", "--insert", "SE", "--at", "backbone", "--budget", "2it"],
+            ["{tiny}", "--insert", "SE", "--at", "backbone", "--budget", "2it"],
             "the same command goes on from here.",
         ),
     ],

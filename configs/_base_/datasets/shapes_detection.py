@@ -1,4 +1,4 @@
-"""The generated shapes, boxes alone: 6 classes; written by ``tools/make_shapes.py``."""
+"""The generated shapes, boxes alone: 6 classes; written by ``mmattn make_shapes``."""
 
 _base_ = "./shapes_instance.py"
 

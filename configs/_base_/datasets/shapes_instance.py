@@ -1,4 +1,4 @@
-"""The generated shapes, detection and instance: 6 classes; written by ``tools/make_shapes.py``."""
+"""The generated shapes, detection and instance: 6 classes; written by ``mmattn make_shapes``."""
 
 dataset_type = "CocoDataset"
 data_root = "data/shapes/"

@@ -1,4 +1,4 @@
-"""The generated shapes, semantic: 10 classes; written by ``tools/make_shapes.py``."""
+"""The generated shapes, semantic: 10 classes; written by ``mmattn make_shapes``."""
 
 dataset_type = "mmattn.ShapesDataset"
 data_root = "data/shapes"

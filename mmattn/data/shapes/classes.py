@@ -16,8 +16,8 @@ index   class     kind   category id
 9       sand      stuff  10
 ======  ========  =====  ===========
 
-``index`` is the value in an index mask and the label in training; ``category id`` is what the COCO
-files say (they count from 1). Every pixel has a class, so an index mask holds no ignored value.
+``index`` is the value in a label map and the label in training; ``category id`` is what the COCO
+files say (they count from 1). Every pixel has a class, so a label map holds no ignored value.
 """
 
 from __future__ import annotations

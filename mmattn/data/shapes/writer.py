@@ -3,10 +3,11 @@
 Layout under the root::
 
     images/{train,val}/000000.jpg
-    annotations/{train,val}/000000.png           index masks, uint8 (see classes.py for the table)
+    annotations/{train,val}/000000.png           label maps, uint8 (see classes.py for the table)
     annotations/instances_{train,val}.json       COCO detection and instance segmentation, RLE masks
     annotations/panoptic_{train,val}.json        COCO panoptic; the images' segment ids are in
     annotations/panoptic_{train,val}/000000.png  ... these, id = R + 256 G + 256^2 B
+    classes.json                                 names of the classes, by value in the label maps
     shapes.json                                  the parameters, written last
 """
 
@@ -28,6 +29,7 @@ from .classes import CLASSES, STUFF_CLASSES, THING_CLASSES, category_id
 from .scene import Scene, ShapesSceneGenerator
 
 MANIFEST = "shapes.json"
+CLASSES_FILE = "classes.json"
 _FORMAT = 2  # changes whenever the same parameters draw other images
 _SPLITS = ("train", "val")
 
@@ -90,6 +92,8 @@ def write_shapes_dataset(
     try:
         for split, count in zip(_SPLITS, (num_train, num_val), strict=True):
             _write_split(work, generator, split, count)
+        names = json.dumps(CLASSES)
+        (work / CLASSES_FILE).write_text(names + "\n", encoding="utf-8")
         (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         work.chmod(0o755)  # mkdtemp makes private folders
         _publish(work, root, manifest)
@@ -99,8 +103,8 @@ def write_shapes_dataset(
 
 
 def _is_complete(root: Path, manifest: dict) -> bool:
-    """Return whether ``root`` holds the very set: same manifest, no image removed since."""
-    if _read_manifest(root) != manifest:
+    """Return whether ``root`` holds the very set: same manifest, no file removed since."""
+    if _read_manifest(root) != manifest or not (root / CLASSES_FILE).is_file():
         return False
     for split in _SPLITS:
         for folder in (f"images/{split}", f"annotations/{split}", f"annotations/panoptic_{split}"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -44,6 +44,7 @@ def export_onnx(
     dynamic: bool = False,
     output: str | None = None,
     opset: int = DEFAULT_OPSET,
+    test_resize: dict[str, Any] | None = None,
     config: str = "",
     checkpoint: str = "",
 ) -> ExportMetadata:
@@ -55,8 +56,10 @@ def export_onnx(
         shape: (height, width) to trace at.
         dynamic: Leave batch, height and width free.
         output: Form of the output, one that the task has; for semantic segmentation ``"logits"``,
-            the default, or ``"classes"`` for the class map.
+            the default, or ``"classes"`` for the label map.
         opset: ONNX opset.
+        test_resize: Resizing of the config's test pipeline (``find_test_resize``), for the
+            metadata.
         config: Name of the config, for the metadata.
         checkpoint: Name of the checkpoint, for the metadata.
 
@@ -85,7 +88,10 @@ def export_onnx(
         _name_axes(proto, {**INPUT_AXES, **wrapper.axes})
     _require_standard(proto)
     metadata = _describe(
-        task.name, wrapper, shape, dynamic, divisor, opset, config=config, checkpoint=checkpoint
+        *(task.name, wrapper, shape, dynamic, divisor, opset),
+        test_resize=test_resize,
+        config=config,
+        checkpoint=checkpoint,
     )
     onnx.helper.set_model_props(proto, metadata.to_props())
     proto.producer_name, proto.producer_version = "mmattn", mmattn.__version__
@@ -215,6 +221,7 @@ def _describe(
     divisor: int,
     opset: int,
     *,
+    test_resize: dict[str, Any] | None,
     config: str,
     checkpoint: str,
 ) -> ExportMetadata:
@@ -232,6 +239,7 @@ def _describe(
         mean=wrapper.mean.flatten().tolist(),
         std=wrapper.std.flatten().tolist(),
         test_mode=wrapper.test_mode,
+        test_resize=test_resize,
         config=config,
         checkpoint=checkpoint,
         opset=opset,

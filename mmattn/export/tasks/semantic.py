@@ -1,4 +1,4 @@
-"""Semantic segmentation: outputs, class maps decoded from them, and parity counted in pixels.
+"""Semantic segmentation: outputs, label maps decoded from them, and parity counted in pixels.
 
 The traced model is in ``semantic_model``, so that running a file needs no torch.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .semantic_model import SemanticExport
 
 
-class ClassMapDecoder(Decoder):
+class LabelMapDecoder(Decoder):
     """Takes the class of each pixel: argmax, or a threshold for a one-channel output."""
 
     def __call__(self, outputs: Outputs) -> np.ndarray:
@@ -49,7 +49,7 @@ class PixelParity(ParityMeasure):
     def __init__(self, metadata: ExportMetadata) -> None:
         super().__init__()
         self.metadata = metadata
-        self.decode = ClassMapDecoder(metadata)
+        self.decode = LabelMapDecoder(metadata)
         self.same = 0
         self.pixels = 0
 
@@ -100,8 +100,8 @@ class SemanticSegmentation(ExportTask):
         classes = class_map(logits, SemanticExport(model).threshold)
         return {"logits": logits.cpu().numpy(), "classes": classes.cpu().numpy()}
 
-    def decoder(self, metadata: ExportMetadata) -> ClassMapDecoder:
-        return ClassMapDecoder(metadata)
+    def decoder(self, metadata: ExportMetadata) -> LabelMapDecoder:
+        return LabelMapDecoder(metadata)
 
     def measure(self, metadata: ExportMetadata) -> PixelParity:
         return PixelParity(metadata)

@@ -1,4 +1,4 @@
-"""The command ``mmattn``: every verb answers --help at once, and a wrong one is answered too."""
+"""The command ``mmattn``: every command answers --help at once, and a wrong one is answered too."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from mmattn.cli import VERBS
+from mmattn.cli import COMMANDS
 from mmattn.cli.main import main
 
 HEAVY = ("torch", "mmengine", "mmcv", "mmdet", "mmseg", "numpy", "cv2", "rich", "matplotlib")
 
 
-def test_every_verb_has_a_module_and_a_tool(repo: Path) -> None:
+def test_every_command_has_a_module_and_a_tool(repo: Path) -> None:
     modules = {path.stem for path in (repo / "mmattn" / "cli").glob("[!_]*.py")} - {"main"}
-    assert modules == set(VERBS)
-    for verb in VERBS:
-        text = (repo / "tools" / f"{verb}.py").read_text(encoding="utf-8")
-        assert f"from mmattn.cli.{verb} import main\n" in text
+    assert modules == set(COMMANDS)
+    for command in COMMANDS:
+        text = (repo / "tools" / f"{command}.py").read_text(encoding="utf-8")
+        assert f"from mmattn.cli.{command} import main\n" in text
         assert len([line for line in text.splitlines() if line and line[0] not in '#"']) == 4
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_imports_nothing_heavy_and_has_an_example(verb: str) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_nothing_heavy_and_has_an_example(command: str) -> None:
     code = (
         "import runpy, sys\n"
-        f"sys.argv = ['mmattn', '{verb}', '--help']\n"
+        f"sys.argv = ['mmattn', '{command}', '--help']\n"
         "try:\n"
         "    runpy.run_module('mmattn', run_name='__main__')\n"
         "finally:\n"
@@ -37,19 +37,19 @@ def test_help_imports_nothing_heavy_and_has_an_example(verb: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
     assert done.returncode == 0, done.stderr
-    assert f"usage: mmattn {verb}" in done.stdout
-    assert f"mmattn {verb} " in done.stdout.split("examples:")[1], "an example as it is called"
+    assert f"usage: mmattn {command}" in done.stdout
+    assert f"mmattn {command} " in done.stdout.split("examples:")[1], "an example as it is called"
     assert done.stdout.splitlines()[-1].strip() == "LOADED"
 
 
-def test_help_lists_each_verb_with_one_line(capsys) -> None:
+def test_help_lists_each_command_with_one_line(capsys) -> None:
     assert main(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for verb, text in VERBS.items():
-        assert [line.split(None, 1) for line in lines].count([verb, text]) == 1
+    for command, text in COMMANDS.items():
+        assert [line.split(None, 1) for line in lines].count([command, text]) == 1
 
 
-def test_without_a_verb_the_help_goes_to_stderr(capsys) -> None:
+def test_without_a_command_the_help_goes_to_stderr(capsys) -> None:
     assert main([]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and "commands:" in shown.err
@@ -67,14 +67,14 @@ def test_hyphens_may_be_typed(capsys) -> None:
     assert "usage: mmattn check_data" in capsys.readouterr().out
 
 
-def test_the_exit_code_of_a_verb_is_that_of_the_command(capsys) -> None:
+def test_the_exit_code_is_that_of_the_command(capsys) -> None:
     assert main(["train", "mmseg::fcn/nothing.py"]) == 2
     assert "There is no config mmseg::fcn/nothing.py" in capsys.readouterr().err
     assert main(["export", "no_config.py", "no_weights.pth", "--format", "onx"]) == 7
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_argument_has_a_help_text(verb: str, monkeypatch) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_argument_has_a_help_text(command: str, monkeypatch) -> None:
     parsers: list[argparse.ArgumentParser] = []
 
     def keep(parser: argparse.ArgumentParser, argv: list[str] | None = None):
@@ -83,6 +83,6 @@ def test_every_argument_has_a_help_text(verb: str, monkeypatch) -> None:
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", keep)
     with pytest.raises(SystemExit):
-        importlib.import_module(f"mmattn.cli.{verb}").main([])
+        importlib.import_module(f"mmattn.cli.{command}").main([])
     for action in parsers[0]._actions:
-        assert action.help, f"{verb}: {action.dest} has no help text"
+        assert action.help, f"{command}: {action.dest} has no help text"
