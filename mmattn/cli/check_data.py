@@ -67,4 +67,3 @@ def _check(args: argparse.Namespace) -> None:
         cfg_options=parse_cfg_options(args.cfg_options),
         log=print,
     )
-    print("Config, data and model fit.")

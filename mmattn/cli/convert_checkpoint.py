@@ -109,8 +109,11 @@ def _convert(args: argparse.Namespace) -> int:
     if conversion is None and args.config and fits:
         print("No other project's layout: the names are mmattn's already and are kept.")
     elif conversion is None:
-        print("No converter knows the layout: the names are kept and nothing was converted.")
-        print("--list shows the converters; --config compares with a model.")
+        print("No converter recognises the layout: the names are kept.")
+        if not args.config:
+            print(
+                "Nothing was converted: --list shows the layouts, --config compares with a model."
+            )
     record = write_converted(args.out, weights, source=args.source, converter=name)
     print(f"Wrote {args.out} and its record {record}.")
     return 0 if fits else CheckpointError.exit_code

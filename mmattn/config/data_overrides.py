@@ -133,7 +133,9 @@ def _old_count(cfg: Config) -> int | None:
 
 
 def _open_counts(old: int) -> Callable[[str, Any], Any]:
-    """Return what writes ``"auto"`` for the old number of classes and drops weights for them.
+    """Return a function for ``rewrite`` that writes ``"auto"`` for the old number of classes.
+
+    It drops the class weights of these classes too.
 
     Query-based heads weigh "no object" as well; where the classes themselves weigh the same, so do
     the new ones.
@@ -161,7 +163,7 @@ def _open_counts(old: int) -> Callable[[str, Any], Any]:
     return change
 
 
-def is_open(class_weight: Any) -> bool:
+def awaits_class_count(class_weight: Any) -> bool:
     """Return whether weights await the number of classes; mmseg also takes the name of a file."""
     return isinstance(class_weight, (list, tuple)) and AUTO in class_weight
 
@@ -171,7 +173,7 @@ _IMAGE_ARGUMENTS = {"type", "to_float32", "ignore_empty", "backend_args"}
 
 
 def _folder_loaders(task: Task) -> Callable[[str, Any], Any]:
-    """Return what puts the loaders of a folder's images and masks into pipelines."""
+    """Return a function for ``rewrite`` that puts a folder's loaders into pipelines."""
 
     def change(path: str, value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -186,7 +188,10 @@ def _folder_loaders(task: Task) -> Callable[[str, Any], Any]:
 
 
 def _in_its_place(dataset: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """``new`` with the pipeline of the dataset inside wrappers, in these; joined ones are one."""
+    """Replace the innermost dataset by ``new``, keeping its pipeline and wrappers.
+
+    Wrappers are ``RepeatDataset`` and the like; of a ``ConcatDataset`` the first dataset counts.
+    """
     if dataset.get("datasets"):
         return _in_its_place(dataset["datasets"][0], new)
     if isinstance(dataset.get("dataset"), Mapping):
@@ -216,7 +221,7 @@ def _set(leaf: Any, key: str, value: Any) -> None:
 
 
 def _moved(old: list[str], root: str) -> Callable[[str, Any], Any]:
-    """Return what moves paths under any of ``old`` to ``root``."""
+    """Return a function for ``rewrite`` that moves paths under any of ``old`` to ``root``."""
 
     def change(path: str, value: Any) -> Any:
         if isinstance(value, str):

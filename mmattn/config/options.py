@@ -90,7 +90,7 @@ def _check_first_keys(cfg: Config, options: Mapping[str, Any]) -> None:
         ]
         hint = f" Did you mean {' or '.join(inside[:3])}?" if inside else ""
         if first not in cfg:
-            near = did_you_mean(first, READ_KEYS) if not hint else ""
+            near = did_you_mean(first, (*READ_KEYS, "data", "data_root")) if not hint else ""
             raise ConfigError(
                 f"{cfg.filename}: --cfg-options {option}={value}: nothing reads the key "
                 f"{first!r}.{hint}{near}"

@@ -29,7 +29,8 @@ def check(
         splits: Splits whose data are checked: ``"train"``, ``"val"``, ``"test"``.
         full: Read every image and mask instead of a sample.
         cfg_options: Settings of the config to override, dotted keys.
-        log: Function that is called with the table of each dataset.
+        log: Function that is called with the table of each dataset, and at the end with the
+            verdict.
 
     Returns:
         The report on each dataset.
@@ -45,4 +46,7 @@ def check(
         reports.append(report)
     if cfg.get("model"):
         build_model(cfg)
+        log("Config, data and model fit.")
+    else:
+        log("Config and data fit; the config has no model.")
     return reports

@@ -14,8 +14,8 @@ from mmattn.type_names import bare_name, scope_and_name
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-_LABELS_ALONE = ("mmattn", "EncoderDecoder")
-_KEEPS_ALL_COPIES = ("mmseg", "SegTTAModel")
+_OUR_ENCODER_DECODER = ("mmattn", "EncoderDecoder")
+_MMSEG_TTA_MODEL = ("mmseg", "SegTTAModel")
 #: Steps of a test pipeline that set the size of the image, and those that fit it afterwards.
 _RESIZES = ("Resize", "ResizeShortestEdge")
 _FIT_TO_SIZE = ("ResizeToMultiple", "Pad")
@@ -37,9 +37,8 @@ def use_tta(cfg: Config) -> Config:
     for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
         if evaluator.get("calibration"):
             raise ConfigError(
-                f"--tta: test_evaluator.calibration={evaluator['calibration']} compares labels "
-                "with their logits, and the average over copies has none. Set calibration=0, or "
-                "test without --tta."
+                f"--tta: test_evaluator.calibration={evaluator['calibration']} needs logits, which "
+                "--tta does not return. Set calibration=0, or test without --tta."
             )
     task = task_of(cfg)
     model = cfg.get("tta_model") or _default_model(task)
@@ -48,10 +47,10 @@ def use_tta(cfg: Config) -> Config:
         dataset["pipeline"] = (
             _sized_as(dataset["pipeline"], own) if own else _flipped(dataset["pipeline"], task)
         )
-    if scope_and_name(cfg.model.get("type"), cfg.get("default_scope")) == _LABELS_ALONE:
+    if scope_and_name(cfg.model.get("type"), cfg.get("default_scope")) == _OUR_ENCODER_DECODER:
         # The copies are averaged by their logits.
         cfg.model.test_cfg = {**(cfg.model.get("test_cfg") or {}), "keep_logits": True}
-    if scope_and_name(model.get("type"), cfg.get("default_scope")) == _KEEPS_ALL_COPIES:
+    if scope_and_name(model.get("type"), cfg.get("default_scope")) == _MMSEG_TTA_MODEL:
         model = {**model, "type": "mmattn.SegTTAModel"}  # equal labels in less memory
     cfg.model = {**model, "module": cfg.model}
     return cfg

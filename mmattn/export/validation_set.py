@@ -11,7 +11,7 @@ import numpy as np
 
 from mmattn.config.walk import innermost_dataset, rewrite
 from mmattn.errors import ConfigError
-from mmattn.images.files import read_image
+from mmattn.images import read_image
 from mmattn.tasks import task_of
 from mmattn.type_names import bare_name
 

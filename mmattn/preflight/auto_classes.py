@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from mmattn.config.data_overrides import AUTO, is_open
+from mmattn.config.data_overrides import AUTO, awaits_class_count
 from mmattn.config.registry_scope import enter_scope
 from mmattn.config.walk import LOADERS, leaf_datasets, rewrite, walk
 from mmattn.data.lazy import lazy_dataset
@@ -37,7 +37,7 @@ def fill_class_counts(cfg: Config) -> Config:
     def fill(path: str, value: Any) -> Any:
         if path.rpartition(".")[2] == "num_classes" and value == AUTO:
             return count
-        if path.rpartition(".")[2] == "class_weight" and is_open(value):
+        if path.rpartition(".")[2] == "class_weight" and awaits_class_count(value):
             first, _, last = value
             return [first] * count + [last]
         return value
@@ -83,6 +83,8 @@ def count_classes(cfg: Config) -> int:
 def _has_auto(value: Any) -> bool:
     for path, inner in walk(value):
         key = path.rpartition(".")[2]
-        if (key == "num_classes" and inner == AUTO) or (key == "class_weight" and is_open(inner)):
+        if (key == "num_classes" and inner == AUTO) or (
+            key == "class_weight" and awaits_class_count(inner)
+        ):
             return True
     return False

@@ -2,7 +2,8 @@
 
 A config is also a place for plain variables (``crop_size``, ``train_pipeline``, ...), so an
 unknown key is an error only when it is one slip away from a key that is read; an unused block of
-settings is a warning, if the config's own file wrote it: what a base leaves unused is its affair.
+settings is a warning, if the config's own file wrote it: unused blocks in `_base_`
+files are not reported.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ _HEAD = re.compile(
 _OTHER_COUNT = {head for task in TASKS for head in task.heads_of_other_counts}
 #: Models that compare images with words take any class list; their count is only a default.
 _OPEN_VOCABULARY = ("language_model", "text_encoder")
+#: Key of a panoptic head whose dataset does not tell things from stuff.
+_BOTH = "num_things_classes + num_stuff_classes"
 _VIDEO = ("MOTChallengeDataset", "YouTubeVISDataset", "ReIDDataset")
 
 
@@ -33,8 +35,8 @@ def check_class_counts(
 
     Args:
         model: ``model`` of the config.
-        datasets: Datasets of one split: config key, class name and ``metainfo`` of each. With
-            several of them a head has to fit one.
+        datasets: Datasets of one split: config key, class name and ``metainfo`` of each. Of
+            several joined datasets, matching any one is enough.
         filename: Path of the config, used in messages.
 
     Raises:
@@ -46,22 +48,42 @@ def check_class_counts(
     if any(key in model for key in _OPEN_VOCABULARY):
         return
     where = known[0][0]
+    prefix = f"{filename}: " if filename else ""
     for place, head in _heads(model, "model"):
         for key, value, allowed, meaning in _counts(head, [meta for _, meta in known]):
             if value in allowed:
                 continue
             right = min(allowed)
-            prefix = f"{filename}: " if filename else ""
             classes = [str(name) for name in known[0][1]["classes"]]
             shown = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
+            if key == _BOTH:
+                raise ConfigError(
+                    f"{prefix}{place}: {key} = {value}, but {where} has {right} {meaning} "
+                    f"({shown}). Set both to the dataset's numbers of things and stuff"
+                    f"{_note_for_lists(place)}, or check metainfo.classes of the dataset."
+                )
             raise ConfigError(
                 f"{prefix}{place}.{key}={value}, but {where} has {right} {meaning} ({shown}). "
-                f"Set {place}.{key}={right} in the config or with --cfg-options{_as_list(place)}, "
-                f"or check metainfo.classes of the dataset; num_classes='auto' takes the data's"
+                f"Set {place}.{key}={right} in the config or with --cfg-options"
+                f"{_note_for_lists(place)}, or check metainfo.classes of the dataset; "
+                "num_classes='auto' takes the data's"
             )
+        total = _total(head)
+        for key, weights in _class_weights(head):
+            # Query-based heads weigh "no object" too.
+            if (
+                isinstance(weights, (list, tuple))
+                and total is not None
+                and len(weights) not in (total, total + 1)
+            ):
+                count = f"{len(weights)} weight{'' if len(weights) == 1 else 's'}"
+                raise ConfigError(
+                    f"{prefix}{place}.{key} has {count}, but the head has {total} classes: give "
+                    "one weight per class (query-based heads: one more)."
+                )
 
 
-def _as_list(place: str) -> str:
+def _note_for_lists(place: str) -> str:
     """Return a note for heads in lists, of which every one has to be set."""
     return " (and the other heads of the list)" if "[" in place else ""
 
@@ -91,15 +113,15 @@ def _counts(
             yield "num_things_classes", n_things, things, "thing classes"
             yield "num_stuff_classes", n_stuff, stuff, "stuff classes"
         else:
-            allowed = {count - n_stuff for count in everything}
-            yield "num_things_classes", n_things, allowed, "classes (things and stuff together)"
-        total = n_things + n_stuff
-    else:
-        total = head.get("num_classes")
-    for key, weights in _class_weights(head):
-        if isinstance(weights, (list, tuple)) and isinstance(total, int):
-            # Query-based heads weigh "no object" too.
-            yield key, len(weights), {total, total + 1}, "weights"
+            yield _BOTH, n_things + n_stuff, everything, "classes"
+
+
+def _total(head: Mapping[str, Any]) -> int | None:
+    """Return the number of classes of a head, things and stuff together."""
+    if isinstance(head.get("num_things_classes"), int):
+        return head["num_things_classes"] + (head.get("num_stuff_classes") or 0)
+    count = head.get("num_classes")
+    return count if isinstance(count, int) else None
 
 
 def _class_weights(head: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmattn.config import load_config, parse_cfg_options
+from mmattn.config.walk import walk
 from mmattn.errors import ConfigError
 
 FCN = "fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024"
@@ -195,6 +196,7 @@ def plain(tmp_path: Path) -> Path:
     [
         ({"batch_size": "four"}, "Did you mean train_dataloader.batch_size?"),
         ({"lod_from": "w.pth"}, "Did you mean 'load_from'"),
+        ({"dat_root": "data"}, "nothing reads the key 'dat_root'. Did you mean 'data_root'"),
         ({"zebra": 1}, "nothing reads the key 'zebra'"),
     ],
 )
@@ -213,3 +215,24 @@ def test_an_option_that_sets_a_variable_is_a_warning(plain: Path, caplog) -> Non
 def test_settings_that_a_config_lacks_may_be_added(plain: Path, caplog) -> None:
     load_config(plain, {"load_from": "w.pth", "randomness.seed": 3, "experiment_name": "a"})
     assert not caplog.records
+
+
+def test_two_bases_with_the_same_keys_are_told_in_order(tmp_path: Path) -> None:
+    keys = "zebra apple mango cherry lemon".split()
+    for name in "ab":
+        (tmp_path / f"{name}.py").write_text("".join(f"{key} = 1\n" for key in keys))
+    (tmp_path / "mine.py").write_text("_base_ = ['a.py', 'b.py']\n")
+    said = "same keys: apple, cherry, lemon, mango, zebra. Inherit one of them and override"
+    with pytest.raises(ConfigError, match=said):
+        load_config(tmp_path / "mine.py")
+
+
+@pytest.mark.parametrize("config", sorted(Path(__file__).parents[2].glob("configs/folder/*.py")))
+def test_losses_of_the_folder_configs_leave_unlabelled_pixels_out(config: Path) -> None:
+    """As in the other configs: the mean is over the labelled pixels alone."""
+    losses = [
+        value
+        for _, value in walk(load_config(config).model.to_dict(), "model")
+        if isinstance(value, dict) and value.get("type") == "CrossEntropyLoss"
+    ]
+    assert losses and all(loss.get("avg_non_ignore") for loss in losses)

@@ -236,3 +236,11 @@ def test_parameters_out_of_range_are_refused(tmp_path: Path, change: dict, messa
     with pytest.raises(ConfigError, match=message):
         write_shapes_dataset(tmp_path / "set", **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_dataset_shows_the_names_of_the_classes(shapes_root: Path) -> None:
+    from mmattn.data import FolderSegDataset
+    from mmattn.data.shapes.classes import CLASSES
+
+    dataset = FolderSegDataset(data_root=str(shapes_root), split="train")
+    assert dataset.metainfo["classes"] == CLASSES

@@ -72,3 +72,22 @@ def slug(head: str) -> str:
 def test_the_first_screen_is_short() -> None:
     """What mmattn is, how to start it and four examples come before anything else."""
     assert len(TEXT.split("## What is here")[0].splitlines()) <= 50
+
+
+def test_commands_are_spelt_in_one_way() -> None:
+    """``mmattn COMMAND`` everywhere; that tools/*.py are the same is told once, in install.md."""
+    from mmattn.cli import COMMANDS
+
+    root = README.parent
+    tool = re.compile(rf"tools/({'|'.join(COMMANDS)})\.py")
+    folders = ("docs", "projects", "configs", "mmattn/cli", "custom_ops")
+    files = [README, *(f for folder in folders for f in (root / folder).rglob("*.*"))]
+    texts = {f: f.read_text("utf-8") for f in files if f.suffix in (".md", ".py", ".yml")}
+    assert not [str(f) for f, text in texts.items() if tool.search(text)]
+
+
+def test_files_that_the_commands_name_are_those_of_a_run() -> None:
+    """The config and checkpoints that a training leaves, and the config that the reader writes."""
+    named = {word for words in commands() for word in words if word.endswith((".py", ".pth"))}
+    run = {"work_dirs/NAME/NAME.py", "work_dirs/NAME/best_mIoU_iter_*.pth"}
+    assert {name for name in named if "::" not in name} == {*run, "my_segmentor.py"}

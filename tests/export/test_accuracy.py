@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from mmattn.export import (
     validation_images,
     validation_pairs,
 )
+from mmattn.export.parity import read_parity
 from mmattn.export.resize_step import describe_resize, find_test_resize
 
 RESIZE = {"type": "Resize", "scale": (32, 48)}
@@ -176,6 +178,13 @@ def test_an_exported_file_without_its_parity_report_is_told(resizing_run, tmp_pa
         ExportError, match=r"parity\.json is not there.*Export the checkpoint again"
     ):
         measure_run(*resizing_run, exported_file=tmp_path / "model.onnx")
+    rows = {"rows": [{}], "dynamic": False}
+    parts = {**rows, "file": "a/model.onnx", "runtime": "onnxruntime 1"}
+    parts["converted"] = [{**rows, "file": "a/model.xml", "runtime": "OpenVINO 2"}]
+    (tmp_path / "parity.json").write_text(json.dumps(parts))
+    for name, runtime in (("model.onnx", "onnxruntime 1"), ("model.xml", "OpenVINO 2")):
+        (tmp_path / name).touch()
+        assert read_parity(tmp_path / name)["runtime"] == runtime
     for text in ("{", "[]", "{}"):
         (tmp_path / "parity.json").write_text(text)
         with pytest.raises(ExportError, match=r"parity\.json is not a report"):

@@ -114,3 +114,23 @@ def test_a_key_that_a_part_does_not_take_is_named(option: dict, message: str) ->
     cfg = load_config("mmattn::ccnet/ccnet_r18-d8_4xb2-40k_cityscapes-512x1024.py", option)
     with pytest.raises(ConfigError, match=message):
         build_model(cfg)
+
+
+def test_a_missing_checkpoint_is_told_before_the_model_is_built(
+    fcn, tmp_path: Path, monkeypatch
+) -> None:
+    def build(*args, **kwargs):
+        raise AssertionError("the model was built")
+
+    monkeypatch.setattr("mmengine.registry.MODELS.build", build)
+    for name in ("iter_5.pth", "best_mIoU_iter_5.pth", "notes.txt"):
+        (tmp_path / name).touch()
+    said = (
+        rf"{tmp_path}/iter_6\.pth\. The folder {tmp_path} holds best_mIoU_iter_5.pth, iter_5.pth\."
+    )
+    with pytest.raises(CheckpointError, match=said):
+        build_model(fcn, tmp_path / "iter_6.pth")
+    for name, kind in (("model.onnx", "an ONNX file"), ("model.xml", "an OpenVINO file")):
+        (tmp_path / name).touch()
+        with pytest.raises(CheckpointError, match=rf"{name} is {kind}; give the \.pth or"):
+            build_model(fcn, tmp_path / name)

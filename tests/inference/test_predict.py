@@ -226,3 +226,16 @@ def test_other_tasks_are_refused_in_one_line(name: str, task: str, tmp_path: Pat
     with pytest.raises(ConfigError) as error:
         predict_images(load_config(name), tmp_path / "w.pth", [tmp_path / "a.png"], tmp_path / "o")
     assert f"is about {task}" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 label map in "), (2, "2 label maps in ")])
+def test_the_command_counts_label_maps(
+    network: tuple, tmp_path: Path, count: int, said: str, capsys
+) -> None:
+    from mmattn.cli.main import main
+
+    cfg, weights = network
+    files = [str(image(tmp_path / f"in/{index}.png", 20, 20)) for index in range(count)]
+    words = ["predict", cfg.filename, str(weights), *files, "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{said}{tmp_path / 'out'}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -208,6 +210,7 @@ def test_tool_tells_that_it_converted_nothing(tmp_path: Path, repo: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, cwd=repo)
     assert done.returncode == 0, done.stderr
     assert "Nothing was converted: --list shows the layouts, --config compares" in done.stdout
+    assert f"Wrote {out} and its record {out.with_suffix('.json')}." in done.stdout
     assert list(read_checkpoint(out)["state_dict"]) == ["foo.bar.weight"]
 
 
@@ -224,5 +227,30 @@ def test_tool_converts_and_compares_with_a_model(
     assert "306 keys converted, 8 left out" in done.stdout
     assert "left out: classifier.1.weight" in done.stdout
     assert "(backbone): matched 255/255 weights" in done.stdout
+    assert "not counted: 51 counters of BatchNorm (num_batches_tracked)" in done.stdout
     assert len(read_checkpoint(out)["state_dict"]) == 306
     assert (tmp_path / "out.json").exists()
+
+
+def test_tool_knows_mmattns_own_names(theirs: nn.Module, tmp_path: Path, repo: Path) -> None:
+    from mmattn.cli.main import main
+
+    config = next((repo / "configs" / "ccnet").glob("ccnet_mobilenetv2-*_camvid-*.py"))
+    source, out = tmp_path / "torchvision.pth", tmp_path / "out.safetensors"
+    torch.save(theirs.state_dict(), source)
+    assert main(["convert_checkpoint", str(source), str(out), "--converter", MMSEG]) == 0
+    words = ["--config", str(config), "--part", "backbone"]
+    again = str(tmp_path / "again.safetensors")
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        assert main(["convert_checkpoint", str(out), again, *words]) == 0
+    said = "No other project's layout: the names are mmattn's already and are kept."
+    assert said in shown.getvalue()
+
+
+def test_an_unknown_converter_is_told_where_to_find_the_names() -> None:
+    near = MMSEG.replace("torchvision", "torchvison")
+    with pytest.raises(CheckpointError, match=rf"no converter '{near}'\. Did you mean '{MMSEG}'"):
+        find_converter({}, near)
+    with pytest.raises(CheckpointError, match=r"no converter 'nope'\. --list shows them\."):
+        find_converter({}, "nope")

@@ -15,7 +15,7 @@ from mmattn.preflight.config_arguments import argument_problems
         ("CheckpointHook", "intervall", " Did you mean 'interval'"),
         ("mmengine.CheckpointHook", "max_keep", " Did you mean 'max_keep_ckpts'"),
         ("mmattn.CheckpointHook", "zebra", ""),
-        ("mmdet.CheckpointHook", "meta", ""),  # an argument of save_checkpoint that the hook gives
+        ("CheckpointHook", "meta", ""),  # an argument of save_checkpoint that the hook gives
     ],
 )
 @pytest.mark.parametrize("place", ["default_hooks.checkpoint", "custom_hooks[0]"])

@@ -327,6 +327,13 @@ def test_nothing_left_after_filtering(root: Path):
     assert_says(error, "no image is left", "8 images", "'min_size': 500")
 
 
+def test_an_empty_annotation_file_is_not_blamed_on_a_filter(root: Path):
+    change_json(root, lambda content: content.update(images=[], annotations=[]))
+    error = refusal(coco(root, filter_cfg={}))
+    assert_says(error, "no image is left", "0 images and 0 annotations")
+    assert "filter_cfg" not in error
+
+
 def test_masks_asked_for_but_not_annotated(root: Path):
     change_json(root, lambda content: content["annotations"][0].pop("segmentation"))
     assert_says(refusal(coco(root)), "000000.jpg", "no segmentation", "with_mask=False")

@@ -416,13 +416,14 @@ def test_every_head_of_a_list_is_looked_at(cfg: Config):
 
 def test_class_weights_have_one_entry_per_class(cfg: Config):
     cfg.model.decode_head.loss_decode = dict(type="CrossEntropyLoss", class_weight=[1.0] * 11 + [2])
-    assert "loss_decode.class_weight=12" in refusal(cfg)
+    said = refusal(cfg)
+    assert "loss_decode.class_weight has 12 weights, but the head has 10 classes: give one" in said
     plain, wrong = dict(type="CrossEntropyLoss"), dict(type="CrossEntropyLoss", class_weight=[1.0])
     cfg.model.decode_head.loss_decode = [plain, wrong]
-    assert "loss_decode[1].class_weight=1" in refusal(cfg)
+    assert "loss_decode[1].class_weight has 1 weight, but" in refusal(cfg)
     cfg.model.decode_head.loss_decode = plain
     cfg.model.decode_head.class_weight = [1.0] * 5  # as BEVANet's head has them
-    assert "decode_head.class_weight=5" in refusal(cfg)
+    assert "decode_head.class_weight has 5 weights, but" in refusal(cfg)
 
 
 def test_two_stage_heads(detection: Config):
@@ -454,6 +455,15 @@ def test_things_and_stuff_are_counted_apart(counts: dict, told: str | None):
     else:
         with pytest.raises(ConfigError, match=told):
             check_class_counts(model, datasets)
+
+
+def test_things_and_stuff_that_the_dataset_does_not_tell_apart():
+    model = dict(panoptic_head=dict(num_things_classes=80, num_stuff_classes=53))
+    said = r"panoptic_head: num_things_classes \+ num_stuff_classes = 133, but d has 3 classes"
+    with pytest.raises(ConfigError, match=said) as error:
+        check_class_counts(model, [("d", "CocoPanopticDataset", dict(classes="abc"))])
+    assert "-50" not in str(error.value)
+    check_class_counts(model, [("d", "CocoPanopticDataset", dict(classes=["a"] * 133))])
 
 
 # --- masks ---------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ def test_tables_and_exit_codes(
     out = capsys.readouterr().out
     assert "train_dataloader.dataset (ShapesDataset): 8 images; looked at 8 headers" in out
     assert "val_dataloader.dataset" in out and "triangle" in out
+    assert out.endswith("\nConfig and data fit; the config has no model.\n")
 
     assert run(repo, monkeypatch, str(config), "--cfg-options", roots[0]) == 4
     assert "val_dataloader.dataset.data_root='data/shapes'" in capsys.readouterr().err
@@ -59,3 +60,7 @@ def test_a_model_that_cannot_be_built_is_an_error(
     shown = capsys.readouterr()
     assert "Did you mean 'reduction'?" in shown.err
     assert "val_dataloader.dataset" in shown.out, "what was found in the data is told"
+    assert " fit." not in shown.out
+    config.write_text(config.read_text().replace("redution=8", "reduction=8"))
+    assert run(repo, monkeypatch, str(config), "--cfg-options", *roots) == 0
+    assert capsys.readouterr().out.endswith("\nConfig, data and model fit.\n")

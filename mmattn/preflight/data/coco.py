@@ -17,7 +17,7 @@ from mmattn.errors import DataError
 from .boxes import as_metainfo, nearest_name, none_used
 
 
-class KeepCoco:
+class RecordingCocoReader:
     """Stands for a dataset's COCO reader and keeps what it read, which the dataset drops."""
 
     def __init__(self, reader: Callable[..., Any], where: str, ann_file: str) -> None:
@@ -232,9 +232,10 @@ def _is_box(box: Any) -> bool:
 def why_empty(coco: Any, label_of: Mapping[int, int], filter_cfg: Mapping | None) -> str:
     """Say how many images an annotation file has and why none is left."""
     used = sum(a["category_id"] in label_of for a in coco.anns.values() if isinstance(a, Mapping))
+    filtered = f"; filter_cfg={dict(filter_cfg)} left none" if filter_cfg else ""
     return (
         f"{len(coco.imgs)} images and {len(coco.anns)} annotations, {used} of them of the "
-        f"configured classes; filter_cfg={dict(filter_cfg or {})} left none"
+        f"configured classes{filtered}"
     )
 
 

@@ -19,7 +19,7 @@ from mmattn.type_names import bare_name
 
 from .boxes import check_objects
 from .coco import (
-    KeepCoco,
+    RecordingCocoReader,
     check_content,
     check_instance_masks,
     check_names,
@@ -212,7 +212,7 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> tuple[list[dict], list[str]
     ann_file = getattr(dataset, "ann_file", "") or ""
     keep = None
     if hasattr(dataset, "COCOAPI"):
-        keep = dataset.COCOAPI = KeepCoco(dataset.COCOAPI, where, ann_file)
+        keep = dataset.COCOAPI = RecordingCocoReader(dataset.COCOAPI, where, ann_file)
     kept = KeepEntries(dataset)
     if hasattr(dataset, "serialize_data"):
         dataset.serialize_data = False  # entries stay readable, nothing is pickled
@@ -246,7 +246,7 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> tuple[list[dict], list[str]
 
 
 def _check_objects(
-    dataset: Any, keep: KeepCoco | None, kept: KeepEntries, where: str, ann_file: str
+    dataset: Any, keep: RecordingCocoReader | None, kept: KeepEntries, where: str, ann_file: str
 ) -> list[str]:
     """Count the objects of the annotation files against those that the dataset uses."""
     with_objects = any(isinstance(e, Mapping) and "instances" in e for e in kept.entries)
@@ -275,7 +275,7 @@ def _check_objects(
         raise DataError(f"{where}: {error}") from error
 
 
-def _why_empty(dataset: Any, keep: KeepCoco | None, cfg: Mapping) -> str:
+def _why_empty(dataset: Any, keep: RecordingCocoReader | None, cfg: Mapping) -> str:
     ann_file = getattr(dataset, "ann_file", "")
     if keep is not None and keep.coco is not None:
         return f"{ann_file} has {why_empty(keep.coco, dataset.cat2label, cfg.get('filter_cfg'))}"
