@@ -32,8 +32,9 @@ class ClassBalancedCrop(RandomCrop):
     Raises:
         ConfigError: ``prob`` is no probability, or ``classes`` is empty or no list of indices.
 
-    Example:
-        >>> dict(type="mmattn.ClassBalancedCrop", crop_size=(360, 360), prob=0.5, classes=[2, 6, 9])
+    Example::
+
+        dict(type="mmattn.ClassBalancedCrop", crop_size=(360, 360), prob=0.5, classes=[2, 6, 9])
     """
 
     def __init__(
