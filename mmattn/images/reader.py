@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from pathlib import Path
 
 import cv2
@@ -61,7 +62,8 @@ def decode_image(content: bytes, name: str, *, bit_depth: int | None = None) -> 
             raise
         pixels = _opencv(content, cv2.IMREAD_COLOR)
         if pixels is None:
-            state = f"not an image that can be read ({error})" if content else "an empty file"
+            reason = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error))  # which names no file
+            state = f"not an image that can be read ({reason})" if content else "an empty file"
             raise DataError(f"{name}: {state}") from error
         return pixels
     _check_content(header, name)
