@@ -11,6 +11,7 @@ import pytest
 from mmengine.registry import init_default_scope
 from PIL import Image
 
+from mmattn.data.loading import name_files_in_errors
 from mmattn.errors import DataError, MMAttnError
 from mmattn.preflight.data import check_dataset
 from mmattn.preflight.data.dataset import DatasetReport
@@ -105,6 +106,9 @@ def test_what_the_loader_cannot_read_is_refused(
         (root / f"images/{index}.png").unlink()
         write_tiff(root / f"images/{index}.tif", pixels, sample=sample)
     assert said in refusal(root, loader, ".tif")
+    name_files_in_errors()  # as a training does
+    message = refusal(root, loader, ".tif")
+    assert said in message and "check_data" not in message
 
 
 def test_a_fourth_band_is_told(tmp_path: Path) -> None:

@@ -83,13 +83,15 @@ class ImageLoader:
             image = (self.transform(results) or {}).get("img")
             if image is None:
                 raise ValueError("it returns no image")
-        except MMAttnError as error:
-            raise type(error)(f"{self.where}: {_without(self.where, error)}") from error
         except Exception as error:
+            if self.is_ours and isinstance(error, MMAttnError):
+                raise type(error)(f"{self.where}: {_without(self.where, error)}") from error
+            # In a training, loaders name the file and advise this very check.
+            cause = error.__cause__ if isinstance(error, MMAttnError) else None
             raise DataError(
                 f"{self.where}: the image {path}{_held(path)} cannot be loaded by "
-                f"{type(self.transform).__name__} ({one_line(error)}). Save it as an 8-bit PNG or "
-                "JPEG, or take it out of the data"
+                f"{type(self.transform).__name__} ({one_line(cause or error)}). Save it as an "
+                "8-bit PNG or JPEG, or take it out of the data"
             ) from error
         self._sizes[path] = image.shape[:2]
         return image
