@@ -218,7 +218,7 @@ def test_settings_that_a_config_lacks_may_be_added(plain: Path, caplog) -> None:
 
 
 def test_two_bases_with_the_same_keys_are_told_in_order(tmp_path: Path) -> None:
-    keys = "zebra apple mango cherry lemon".split()
+    keys = ["zebra", "apple", "mango", "cherry", "lemon"]
     for name in "ab":
         (tmp_path / f"{name}.py").write_text("".join(f"{key} = 1\n" for key in keys))
     (tmp_path / "mine.py").write_text("_base_ = ['a.py', 'b.py']\n")
