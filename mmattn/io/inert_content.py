@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -198,7 +198,7 @@ class _Rebuilder:
                 given = self._pairs(inner)
             case (list(pairs),) if all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
                 given = [tuple(pair) for pair in pairs]
-            case pairs if all(type(pair) is tuple and len(pair) == 2 for pair in pairs):
+            case tuple(pairs) if all(type(pair) is tuple and len(pair) == 2 for pair in pairs):
                 given = list(pairs)  # addict's way
             case _:
                 raise _NotPlainError
@@ -212,7 +212,7 @@ class _Rebuilder:
             return key
         raise _NotPlainError
 
-    def _with_metadata(self, result: OrderedDict, node: Record, place: str) -> OrderedDict:
+    def _with_metadata(self, result: dict, node: Record, place: str) -> dict:
         """Keep a state dict's module versions, its only attribute."""
         state = node.state
         if isinstance(result, OrderedDict) and isinstance(state, Record):
@@ -255,9 +255,9 @@ class _Rebuilder:
         return self.value(node.args[0], place)
 
     def size(self, node: Record, place: str) -> torch.Size:
-        if len(node.args) != 1 or not _is_sizes(node.args[0]):
+        if len(node.given) != 1 or not _is_sizes(node.given[0]):
             raise _NotPlainError
-        return torch.Size(_sizes(node.args[0]))
+        return torch.Size(_sizes(node.given[0]))
 
     def device(self, node: Record, place: str) -> torch.device:
         match node.args:
@@ -287,10 +287,10 @@ class _Rebuilder:
     # numpy
 
     def numpy_scalar(self, node: Record, place: str) -> Any:
-        if len(node.args) != 2:
+        if len(node.given) != 2:
             raise _NotPlainError
-        dtype = _numpy_dtype(node.args[0])
-        data = _bytes(node.args[1])
+        dtype = _numpy_dtype(node.given[0])
+        data = _bytes(node.given[1])
         if len(data) != dtype.itemsize:
             raise _NotPlainError
         return np.frombuffer(data, dtype)[0].item()
@@ -320,9 +320,9 @@ class _Rebuilder:
 
     def path(self, node: Record, place: str) -> str:
         """Return a path as text, which is how mmattn writes one."""
-        if not all(type(part) is str for part in node.args):
+        if not all(type(part) is str for part in node.given):
             raise _NotPlainError
-        head, *rest = node.args or (".",)
+        head, *rest = node.given or (".",)
         return head.rstrip("/") + "/" + "/".join(rest) if rest else head
 
     def queue(self, node: Record, place: str) -> list:
@@ -388,7 +388,7 @@ def _needs_execution(entry: LeftOut) -> NeedsExecutionError:
     )
 
 
-def _array(data: Any, dtype: Any, shape: Any, order: str) -> Any:
+def _array(data: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> Any:
     """Return numbers as a tensor, text as nested lists."""
     dtype = _numpy_dtype(dtype)
     content = _bytes(data)
@@ -425,7 +425,7 @@ def _bytes(node: Any) -> bytes:
         case bytes():
             return node
         case str() | Record(name="_codecs.encode", args=(str(), "latin1")):
-            text = node if isinstance(node, str) else node.args[0]
+            text = node if isinstance(node, str) else node.given[0]
             try:
                 return text.encode("latin1")
             except UnicodeEncodeError:
@@ -444,7 +444,7 @@ def _is_sizes(node: Any) -> bool:
 
 
 def _sizes(node: Any) -> tuple[int, ...]:
-    return tuple(node.args[0] if isinstance(node, Record) else node)
+    return tuple(node.given[0] if isinstance(node, Record) else node)
 
 
 def _is_within(offset: int, size: tuple, stride: tuple, available: int) -> bool:
@@ -494,6 +494,7 @@ def _class_name(node: Any) -> str:
         return type(node).__name__
     if node.name == STORAGE:
         reference = storage_reference(node)
-        names = (name for name, dtype in STORAGE_DTYPES.items() if dtype == reference.dtype)
-        return next(names) if reference else "a reference outside the file"
+        if not reference:
+            return "a reference outside the file"
+        return next(name for name, dtype in STORAGE_DTYPES.items() if dtype == reference.dtype)
     return node.name

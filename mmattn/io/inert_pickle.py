@@ -45,6 +45,11 @@ class Record:
     items: list[Any] = field(default_factory=list)
     pairs: list[tuple[Any, Any]] = field(default_factory=list)
 
+    @property
+    def given(self) -> tuple:
+        """Arguments of the call; () where nothing is called."""
+        return self.args or ()
+
 
 def parse_pickle(stream: BinaryIO) -> Any:
     """Parse one pickle, up to its end, and return the tree of what it holds.

@@ -47,7 +47,9 @@ NEAREST = ["FCNHead", "CityscapesDataset", "LoadAnnotations", "IoUMetric", "EMAH
 
 
 @pytest.mark.parametrize(
-    ("build", "nearest"), zip(NOT_REGISTERED.values(), NEAREST, strict=True), ids=NOT_REGISTERED
+    ("build", "nearest"),
+    list(zip(NOT_REGISTERED.values(), NEAREST, strict=True)),
+    ids=list(NOT_REGISTERED),
 )
 def test_a_name_that_is_not_registered(build: Callable, nearest: str) -> None:
     with pytest.raises(ConfigError) as caught, explain_registry_errors("folder/a.py"):

@@ -17,6 +17,7 @@ CASES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # torch's
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), CASES)
 @pytest.mark.parametrize("bias", [True, False])
 def test_function_and_gradients_are_those_of_conv2d(kernel, stride, dilation, bias) -> None:

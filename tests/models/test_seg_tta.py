@@ -65,6 +65,7 @@ def predicted(model: nn.Module, data: dict) -> list[SegDataSample]:
     return model.test_step(data)
 
 
+@pytest.mark.filterwarnings("ignore:The shape of value will convert")  # mmseg's labels are 2-D
 def test_labels_equal_upstream() -> None:
     ours, theirs = (
         predicted(merging(kind), augmented(6, images=2)) for kind in ("mmattn", "mmseg")
@@ -108,6 +109,7 @@ def test_a_batch_as_lists(monkeypatch) -> None:
     assert torch.equal(named.pred_sem_seg.data, plain.pred_sem_seg.data)
 
 
+@pytest.mark.filterwarnings("ignore:The shape of value will convert")  # mmseg's labels are 2-D
 def test_memory_does_not_grow_with_the_copies() -> None:
     one_map = 4 * CLASSES * SIZE[0] * SIZE[1]
     grown = {}

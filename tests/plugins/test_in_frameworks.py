@@ -191,5 +191,5 @@ def test_real_weights_train_in_a_detector_and_a_segmentor(
     losses = [
         model.train_step(tiny_batch(segmentation=scope == "mmseg"), optimizer) for _ in range(3)
     ]
-    total = [sum(float(v) for k, v in one.items() if k == "loss") for one in losses]
+    total = [sum(v.item() for k, v in one.items() if k == "loss") for one in losses]
     assert total[-1] < total[0], f"three steps on one batch lower the loss: {total}"

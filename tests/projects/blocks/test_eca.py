@@ -51,7 +51,7 @@ class TestOneKernelForEachChannel(TestECA):
     parameters = staticmethod(lambda channels: channels * kernel_rule(channels))
 
 
-@pytest.mark.parametrize(("channels", "size"), TABLE.items())
+@pytest.mark.parametrize(("channels", "size"), list(TABLE.items()))
 def test_rule_is_the_papers(channels: int, size: int) -> None:
     assert kernel_rule(channels) == size
     assert ECA(channels).conv.kernel_size == (size,)
