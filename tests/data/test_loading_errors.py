@@ -9,7 +9,7 @@ import pytest
 from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import DataLoader
 
-from mmattn.data.loading import name_files_in_errors
+from mmattn.data.loading_errors import name_files_in_errors
 from mmattn.errors import DataError
 
 
