@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 from mmattn.reports.curves import Curve
-from mmattn.reports.figures import COLOURS, legend_above, new_axes, plain_frame, save_png
+from mmattn.reports.figure_style import COLOURS, legend_above, new_axes, plain_frame, save_png
 
 from .results import Row
 from .variants import BASE

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mmattn.config.overrides import (
+from mmattn.config.registry_scope import enter_scope, explain_registry_errors
+from mmattn.config.resolve import Step, resolve
+from mmattn.config.run_settings import (
     add_default_hooks,
     import_mmattn,
     name_visualizer,
     use_cpu_amp,
 )
-from mmattn.config.registry_scope import enter_scope, explain_registry_errors
-from mmattn.config.resolve import Step, resolve
 from mmattn.errors import ConfigError
 from mmattn.models.timm_normalization import fill_normalization
 from mmattn.preflight.auto_classes import fill_class_counts
@@ -60,7 +60,7 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
-    from mmattn.data.loading import name_files_in_errors
+    from mmattn.data.loading_errors import name_files_in_errors
 
     enter_scope(cfg)
     name_files_in_errors()

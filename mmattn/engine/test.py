@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmattn.config.load import load_config
-from mmattn.config.overrides import existing_checkpoint, set_work_dir
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
+from mmattn.config.run_settings import existing_checkpoint, set_work_dir
 
 from .console import brief_console
 from .runner import build_runner

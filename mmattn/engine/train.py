@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmattn.config.load import load_config
-from mmattn.config.overrides import scale_learning_rate, set_resume, set_work_dir, use_amp
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
+from mmattn.config.run_settings import scale_learning_rate, set_resume, set_work_dir, use_amp
 from mmattn.errors import is_interrupt
 
 from .console import brief_console

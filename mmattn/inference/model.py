@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.config.dataset_meta import dataset_meta
 from mmattn.config.optional_packages import require_packages
-from mmattn.config.overrides import existing_checkpoint
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
+from mmattn.config.run_settings import existing_checkpoint
 from mmattn.errors import ConfigError
 from mmattn.models.timm_normalization import fill_normalization
 from mmattn.preflight.auto_classes import fill_class_counts

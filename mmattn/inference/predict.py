@@ -11,7 +11,7 @@ from mmattn.tasks import task_of
 
 from .images import TestPipeline, find_images
 from .model import build_model
-from .write import check_outputs, write_class_names, write_label_map, write_overlay
+from .prediction_files import check_outputs, write_class_names, write_label_map, write_overlay
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.data_overrides import AUTO, awaits_class_count
 from mmattn.config.registry_scope import enter_scope
 from mmattn.config.walk import LOADERS, leaf_datasets, rewrite, walk
-from mmattn.data.lazy import lazy_dataset
+from mmattn.data.dataset_probe import lazy_dataset
 from mmattn.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -97,7 +97,7 @@ def check_data(
         ConfigError: A number of classes is wrong.
         DataError: Data is missing, cannot be read or contradicts itself.
     """
-    from mmattn.data.lazy import lazy_dataset
+    from mmattn.data.dataset_probe import lazy_dataset
 
     from .data import check_dataset
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .figures import legend_above, new_axes, plain_frame, save_png
+from .figure_style import legend_above, new_axes, plain_frame, save_png
 
 Curve = list[tuple[float, float]]
 # Values about the run rather than about the learning.

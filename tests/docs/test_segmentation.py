@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
+import mmattn.engine
 import mmattn.inference
 from mmattn.config import load_config
 from mmattn.config.registry_scope import enter_scope

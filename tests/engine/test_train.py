@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from mmattn.config import load_config
-from mmattn.config.overrides import add_default_hooks
+from mmattn.config.run_settings import add_default_hooks
 from mmattn.data import write_shapes_dataset
 from mmattn.engine import train
 from mmattn.errors import CheckpointError, ConfigError

@@ -15,7 +15,7 @@ from mmattn.reports.semantic.run import SegmentationRun
 def test_the_page_of_a_run_with_everything(run, tmp_path) -> None:
     page = write_markdown_report(run, tmp_path / "out")
     text = page.read_text(encoding="utf-8")
-    assert text.startswith("# A run of <CCNet>\n\nSummary.\n\nWritten by\n\n```bash\npython tools/")
+    assert text.startswith("# A run of <CCNet>\n\nSummary.\n\nWritten by\n\n```bash\nmmattn train ")
     lines = [" ".join(line.split()) for line in text.splitlines()]
     for line in (
         "## IoU per class, %, on 4 validation images",

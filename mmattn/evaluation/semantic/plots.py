@@ -11,7 +11,7 @@ import numpy as np
 
 from mmattn.io import atomic_write
 from mmattn.palette import Palette
-from mmattn.reports.figures import new_axes, save_png
+from mmattn.reports.figure_style import new_axes, save_png
 from mmattn.reports.painter import Painter, read_photograph
 
 from .image_counts import ImageCounts

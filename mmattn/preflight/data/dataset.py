@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmattn.data.dataset_probe import lazy_dataset, located
 from mmattn.data.files import check_place, endings, is_remote, refuse_missing
-from mmattn.data.lazy import lazy_dataset, located
 from mmattn.errors import DataError, one_line
 from mmattn.images import evenly
 from mmattn.type_names import bare_name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmattn.palette import complete_palette
 from mmattn.reports.curves import Curve, read_scalars, smoothed
-from mmattn.reports.figures import COLOURS, legend_above, new_axes, plain_frame, svg_data_uri
+from mmattn.reports.figure_style import COLOURS, legend_above, new_axes, plain_frame, svg_data_uri
 from mmattn.reports.html import components as part
 from mmattn.reports.html.page import Report
 from mmattn.reports.number_formats import count, duration, percent, shape

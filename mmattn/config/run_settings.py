@@ -1,4 +1,4 @@
-"""Changes of a config by the options of a command, and by every run.
+"""Changes of a config by the options of a command; default hooks and metrics are added here.
 
 Each function changes the config that it is given and returns it; ``resolve.py`` hands out copies.
 """

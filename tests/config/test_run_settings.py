@@ -6,7 +6,7 @@ import pytest
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 
-from mmattn.config.overrides import (
+from mmattn.config.run_settings import (
     add_default_hooks,
     scale_learning_rate,
     set_work_dir,

@@ -7,7 +7,7 @@ import base64
 import numpy as np
 import pytest
 
-from mmattn.reports.figures import legend_above, new_axes, svg_data_uri
+from mmattn.reports.figure_style import legend_above, new_axes, svg_data_uri
 
 
 @pytest.mark.parametrize("count", [1, 2, 6, 15])
