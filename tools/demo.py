@@ -92,8 +92,11 @@ def run_demo(out: Path, *, quick: bool) -> Path:
         demo.say(f"mIoU of the untrained network: {untrained.mean:.2f} %")
 
     with demo.step("Train CCNet"):
-        demo.say("about two thirds of the whole time; five validations, each with a checkpoint and")
-        demo.say("an image to look at (Look at .../worst_val.png), the first after a fifth of it")
+        if not quick:
+            demo.say(
+                "about two thirds of the whole time; five validations, the first after a fifth"
+            )
+        demo.say("each validation leaves a checkpoint and an image: Look at .../worst_val.png")
         demo.run("tools/train.py", CONFIG, "--work-dir", out / "train", *cfg_options)
         checkpoint = out / "train" / (out / "train" / "last_checkpoint").read_text().strip()
 
@@ -164,8 +167,10 @@ def main(argv: list[str] | None = None) -> int:
     from mmattn.errors import MMAttnError
 
     print("mmattn demo: train, test, export and look at CCNet")
-    time = "about a minute: a quick check, hardly any training" if args.quick else "3 to 5 minutes"
-    print(f"takes {time} on two cores")
+    if args.quick:
+        print("takes about a minute on two cores: a quick check with hardly any training")
+    else:
+        print("takes 3 to 5 minutes on two cores")
     print(f"everything goes to {out}/; OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}")
     try:
         run_demo(out, quick=args.quick)
