@@ -114,3 +114,15 @@ def test_a_key_that_a_part_does_not_take_is_named(option: dict, message: str) ->
     cfg = load_config("mmattn::ccnet/ccnet_r18-d8_4xb2-40k_cityscapes-512x1024.py", option)
     with pytest.raises(ConfigError, match=message):
         build_model(cfg)
+
+
+def test_a_detector_whose_train_returns_nothing(monkeypatch: pytest.MonkeyPatch, fcn) -> None:
+    """As mmdet's distillation detectors: their ``train()`` forgets to return the detector."""
+    from mmseg.models import EncoderDecoder
+
+    monkeypatch.setattr(
+        EncoderDecoder, "train", lambda self, mode=True: nn.Module.train(self, mode) and None
+    )
+    model = build_model(fcn)
+    assert isinstance(model, EncoderDecoder)
+    assert not model.training
