@@ -48,7 +48,8 @@ EXPORT_REQUIRES = ["onnx", "onnxscript", "onnxslim", "onnxruntime"]
 TESTING_REQUIRES = ["pytest", *EXPORT_REQUIRES]
 OPENVINO_REQUIRES = [*EXPORT_REQUIRES, "openvino>=2026.4"]  # it is converted from an ONNX file
 # Backbones of mmpretrain in mmdet's and mmseg's configs (ConvNeXt, PoolFormer, re-identification).
-MMPRETRAIN_REQUIRES = ["onedl-mmpretrain>=1.3.6"]
+# onedl-mmpretrain asks for modelindex, which is an empty package; model-index brings the module.
+MMPRETRAIN_REQUIRES = ["onedl-mmpretrain>=1.3.6", "model-index"]
 
 
 def version() -> str:

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmattn.errors import ConfigError, MissingPackageError, one_line
+from mmattn.errors import ConfigError, one_line
 
 from .bases import check_bases
 from .find import find_config
-from .optional_packages import missing_custom_import
+from .optional_packages import explain_custom_imports
 from .options import merge_cfg_options
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
     Raises:
         ConfigError: There is no such file or package, the file or one of its bases cannot be
             read, or an option names something that cannot be set.
-        MissingPackageError: A module of ``custom_imports`` cannot be found.
+        MissingPackageError: ``custom_imports`` needs an optional package that is not installed.
     """
     from mmengine.config import Config
     from yaml import YAMLError
@@ -41,9 +41,10 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
         *(FileNotFoundError, SyntaxError, KeyError, ImportError, NameError),
         *(AssertionError, ValueError, YAMLError),
     ) as error:
-        missing = missing_custom_import(error) if isinstance(error, ImportError) else None
-        if missing is not None:
-            raise MissingPackageError(f"{path}: {missing.message}", name=missing.name) from error
+        if isinstance(error, ImportError):
+            explained = explain_custom_imports(error, str(path))
+            if explained is not None:
+                raise explained from error
         # What a wrong base, key or import, or a file that was cut off, ends in; anything else is a
         # bug worth its traceback.
         raise ConfigError(f"{path}: the config cannot be read: {_explain(error)}") from error

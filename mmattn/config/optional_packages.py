@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from mmattn.errors import MissingPackageError
+from mmattn.errors import ConfigError, MissingPackageError, MMAttnError
 
 from .walk import walk
 
@@ -30,7 +30,6 @@ _INSTALL = {
     "d_cube": "ddd-dataset",
     "dsdl": "dsdl",
     "fairscale": "fairscale",
-    "imagecorruptions": "imagecorruptions-imaug",
     "instaboostfast": "instaboostfast",
     "jsonlines": "jsonlines",
     "lap": "lap",
@@ -41,7 +40,7 @@ _INSTALL = {
     "pycocoevalcap": "pycocoevalcap",
     "sklearn": "scikit-learn",
     "trackeval": "trackeval",
-    "transformers": "'transformers<5'",
+    "transformers": "'transformers==4.53.3'",
 }
 # Types of mmdet and mmseg -> what they import when they are built or used.
 _NEEDED_BY_TYPE: dict[str, tuple[str, ...]] = {
@@ -53,7 +52,6 @@ _NEEDED_BY_TYPE: dict[str, tuple[str, ...]] = {
     "COCOCaptionMetric": ("pycocoevalcap",),
     "CityScapesMetric": ("cityscapesscripts",),
     "CityscapesMetric": ("cityscapesscripts",),
-    "Corrupt": ("imagecorruptions",),
     "DODDataset": ("d_cube",),
     "DSDLDetDataset": ("dsdl",),
     "DSDLSegDataset": ("dsdl",),
@@ -152,26 +150,14 @@ def install_line(needs: Iterable[Need]) -> str:
     return f"pip install {' '.join(need.install for need in needs)}"
 
 
-@dataclass(frozen=True)
-class MissingModule:
-    """A module of ``custom_imports`` that cannot be found.
-
-    Attributes:
-        name: Import name of the package that holds it.
-        message: What is missing and the way out.
-    """
-
-    name: str
-    message: str
-
-
-def missing_custom_import(error: ImportError) -> MissingModule | None:
-    """Return which module ``custom_imports`` of a config lacks; None for other errors.
+def explain_custom_imports(error: ImportError, filename: str) -> MMAttnError | None:
+    """Return why ``custom_imports`` of a config failed; None for other errors.
 
     mmengine says that the import failed, and leaves out which package is not installed.
 
     Args:
         error: What reading the config raised.
+        filename: Path of the config, used in the message.
     """
     if "custom modules" not in str(error):
         return None
@@ -182,12 +168,12 @@ def missing_custom_import(error: ImportError) -> MissingModule | None:
         return None
     package = cause.name.partition(".")[0]
     if package in _INSTALL:
-        return MissingModule(package, describe([Need("custom_imports", "", package)]))
-    message = (
-        f"custom_imports needs the module {cause.name!r}, which cannot be found. Install its "
-        "package, or put the folder that holds it on PYTHONPATH."
+        message = describe([Need("custom_imports", "", package)])
+        return MissingPackageError(f"{filename}: {message}", name=package)
+    return ConfigError(
+        f"{filename}: custom_imports needs the module {cause.name!r}, which cannot be found. "
+        "Correct its name, install its package, or put the folder that holds it on PYTHONPATH."
     )
-    return MissingModule(package, message)
 
 
 def _needs(cfg: Config, splits: Sequence[str]) -> Iterator[Need]:

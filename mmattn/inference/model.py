@@ -83,7 +83,10 @@ def build_model(
     model = revert_sync_batchnorm(model)
     model.cfg = cfg
     model.dataset_meta = meta or dataset_meta(cfg)
-    return model.to(device).eval()
+    # Statements: to() and train() of mmdet's distillation detectors return None.
+    model.to(device)
+    model.eval()
+    return model
 
 
 def unwrap_model(runner: Runner) -> nn.Module:

@@ -40,7 +40,9 @@ def fuse(network: nn.Module) -> nn.Module:
     """
     if not any(_fused_method(module) for module in network.modules()):
         return network
-    copied = copy.deepcopy(network).eval().requires_grad_(False)
+    copied = copy.deepcopy(network)
+    copied.eval()  # train() of some of mmdet's detectors returns None
+    copied.requires_grad_(False)
     token = _replacements.set({})
     try:
         return _fused(copied)

@@ -14,15 +14,15 @@ def ssd_head(cls):
     return cls(
         num_classes=3,
         in_channels=(4,),
-        anchor_generator=dict(
-            type="mmdet.SSDAnchorGenerator",
-            scale_major=False,
-            input_size=300,
-            basesize_ratio_range=(0.15, 0.9),
-            strides=[64],
-            ratios=[[2]],
-        ),
-        test_cfg=dict(nms_pre=10, nms=dict(type="nms", iou_threshold=0.5), score_thr=0.0),
+        anchor_generator={
+            "type": "mmdet.SSDAnchorGenerator",
+            "scale_major": False,
+            "input_size": 300,
+            "basesize_ratio_range": (0.15, 0.9),
+            "strides": [64],
+            "ratios": [[2]],
+        },
+        test_cfg={"nms_pre": 10, "nms": {"type": "nms", "iou_threshold": 0.5}, "score_thr": 0.0},
     )
 
 
@@ -33,7 +33,7 @@ def test_ssd_predicts() -> None:
     head = ssd_head(SSDHead)
     head.test_cfg = ConfigDict(head.test_cfg | {"min_bbox_size": 0, "max_per_img": 5})
     maps = head((torch.randn(1, 4, 3, 3),))
-    metas = [dict(img_shape=(192, 192), ori_shape=(192, 192), scale_factor=(1.0, 1.0))]
+    metas = [{"img_shape": (192, 192), "ori_shape": (192, 192), "scale_factor": (1.0, 1.0)}]
     (found,) = head.predict_by_feat(*maps, batch_img_metas=metas)
     assert len(found) == 5
 
@@ -94,11 +94,19 @@ def test_the_detector_looks_there() -> None:
     from mmdet.models.detectors import KnowledgeDistillationSingleStageDetector as Detector
 
     with pytest.raises(ConfigError, match="nowhere"):
-        Detector(dict(), dict(), dict(), teacher_config="configs/nowhere.py")
+        Detector({}, {}, {}, teacher_config="configs/nowhere.py")
 
 
 def test_a_teacher_is_not_downloaded_for_inference() -> None:
     from mmattn.inference.model import strip_pretrained
 
-    model = dict(type="LAD", teacher_ckpt="https://example.com/teacher.pth", teacher_config="a.py")
-    assert strip_pretrained(model) == dict(type="LAD", teacher_ckpt=None, teacher_config="a.py")
+    model = {
+        "type": "LAD",
+        "teacher_ckpt": "https://example.com/teacher.pth",
+        "teacher_config": "a.py",
+    }
+    assert strip_pretrained(model) == {
+        "type": "LAD",
+        "teacher_ckpt": None,
+        "teacher_config": "a.py",
+    }

@@ -5,13 +5,24 @@ from __future__ import annotations
 import math
 import socket
 from dataclasses import replace
-from pathlib import PurePosixPath
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from mmattn.errors import MissingOpError
 from tests.support.compatibility import recorded_ext_calls, run_case
-from tests.support.upstream_configs import CASES, FURTHER, PROMISED, Case
+from tests.support.compatibility_runs import Limits, run_in_process
+from tests.support.upstream_configs import (
+    ALGORITHMS,
+    ALL_CASES,
+    BASES,
+    CASES,
+    FURTHER,
+    PROMISED,
+    Case,
+)
+from tests.support.write_compatibility import installed, shown
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mmdet's and mmseg's own
 
@@ -49,6 +60,41 @@ def test_config_builds_trains_and_predicts(case: Case) -> None:
     assert (outcome.builds, outcome.trains, outcome.predicts) == (True, True, True)
     assert math.isfinite(outcome.loss)
     assert not outcome.unexplained, "no gradient reaches these parameters"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case", ALGORITHMS, ids=lambda case: f"{case.config[:5]}-{PurePosixPath(case.config).stem}"
+)
+def test_a_config_of_every_folder_does_what_the_page_says(case: Case, repo: Path) -> None:
+    """In a process of its own; one that needs a package is skipped where it is missing."""
+    if "onedl-mmdetection" not in installed():
+        pytest.skip("the page is that of the forks")
+    told = (repo / "docs" / "compatibility.md").read_text()
+    outcome = run_in_process(case, Limits())
+    if "MissingPackageError" in outcome.error:
+        assert f"`{case.config}` | `{outcome.install}`" in told
+        pytest.skip(f"needs {outcome.install}")
+    if f"- `{case.config}`: {shown(outcome.error)}" in told.splitlines():
+        pytest.xfail(outcome.error)
+    assert outcome.works, outcome.traceback
+
+
+@pytest.mark.parametrize("package", ["mmdet", "mmseg"])
+def test_the_table_has_a_config_of_every_folder(package: str) -> None:
+    if "onedl-mmdetection" not in installed():
+        pytest.skip("the table is that of the forks")
+    (place,) = find_spec(package).submodule_search_locations
+    root = Path(place) / ".mim" / "configs"
+    folders = {folder.name for folder in root.iterdir() if folder.is_dir()}
+    names = [case.config.split("::") for case in ALL_CASES]
+    listed = {path.split("/")[0] for owner, path in names if owner == package}
+    assert folders - {*BASES} == listed
+
+
+def test_every_config_is_listed_once() -> None:
+    names = [case.config for case in ALL_CASES]
+    assert len(set(names)) == len(names)
 
 
 def test_reasons_do_not_excuse_a_whole_network() -> None:

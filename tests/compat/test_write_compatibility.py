@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.upstream_configs import CASES
+from tests.support.compatibility import Outcome
+from tests.support.upstream_configs import ALGORITHMS, ALL_CASES, CASES, PROMISED, Case
+from tests.support.write_compatibility import ALGORITHM_TITLE, render
 
 
 def run_tool(repo: Path, *args: str) -> subprocess.CompletedProcess:
@@ -41,10 +43,47 @@ def test_part_of_the_table_never_replaces_the_page(repo: Path) -> None:
     assert "--out" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["compatibility.md", "compatibility_originals.md"])
-def test_committed_page_covers_the_table(repo: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "cases"),
+    [("compatibility.md", ALL_CASES), ("compatibility_originals.md", CASES)],
+    ids=["forks", "originals"],
+)
+def test_committed_page_covers_the_table(repo: Path, name: str, cases: tuple[Case, ...]) -> None:
     page = (repo / "docs" / name).read_text()
     listed = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
-    assert listed == [case.config for case in CASES], (
+    assert sorted(listed) == sorted(case.config for case in cases), (
         "run python -m tests.support.write_compatibility"
     )
+
+
+ROWS = (
+    Outcome(PROMISED[0], True, True, True, 1.25, 2, ops={"nms"}),
+    Outcome(ALGORITHMS[1], True, True, True, 1.0, 4, {"neck.a.weight": "", "neck.a.bias": ""}),
+    Outcome(
+        ALGORITHMS[2],
+        builds=True,
+        error="RuntimeError: in /home/me/site-packages/mmdet/a.py: a | b",
+    ),
+    Outcome(
+        ALGORITHMS[3],
+        error="MissingPackageError: model.tracker needs 'lap'",
+        needs={"lap": ""},
+        install="pip install lap",
+    ),
+    Outcome(
+        ALGORITHMS[4], True, True, True, 2.0, 1, needs={"lap": "lap 0.5"}, install="pip install lap"
+    ),
+)
+
+
+def test_the_page_has_a_section_for_each_end() -> None:
+    page = render({"Promised configs": [ROWS[0]], ALGORITHM_TITLE: list(ROWS[1:])})
+    assert "5 configs. Of the 3 that need no further package, 3 build, 2 train a step" in page
+    assert "2 need an optional package; 1 of them" in page
+    assert f"## {ALGORITHM_TITLE}: 1 of 2 work" in page
+    assert f"| `{ROWS[3].case.config}` | `pip install lap` | without lap | no | no |" in page
+    assert f"| `{ROWS[4].case.config}` | `pip install lap` | lap 0.5 | yes | yes: 2 |" in page
+    broken = page.split("## What does not work")[1].split("##")[0]
+    assert f"- `{ROWS[2].case.config}`: RuntimeError: in mmdet/a.py: a \\| b" in broken
+    assert ROWS[3].case.config not in broken, "a package that is missing is no defect"
+    assert f"- `{ROWS[1].case.config}`: `neck.a.*` (2)" in page

@@ -163,3 +163,17 @@ def test_a_flag_of_that_name_is_not_the_method() -> None:
     assert [type(m) for m in fuse(net)] == [nn.Conv2d, nn.Conv2d, nn.BatchNorm2d]
     alone = nn.Sequential(net[2])
     assert fuse(alone) is alone
+
+
+def test_a_network_whose_train_returns_nothing() -> None:
+    """As mmdet's distillation detectors: their ``train()`` forgets to return the network."""
+
+    class Forgetful(Pair):
+        def train(self, mode: bool = True) -> None:
+            super().train(mode)
+
+    net = Forgetful()
+    net.eval()
+    form, x = fuse(net), torch.randn(2, 3, 5, 5)
+    assert type(form) is nn.Conv2d and not form.training
+    torch.testing.assert_close(form(x), net(x))

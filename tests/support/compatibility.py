@@ -7,6 +7,7 @@ own; the images are tiny and drawn (``tests.support.scenes``). What differs from
 - the size to which a preprocessor pads every image is that of the tiny images;
 - what would hide a fault in a first step is taken away (``_build``), and the step is as small as
   that of a warm-up;
+- mixed precision is the CPU's, as in every run there (``mmattn.config.overrides.use_cpu_amp``);
 - thresholds are open when predicting: all scores of an untrained network lie below them, and there
   would be nothing to post-process.
 """
@@ -37,7 +38,7 @@ _BATCH = 2
 _WARM_UP = 0.001
 # The transforms that make targets or pack them; the others load, resize, crop and flip.
 _TARGET_TRANSFORMS = ("GenerateEdge", "PackDetInputs", "PackSegInputs", "PackTrackInputs")
-_TARGET_TRANSFORMS += ("PackReIDInputs",)
+_TARGET_TRANSFORMS += ("PackReIDInputs", "LinesToArray", "PackLineDetectionInputs")
 _TEST_FRAMES = 2  # of a video to predict
 _BRANCHES = ("unsup_teacher", "unsup_student")
 _THRESHOLDS = ("score_thr", "filter_thr", "mask_thr")  # the latter two are SOLOv2's
@@ -115,6 +116,7 @@ def _load(case: Case, outcome: Outcome) -> Config:
     """The config; a preprocessor that pads to a fixed size pads to that of the images."""
     from mmattn.config import load_config
     from mmattn.config.optional_packages import install_line, needed_packages
+    from mmattn.config.overrides import use_cpu_amp
     from mmattn.errors import MissingPackageError
 
     try:
@@ -135,7 +137,7 @@ def _load(case: Case, outcome: Outcome) -> Config:
             for augment in value.get("batch_augments") or ():
                 if augment.type == "BatchFixedSizePad":
                     augment.size = case.size
-    return cfg
+    return use_cpu_amp(cfg)
 
 
 def _version_of(module: str) -> str:
@@ -166,7 +168,8 @@ def _build(cfg: Config) -> nn.Module:
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.momentum = 1.0
-    return model.train()
+    model.train()  # mmdet's distillation returns None here
+    return model
 
 
 def _train(model: nn.Module, cfg: Config, outcome: Outcome) -> None:
@@ -252,16 +255,21 @@ def make_batch(cfg: Config, case: Case, *, train: bool) -> dict[str, list]:
     """
     from mmengine.dataset import Compose, pseudo_collate
 
-    loader = cfg.train_dataloader if train else cfg.test_dataloader
+    split = "train" if train else "test"
+    # A file without dataloaders, such as CLRNet's, has pipelines to be used in one.
+    loader = cfg.get(f"{split}_dataloader")
+    transforms = _pipeline(loader.dataset) if loader else cfg[f"{split}_pipeline"]
     if train and case.semi_supervised:
         return _semi_supervised_batch(case)
-    pipeline = Compose([s for s in _pipeline(loader.dataset) if s.type in _TARGET_TRANSFORMS])
+    pipeline = Compose([s for s in transforms if s.type in _TARGET_TRANSFORMS])
     frames = case.train_frames if train else _TEST_FRAMES * case.video
     if frames:
         count = range(_BATCH if train else 1)
         return pseudo_collate([pipeline(_video(case, v, frames, targets=train)) for v in count])
     if case.task == "reid":
         return pseudo_collate([pipeline(_people(case, v)) for v in range(_BATCH if train else 1)])
+    if case.task == "lanes":
+        return pseudo_collate([pipeline(_road(case, v)) for v in range(_BATCH if train else 1)])
     seeds = range(_BATCH if train else 1)
     return pseudo_collate([pipeline(_sample(case, seed, targets=train)) for seed in seeds])
 
@@ -309,6 +317,28 @@ def _people(case: Case, number: int) -> dict[str, Any]:
         | {"gt_label": [2 * number + seed % 2 for seed in range(4)]}
         | {"scale": [case.size[::-1]] * 4}
     )
+<<<<<<< HEAD
+=======
+
+
+def _road(case: Case, number: int) -> dict[str, Any]:
+    """An image with three lanes, as points from the bottom to the top, and their label map."""
+    import numpy as np
+
+    height, width = case.size
+    rows = np.arange(height - 1, height // 2, -10, dtype=np.float32)
+    lines = [
+        [(width * (0.2 + 0.3 * lane) + (height - y) * (1 - lane) * 0.3, y) for y in rows]
+        for lane in range(3)
+    ]
+    label_map = np.zeros(case.size, dtype=np.uint8)
+    for lane, line in enumerate(lines):
+        for x, y in line:
+            label_map[int(y), int(x) - 3 : int(x) + 3] = lane + 1
+    size = {"org_height": height, "org_width": width}
+    lanes = {"lines": lines, "org_lines": lines, "gt_seg_map": label_map}
+    return {"img": draw_scene(case.size, number).image} | size | lanes
+>>>>>>> fix-compat2
 
 
 def _pipeline(dataset: Any) -> list[dict]:
@@ -336,6 +366,7 @@ def _sample(case: Case, seed: int, *, targets: bool) -> dict[str, Any]:
         "scale_factor": (1.0, 1.0),
         "flip": False,
         "flip_direction": None,
+        "border": np.array([0, case.size[0], 0, case.size[1]], dtype=np.float32),
     }
     if case.with_proposals:
         sample["proposals"] = scene.boxes

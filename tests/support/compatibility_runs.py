@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -61,6 +61,7 @@ def run_cases(
     done = read_outcomes(results)
     waiting = [case for case in cases if case.config not in done]
     results.parent.mkdir(parents=True, exist_ok=True)
+    _write(results, done.values())  # without a line that was cut off
     _prepare_server(limits)
     with ThreadPoolExecutor(jobs) as pool:
         runs = [pool.submit(run_in_process, case, limits) for case in waiting]
@@ -90,12 +91,20 @@ def verdict(outcome: Outcome) -> str:
     return f"FAILED {outcome.error or 'gradients are missing'}"
 
 
-def run_in_process(case: Case, limits: Limits) -> Outcome:
-    """Run ``case`` in a process of its own, which is ended when it goes beyond ``limits``."""
+def run_in_process(
+    case: Case, limits: Limits, runner: Callable[[Case], Outcome] = run_case
+) -> Outcome:
+    """Run ``case`` in a process of its own, which is ended when it goes beyond ``limits``.
+
+    Args:
+        case: The config.
+        limits: What it may take.
+        runner: Function of a module that the process calls.
+    """
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
     with tempfile.NamedTemporaryFile("r", errors="replace") as output:
-        child = context.Process(target=_child, args=(case.config, sender, output.name))
+        child = context.Process(target=_child, args=(case.config, sender, output.name, runner))
         child.start()
         sender.close()
         reason = _watch(child, receiver, limits)
@@ -109,13 +118,13 @@ def run_in_process(case: Case, limits: Limits) -> Outcome:
     return Outcome(case, error=reason, traceback=text[-4000:])
 
 
-def _child(config: str, sender: Connection, output: str) -> None:
+def _child(config: str, sender: Connection, output: str, runner: Callable[[Case], Outcome]) -> None:
     """Run one config and send its outcome; what the libraries print goes to a file."""
     with open(output, "w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     (case,) = (case for case in ALL_CASES if case.config == config)
-    sender.send(dump(run_case(case)))
+    sender.send(dump(runner(case)))
 
 
 def _watch(child: BaseProcess, receiver: Connection, limits: Limits) -> str:
@@ -158,6 +167,30 @@ def read_outcomes(results: Path) -> dict[str, Outcome]:
             continue
         outcomes[outcome.case.config] = outcome
     return outcomes
+
+
+def forget(results: Path, cases: Sequence[Case], which: str) -> None:
+    """Take outcomes out of ``results``, so that they are measured again.
+
+    Args:
+        results: File of JSON lines.
+        cases: Configs that may be forgotten.
+        which: ``failed`` (and no package is to blame), or ``needs`` an optional package.
+    """
+    configs = {case.config for case in cases}
+
+    def stays(outcome: Outcome) -> bool:
+        if outcome.case.config not in configs:
+            return True
+        if which == "needs":
+            return not outcome.needs
+        return outcome.works or "MissingPackageError" in outcome.error
+
+    _write(results, filter(stays, read_outcomes(results).values()))
+
+
+def _write(results: Path, outcomes: Iterable[Outcome]) -> None:
+    results.write_text("".join(f"{dump(outcome)}\n" for outcome in outcomes))
 
 
 def dump(outcome: Outcome) -> str:

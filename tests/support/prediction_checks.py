@@ -25,6 +25,10 @@ def check_prediction(sample: Any, case: Case, cfg: Config) -> None:
     task, size = case.task, case.size
     if case.video:
         _check_video(sample, case)
+    elif task == "lanes":
+        lanes = sample.pred_instances
+        if len(lanes.lines) != len(lanes.line_conf):
+            raise AssertionError("lanes and their confidences differ in number")
     elif task == "reid":
         expect(sample.pred_feature, (4, cfg.model.head.out_channels), "pred_feature")
     elif task == "panoptic":
@@ -32,12 +36,15 @@ def check_prediction(sample: Any, case: Case, cfg: Config) -> None:
     elif task == "semantic":
         _check_semantic(sample, size, _classes_of(cfg))
     else:
-        _check_instances(sample.pred_instances, size, with_masks=task == "instance")
+        empty, masks = case.may_be_empty, task == "instance"
+        _check_instances(sample.pred_instances, size, with_masks=masks, may_be_empty=empty)
 
 
-def _check_instances(found: Any, size: tuple[int, int], *, with_masks: bool) -> None:
+def _check_instances(
+    found: Any, size: tuple[int, int], *, with_masks: bool, may_be_empty: bool
+) -> None:
     count = len(found)
-    if not count:
+    if not count and not may_be_empty:
         raise AssertionError("nothing was predicted, with all thresholds open")
     expect(found.scores, (count,), "pred_instances.scores")
     expect(found.labels, (count,), "pred_instances.labels")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Case:
         train_frames: Frames of a training video; 0 trains on single images.
         semi_supervised: Whether a batch has a labelled part and an unlabelled one.
         trains_by_parts: Why the model has no training step of its own, or ``""``.
+        may_be_empty: Whether an untrained network may predict nothing with all thresholds open.
         note: What the page says of the config beside the numbers.
     """
 
@@ -43,6 +45,7 @@ class Case:
     train_frames: int = 0
     semi_supervised: bool = False
     trains_by_parts: str = ""
+    may_be_empty: bool = False
     note: str = ""
 
     def why_idle(self, parameter: str) -> str:
@@ -143,7 +146,7 @@ def _seg(config: str, **rest) -> Case:
 
 
 _SORT = "upstream trains the detector (and the re-identification network) by configs of their own"
-_CROWD = dict(video=True, num_classes=1, size=(128, 160))
+_CROWD: dict[str, Any] = {"video": True, "num_classes": 1, "size": (128, 160)}
 _MOT17 = "crowdhuman-mot17halftrain_test-mot17halfval"
 
 # One config of every other folder of mmdet, in the order of the folders.
@@ -155,13 +158,19 @@ _MMDET: tuple[Case, ...] = (
     _det("cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco"),
     _det("cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco"),
     _det("centernet/centernet_r18_8xb16-crop512-140e_coco", size=(128, 128)),
-    _det("centripetalnet/centripetalnet_hourglass104_16xb6-crop511-210e-mstest_coco"),
+    _det(
+        "centripetalnet/centripetalnet_hourglass104_16xb6-crop511-210e-mstest_coco",
+        size=(128, 128),
+        may_be_empty=True,  # untrained corners make no pair
+    ),
     _det("cityscapes/faster-rcnn_r50_fpn_1x_cityscapes", num_classes=8),
-    _det("clrnet/clrnet", "lanes", size=(320, 800)),
+    _det("clrnet/clrnet", "lanes", size=(320, 800), note="has no dataloaders"),
     _det("condinst/condinst_r50_fpn_ms-poly-90k_coco_instance", "instance"),
     _det("conditional_detr/conditional-detr_r50_8xb2-50e_coco"),
     _det("convnext/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco", "instance"),
-    _det("cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco", size=(128, 128)),
+    _det(
+        "cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco", size=(128, 128), may_be_empty=True
+    ),
     _det("crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman", num_classes=1),
     _det("dab_detr/dab-detr_r50_8xb2-50e_coco"),
     _det("ddod/ddod_r50_fpn_1x_coco"),
@@ -172,7 +181,10 @@ _MMDET: tuple[Case, ...] = (
         trains_by_parts=_SORT,
         **_CROWD,
     ),
-    _det("detectors/detectors_cascade-rcnn_r50_1x_coco"),
+    _det(
+        "detectors/detectors_cascade-rcnn_r50_1x_coco",
+        may_be_empty=True,  # its convolutions take their scale from pretrained weights
+    ),
     _det("detr/detr_r50_8xb2-150e_coco"),
     _det("double_heads/dh-faster-rcnn_r50_fpn_1x_coco"),
     _det("dsdl/coco"),
