@@ -116,7 +116,6 @@ def test_a_key_that_a_part_does_not_take_is_named(option: dict, message: str) ->
         build_model(cfg)
 
 
-<<<<<<< HEAD
 def test_a_missing_checkpoint_is_told_before_the_model_is_built(
     fcn, tmp_path: Path, monkeypatch
 ) -> None:
@@ -135,7 +134,8 @@ def test_a_missing_checkpoint_is_told_before_the_model_is_built(
         (tmp_path / name).touch()
         with pytest.raises(CheckpointError, match=rf"{name} is {kind}; give the \.pth or"):
             build_model(fcn, tmp_path / name)
-=======
+
+
 def test_a_detector_whose_train_returns_nothing(monkeypatch: pytest.MonkeyPatch, fcn) -> None:
     """As mmdet's distillation detectors: their ``train()`` forgets to return the detector."""
     from mmseg.models import EncoderDecoder
@@ -146,4 +146,3 @@ def test_a_detector_whose_train_returns_nothing(monkeypatch: pytest.MonkeyPatch,
     model = build_model(fcn)
     assert isinstance(model, EncoderDecoder)
     assert not model.training
->>>>>>> fix-compat2

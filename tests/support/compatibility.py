@@ -317,8 +317,6 @@ def _people(case: Case, number: int) -> dict[str, Any]:
         | {"gt_label": [2 * number + seed % 2 for seed in range(4)]}
         | {"scale": [case.size[::-1]] * 4}
     )
-<<<<<<< HEAD
-=======
 
 
 def _road(case: Case, number: int) -> dict[str, Any]:
@@ -338,7 +336,6 @@ def _road(case: Case, number: int) -> dict[str, Any]:
     size = {"org_height": height, "org_width": width}
     lanes = {"lines": lines, "org_lines": lines, "gt_seg_map": label_map}
     return {"img": draw_scene(case.size, number).image} | size | lanes
->>>>>>> fix-compat2
 
 
 def _pipeline(dataset: Any) -> list[dict]:
