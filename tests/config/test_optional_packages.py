@@ -1,4 +1,4 @@
-"""An optional package that a config needs is named before a build, with the line that installs it."""
+"""Optional packages that a config needs are named before anything is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Non-maximum suppression of lane lines, as LaneATT (Tabelini et al., CVPR 2021) and CLRNet use it."""
+"""Non-maximum suppression of lane lines, as LaneATT (Tabelini et al., 2021) and CLRNet use it."""
 
 from __future__ import annotations
 
