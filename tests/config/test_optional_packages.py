@@ -162,10 +162,16 @@ def test_a_command_ends_with_exit_code_3(nothing_installed, capsys, tmp_path, ve
     from importlib import import_module
 
     config = "mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py"
+    if verb == "predict":  # it takes semantic segmentation alone
+        config = "mmseg::convnext/convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512.py"
     weights, image = tmp_path / "weights.pth", tmp_path / "image.png"
     weights.touch()
     image.touch()
-    rest = {"train": [], "test": [str(weights)], "predict": [str(weights), str(image)]}[verb]
+    rest = {
+        "train": [],
+        "test": [str(weights)],
+        "predict": [str(weights), str(image), "--out", str(tmp_path / "out")],
+    }[verb]
     main = import_module(f"mmattn.cli.{verb}").main
     arguments = [config, *rest]
     if verb == "train":

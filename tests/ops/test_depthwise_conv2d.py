@@ -138,6 +138,7 @@ class TestDepthwiseConv2dOnGpu(TestDepthwiseConv2d):
 
 
 @pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.filterwarnings("ignore:Using padding")  # torch, of even kernels
 def test_equals_torch(name: str) -> None:
     """Results equal torch's, with the backend that is chosen on this machine."""
     kernel, dilation = KERNELS[name]

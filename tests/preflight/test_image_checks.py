@@ -11,7 +11,7 @@ import pytest
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmattn.data.loading import name_files_in_errors
+from mmattn.data.loading_errors import name_files_in_errors
 from mmattn.errors import DataError, MMAttnError
 from mmattn.preflight.data import check_dataset
 from mmattn.preflight.data.dataset import DatasetReport

@@ -7,7 +7,7 @@ own; the images are tiny and drawn (``tests.support.scenes``). What differs from
 - the size to which a preprocessor pads every image is that of the tiny images;
 - what would hide a fault in a first step is taken away (``_build``), and the step is as small as
   that of a warm-up;
-- mixed precision is the CPU's, as in every run there (``mmattn.config.overrides.use_cpu_amp``);
+- mixed precision is the CPU's, as in every run there (``mmattn.config.run_settings.use_cpu_amp``);
 - thresholds are open when predicting: all scores of an untrained network lie below them, and there
   would be nothing to post-process.
 """
@@ -116,7 +116,7 @@ def _load(case: Case, outcome: Outcome) -> Config:
     """The config; a preprocessor that pads to a fixed size pads to that of the images."""
     from mmattn.config import load_config
     from mmattn.config.optional_packages import install_line, needed_packages
-    from mmattn.config.overrides import use_cpu_amp
+    from mmattn.config.run_settings import use_cpu_amp
     from mmattn.errors import MissingPackageError
 
     try:

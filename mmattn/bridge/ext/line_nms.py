@@ -14,19 +14,19 @@ _START, _LENGTH, _POINTS = 2, 4, 5
 
 
 def line_nms_forward(
-    boxes: Tensor, scores: Tensor, overlap: float, top_k: int
+    boxes: Tensor, scores: Tensor, thresh: float, top_k: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Keep the best of the lines that run close to each other.
 
     A line is dropped where a better one is near: the mean distance of their points, over the rows
-    that both have, is below ``overlap``. Lines without a common row never touch.
+    that both have, is below ``thresh``. Lines without a common row never touch.
 
     Args:
         boxes: Lines (N, 5 + S): column 2 is the start as a share of the S - 1 strips, column 4 the
             length in strips; then the x coordinate in each of S rows, in pixels. The other columns
             are not read.
         scores: Scores (N,).
-        overlap: Distance in pixels.
+        thresh: Distance in pixels.
         top_k: Largest number of lines that are kept.
 
     Returns:
@@ -49,7 +49,7 @@ def line_nms_forward(
             break
         if dropped[place]:
             continue
-        near = _near(points, first, last, place, overlap)
+        near = _near(points, first, last, place, thresh)
         near[: place + 1] = False
         dropped |= near
         near[place] = True
@@ -68,10 +68,10 @@ def _span(lines: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     return first.clamp(min=0), last.clamp(max=rows - 1)
 
 
-def _near(points: Tensor, first: Tensor, last: Tensor, place: int, overlap: float) -> Tensor:
+def _near(points: Tensor, first: Tensor, last: Tensor, place: int, thresh: float) -> Tensor:
     """Whether each line (N,) is near line ``place``."""
     start, end = first.clamp(min=first[place]), last.clamp(max=last[place])
     row = torch.arange(points.shape[1], device=points.device)
     common = (row >= start[:, None]) & (row <= end[:, None])
     apart = (points - points[place]).abs().where(common, torch.zeros_like(points)).sum(dim=1)
-    return (end >= start) & (apart < overlap * (end - start + 1))
+    return (end >= start) & (apart < thresh * (end - start + 1))

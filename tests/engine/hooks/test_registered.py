@@ -18,8 +18,7 @@ FILES = sorted(file.stem for file in Path(hooks.__file__).parent.glob("[!_]*.py"
 @pytest.mark.parametrize("file", FILES)
 def test_each_file_has_one_registered_hook_of_its_name(file: str) -> None:
     name = "".join(word.capitalize() for word in file.split("_")) + "Hook"
-    # What the class requires or what it computes may stand before the name of its file.
-    (exported,) = [one for one in hooks.__all__ if one.removeprefix("Require") == name]
+    (exported,) = [one for one in hooks.__all__ if one == name]
     hook = getattr(hooks, exported)
     assert issubclass(hook, Hook)
     assert HOOKS.get(f"mmattn.{exported}") is hook

@@ -145,7 +145,7 @@ def test_header_tells_paper_and_command(path: Path) -> None:
     header = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert "arXiv:1811.11721" in header
     assert f"configs/ccnet/{path.name}" in header or "make demo" in header
-    assert "eproduced" in header or "tools/" in header
+    assert "eproduced" in header or "mmattn train" in header or "tools/" in header
 
 
 def test_metafile_lists_every_config() -> None:
