@@ -67,7 +67,6 @@ def test_first_screen_is_short_and_the_file_has_the_rest(name, train, capsys) ->
     for noise in NOISE:
         assert noise not in shown.out + shown.err, noise
     log = next(work_dir.glob("*/*.log")).read_text(encoding="utf-8")
-    if name == "tiny_fcn.py":  # the user's doing: told, and kept
     for part in (
         "System environment", "Config:", "Hooks will be executed", "Checkpoints will be saved",
         "mmattn 0.", "Saving checkpoint", "custom_hooks = [",
