@@ -14,6 +14,8 @@ The results compared are the three losses and the gradients of all maps.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from ops_cases import Row
 from torch import Tensor
@@ -173,7 +175,7 @@ class MMDetLoss:
         """Return target scores (A, C), boxes (A, 4) and weights (A,) of one image."""
         from mmengine.structures import InstanceData
 
-        assigned = self.assigner.assign(
+        assigned: Any = self.assigner.assign(
             InstanceData(priors=self.priors, bboxes=boxes, scores=scores),
             InstanceData(bboxes=gt_boxes, labels=gt_labels),
             alpha=0.5,  # pyright: ignore[reportArgumentType]

@@ -11,6 +11,8 @@ import math
 import torch
 from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
+from torch import _foreach_copy_ as _foreach_copy  # pyright: ignore[reportPrivateImportUsage]
+from torch import _foreach_lerp_ as _foreach_lerp  # pyright: ignore[reportPrivateImportUsage]
 
 from mmattn.registry import MODELS
 
@@ -64,9 +66,9 @@ class RampedEMA(ExponentialMovingAverage):
             device = averaged[0].device
             if new[0].device != device:
                 new = [value.to(device) for value in new]
-            torch._foreach_lerp_(averaged, new, 1 - share)
+            _foreach_lerp(averaged, new, 1 - share)
         if copied:
-            torch._foreach_copy_(copied, others)
+            _foreach_copy(copied, others)
 
 
 def _tensors(model: nn.Module, buffers: bool) -> tuple[list[Tensor], list[Tensor]]:
