@@ -1,5 +1,12 @@
 """Dataset classes; importing this registers them in scope ``mmattn``."""
 
+from mmattn.data.augment import (
+    BetaMixUp,
+    FlipCopyPaste,
+    HSVGain,
+    MosaicAffine,
+    RareImageChanges,
+)
 from mmattn.data.class_balanced_crop import ClassBalancedCrop
 from mmattn.data.edge_map import GenerateEdgeMap
 from mmattn.data.load_image import LoadImageFromFile
@@ -10,12 +17,17 @@ from .seeded import SeededDataset, SeededSampler
 from .shapes import ShapesDataset
 
 __all__ = [
+    "BetaMixUp",
     "CamVidDataset",
     "ClassBalancedCrop",
+    "FlipCopyPaste",
     "FolderSegDataset",
     "GenerateEdgeMap",
+    "HSVGain",
     "LoadFolderMask",
     "LoadImageFromFile",
+    "MosaicAffine",
+    "RareImageChanges",
     "SeededDataset",
     "SeededSampler",
     "ShapesDataset",
