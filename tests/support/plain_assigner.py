@@ -15,7 +15,7 @@ def plain_complete_iou(first: Box, second: Box) -> float:
     across = max(0.0, min(first[2], second[2]) - max(first[0], second[0]))
     down = max(0.0, min(first[3], second[3]) - max(first[1], second[1]))
     union = widths[0] * heights[0] + widths[1] * heights[1] - across * down
-    iou = across * down / (union + 1e-7)
+    iou = across * down / max(union, 1e-7)
     around = (
         max(first[2], second[2]) - min(first[0], second[0]),
         max(first[3], second[3]) - min(first[1], second[1]),
@@ -27,8 +27,8 @@ def plain_complete_iou(first: Box, second: Box) -> float:
         for width, height in zip(widths, heights, strict=True)
     ]
     v = 4 / math.pi**2 * (angles[1] - angles[0]) ** 2
-    alpha = v / (1 - iou + v + 1e-7)
-    return iou - distance / (around[0] ** 2 + around[1] ** 2 + 1e-7) - alpha * v
+    alpha = v / max(1 - iou + v, 1e-7)
+    return iou - distance / max(around[0] ** 2 + around[1] ** 2, 1e-7) - alpha * v
 
 
 def plain_assign(

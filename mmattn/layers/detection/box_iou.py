@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmattn.ops import accumulate_dtype, autocast_off
 
-# Keeps quotients of empty boxes at 0; below the rounding error of any box larger than a pixel.
+# Smallest divisor: keeps quotients of empty boxes finite, and changes none of others.
 _EPS = 1e-7
 
 
@@ -52,8 +52,8 @@ def complete_iou(first: Tensor, second: Tensor) -> Tensor:
         distance = shift.square().sum(-1) / 4
         v = (_angle(second) - _angle(first)).square() * (4 / math.pi**2)
         with torch.no_grad():
-            alpha = v / (1 - iou + v + _EPS)
-        return iou - distance / (diagonal + _EPS) - alpha * v
+            alpha = v / (1 - iou + v).clamp(min=_EPS)
+        return iou - distance / diagonal.clamp(min=_EPS) - alpha * v
 
 
 def _raised(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +66,7 @@ def _iou(first: Tensor, second: Tensor) -> Tensor:
     high = torch.minimum(first[..., 2:], second[..., 2:])
     overlap = (high - low).clamp(min=0).prod(-1)
     union = _area(first) + _area(second) - overlap
-    return overlap / (union + _EPS)
+    return overlap / union.clamp(min=_EPS)
 
 
 def _area(boxes: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from tests.support.plain_assigner import plain_complete_iou
 
 
 def boxes(*rows: tuple[float, float, float, float]) -> Tensor:
-    return torch.tensor(rows)
+    return torch.tensor(rows, dtype=torch.float32)
 
 
 def test_iou_of_pairs() -> None:
