@@ -6,10 +6,6 @@ on val2017, as their README says. Not reproduced here: this needs 8 GPUs and the
     bash tools/dist_train.sh configs/yolov12/yolov12-v1-m_8xb32-600e_coco.py 8
 """
 
-_base_ = ["../_base_/models/yolov12.py"]
+_base_ = "./yolov12-m_8xb32-600e_coco.py"
 
-model = dict(
-    backbone=dict(scale="m", version="v1.0"),
-    neck=dict(in_channels=[512, 512, 512], out_channels=[256, 512, 512]),
-    bbox_head=dict(in_channels=[256, 512, 512]),
-)
+model = dict(backbone=dict(version="v1.0"))

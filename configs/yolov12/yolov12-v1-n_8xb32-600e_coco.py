@@ -6,8 +6,6 @@ on val2017, as their README says. Not reproduced here: this needs 8 GPUs and the
     bash tools/dist_train.sh configs/yolov12/yolov12-v1-n_8xb32-600e_coco.py 8
 """
 
-_base_ = ["../_base_/models/yolov12.py"]
+_base_ = "./yolov12-n_8xb32-600e_coco.py"
 
-model = dict(
-    backbone=dict(version="v1.0"),
-)
+model = dict(backbone=dict(version="v1.0"))
