@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 
@@ -77,19 +77,18 @@ class LastEpochsPipelineHook(Hook):
             return
         self._switched = True
         loader = runner.train_dataloader
+        dataset: Any = loader.dataset
         if self.skip is not None:
-            loader.dataset.update_skip_type_keys(self.skip)
+            dataset.update_skip_type_keys(self.skip)
         else:
             from mmengine.dataset import Compose
 
             composed = Compose(self.pipeline)
-            if hasattr(loader.dataset, "update_skip_type_keys"):  # a MultiImageMixDataset
-                loader.dataset.pipeline = composed.transforms
-                loader.dataset.pipeline_types = [
-                    type(step).__name__ for step in composed.transforms
-                ]
+            if hasattr(dataset, "update_skip_type_keys"):  # a MultiImageMixDataset
+                dataset.pipeline = composed.transforms
+                dataset.pipeline_types = [type(step).__name__ for step in composed.transforms]
             else:
-                loader.dataset.pipeline = composed
+                dataset.pipeline = composed
         # Workers that live on hold a copy of the dataset; without them, new ones are started.
         if getattr(loader, "persistent_workers", False):
             loader._iterator = None

@@ -141,7 +141,7 @@ class Recorder(Hook):
 def train(schedule: Config, folder: Path, epochs: int, resume: bool = False, **options: Any):
     recorder = Recorder()
     hooks = {name: schedule.default_hooks[name].to_dict() for name in ("weight_decay", "ema")}
-    runner = toy_runner(
+    runner: Any = toy_runner(
         folder,
         optim_wrapper={**schedule.optim_wrapper.to_dict(), **options},
         param_scheduler=[one.to_dict() for one in schedule.param_scheduler],
