@@ -31,7 +31,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(
-        type="MultiImageMixDataset",
+        type="mmattn.MultiImageMixDataset",
         dataset=dict(
             type="CocoDataset",
             data_root="data/shapes/",

@@ -29,7 +29,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(
-        type="MultiImageMixDataset",
+        type="mmattn.MultiImageMixDataset",
         dataset=dict(
             type=dataset_type,
             data_root=data_root,

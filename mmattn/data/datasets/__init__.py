@@ -13,6 +13,7 @@ from mmattn.data.load_image import LoadImageFromFile
 
 from .camvid import CamVidDataset
 from .folder import FolderSegDataset, LoadFolderMask
+from .multi_image_mix import MultiImageMixDataset
 from .seeded import SeededDataset, SeededSampler
 from .shapes import ShapesDataset
 
@@ -27,6 +28,7 @@ __all__ = [
     "LoadFolderMask",
     "LoadImageFromFile",
     "MosaicAffine",
+    "MultiImageMixDataset",
     "RareImageChanges",
     "SeededDataset",
     "SeededSampler",

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from mmdet.datasets import MultiImageMixDataset
+from mmattn.data.datasets.multi_image_mix import MultiImageMixDataset
 from mmdet.structures.bbox import HorizontalBoxes
 
 from mmattn.data.augment import BetaMixUp, FlipCopyPaste, MosaicAffine
