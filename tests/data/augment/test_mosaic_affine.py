@@ -7,12 +7,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from mmattn.data.datasets.multi_image_mix import MultiImageMixDataset
 from mmdet.structures.bbox import HorizontalBoxes
 
 from mmattn.data.augment import BetaMixUp, FlipCopyPaste, MosaicAffine
 from mmattn.data.augment.affine import RandomAffineRange, map_boxes, worth_keeping
 from mmattn.data.augment.mosaic_affine import draw_warped
+from mmattn.data.datasets.multi_image_mix import MultiImageMixDataset
 from mmattn.errors import ConfigError
 
 WIDTH, HEIGHT = 160, 128
