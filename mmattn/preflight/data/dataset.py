@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmattn.data.coco_content import check_content, read_content
 from mmattn.data.dataset_probe import lazy_dataset, located
 from mmattn.data.files import check_place, endings, is_remote, refuse_missing
 from mmattn.errors import DataError, one_line
@@ -20,10 +21,8 @@ from mmattn.type_names import bare_name
 from .boxes import check_objects
 from .coco import (
     RecordingCocoReader,
-    check_content,
     check_instance_masks,
     check_names,
-    read_content,
     why_empty,
 )
 from .images import ImageLoader, check_images
@@ -226,7 +225,7 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> tuple[list[dict], list[str]
     ) as error:  # whatever a reader stumbles over is the file's fault or the config's
         content = read_content(ann_file)
         if content is not None:
-            check_content(content, where, ann_file)
+            check_content(content, f"{where}: {ann_file}")
         if keep is not None and keep.names:
             label_of = getattr(dataset, "cat2label", {})
             check_names(
@@ -258,7 +257,7 @@ def _check_objects(
     elif hasattr(dataset, "cat2label"):  # LVIS' reader is another one, of the same format
         content = read_content(ann_file)
         if content is not None:
-            check_content(content, where, ann_file)
+            check_content(content, f"{where}: {ann_file}")
     classes = _classes(dataset)
     stated = "[x1, y1, x2, y2]"
     if content is not None or kept.raw:
