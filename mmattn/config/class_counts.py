@@ -15,6 +15,7 @@ from mmattn.tasks import TASKS
 from mmattn.type_names import bare_name
 
 from .dataset_meta import dataset_meta
+from .walk import walk
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -80,9 +81,9 @@ def open_counts(old: ClassCounts) -> Callable[[str, Any], Any]:
     known = {count for count in (old.total, old.things) if count}
 
     def change(path: str, value: Any) -> Any:
-        if not isinstance(value, dict) or any(part in path.split(".") for part in _CLASSLESS):
+        if not isinstance(value, dict) or not counts_data(path, value):
             return value
-        if value.get("num_classes") in known and bare_name(value.get("type")) not in _OTHER_COUNT:
+        if value.get("num_classes") in known:
             value["num_classes"] = AUTO
         if value.get(THINGS) in known:
             value[THINGS] = AUTO
@@ -105,6 +106,28 @@ def open_counts(old: ClassCounts) -> Callable[[str, Any], Any]:
     return change
 
 
+def counts_data(path: str, part: Mapping[str, Any]) -> bool:
+    """Return whether numbers of classes in a part of a model are those of the data.
+
+    Args:
+        path: Path of the part in the config.
+        part: Config of the part.
+    """
+    inside = path.split(".")
+    return bare_name(part.get("type")) not in _OTHER_COUNT and not any(
+        name in inside for name in _CLASSLESS
+    )
+
+
 def awaits_class_count(class_weight: Any) -> bool:
     """Return whether weights await the number of classes; mmseg also takes the name of a file."""
     return isinstance(class_weight, (list, tuple)) and AUTO in class_weight
+
+
+def counts_in(cfg: Config) -> list[tuple[str, int]]:
+    """Return the path and the value of every number of classes in the model of a config."""
+    return [
+        (path, value)
+        for path, value in walk(cfg.get("model"), "model")
+        if path.rpartition(".")[2] in COUNT_KEYS and isinstance(value, int)
+    ]

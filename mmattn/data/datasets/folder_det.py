@@ -57,8 +57,8 @@ class FolderDetDataset(BaseDetDataset):
 
     Attributes:
         records: What was read of this split.
-        notes: What was found out about the folder, in short sentences; the first is about the
-            split.
+        summary: One line on the split: images, objects, format, places.
+        notes: What was found out about the folder, in short sentences.
         findings: What is odd about the annotations but does not stop their use.
 
     Raises:
@@ -119,13 +119,15 @@ class FolderDetDataset(BaseDetDataset):
         metainfo.setdefault("palette", [list(colour) for colour in palette])
         self._things = frozenset(classes.things or ())
         self.findings = (*self.records.findings, *class_findings(self.records, classes))
+        self._refuse_lost_masks(kwargs.get("pipeline") or ())
+        self.summary = folder.describe(split, self.records)
         self.notes = (
-            folder.describe(split, self.records),
+            self.summary,
             f"{len(classes.names)} classes, from {source}",
             *folder.layout.notes,
             *self.records.notes,
         )
-        super().__init__(data_root=data_root, metainfo=metainfo, **kwargs)
+        super().__init__(data_root=data_root, data_prefix={}, metainfo=metainfo, **kwargs)
 
     @classmethod
     def _check_names(cls, kwargs: Mapping[str, Any]) -> None:
@@ -179,6 +181,22 @@ class FolderDetDataset(BaseDetDataset):
                     "dict(type='mmattn.LoadImageFromFile') in its place in the pipeline"
                 )
 
+    def _refuse_lost_masks(self, pipeline: Sequence) -> None:
+        """Refuse to load polygons alone where masks are run lengths, which would all be lost."""
+        lost = [
+            image.path
+            for image in self.records.images
+            for item in image.objects
+            if isinstance(item.mask, Mapping) and not item.crowd
+        ]
+        for step in pipeline:
+            options = step if isinstance(step, Mapping) else vars(step)
+            if self.targets == "masks" and lost and options.get("poly2mask") is False:
+                raise ConfigError(
+                    f"LoadAnnotations(poly2mask=False) loads polygons alone; {len(lost)} masks, as "
+                    f"in {lost[0]}, are run lengths and would be left out: set poly2mask=True"
+                )
+
     def load_data_list(self) -> list[dict]:
         """Return one entry for each image, as mmdet's own datasets have them."""
         label_of = {name: label for label, name in enumerate(self.metainfo["classes"])}
@@ -213,8 +231,8 @@ class FolderDetDataset(BaseDetDataset):
                 "ignore_flag": int(item.crowd),
                 "area": item.area,
             }
-            if self.targets == "masks" and item.mask:
-                instance["mask"] = item.mask
+            if self.targets == "masks":
+                instance["mask"] = item.mask or _whole(item.box)  # crowds may have none
             instances.append(instance)
         entry["instances"] = instances
         if self.targets == "panoptic":
@@ -242,3 +260,9 @@ class FolderDetDataset(BaseDetDataset):
         """Return an entry, with the bit depth of its image."""
         info = super().get_data_info(idx)
         return info if self.bit_depth is None else {**info, "bit_depth": self.bit_depth}
+
+
+def _whole(box: tuple[float, float, float, float]) -> list[list[float]]:
+    """Return a box as a mask."""
+    x1, y1, x2, y2 = box
+    return [[x1, y1, x2, y1, x2, y2, x1, y2]]

@@ -39,6 +39,11 @@ class Finding:
     text: str
     places: tuple[Place, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding as plain data."""
+        places = [place._asdict() for place in self.places]
+        return {"check": self.check, "text": self.text, "places": places}
+
     def __str__(self) -> str:
         return (
             f"{self.text} ({len(self.places)}): {listed(self.places)}" if self.places else self.text

@@ -16,6 +16,11 @@ LEFT_OUT = {
     "outside": "boxes outside of their image are left out",
     "below-a-pixel": "boxes less than a pixel wide or high are left out",
 }
+#: What is used as it is -> sentence.
+KEPT = {
+    "beyond-image": "boxes that reach beyond their image",
+    "duplicate-box": "boxes that stand twice in their image",
+}
 #: What cannot be meant so, and is refused -> what is wrong, and what to do.
 REFUSED = {
     "not-numbers": ("boxes are not four numbers", "Mend them"),
@@ -59,6 +64,8 @@ class Sieve:
         if check is None and self._options.masks:
             check = _mask_problem(item, size)
         if check is None:
+            if _reaches_beyond(item, size):
+                self.tally.add("beyond-image", Place(source, item.item))
             return True
         self.tally.add(check, Place(source, item.item))
         if check in LEFT_OUT or check in ("negative-size", "not-numbers"):
@@ -76,7 +83,7 @@ class Sieve:
         Raises:
             DataError: Objects cannot be meant so, and ``bad_objects`` is not ``skip``.
         """
-        findings = list(self.tally.findings(LEFT_OUT))
+        findings = list(self.tally.findings({**LEFT_OUT, **KEPT}))
         for check, (wrong, fix) in REFUSED.items():
             places = self.tally.places.get(check)
             if not places:
@@ -103,6 +110,14 @@ def _problem(item: BoxObject, size: tuple[int, int]) -> str | None:
         return "outside"
     # mmdet's readers have the same limit.
     return "below-a-pixel" if x2 - x1 < 1 or y2 - y1 < 1 else None
+
+
+def _reaches_beyond(item: BoxObject, size: tuple[int, int]) -> bool:
+    height, width = size
+    x1, y1, x2, y2 = item.box
+    # Tools round and count from 0 or from 1.
+    slack = max(2.0, 0.01 * max(height, width))
+    return x2 > width + slack or y2 > height + slack or x1 < -slack or y1 < -slack
 
 
 def _mask_problem(item: BoxObject, size: tuple[int, int]) -> str | None:
@@ -147,4 +162,4 @@ def duplicates(images: Sequence[Any]) -> tuple[Finding, ...]:
             if key in seen:
                 tally.add("duplicate-box", Place(image.source, item.item))
             seen.add(key)
-    return tally.findings({"duplicate-box": "boxes that stand twice in their image"})
+    return tally.findings(KEPT)
