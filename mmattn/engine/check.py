@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmattn.config import load_config
+from mmattn.config.class_counts import counts_in
 from mmattn.inference import build_model
 from mmattn.preflight import preflight
+from mmattn.preflight.auto_classes import fill_class_counts
 
 if TYPE_CHECKING:
     from mmattn.preflight.data import DatasetReport
@@ -45,6 +47,10 @@ def check(
         log(report.table())
         reports.append(report)
     if cfg.get("model"):
+        if cfg_options and "data" in cfg_options:
+            filled = fill_class_counts(cfg)
+            heads = ", ".join(f"{path}={value}" for path, value in counts_in(filled))
+            log(f"Numbers of classes in the model: {heads or 'none'}.")
         build_model(cfg)
         log("Config, data and model fit.")
     else:

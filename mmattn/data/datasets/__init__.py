@@ -13,6 +13,7 @@ from mmattn.data.load_image import LoadImageFromFile
 
 from .camvid import CamVidDataset
 from .folder import FolderSegDataset, LoadFolderMask
+from .folder_det import FolderDetDataset
 from .multi_image_mix import MultiImageMixDataset
 from .seeded import SeededDataset, SeededSampler
 from .shapes import ShapesDataset
@@ -22,6 +23,7 @@ __all__ = [
     "CamVidDataset",
     "ClassBalancedCrop",
     "FlipCopyPaste",
+    "FolderDetDataset",
     "FolderSegDataset",
     "GenerateEdgeMap",
     "HSVGain",
