@@ -47,9 +47,8 @@ default_hooks = dict(
     # After t steps the average keeps the share 0.9999 (1 - exp(-t / 2000)) of itself.
     ema=dict(
         type="EMAHook",
-        ema_type="mmdet.ExpMomentumEMA",
-        momentum=0.0001,
-        gamma=2000,
-        update_buffers=True,
+        ema_type="mmattn.RampedEMA",
+        decay=0.9999,
+        ramp=2000,
     ),
 )

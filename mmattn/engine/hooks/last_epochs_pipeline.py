@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 
@@ -75,12 +75,13 @@ class LastEpochsPipelineHook(Hook):
             return
         self._switched = True
         loader = runner.train_dataloader
+        dataset: Any = loader.dataset
         if self.skip is None:
             from mmengine.dataset import Compose
 
-            loader.dataset.pipeline = Compose(self.pipeline)
+            dataset.pipeline = Compose(self.pipeline)
         else:
-            loader.dataset.update_skip_type_keys(self.skip)
+            dataset.update_skip_type_keys(self.skip)
         # Workers that live on hold a copy of the dataset; without them, new ones are started.
         if getattr(loader, "persistent_workers", False):
             loader._iterator = None

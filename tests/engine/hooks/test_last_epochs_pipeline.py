@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mmcv.transforms import BaseTransform
@@ -28,7 +29,7 @@ class Recorder(Hook):
     def __init__(self) -> None:
         self.marked: list[int] = []
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         if "last" in data_batch:
             self.marked.append(runner.epoch)
 
@@ -81,7 +82,7 @@ class SkippingDataset:
 def test_a_dataset_that_mixes_images_skips_transforms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = toy_runner(tmp_path)
+    runner: Any = toy_runner(tmp_path)
     hook = LastEpochsPipelineHook(last_epochs=10, skip=["Mosaic"])
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     dataset = SkippingDataset()

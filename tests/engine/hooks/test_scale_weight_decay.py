@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ SGD = {"optimizer": {"type": "SGD", "lr": 0.01, "weight_decay": 0.5}}
 
 def decay(tmp_path: Path, **options) -> float:
     hook = {"type": "mmattn.ScaleWeightDecayHook", "nominal_batch_size": 16}
-    runner = toy_runner(tmp_path, optim_wrapper=SGD, custom_hooks=[hook], **options)
+    runner: Any = toy_runner(tmp_path, optim_wrapper=SGD, custom_hooks=[hook], **options)
     runner.train()
     (group,) = runner.optim_wrapper.optimizer.param_groups
     return group["weight_decay"] / runner.train_dataloader.batch_size * 16

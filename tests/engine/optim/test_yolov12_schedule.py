@@ -141,7 +141,7 @@ class Recorder(Hook):
 def train(schedule: Config, folder: Path, epochs: int, resume: bool = False, **options: Any):
     recorder = Recorder()
     hooks = {name: schedule.default_hooks[name].to_dict() for name in ("weight_decay", "ema")}
-    runner = toy_runner(
+    runner: Any = toy_runner(
         folder,
         optim_wrapper={**schedule.optim_wrapper.to_dict(), **options},
         param_scheduler=[one.to_dict() for one in schedule.param_scheduler],
@@ -192,6 +192,9 @@ def test_the_config_passes_the_preflight(schedule: Config) -> None:
     cfg.model = {"type": "RetinaNet"}
     cfg.train_dataloader = {"batch_size": 2, "num_workers": 0, "dataset": {"type": "CocoDataset"}}
     check_config(cfg, ["train"])
+    cfg.optim_wrapper.constructor = "mmattn.GroupedOptimWraperConstructor"
+    with pytest.raises(Exception, match=r"Did you mean 'mmattn.GroupedOptimWrapperConstructor'"):
+        check_config(cfg, ["train"])
     cfg.param_scheduler[0]["warmpu"] = 3
     with pytest.raises(Exception, match=r"warmpu.*Did you mean 'warmup'"):
         check_config(cfg, ["train"])

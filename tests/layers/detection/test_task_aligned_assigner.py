@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmattn.errors import DataError
-from mmattn.layers.detection import TaskAlignedAssigner, anchor_points
+from mmattn.layers.detection import TaskAlignedAssigner, anchor_points, complete_iou
 from mmattn.layers.detection.task_aligned_assigner import Assignment
 from tests.support.plain_assigner import plain_assign
 
@@ -142,15 +143,14 @@ def test_two_boxes_by_hand() -> None:
     assert found.image.tolist() == [0, 0, 0]
     assert found.anchor.tolist() == [0, 1, 2]
     assert found.box.tolist() == [0, 0, 2]
-    from mmattn.layers.detection import complete_iou
-
     first = complete_iou(boxes[0, 0], gt_boxes[0, 0])
     third = complete_iou(boxes[0, 2], gt_boxes[0, 2])
     torch.testing.assert_close(found.target, torch.stack((first**6, first * 0 + 1, third)))
 
 
-def test_a_point_on_a_border_is_outside() -> None:
-    points = torch.tensor([[4.0, 4.0], [8.0, 4.0]])
+@pytest.mark.parametrize("border", [(8.0, 4.0), (0.0, 4.0), (4.0, 8.0), (4.0, 0.0)])
+def test_a_point_on_a_border_is_outside(border: tuple[float, float]) -> None:
+    points = torch.tensor([(4.0, 4.0), border])
     box = torch.tensor([[[0.0, 0, 8, 8]]])
     found = TaskAlignedAssigner()(
         torch.zeros(1, 1, 2),
@@ -198,3 +198,30 @@ def test_a_label_that_the_model_has_not_is_named(label: int, named: str) -> None
     batch.gt_labels[1, 2] = label
     with pytest.raises(DataError, match=f"label {named}, but the model has 3 classes"):
         batch.assign()
+
+
+class LargestTensor(TorchDispatchMode):
+    """Keeps the number of elements of the largest tensor that is made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(tensor, Tensor):
+                own = tensor.untyped_storage().nbytes() // tensor.element_size()
+                known = {a.untyped_storage().data_ptr() for a in args if isinstance(a, Tensor)}
+                if tensor.untyped_storage().data_ptr() not in known:  # a view makes nothing
+                    self.elements = max(self.elements, own)
+        return result
+
+
+def test_no_tensor_grows_with_images_times_boxes_times_points() -> None:
+    batch = Batch(8, images=6, boxes=60)
+    batch.gt_boxes[:] = torch.tensor([0.0, 0, 80, 64])  # the worst: every point is in every box
+    batch.gt_valid[:] = True
+    pairs = 6 * 60 * len(batch.points)
+    chunk = 10 * len(batch.points)
+    with LargestTensor() as largest:
+        assert len(batch.assign(chunk=chunk).image) > 0
+    assert largest.elements <= 4 * chunk < pairs / 8

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
-from mmattn.layers.detection import TaskAlignedLoss, anchor_points
+from mmattn.layers.detection import (
+    TaskAlignedLoss,
+    anchor_points,
+    complete_iou,
+    decode_boxes,
+    distribution_focal_loss,
+)
 from tests.support.plain_assigner import plain_assign, plain_complete_iou
 
 STRIDES, SHAPES, CLASSES, BINS = (8, 16), [(6, 8), (3, 4)], 3, 6
@@ -93,43 +99,39 @@ def test_each_gain_scales_its_loss() -> None:
     assert other["loss_dfl"] == 0
 
 
-def test_the_gradient_is_that_of_the_loss() -> None:
-    cls_scores, box_logits, *targets = batch(1)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_gradients_equal_those_of_joined_maps(seed: int) -> None:
+    """What is computed at assigned points alone, against all points with targets of 0."""
+    cls_scores, box_logits, gt_boxes, labels, valid = batch(seed)
     maps = [level.requires_grad_() for level in (*cls_scores, *box_logits)]
-
-    def classes_and_bins(*levels: Tensor) -> Tensor:
-        losses = loss()(levels[:2], levels[2:], *targets)
-        # Not loss_bbox, whose weight alpha is held fixed; and no targets that follow predictions.
-        return losses["loss_dfl"]
-
-    first = torch.autograd.grad(classes_and_bins(*maps), maps, allow_unused=True)
-    assert first[2] is not None
-    total = sum(loss()(cls_scores, box_logits, *targets).values())
-    for level, gradient in zip(maps, torch.autograd.grad(total, maps), strict=True):
-        assert gradient.shape == level.shape
-        assert gradient.abs().sum() > 0
-
-
-def test_the_class_gradient_is_score_minus_target() -> None:
-    cls_scores, box_logits, *targets = batch(2)
-    maps = [level.requires_grad_() for level in cls_scores]
-    module = loss(cls_gain=1.0, scale_by_batch=False)
-    value = module(maps, box_logits, *targets)["loss_cls"]
-    gradients = torch.autograd.grad(value, maps)
+    module = loss()
     points, strides = anchor_points(SHAPES, STRIDES, dtype=torch.float64)
-    found = module.assigner(
-        [level.detach().flatten(2) for level in maps],
-        module._all_boxes([level.flatten(2) for level in box_logits], points, strides),
-        points,
-        *targets,
+    logits = torch.cat([level.flatten(2) for level in cls_scores], 2)
+    sides = torch.cat([level.flatten(2) for level in box_logits], 2).transpose(1, 2)
+    boxes = decode_boxes(sides, points, strides, BINS)
+    found = module.assigner(logits.detach(), boxes.detach(), points, gt_boxes, labels, valid)
+    image, anchor, target = found.image, found.anchor, found.target
+    wanted_scores = torch.zeros_like(logits)
+    wanted_scores[image, labels[image, found.box], anchor] = target
+    wanted = gt_boxes[image, found.box]
+    distances = torch.cat((points[anchor] - wanted[:, :2], wanted[:, 2:] - points[anchor]), 1)
+    dfl = distribution_focal_loss(
+        sides[image, anchor].unflatten(1, (4, BINS)), distances / strides[anchor, None]
     )
-    wanted = torch.zeros(2, CLASSES, len(points), dtype=torch.float64)
-    wanted[found.image, targets[1][found.image, found.box], found.anchor] = found.target
-    scores = torch.cat([level.flatten(2) for level in maps], 2).sigmoid()
-    torch.testing.assert_close(
-        torch.cat([gradient.flatten(2) for gradient in gradients], 2),
-        (scores - wanted) / found.target.sum().clamp(min=1),
-    )
+    joined = {
+        "loss_cls": 0.5
+        * F.binary_cross_entropy_with_logits(logits, wanted_scores, reduction="sum"),
+        "loss_bbox": 7.5 * ((1 - complete_iou(boxes[image, anchor], wanted)) * target).sum(),
+        "loss_dfl": 1.5 * (dfl.mean(1) * target).sum(),
+    }
+    scale = len(gt_boxes) / target.sum().clamp(min=1)
+    for name, value in module(cls_scores, box_logits, gt_boxes, labels, valid).items():
+        own = maps[:2] if name == "loss_cls" else maps[2:]
+        torch.testing.assert_close(value, joined[name] * scale)
+        expected = torch.autograd.grad(joined[name] * scale, own, retain_graph=True)
+        got = torch.autograd.grad(value, own, retain_graph=True)
+        assert sum(float(gradient.abs().sum()) for gradient in got) > 0
+        torch.testing.assert_close(got, expected)
 
 
 @pytest.mark.parametrize("boxes", [0, 3])
@@ -140,7 +142,7 @@ def test_a_batch_without_boxes_learns_background_alone(boxes: int) -> None:
     assert losses["loss_bbox"] == losses["loss_dfl"] == 0
     assert losses["loss_cls"] > 0
     # Every map has a gradient, or distributed training would wait for it.
-    gradients = torch.autograd.grad(sum(losses.values()), maps)
+    gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), maps)
     assert all(gradient.abs().sum() > 0 for gradient in gradients[:2])
     assert all(gradient.abs().sum() == 0 for gradient in gradients[2:])
 
@@ -164,8 +166,9 @@ def test_half_precision_and_large_activations_give_finite_losses(
         assert value.dtype == torch.float32
         assert torch.isfinite(value)
         torch.testing.assert_close(value, full[name])
-    sum(losses.values()).backward()  # pyright: ignore[reportAttributeAccessIssue]
-    assert all(torch.isfinite(level.grad).all() for levels in half for level in levels)
+    maps = [level for levels in half for level in levels]
+    for gradient in torch.autograd.grad(torch.stack(list(losses.values())).sum(), maps):
+        assert torch.isfinite(gradient).all()
 
 
 def test_channels_last_maps_give_the_same() -> None:
