@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
 from . import _arguments as arguments
 from ._run import run
@@ -59,7 +58,6 @@ def _check(args: argparse.Namespace) -> None:
     from mmattn.config import parse_cfg_options
     from mmattn.engine import check
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     check(
         args.config,
         splits=args.splits,

@@ -10,6 +10,8 @@ from mmattn.config import load_config
 from mmattn.inference import build_model
 from mmattn.preflight import preflight
 
+from .console import brief_console
+
 if TYPE_CHECKING:
     from mmattn.preflight.data import DatasetReport
 
@@ -39,14 +41,14 @@ def check(
         ConfigError: The config is wrong, or its model cannot be built.
         DataError: The data are missing, unreadable or contradict the config.
     """
-    cfg = load_config(config, cfg_options)
-    reports = []
-    for report in preflight(cfg, splits=splits, full=full):
-        log(report.table())
-        reports.append(report)
-    if cfg.get("model"):
-        build_model(cfg)
-        log("Config, data and model fit.")
-    else:
-        log("Config and data fit; the config has no model.")
+    with brief_console():
+        cfg = load_config(config, cfg_options)
+        reports = preflight(cfg, splits=splits, full=full)
+        for report in reports:
+            log(report.table(warnings=False))  # they were logged
+        if cfg.get("model"):
+            build_model(cfg)
+            log("Config, data and model fit.")
+        else:
+            log("Config and data fit; the config has no model.")
     return reports

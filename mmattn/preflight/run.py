@@ -128,7 +128,7 @@ def check_data(
             logger.warning("%s", warning)
     if table:
         for report in reports:
-            logger.info("%s", report.table())
+            logger.info("%s", report.table(warnings=False))  # they were logged
     return reports
 
 
