@@ -77,8 +77,16 @@ def read_for_mmengine(file, map_location=None, weights_only=None) -> Any:
     from .checkpoint_content import revive
 
     is_path = isinstance(file, (str, os.PathLike))
-    content = (read_weights_file if is_path else read_weights_stream)(file, map_location)
+    read = read_weights_file if is_path else read_weights_stream
+    content = read(file, map_location, warn=_log_warning)
     return revive(drop_config_text(content))
+
+
+def _log_warning(text: str) -> None:
+    """Show a line, and write it into the log file of mmengine's run, if there is one."""
+    from mmengine.logging import print_log
+
+    print_log(text, logger="current", level=logging.WARNING)
 
 
 def no_safe_globals() -> list:

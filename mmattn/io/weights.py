@@ -72,20 +72,35 @@ def read_checkpoint(
     return content
 
 
-def read_weights_file(path: str | os.PathLike[str], map_location: MapLocation = "cpu") -> Any:
-    """Read a file as ``read_checkpoint`` does; its content need not be a dictionary."""
+def read_weights_file(
+    path: str | os.PathLike[str],
+    map_location: MapLocation = "cpu",
+    *,
+    warn: Callable[[str], None] = _logger.warning,
+) -> Any:
+    """Read a file as ``read_checkpoint`` does; its content need not be a dictionary.
+
+    Args:
+        path: File of the weights.
+        map_location: Device of the tensors, as in ``torch.load``.
+        warn: Function that is called with a line about what was left out.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
         raise MissingCheckpointError(_why_missing(path))
     try:
         with open(path, "rb") as file:
-            return read_weights_stream(file, map_location, name=str(path))
+            return read_weights_stream(file, map_location, name=str(path), warn=warn)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 def read_weights_stream(
-    file: BinaryIO, map_location: MapLocation = "cpu", *, name: str = "<stream>"
+    file: BinaryIO,
+    map_location: MapLocation = "cpu",
+    *,
+    name: str = "<stream>",
+    warn: Callable[[str], None] = _logger.warning,
 ) -> Any:
     """Read an open, seekable binary file, which messages call ``name``."""
     size = file.seek(0, os.SEEK_END)
@@ -101,7 +116,7 @@ def read_weights_stream(
             f"{name}: is not a safetensors file in spite of its name, or a truncated one (its "
             f"{size} bytes start with {start[:8]!r})."
         )
-    return _read_torch(file, map_location, name)
+    return _read_torch(file, map_location, name, warn)
 
 
 def save_safetensors(
@@ -227,7 +242,9 @@ def _no_allowances() -> Iterator[None]:
             torch.serialization.add_safe_globals(allowed)
 
 
-def _read_torch(file: BinaryIO, map_location: MapLocation, name: str) -> Any:
+def _read_torch(
+    file: BinaryIO, map_location: MapLocation, name: str, warn: Callable[[str], None]
+) -> Any:
     try:
         with _no_allowances(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the result, or the error, says all there is to say
@@ -236,10 +253,16 @@ def _read_torch(file: BinaryIO, map_location: MapLocation, name: str) -> Any:
         refused = error
     if "Weights only load failed" not in str(refused):
         raise CheckpointError(_why_refused(file, name, refused)) from refused
-    return _read_inert(file, map_location, name, refused)
+    return _read_inert(file, map_location, name, refused, warn)
 
 
-def _read_inert(file: BinaryIO, map_location: MapLocation, name: str, refused: Exception) -> Any:
+def _read_inert(
+    file: BinaryIO,
+    map_location: MapLocation,
+    name: str,
+    refused: Exception,
+    warn: Callable[[str], None],
+) -> Any:
     """Read a torch file that names more than weights; nothing of it is called.
 
     Args:
@@ -247,6 +270,7 @@ def _read_inert(file: BinaryIO, map_location: MapLocation, name: str, refused: E
         map_location: Device of the tensors.
         name: Name of the file, for messages.
         refused: Error of torch's reader; it is told where the format is not torch's.
+        warn: Function that is called with a line about what was left out.
     """
     try:
         archive = open_archive(file)
@@ -264,7 +288,7 @@ def _read_inert(file: BinaryIO, map_location: MapLocation, name: str, refused: E
     except Exception as error:  # sizes that no memory has, devices that are not there
         raise CheckpointError(_damaged(name, f"{type(error).__name__}: {error}"[:200])) from error
     if left_out:
-        _logger.warning("%s: left out what is not data: %s.", name, _listed(left_out))
+        warn(f"{name}: left out what is not data: {_listed(left_out)}.")
     return content
 
 
