@@ -11,6 +11,7 @@
 - Notices that could not be switched off are no longer printed (``mmattn.bridge.printed_notices``).
 - mmseg's cross entropy takes class weights where pixels are ignored
   (``mmattn.bridge.class_weight``).
+- mmseg's and mmdet's drawing hooks show images of any depth (``mmattn.bridge.drawn_images``).
 - mmdet's SSD predicts (``mmattn.bridge.ssd_head``), its masks are pasted where a box lies outside
   of the image (``mmattn.bridge.mask_pasting``), and its distillation finds its teacher's config
   (``mmattn.bridge.teacher_config``).
@@ -39,6 +40,7 @@ def install() -> None:
     if _installed:
         return
     _installed = True
+    from .drawn_images import DRAWING, read_for_drawing
     from .ext_finder import provide_mmcv_ext
     from .panopticapi_finder import provide_panopticapi
     from .resnet_plugins import RESNETS, WIDE_BLOCKS, patch_resnet, patch_wide_block
@@ -64,6 +66,8 @@ def install() -> None:
     when_imported("mmdet.models.dense_heads.ssd_head", _patch_ssd_head)
     when_imported("mmdet.models.roi_heads.mask_heads.fcn_mask_head", _patch_mask_pasting)
     when_imported("mmdet.models.detectors.kd_one_stage", _patch_teacher_config)
+    for name in DRAWING:
+        when_imported(name, read_for_drawing)
     for name in CHECKING:
         when_importing(name, patch_version_check)
     for name in RESNETS:

@@ -11,6 +11,7 @@ from mmattn.config.dataset_meta import dataset_meta
 from mmattn.config.optional_packages import require_packages
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.run_settings import existing_checkpoint
+from mmattn.config.sections import check_sections
 from mmattn.errors import ConfigError
 from mmattn.models.timm_normalization import fill_normalization
 from mmattn.preflight.auto_classes import fill_class_counts
@@ -49,12 +50,14 @@ def build_model(
         else that of the config's dataset.
 
     Raises:
-        ConfigError: The config has no ``model``, or a type in it is not registered.
+        ConfigError: The config has no ``model``, a section of it is of a wrong type, or a type in
+            it is not registered.
         MissingPackageError: The model needs an optional package that is not installed.
         DataError: ``num_classes="auto"`` is to be counted in data that is not there.
         CheckpointError: The weights cannot be read safely, or some are missing or of another
             shape.
     """
+    check_sections(cfg, cfg.filename)
     if "model" not in cfg:
         raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
     if checkpoint is not None:
