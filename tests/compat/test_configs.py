@@ -12,6 +12,7 @@ import pytest
 
 from mmattn.errors import MissingOpError
 from tests.support.compatibility import recorded_ext_calls, run_case
+from tests.support.compatibility_page import installed, shown
 from tests.support.compatibility_runs import Limits, run_in_process
 from tests.support.upstream_configs import (
     ALGORITHMS,
@@ -22,7 +23,6 @@ from tests.support.upstream_configs import (
     PROMISED,
     Case,
 )
-from tests.support.write_compatibility import installed, shown
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mmdet's and mmseg's own
 

@@ -57,6 +57,8 @@ class Outcome:
         needs: Optional packages that the config needs (model, data and metrics) -> the version that
             is installed, ``""`` where it is not.
         install: Command that installs ``needs``.
+        cpu_seconds: Time that its process computed; 0 where it had none of its own.
+        gigabytes: The most memory that its process held; 0 likewise.
     """
 
     case: Case
@@ -71,6 +73,8 @@ class Outcome:
     traceback: str = ""
     needs: dict[str, str] = field(default_factory=dict)
     install: str = ""
+    cpu_seconds: float = 0.0
+    gigabytes: float = 0.0
 
     @property
     def unexplained(self) -> list[str]:

@@ -29,6 +29,8 @@ class Case:
         semi_supervised: Whether a batch has a labelled part and an unlabelled one.
         trains_by_parts: Why the model has no training step of its own, or ``""``.
         may_be_empty: Whether an untrained network may predict nothing with all thresholds open.
+        why_not: Why it does not work, in a sentence; the page shows it, and it has to fail.
+        heavy: What takes a heavy config its time or memory.
         note: What the page says of the config beside the numbers.
     """
 
@@ -46,6 +48,8 @@ class Case:
     semi_supervised: bool = False
     trains_by_parts: str = ""
     may_be_empty: bool = False
+    why_not: str = ""
+    heavy: str = ""
     note: str = ""
 
     def why_idle(self, parameter: str) -> str:
