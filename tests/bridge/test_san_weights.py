@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,15 @@ import torch
 from torch import nn
 
 NARROW = {"embed_dims": 16, "num_heads": 2, "mlp_ratio": 2}
+
+
+@pytest.fixture(autouse=True)
+def in_the_scope_of_mmseg() -> Iterator[None]:
+    """Where the layers of mmcv find mmseg's activation of CLIP."""
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        yield
 
 
 def text_encoder(**rest) -> nn.Module:

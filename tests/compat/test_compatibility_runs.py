@@ -49,7 +49,7 @@ def run(runner, limits: Limits | None = None) -> Outcome:
 def test_an_outcome_comes_back_whole() -> None:
     outcome = run(works)
     assert 0 < outcome.cpu_seconds < 60
-    assert 0.05 < outcome.gigabytes < 10
+    assert 0 < outcome.gigabytes < 10, "what is shared with the server does not count"
     assert replace(outcome, cpu_seconds=0.0, gigabytes=0.0) == works(FIRST)
 
 

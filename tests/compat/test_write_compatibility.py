@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.compatibility import Outcome
+from tests.support.compatibility import Outcome, run_case
 from tests.support.compatibility_page import ALGORITHM_TITLE, render
 from tests.support.upstream_configs import ALGORITHMS, ALL_CASES, CASES, PROMISED, Case
 
@@ -24,12 +24,28 @@ def run_tool(repo: Path, *args: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_tool_writes_what_it_measured(repo: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     done = run_tool(repo, "--only", "ddrnet", "--out", str(page))
     assert done.returncode == 0, done.stderr
     assert "1 of 1 configs work" in done.stdout
-    text = page.read_text()
+    check_page_of_ddrnet(page.read_text())
+
+
+@pytest.mark.filterwarnings("ignore")  # mmseg's own
+def test_the_page_has_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same within this process, which has imported mmseg already."""
+    from tests.support import compatibility_runs, write_compatibility
+
+    monkeypatch.setattr(compatibility_runs, "_prepare_server", lambda limits: None)
+    monkeypatch.setattr(compatibility_runs, "run_in_process", lambda case, limits: run_case(case))
+    page = tmp_path / "page.md"
+    assert write_compatibility.main(["--only", "ddrnet", "--out", str(page)]) == 0
+    check_page_of_ddrnet(page.read_text())
+
+
+def check_page_of_ddrnet(text: str) -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("| `mmseg::ddrnet/")]
     builds, trains, reached, predicts = (cell.strip() for cell in line.split("|")[2:6])
     assert (builds, predicts) == ("yes", "yes")
