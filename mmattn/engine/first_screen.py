@@ -31,7 +31,7 @@ def training_screen(runner: Runner) -> list[str]:
         *_head(runner),
         *_rows("data", [*_data(splits), *_classes(runner.train_dataloader.dataset)]),
         *_rows("model", [_network(runner), f"{_size(runner)}; {_start(runner)}"]),
-        *_rows("classes", _counts(runner)),
+        *_rows("classes", [*_counts(runner), *_kept_rows(runner)]),
         *_rows("schedule", [_length(runner), _optimizer(runner)]),
         *_rows("saved", [_checkpoints(runner)]),
         *_places(runner),
@@ -118,6 +118,12 @@ def _counts(runner: Runner) -> list[str]:
     return [f"{', '.join(heads) or 'no head counts them'}{compared}"]
 
 
+def _kept_rows(runner: Runner) -> list[str]:
+    """Return which classes start from the rows of a checkpoint, where names told."""
+    reports = (getattr(hook, "report", None) for hook in runner.hooks)
+    return [str(report) for report in reports if isinstance(report, RowsReport)]
+
+
 def _network(runner: Runner) -> str:
     model = unwrap_model(runner)
     parts = [
@@ -157,9 +163,7 @@ def _start(runner: Runner) -> str:
     if runner.iter:
         return f"goes on from iteration {runner.iter}"
     if runner._load_from:
-        reports = (getattr(hook, "report", None) for hook in runner.hooks)
-        rows = next((f": {r}" for r in reports if isinstance(r, RowsReport)), "")
-        return f"starts from {runner._load_from}{rows}"
+        return f"starts from {runner._load_from}"
     pretrained = [
         f"{name} {init['checkpoint']}"
         for name, module in unwrap_model(runner).named_children()

@@ -6,14 +6,12 @@ from mmattn.data.load_image import LoadImageFromFile
 
 from .camvid import CamVidDataset
 from .folder import FolderSegDataset, LoadFolderMask
-from .folder_det import FolderDetDataset
 from .seeded import SeededDataset, SeededSampler
 from .shapes import ShapesDataset
 
 __all__ = [
     "CamVidDataset",
     "ClassBalancedCrop",
-    "FolderDetDataset",
     "FolderSegDataset",
     "GenerateEdgeMap",
     "LoadFolderMask",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mmattn.data.folder.detection import Finding, Place
+from mmattn.boxes import Finding, Place
 from mmattn.images import read_image
 
 #: Bits of the hash in which copies may differ.
