@@ -129,7 +129,7 @@ def _hashes(paths: Sequence[str]) -> tuple[list[str], np.ndarray]:
         if _LEAST <= found.sum() <= len(found) - _LEAST:
             kept.append(path)
             bits.append(found)
-    return kept, np.array(bits).reshape(len(kept), -1)
+    return kept, np.array(bits, bool).reshape(len(kept), _ROWS * _COLUMNS)
 
 
 def _size(path: str) -> int:
