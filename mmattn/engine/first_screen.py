@@ -89,7 +89,8 @@ def _data(splits: Sequence[tuple[str, DataLoader]]) -> Iterator[str]:
         place = getattr(inner, "data_root", None) or getattr(inner, "ann_file", None) or ""
         place = f" in {place}" if place else ""
         if summary := getattr(inner, "summary", None):  # a folder whose layout was recognised
-            yield f"{summary}, of {inner.data_root}"
+            used = "" if len(inner) == len(inner.records.images) else f"; {len(inner)} images used"
+            yield f"{summary}, of {inner.data_root}{used}"
             continue
         yield f"{name:<5} {len(dataset)} images, {type(inner).__name__}{place}"
 
