@@ -11,9 +11,11 @@ from .early_stopping import EarlyStoppingHook
 from .eval_plots import EvalPlotsHook
 from .first_screen import FirstScreenHook
 from .fuse import FuseHook
+from .last_epochs_pipeline import LastEpochsPipelineHook
 from .painted_predictions import PaintedPredictionsHook
 from .progress import ProgressHook
 from .require_complete_checkpoint import RequireCompleteCheckpointHook
+from .scale_weight_decay import ScaleWeightDecayHook
 from .seed_per_iter import SeedPerIterHook
 from .training_curves import TrainingCurvesHook
 from .val_loss import ValLossHook
@@ -28,9 +30,11 @@ __all__ = [
     "EvalPlotsHook",
     "FirstScreenHook",
     "FuseHook",
+    "LastEpochsPipelineHook",
     "PaintedPredictionsHook",
     "ProgressHook",
     "RequireCompleteCheckpointHook",
+    "ScaleWeightDecayHook",
     "SeedPerIterHook",
     "TrainingCurvesHook",
     "ValLossHook",
