@@ -7,7 +7,8 @@ filled in before a model is built (``preflight/auto_classes.py``).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,15 @@ AUTO = "auto"
 THINGS, STUFF = "num_things_classes", "num_stuff_classes"
 #: Keys of a head that hold a number of classes.
 COUNT_KEYS = ("num_classes", THINGS, STUFF)
+#: Where heads sit whose numbers count the dataset's classes. Others count something else: stuff
+#: classes (HTC's semantic head), identities (re-identification), words (text encoders).
+HEAD = re.compile(
+    r"model\.(?:detector\.|segmentor\.)?(?:"
+    + "|".join(dict.fromkeys(head for task in TASKS for head in task.heads))
+    + ")"
+)
+#: Models that compare images with words take any class list; their count is only a default.
+OPEN_VOCABULARY = ("language_model", "text_encoder")
 #: Heads whose ``num_classes`` does not count the classes of the data.
 _OTHER_COUNT = {head for task in TASKS for head in task.heads_of_other_counts}
 #: Parts that tell objects from background, whatever the classes.
@@ -59,26 +69,38 @@ class ClassCounts:
         )
 
 
-def own_counts(cfg: Config) -> ClassCounts:
-    """Return the numbers of the config's own data, else those of its head for pixels."""
+def own_counts(cfg: Config) -> set[int]:
+    """Return the numbers of classes that a config was written for.
+
+    Those of its own data, all and things alone, and those that its heads have: the config that a
+    run leaves has heads that count the classes of a folder.
+    """
     counts = ClassCounts.of(dataset_meta(cfg))
-    if counts.total:
-        return counts
-    head = (cfg.get("model") or {}).get("decode_head")
-    head = head[-1] if isinstance(head, (list, tuple)) else head
-    count = head.get("num_classes") if isinstance(head, Mapping) else None
-    return ClassCounts(count if isinstance(count, int) else None)
+    found = {count for count in (counts.total, counts.things) if count}
+    model = cfg.get("model") or {}
+    if any(key in model for key in OPEN_VOCABULARY):
+        return found
+    for path, part in walk(model, "model"):
+        if isinstance(part, Mapping) and HEAD.fullmatch(path) and counts_data(path, part):
+            given = [part.get(key) for key in COUNT_KEYS if key != STUFF]
+            both = [part.get(THINGS), part.get(STUFF)]
+            if all(isinstance(count, int) for count in both):
+                given.append(sum(both))
+            found.update(count for count in given if isinstance(count, int) and count > 0)
+    return found
 
 
-def open_counts(old: ClassCounts) -> Callable[[str, Any], Any]:
+def open_counts(known: Collection[int]) -> Callable[[str, Any], Any]:
     """Return a function for ``rewrite`` that writes ``"auto"`` for the old numbers of classes.
 
     It drops the class weights of these classes too.
 
     Query-based heads weigh "no object" as well; where the classes themselves weigh the same, so do
     the new ones.
+
+    Args:
+        known: The old numbers, of ``own_counts``.
     """
-    known = {count for count in (old.total, old.things) if count}
 
     def change(path: str, value: Any) -> Any:
         if not isinstance(value, dict) or not counts_data(path, value):
@@ -92,14 +114,14 @@ def open_counts(old: ClassCounts) -> Callable[[str, Any], Any]:
         weights = value.get("class_weight")
         if not isinstance(weights, (list, tuple)):
             return value
-        if len(weights) == old.total:
+        if len(weights) in known:
             value["class_weight"] = None
             if path.startswith("model."):
                 logger.warning(
                     "%s.class_weight was for the %d classes of the config's own data: left out",
-                    *(path, old.total),
+                    *(path, len(weights)),
                 )
-        elif len(weights) == (old.total or 0) + 1 and len(set(weights[:-1])) == 1:
+        elif len(weights) - 1 in known and len(set(weights[:-1])) == 1:
             value["class_weight"] = [weights[0], AUTO, weights[-1]]
         return value
 

@@ -121,7 +121,7 @@ def use_folder(cfg: Config, folder: str) -> None:
     if isinstance(cfg.get("data_root"), str):
         cfg.data_root = folder
     for key in [key for key in cfg if key not in LOADERS]:  # the model and its variables
-        if old.total and isinstance(cfg[key], (Mapping, list, tuple)):
+        if old and isinstance(cfg[key], (Mapping, list, tuple)):
             cfg[key] = rewrite(cfg[key], open_counts(old), key)
     if boxes:
         use_box_metrics(cfg, task)

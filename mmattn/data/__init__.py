@@ -1,7 +1,7 @@
 """Datasets: classes for mmdet and mmseg, a user's folder, and a generator of images.
 
 Names are loaded at first use: the generator needs numpy and OpenCV only, the dataset classes need
-mmseg and mmdet.
+mmseg.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = lazy_attributes(
     __name__,
     {
         "CamVidDataset": "datasets",
-        "FolderDetDataset": "datasets",
         "FolderSegDataset": "datasets",
         "ShapesDataset": "datasets",
         "ShapesSceneGenerator": "shapes",

@@ -73,9 +73,11 @@ def rows_of_classes(
         counts: Numbers of the classes of the data.
     """
     import torch
+    from mmengine.config import ConfigDict
     from mmengine.registry import MODELS
 
     larger = strip_pretrained(rewrite(deepcopy(cfg.model.to_dict()), _one_more(counts)))
+    larger = ConfigDict(larger)  # heads read their settings as attributes
     try:
         with torch.random.fork_rng(devices=[]):
             built = {k: tuple(v.shape) for k, v in MODELS.build(larger).state_dict().items()}

@@ -31,7 +31,7 @@ def training_screen(runner: Runner) -> list[str]:
         *_head(runner),
         *_rows("data", [*_data(splits), *_classes(runner.train_dataloader.dataset)]),
         *_rows("model", [_network(runner), f"{_size(runner)}; {_start(runner)}"]),
-        *_rows("classes", _counts(runner)),
+        *_rows("classes", [*_counts(runner), *_kept_rows(runner)]),
         *_rows("schedule", [_length(runner), _optimizer(runner)]),
         *_rows("saved", [_checkpoints(runner)]),
         *_places(runner),
@@ -89,7 +89,8 @@ def _data(splits: Sequence[tuple[str, DataLoader]]) -> Iterator[str]:
         place = getattr(inner, "data_root", None) or getattr(inner, "ann_file", None) or ""
         place = f" in {place}" if place else ""
         if summary := getattr(inner, "summary", None):  # a folder whose layout was recognised
-            yield f"{summary}, of {inner.data_root}"
+            used = "" if len(inner) == len(inner.records.images) else f"; {len(inner)} images used"
+            yield f"{summary}, of {inner.data_root}{used}"
             continue
         yield f"{name:<5} {len(dataset)} images, {type(inner).__name__}{place}"
 
@@ -116,6 +117,12 @@ def _counts(runner: Runner) -> list[str]:
     names = dict.fromkeys(type(metric).__name__ for metric in metrics)
     compared = f"; compared by {', '.join(names)}" if names else ""
     return [f"{', '.join(heads) or 'no head counts them'}{compared}"]
+
+
+def _kept_rows(runner: Runner) -> list[str]:
+    """Return which classes start from the rows of a checkpoint, where names told."""
+    reports = (getattr(hook, "report", None) for hook in runner.hooks)
+    return [str(report) for report in reports if isinstance(report, RowsReport)]
 
 
 def _network(runner: Runner) -> str:
@@ -157,9 +164,7 @@ def _start(runner: Runner) -> str:
     if runner.iter:
         return f"goes on from iteration {runner.iter}"
     if runner._load_from:
-        reports = (getattr(hook, "report", None) for hook in runner.hooks)
-        rows = next((f": {r}" for r in reports if isinstance(r, RowsReport)), "")
-        return f"starts from {runner._load_from}{rows}"
+        return f"starts from {runner._load_from}"
     pretrained = [
         f"{name} {init['checkpoint']}"
         for name, module in unwrap_model(runner).named_children()

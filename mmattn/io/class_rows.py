@@ -108,7 +108,7 @@ class RowsReport:
     initial: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """One sentence: ``rows of 2 classes kept by name (RBC, WBC), 1 new (Platelets)``."""
+        """One sentence: ``rows of 2 classes (RBC, WBC) kept by name, 1 new (Platelets)``."""
         parts = [
             f"rows of {_counted(self.kept, 'class', 'classes')} kept by name",
             f"{len(self.new)} new{_named(self.new)}",

@@ -13,7 +13,6 @@ from mmattn.data.load_image import LoadImageFromFile
 
 from .camvid import CamVidDataset
 from .folder import FolderSegDataset, LoadFolderMask
-from .folder_det import FolderDetDataset
 from .multi_image_mix import MultiImageMixDataset
 from .seeded import SeededDataset, SeededSampler
 from .shapes import ShapesDataset
@@ -23,7 +22,6 @@ __all__ = [
     "CamVidDataset",
     "ClassBalancedCrop",
     "FlipCopyPaste",
-    "FolderDetDataset",
     "FolderSegDataset",
     "GenerateEdgeMap",
     "HSVGain",

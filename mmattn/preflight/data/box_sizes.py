@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mmattn.boxes import BoxRecords, Finding, Place
 from mmattn.config.walk import walk
-from mmattn.data.folder.detection import BoxRecords, Finding, Place
 from mmattn.type_names import bare_name
 
 #: Steps that set the size of an image, of which the first one in a pipeline counts.
@@ -17,7 +17,7 @@ _RESIZES = (
     *("Resize", "FixScaleResize", "RandomResize", "RandomChoiceResize", "ResizeShortestEdge"),
     *("Mosaic", "CachedMosaic"),
 )
-_SHOWN = 5
+_SHOWN = 3
 
 
 class SizedObject(NamedTuple):
@@ -95,9 +95,10 @@ def below_stride(
     behind = f" behind {describe(step)}" if step is not None else ""
     return Finding(
         "below-stride",
-        f"boxes smaller than the head's smallest stride, {stride} pixels,{behind} are hard to find "
-        f"({', '.join(shares)}): take a larger scale, or cut the images into tiles",
+        f"{len(small)} boxes are smaller than the smallest stride, {stride} pixels,{behind}: "
+        f"{', '.join(shares)}",
         tuple(item.place for item in small),
+        shown=0,
     )
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mmattn.data.coco_content import check_content, is_coco
+from mmattn.boxes.coco_content import check_content, is_coco
 from mmattn.errors import DataError
 
 from .boxes import as_metainfo, nearest_name, none_used

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmattn.data.coco_content import check_content, read_content
+from mmattn.boxes import BoxRecords, Finding
+from mmattn.boxes.coco_content import check_content, read_content
 from mmattn.data.dataset_probe import lazy_dataset, located
 from mmattn.data.files import check_place, endings, is_remote, refuse_missing
-from mmattn.data.folder.detection import BoxRecords, Finding
 from mmattn.errors import DataError, one_line
 from mmattn.images import evenly
 from mmattn.type_names import bare_name

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mmattn.data.folder.detection import Finding, Place
+from mmattn.boxes import Finding, Place
 from mmattn.images import read_image
 
 #: Bits of the hash in which copies may differ.
@@ -129,7 +129,7 @@ def _hashes(paths: Sequence[str]) -> tuple[list[str], np.ndarray]:
         if _LEAST <= found.sum() <= len(found) - _LEAST:
             kept.append(path)
             bits.append(found)
-    return kept, np.array(bits).reshape(len(kept), -1)
+    return kept, np.array(bits, bool).reshape(len(kept), _ROWS * _COLUMNS)
 
 
 def _size(path: str) -> int:

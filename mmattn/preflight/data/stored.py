@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmattn.data.folder.detection import BoxRecords
+from mmattn.boxes import BoxRecords
 from mmattn.errors import DataError
 
 

@@ -200,7 +200,7 @@ class BoxFolder:
 
     def _read(self, name: str) -> BoxRecords:
         source = self.layout.sources[name]
-        stamp = tuple(map(_state, source.annotation_files()))
+        stamp = tuple(map(_state, source.read_files()))
         place = (self.layout.form, self.layout.root, self._img_dir, self._map_dir)
         classes = self.layout.classes
         return _read(name, source, place, classes, self._options, stamp)

@@ -33,11 +33,13 @@ class Finding:
         check: Short name of the check, for programs: ``no-area``.
         text: Sentence without the places and their number.
         places: Every place it was found at.
+        shown: Number of places that the sentence names; 0 leaves them out.
     """
 
     check: str
     text: str
     places: tuple[Place, ...] = ()
+    shown: int = SHOWN
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as plain data."""
@@ -45,9 +47,9 @@ class Finding:
         return {"check": self.check, "text": self.text, "places": places}
 
     def __str__(self) -> str:
-        return (
-            f"{self.text} ({len(self.places)}): {listed(self.places)}" if self.places else self.text
-        )
+        if not self.places or not self.shown:
+            return self.text
+        return f"{self.text} ({len(self.places)}): {listed(self.places, self.shown)}"
 
 
 class BoxObject(NamedTuple):

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmattn.data.coco_content import check_content, is_box, is_coco
 from mmattn.errors import DataError
 
+from .coco_content import check_content, is_box, is_coco
 from .image_places import ImagePlaces, missing_images
 from .image_sizes import size_of
 from .panoptic_maps import find_maps

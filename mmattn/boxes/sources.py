@@ -28,9 +28,10 @@ class Source:
     files: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str | None, str], ...] = ()
 
-    def annotation_files(self) -> Iterable[str]:
-        """Return the paths of all files that hold annotations."""
-        return self.files or (label for _, label, _ in self.pairs if label)
+    def read_files(self) -> Iterable[str]:
+        """Return the paths of all files that its reading depends on."""
+        # YOLO's boxes are shares of the images, whose sizes are read.
+        return self.files or (path for pair in self.pairs for path in pair[:2] if path)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     dict(type='mmattn.FolderDetDataset', data_root='my_boxes', split='train',
          pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True), …])
 
-``mmattn.data.folder.detection`` says which formats are found (``layout.py``) and how each is read.
+``mmattn.boxes`` says which formats are found (``layout.py``) and how each is read.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from typing import Any
 
 from mmdet.datasets import BaseDetDataset
 
-from mmattn.data.folder.detection import BoxFolder, BoxImage, class_findings
-from mmattn.data.folder.detection.coco_layout import AnnFile
 from mmattn.data.folder.mask_reader import check_choice
 from mmattn.data.load_image import LoadImageFromFile
 from mmattn.errors import ConfigError, did_you_mean
 from mmattn.images.reader import check_bit_depth
 from mmattn.palette import complete_palette
 from mmattn.registry import DATASETS
+
+from .coco_layout import AnnFile
+from .content import BoxFolder, class_findings
+from .records import BoxImage
 
 #: Arguments of mmdet's datasets that have another name here.
 _OTHER_NAMES = {"data_prefix": "img_dir"}
