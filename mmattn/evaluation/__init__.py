@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "ClasswiseIoUMetric": "semantic.classwise_iou",
         "HasAreas": "protocols",
         "HasClassTables": "protocols",
+        "HasDetectionNumbers": "protocols",
         "SavesPlots": "protocols",
     },
 )

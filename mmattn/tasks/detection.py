@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .task import Task, TestTimeAugmentation
+from .task import RunReport, Task, TestTimeAugmentation
 
 _UNDO = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 
@@ -28,4 +28,5 @@ DETECTION = Task(
         pack_options={"meta_keys": _UNDO},
     ),
     compilable_parts=("backbone", "neck", "bbox_head"),
+    report=RunReport("mmattn.engine.detection_measurement", "mmattn.reports.detection"),
 )
