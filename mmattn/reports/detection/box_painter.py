@@ -7,6 +7,7 @@ missed is dashed, what is false is doubled. Names stand where they cover no othe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -58,7 +59,7 @@ def draw_tiles(
     Args:
         image: Image and what is drawn.
         classes: Names of the classes.
-        with_image: Whether to draw over the image, or over plain grey.
+        with_image: Whether to draw over the image, or over plain grey, as where its file is gone.
 
     Returns:
         Two images, (H, 480, 3) uint8 RGB.
@@ -66,7 +67,7 @@ def draw_tiles(
     height, width = image.size
     scale = _TILE / width
     size = (_TILE, max(1, round(height * scale)))
-    if with_image:
+    if with_image and Path(image.name).is_file():
         photograph = read_photograph(image.name, image.size)
     else:
         photograph = np.full((height, width, 3), _PAPER, np.uint8)

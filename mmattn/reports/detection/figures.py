@@ -97,7 +97,8 @@ def confusion(numbers: DetectionNumbers) -> Axes:
     colours = colormaps["Blues"].with_extremes(bad=_FAINT)
     drawn = axes.imshow(100 * share, cmap=colours, vmin=0, vmax=100)
     numbered = len(names) <= _MAX_NUMBERED
-    size = "small" if numbered else max(2.0, 240 / len(names))
+    row = 72 * 0.8 * side / len(names)  # height in points
+    size = min(8.5, max(2.0, 0.75 * row))
     places = range(len(names))
     axes.set_xticks(places, names, rotation=90, fontsize=size)
     axes.set_yticks(places, names, fontsize=size)
@@ -118,7 +119,7 @@ def confusion(numbers: DetectionNumbers) -> Axes:
                 axes.text(
                     column, row, _short(count), color=colour, ha="center", va="center", fontsize=7
                 )
-    axes.figure.colorbar(drawn, label="% of the row", shrink=0.8)
+    axes.figure.colorbar(drawn, label="% of the row", shrink=0.6, fraction=0.04)
     return axes
 
 
@@ -161,6 +162,7 @@ def sizes(numbers: DetectionNumbers) -> Axes:
     axes.set_ylabel("objects")
     plain_frame(axes)
     axes.grid(visible=False, axis="x")
+    axes.set_axisbelow(True)
     legend_above(axes)
     return axes
 
@@ -192,6 +194,7 @@ def error_types(numbers: DetectionNumbers) -> Axes:
     )
     plain_frame(axes)
     axes.grid(visible=False, axis="y")
+    axes.set_axisbelow(True)
     return axes
 
 
