@@ -228,22 +228,19 @@ def _match_image(
     least = min(thresholds.min(), 1 - 1e-10)
     own = np.where(same, ious, -1.0)
     real, in_crowd = own[:, ~crowd], own[:, crowd].max(axis=1, initial=-1.0)
-    candidates = []
-    for row in np.flatnonzero((real >= least).any(axis=1)):
-        # Of equal overlaps COCO takes the last.
-        order = sorted(
-            np.flatnonzero(real[row] >= least), key=lambda g, row=row: (-real[row, g], -g)
-        )
-        candidates.append((row, [(g, real[row, g]) for g in order]))
+    rows, columns = np.nonzero(real >= least)
+    overlaps = real[rows, columns]
+    # By score, then by overlap; of equal overlaps COCO takes the last object.
+    order = np.lexsort((-columns, -overlaps, rows))
+    rows, columns, overlaps = rows[order], columns[order], overlaps[order]
     for level, threshold in enumerate(np.minimum(thresholds, 1 - 1e-10)):
+        near = overlaps >= threshold
+        matched: dict[int, int] = {}
         taken: set[int] = set()
-        for row, objects in candidates:
-            for place, iou in objects:
-                if iou < threshold:
-                    break
-                if place not in taken:
-                    taken.add(place)
-                    match[level, row] = place
-                    break
+        for row, place in zip(rows[near].tolist(), columns[near].tolist(), strict=True):
+            if row not in matched and place not in taken:
+                matched[row] = place
+                taken.add(place)
+        match[level, list(matched)] = list(matched.values())
         match[level, (match[level] == UNMATCHED) & (in_crowd >= threshold)] = IGNORED
     return match
