@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmattn.config.load import load_config
 from mmattn.config.registry_scope import explain_registry_errors
@@ -15,7 +15,7 @@ from mmattn.environment import collect_env
 from mmattn.errors import ConfigError
 from mmattn.evaluation.protocols import HasDetectionNumbers
 from mmattn.reports.curves import read_scalars, run_minutes
-from mmattn.reports.detection import DetectionRun
+from mmattn.reports.detection.run import DetectionRun
 from mmattn.reports.run import Step
 
 from .console import brief_console
@@ -66,13 +66,15 @@ def measure_run(
         runner.hooks[:] = [hook for hook in runner.hooks if not isinstance(hook, EvalPlotsHook)]
         runner.register_hook(FuseHook())
         runner.register_hook(RequireCompleteCheckpointHook())
-        metrics = runner.test_loop.evaluator.metrics
+        loop: Any = runner.test_loop
+        metrics = loop.evaluator.metrics
         reported = [metric for metric in metrics if isinstance(metric, HasDetectionNumbers)]
         if not reported:
             names = ", ".join(type(metric).__name__ for metric in metrics)
             raise ConfigError(
                 f"{config}: a report on a detector is made of COCO's metric, but val_evaluator has "
-                f"{names}. Add dict(type='mmdet.CocoMetric', metric='bbox') to it."
+                f"{names}. Add dict(type='mmdet.CocoMetric', metric='bbox', ann_file=FILE) to it, "
+                "with the annotations in COCO's format."
             )
         for metric in reported:
             metric.worst = num_images

@@ -36,7 +36,7 @@ def analyse(
     *,
     iou_type: str,
     classes: Sequence[str],
-    class_precisions: Mapping[str, Sequence[float]],
+    class_precisions: Mapping[str, np.ndarray],
     overall: Mapping[str, float],
     worst: Sequence[WorstImage] = (),
     intervals: Mapping[str, tuple[float, float]] | None = None,

@@ -91,8 +91,8 @@ class ClasswiseCocoMetric(CocoMetric):
             metric_items=metric_items,
             format_only=format_only,
             outfile_prefix=outfile_prefix,
-            file_client_args=file_client_args,
-            backend_args=backend_args,
+            file_client_args=file_client_args,  # pyright: ignore[reportArgumentType]
+            backend_args=backend_args,  # pyright: ignore[reportArgumentType]
             collect_device=collect_device,
             prefix=prefix,
             sort_categories=sort_categories,
@@ -140,7 +140,9 @@ class ClasswiseCocoMetric(CocoMetric):
             if self._coco_api is None:
                 self._coco_api = MMDetCOCO(self.gt_to_coco_json(truths, prefix))
             if self.cat_ids is None:
-                self.cat_ids = self._coco_api.get_cat_ids(cat_names=self.dataset_meta["classes"])
+                self.cat_ids = self._coco_api.get_cat_ids(
+                    cat_names=(self.dataset_meta or {})["classes"]
+                )
             if self.img_ids is None:
                 self.img_ids = self._coco_api.get_img_ids()
             files = self.results2json(detections, prefix)
@@ -177,7 +179,8 @@ class ClasswiseCocoMetric(CocoMetric):
         if iou_type == "segm":
             # With a box the evaluator would take its area, not the mask's, for the area ranges.
             detections = [{k: v for k, v in d.items() if k != "bbox"} for d in detections]
-        truth = coco_of(self._coco_api.dataset)
+        truth = coco_of(dict(self._coco_api.dataset))
+        thresholds = np.atleast_1d(np.asarray(self.iou_thrs, np.float64))
         # The evaluator sorts the categories by id, whatever order the file has them in.
         categories = sorted(self.cat_ids)
         names = [category["name"] for category in self._coco_api.load_cats(categories)]
@@ -188,7 +191,7 @@ class ClasswiseCocoMetric(CocoMetric):
             category_ids=categories,
             image_ids=list(self.img_ids),
             max_dets=list(self.proposal_nums),
-            thresholds=np.asarray(self.iou_thrs),
+            thresholds=thresholds,
         )
         per_class, overall = precision.per_class(), precision.overall()
         matches = match_dataset(
@@ -197,8 +200,8 @@ class ClasswiseCocoMetric(CocoMetric):
             iou_type,
             image_ids=self.img_ids,
             category_ids=categories,
-            thresholds=np.atleast_1d(self.iou_thrs),
-            max_dets=self.proposal_nums[-1],
+            thresholds=thresholds,
+            max_dets=max(self.proposal_nums),
         )
         curves = confidence_curves(matches)
         worst = worst_images(
@@ -210,12 +213,14 @@ class ClasswiseCocoMetric(CocoMetric):
             iou_type=iou_type,
             names={image: path for image, path in paths.items() if path},
         )
-        intervals = {}
+        ends: dict[str, np.ndarray] = {}
         if self.bootstrap:
-            found = ap_intervals(matches, np.atleast_1d(self.iou_thrs), resamples=self.bootstrap)
-            intervals = {
-                name: (float(found[name][0]), float(found[name][1])) for name in ("mAP_50", "mAP")
-            }
+            ends = ap_intervals(matches, thresholds, resamples=self.bootstrap)
+        intervals = {
+            name: (float(ends[name][0]), float(ends[name][1]))
+            for name in ("mAP_50", "mAP")
+            if name in ends
+        }
         numbers = analyse(
             matches,
             curves,
@@ -228,8 +233,8 @@ class ClasswiseCocoMetric(CocoMetric):
         )
         self.numbers[iou_type] = numbers
         self.class_tables += (class_table(numbers),)
-        if self.bootstrap:
-            self.class_tables += (interval_table(iou_type, names, found),)
+        if ends:
+            self.class_tables += (interval_table(iou_type, names, ends),)
         return _Result(numbers.classes, per_class, overall, intervals)
 
     def save_plots(self, folder: Path, name: str) -> list[Path]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class CocoPrecision:
         return float(chosen.mean()) if chosen.size else empty
 
 
-def coco_of(dataset: Mapping[str, Any]) -> COCO:
+def coco_of(dataset: dict[str, Any]) -> COCO:
     """Index annotations in COCO's format."""
     from faster_coco_eval import COCO
 
@@ -97,7 +97,8 @@ def evaluate_coco(
     """
     from faster_coco_eval import COCOeval_faster
 
-    evaluation = COCOeval_faster(truth, truth.loadRes(detections), iou_type, print_function=_debug)
+    shape = cast(Literal["bbox", "segm"], iou_type)
+    evaluation = COCOeval_faster(truth, truth.loadRes(detections), shape, print_function=_debug)
     evaluation.params.catIds = list(category_ids)
     evaluation.params.imgIds = list(image_ids)
     evaluation.params.maxDets = list(max_dets)

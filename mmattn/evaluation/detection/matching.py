@@ -98,7 +98,7 @@ def match_dataset(
     *,
     image_ids: Sequence[Any],
     category_ids: Sequence[int],
-    thresholds: Sequence[float],
+    thresholds: Sequence[float] | np.ndarray,
     max_dets: int,
 ) -> Matches:
     """Match the detections of all images.

@@ -61,13 +61,20 @@ def worst_images(
         image = matches.image_ids[index]
         record = truth.imgs[image]
         objects = tuple(
-            _drawn(truth.anns[matches.obj_id[o]], matches.obj_label[o], found[o], iou_type, truth)
+            _drawn(
+                truth.anns[int(matches.obj_id[o])],
+                int(matches.obj_label[o]),
+                bool(found[o]),
+                iou_type,
+                truth,
+            )
             for o in np.flatnonzero(matches.obj_image == index).tolist()
         )
         drawn = []
         for d in np.flatnonzero((matches.det_image == index) & shown).tolist():
-            source = {**detections[matches.det_source[d]], "image_id": image}
-            drawn.append(_drawn(source, matches.det_label[d], match[d] >= 0, iou_type, truth))
+            source = detections[int(matches.det_source[d])]
+            right = bool(match[d] >= 0)
+            drawn.append(_drawn(source, int(matches.det_label[d]), right, iou_type, truth))
         result.append(
             WorstImage(
                 name=names.get(image) or str(image),
@@ -91,8 +98,9 @@ def _drawn(
         mask = truth.annToMask(dict(record)).astype(bool)
         box = _box_of(mask)
     else:
-        box = tuple(map(float, record["bbox"]))
-    return DrawnObject(int(label), box, bool(right), float(record.get("score", np.nan)), mask)
+        x, y, w, h = map(float, record["bbox"])
+        box = (x, y, w, h)
+    return DrawnObject(label, box, right, float(record.get("score", np.nan)), mask)
 
 
 def _box_of(mask: np.ndarray) -> tuple[float, float, float, float]:

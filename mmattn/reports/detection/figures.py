@@ -113,12 +113,10 @@ def confusion(numbers: DetectionNumbers) -> Axes:
     axes.axhline(edge, color=_GREY, linewidth=1)
     axes.axvline(edge, color=_GREY, linewidth=1)
     if numbered:
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                colour = "white" if share[row, column] > 0.5 else "black"
-                axes.text(
-                    column, row, _short(count), color=colour, ha="center", va="center", fontsize=7
-                )
+        for row, column in np.argwhere(counts).tolist():
+            text = _short(int(counts[row, column]))
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=7)
     axes.figure.colorbar(drawn, label="% of the row", shrink=0.6, fraction=0.04)
     return axes
 
@@ -152,7 +150,9 @@ def sizes(numbers: DetectionNumbers) -> Axes:
             edgecolor="white", linewidth=0.5,
         )  # fmt: skip
         bottom += row
-    for place, (found, total) in enumerate(zip(counts[0, bins], bottom, strict=True)):
+    for place, (found, total) in enumerate(
+        zip(counts[0, bins].tolist(), bottom.tolist(), strict=True)
+    ):
         if total:
             text = f"{100 * found / total:.0f} %"
             axes.text(place, total, text, ha="center", va="bottom", fontsize="small")
@@ -180,8 +180,8 @@ def error_types(numbers: DetectionNumbers) -> Axes:
     axes = new_axes(7.4, 4.4, dpi=110)
     colours = [COLOURS[0]] * len(names) + [_GREY] * 2
     axes.barh(y, gains, height=0.72, color=colours)
-    widest = max(gains.max(), 1.0)
-    for place, gain in zip(y, gains, strict=True):
+    widest = max(float(gains.max()), 1.0)
+    for place, gain in zip(y.tolist(), gains.tolist(), strict=True):
         axes.text(
             max(gain, 0) + 0.012 * widest, place, f"{gain:+.1f}", va="center", fontsize="small"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from mmattn.reports.curves import Curve, smoothed
 from mmattn.reports.figure_style import COLOURS, legend_above, new_axes, plain_frame, svg_data_uri
@@ -39,7 +40,7 @@ def loss_plot(loss: Curve) -> str:
     axes = new_axes(5.4, 3.1, dpi=100)
     window = max(len(loss) // 12, 1)
     marker = "o" if len(loss) < 10 else None
-    style = {"alpha": 0.35, "linewidth": 1} if window > 1 else {"linewidth": 2.2}
+    style: dict[str, Any] = {"alpha": 0.35, "linewidth": 1} if window > 1 else {"linewidth": 2.2}
     axes.plot(*zip(*loss, strict=True), color=COLOURS[0], marker=marker, label="loss", **style)
     if window > 1:
         label = f"mean of {window} values"
@@ -60,7 +61,7 @@ def metric_plot(
         untrained: Result of the network before training.
     """
     axes = new_axes(5.4, 3.1, dpi=100)
-    style = {"marker": "o", "markerfacecolor": "white", "linewidth": 2.2}
+    style: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linewidth": 2.2}
     colours = (COLOURS[2], COLOURS[0], COLOURS[1], *COLOURS[3:])
     for (name, curve), colour in zip(curves.items(), colours, strict=False):
         axes.plot(*zip(*curve, strict=True), label=name, color=colour, **style)
