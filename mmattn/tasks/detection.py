@@ -10,7 +10,10 @@ DETECTION = Task(
     name="object detection",
     scope="mmdet",
     heads=(r"(?:roi_head\.)?(?:bbox|query)_head(?:\[\d+\])?",),
-    metrics={("mmdet", "CocoMetric"): "mmattn.ClasswiseCocoMetric"},
+    metrics={
+        ("mmdet", "CocoMetric"): "mmattn.ClasswiseCocoMetric",
+        ("mmdet", "VOCMetric"): "mmattn.ClasswiseVOCMetric",
+    },
     default_metric="bbox_mAP",
     annotation_loaders=("LoadAnnotations",),
     prediction="pred_instances",

@@ -62,7 +62,9 @@ def test_without_cocos_metric_the_message_says_what_to_add(run, tmp_path: Path) 
     cfg.val_evaluator = {"type": "VOCMetric", "metric": "mAP"}
     other = tmp_path / "voc.py"
     cfg.dump(other)
-    with pytest.raises(ConfigError, match=r"val_evaluator has VOCMetric. Add dict\(type='mmdet"):
+    with pytest.raises(
+        ConfigError, match=r"val_evaluator has ClasswiseVOCMetric. Add dict\(type='mmdet"
+    ):
         measure_run(other, checkpoint)
 
 
