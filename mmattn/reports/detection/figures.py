@@ -45,7 +45,9 @@ def f1_confidence(numbers: DetectionNumbers) -> Axes:
     mean = _curves(axes, numbers.confidences, numbers.f1, list(numbers.classes), "mean")
     if mean is not None:
         best = mean[np.argmin(np.abs(numbers.confidences - numbers.confidence))]
-        label = f"best mean: {best:.2f} at {numbers.confidence:.3f}"
+        several = len(numbers.classes) - len(numbers.absent) > 1
+        what = "best mean" if several else "best"
+        label = f"{what}: {best:.2f} at {numbers.confidence:.3f}"
         axes.axvline(numbers.confidence, color=_INK, linestyle=":", linewidth=1.2, label=label)
     axes.set_xlim(numbers.confidences[0], numbers.confidences[-1])
     axes.set_xlabel("confidence")
