@@ -44,11 +44,11 @@ MAY_IMPORT: dict[str, set[str]] = {
                   "tasks"},
     "export": {"config", "environment", "evaluation", "images", "inference", "io",
                "layers", "reports", "tasks"},
-    "engine": {"bridge", "config", "data", "evaluation", "inference", "io", "layers", "models",
-               "preflight", "reports", "tasks"},
+    "engine": {"bridge", "config", "data", "environment", "evaluation", "inference", "io", "layers",
+               "models", "preflight", "reports", "tasks"},
     "compare": {"config", "engine", "environment", "evaluation", "inference", "io", "plugins",
                 "preflight", "reports", "tables", "tasks"},
-    "cli": {"compare", "config", "data", "engine", "export", "inference", "io", "reports"},
+    "cli": {"compare", "config", "data", "engine", "export", "inference", "io", "reports", "tasks"},
     "__main__": {"cli"},
 }  # fmt: skip
 #: Rooms and files that name what only one family of the OpenMMLab packages has.
