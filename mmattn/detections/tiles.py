@@ -4,7 +4,8 @@ An object at a seam is seen whole by one tile and cut by its neighbour, or, wher
 the overlap, cut by both. So boxes that touch a seam are treated apart:
 
 1. of boxes of one class from different tiles that overlap by more than a threshold, the best stays
-   (NMS over all tiles); a whole box goes before one that a seam cuts, whatever the scores;
+   (NMS over all tiles); a whole box goes before one that a seam cuts, whatever the scores, and a
+   larger piece before a smaller one;
 2. pieces that two neighbouring tiles cut at the seams between them, and that agree along the seam,
    are joined: the box around both, with the better score;
 3. a cut box that lies mostly inside another box of its class from another tile is suppressed.
@@ -145,8 +146,9 @@ def _merge_class(
     # Pieces first: what is joined here competes as a whole below.
     boxes, scores, tiles, cut = _join_pieces(boxes, scores, tiles, cut)
     is_cut = cut.any(1)
-    order = np.lexsort((-scores, is_cut))  # whole boxes before cut ones, then by score
     ious, shared, areas = box_ious(boxes, boxes), box_intersections(boxes, boxes), box_areas(boxes)
+    # Whole boxes first, by score; then cut ones, the largest piece of an object first.
+    order = np.lexsort((-scores, np.where(is_cut, -areas, 0), is_cut))
     kept: list[int] = []
     for index in order.tolist():
         others = [k for k in kept if tiles[k] != tiles[index] or tiles[k] < 0]
@@ -158,16 +160,7 @@ def _merge_class(
         )
         if not (same or piece):
             kept.append(index)
-    # A piece that came before the larger piece around it is taken out as well.
-    chosen = [
-        k for k in kept
-        if not is_cut[k] or not any(
-            areas[other] > areas[k] and tiles[other] != tiles[k]
-            and shared[k, other] >= INSIDE * max(areas[k], 1e-9)
-            for other in kept
-        )
-    ]  # fmt: skip
-    return boxes[chosen], scores[chosen]
+    return boxes[kept], scores[kept]
 
 
 def _join_pieces(
@@ -199,20 +192,17 @@ def _find_pieces(
     boxes: np.ndarray, tiles: np.ndarray, cut: np.ndarray, alive: np.ndarray
 ) -> tuple[int, int] | None:
     """Return two pieces of one object: cut at facing seams, overlapping, and alike along them."""
+    other_tile = (tiles[:, None] != tiles[None]) | (tiles[:, None] < 0)
     for axis in (0, 1):  # across x, then across y
-        across, along = (axis, axis + 2), (1 - axis, 3 - axis)
-        for first in np.flatnonzero(alive & cut[:, across[1]]).tolist():
-            for second in np.flatnonzero(alive & cut[:, across[0]]).tolist():
-                if first == second or (tiles[first] == tiles[second] >= 0):
-                    continue
-                if boxes[second, across[0]] > boxes[first, across[1]] + TOUCH:
-                    continue  # a gap lies between them
-                if boxes[first, across[0]] >= boxes[second, across[0]] or (
-                    boxes[first, across[1]] >= boxes[second, across[1]]
-                ):
-                    continue  # the second does not go on where the first ends
-                a, b = boxes[first, along], boxes[second, along]
-                shared = min(a[1], b[1]) - max(a[0], b[0])
-                if shared >= ALONG * (max(a[1], b[1]) - min(a[0], b[0])):
-                    return first, second
+        start, end = boxes[:, axis], boxes[:, axis + 2]
+        low, high = boxes[:, 1 - axis], boxes[:, 3 - axis]
+        facing = (alive & cut[:, axis + 2])[:, None] & (alive & cut[:, axis])[None]
+        meets = start[None] <= end[:, None] + TOUCH
+        goes_on = (start[:, None] < start[None]) & (end[:, None] < end[None])
+        shared = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
+        extent = np.maximum(high[:, None], high[None]) - np.minimum(low[:, None], low[None])
+        pairs = facing & other_tile & meets & goes_on & (shared >= ALONG * extent)
+        if pairs.any():
+            first, second = np.unravel_index(int(pairs.argmax()), pairs.shape)
+            return int(first), int(second)
     return None

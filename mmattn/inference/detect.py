@@ -146,7 +146,12 @@ def _detect_pixels(
 ) -> Detections:
     if options.tile is None:
         return predictor(pixels)
-    return detect_in_tiles(predictor, pixels, tile=options.tile, overlap=options.overlap)
+
+    def detect(window: np.ndarray) -> Detections:
+        # Before the merging, which takes time for each pair of boxes at a seam.
+        return predictor(window).above(options.score_threshold)
+
+    return detect_in_tiles(detect, pixels, tile=options.tile, overlap=options.overlap)
 
 
 def _detect_video(

@@ -12,7 +12,7 @@ from .detect import DetectionOptions, detect_files
 from .prediction_files import check_outputs, write_class_names, write_label_map, write_overlay
 from .predictor import Predictor
 from .sources import find_sources
-from .torch_predictors import load_torch_predictor
+from .torch_predictors import check_task, load_torch_predictor
 from .videos import write_video
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def predict_images(
         DataError: As of ``predict_with``.
         CheckpointError: The weights do not belong to the model.
     """
+    check_task(cfg)
     images = list(images)
     find_sources(images)  # what is missing is named before the model is built
     predictor = load_torch_predictor(

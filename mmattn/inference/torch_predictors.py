@@ -116,20 +116,25 @@ def load_torch_predictor(
 
     from mmattn.layers.fuse import fuse as fuse_model
 
-    task = task_of(cfg)
-    if task.prediction not in ("pred_sem_seg", "pred_instances"):
-        raise ConfigError(
-            f"{cfg.filename or 'The config'} is about {task.name}; images can be predicted for "
-            "detection and semantic segmentation"
-        )
+    check_task(cfg)
     pipeline = TestPipeline(cfg)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     model = build_model(cfg, checkpoint, device, allow_partial=allow_partial)
     if fuse:
         model = fuse_model(model)
-    cls = TorchSegmentor if task.prediction == "pred_sem_seg" else TorchDetector
+    cls = TorchSegmentor if task_of(cfg).prediction == "pred_sem_seg" else TorchDetector
     return cls(model, pipeline)
+
+
+def check_task(cfg: Config) -> None:
+    """Raise a ConfigError for a config whose results are neither boxes nor classes of pixels."""
+    task = task_of(cfg)
+    if task.prediction not in ("pred_sem_seg", "pred_instances"):
+        raise ConfigError(
+            f"{cfg.filename or 'The config'} is about {task.name}; images can be predicted for "
+            "detection and semantic segmentation"
+        )
 
 
 def known_classes(model: nn.Module) -> list[str]:

@@ -133,6 +133,7 @@ def detector_config(name: str, annotations: Path, images: Path) -> dict[str, Any
     evaluator = {"type": "CocoMetric", "ann_file": str(annotations), "metric": "bbox"}
     return {
         "default_scope": "mmdet",
+        "visualizer": {"type": "DetLocalVisualizer"},
         "model": detector(name),
         "val_dataloader": loader,
         "test_dataloader": loader,
