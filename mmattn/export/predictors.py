@@ -22,6 +22,8 @@ DETECTION, SEMANTIC = "object detection", "semantic segmentation"
 class _ExportedPredictor:
     """Base: an exported file of one task, and the reading of images for it."""
 
+    remark: str = ""
+
     def __init__(self, exported: ExportedModel, task: str) -> None:
         found = exported.metadata.task
         if found != task:

@@ -79,6 +79,8 @@ def detect_files(
     out = Path(out)
     check_outputs(images, out, (boxes_path,))
     out.mkdir(parents=True, exist_ok=True)
+    if predictor.remark:
+        log(predictor.remark)
     writer = _Writer(predictor.classes, predictor.palette, out, options)
     written: list[Path] = []
     unread: list[str] = []

@@ -18,11 +18,13 @@ class Predictor(Protocol):
             then they are class indices (H, W).
         classes: Class names by index.
         palette: RGB per class; None or empty where the dataset has none.
+        remark: What the user has to know about all results; else empty.
     """
 
     result: Literal["boxes", "classes"]
     classes: Sequence[str]
     palette: Sequence[Sequence[int]] | None
+    remark: str
 
     def __call__(self, image: np.ndarray) -> Any:
         """Return the result of an image, (H, W, 3) uint8 RGB, in its pixels."""

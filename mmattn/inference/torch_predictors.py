@@ -24,6 +24,7 @@ class _TorchPredictor:
     """Base: a model and the test pipeline that prepares images for it."""
 
     classes: Sequence[str]
+    remark: str = ""
 
     def __init__(self, model: nn.Module, pipeline: TestPipeline) -> None:
         self.model = model
@@ -123,8 +124,12 @@ def load_torch_predictor(
     model = build_model(cfg, checkpoint, device, allow_partial=allow_partial)
     if fuse:
         model = fuse_model(model)
-    cls = TorchSegmentor if task_of(cfg).prediction == "pred_sem_seg" else TorchDetector
-    return cls(model, pipeline)
+    if task_of(cfg).prediction == "pred_sem_seg":
+        return TorchSegmentor(model, pipeline)
+    detector = TorchDetector(model, pipeline)
+    if task_of(cfg).name == "instance segmentation":
+        detector.remark = "the model predicts masks too; only its boxes are written"
+    return detector
 
 
 def check_task(cfg: Config) -> None:

@@ -14,7 +14,7 @@ from mmattn.detections import Detections, nms
 from mmattn.errors import ExportError
 
 from ..metadata import ExportMetadata
-from .detection_match import MAX_SCORE_DIFFERENCE, MIN_IOU, match
+from .detection_match import MAX_SCORE_DIFFERENCE, match, same_boxes
 from .task import Decoder, ExportTask, Outputs, ParityMeasure
 
 if TYPE_CHECKING:
@@ -114,9 +114,7 @@ class DetectionParity(ParityMeasure):
             self.total += len(found)
             for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
                 near = np.abs(scores[:, label] - score) <= MAX_SCORE_DIFFERENCE
-                candidates = Detections(boxes[near], scores[near, label], np.zeros(near.sum(), int))
-                one = Detections.of(box[None], [score], [0])
-                self.same += match_any(one, candidates)
+                self.same += int(same_boxes(box[None], boxes[near]).any())
 
     def _add_raw(self, outputs: Outputs, expected: Outputs) -> None:
         for name, values in outputs.items():
@@ -136,16 +134,6 @@ class DetectionParity(ParityMeasure):
     def agreement(self) -> float:
         """Share of the detections that the other program has too; 1 where neither has any."""
         return self.same / self.total if self.total else 1.0
-
-
-def match_any(one: Detections, candidates: Detections) -> int:
-    """Return 1 if a candidate has the box of ``one``, else 0."""
-    from mmattn.detections import box_ious
-
-    if not len(candidates):
-        return 0
-    apart = np.abs(candidates.boxes - one.boxes).max(-1).min()
-    return int(box_ious(one.boxes, candidates.boxes).max() >= MIN_IOU or apart <= 0.05)
 
 
 class ObjectDetection(ExportTask):

@@ -17,8 +17,9 @@ from mmattn.detections import Detections, box_ious
 #: Pairs overlap at least so much, and their scores differ at most so much.
 MIN_IOU = 0.99
 MAX_SCORE_DIFFERENCE = 1e-3
-#: A box with sides below a pixel moves by rounding alone; so far its corners may lie apart.
-MAX_PIXELS = 0.05
+#: A box with a side below a pixel moves by rounding alone. So far its corners may lie apart: in
+#: pixels, and relative to its longer side, since rounding grows with the numbers.
+MAX_PIXELS, MAX_SHARE = 0.05, 1e-4
 #: Distance from NMS's threshold within which an overlap can fall on either side.
 NMS_MARGIN = 5e-3
 
@@ -58,9 +59,8 @@ def match(
     """
     same_label = first.labels[:, None] == second.labels[None]
     differences = np.abs(first.scores[:, None].astype(np.float64) - second.scores[None])
-    apart = np.abs(first.boxes[:, None] - second.boxes[None]).max(-1, initial=0.0)
-    alike = (box_ious(first.boxes, second.boxes) >= MIN_IOU) | (apart <= MAX_PIXELS)
-    allowed = same_label & alike & (differences <= MAX_SCORE_DIFFERENCE)
+    close = same_label & (differences <= MAX_SCORE_DIFFERENCE)
+    allowed = close & same_boxes(first.boxes, second.boxes)
     free = np.ones(len(second), bool)
     partners = np.full(len(first), -1)
     for index in range(len(first)):
@@ -70,9 +70,9 @@ def match(
             partners[index], free[nearest] = nearest, False
     paired = np.flatnonzero(partners >= 0)
     limits = (score_threshold, iou_threshold, max_per_image)
-    alone = [(first[partners < 0], second, first), (second[free], first, second)]
-    excused = [_borderline(lost, others, own, *limits) for lost, others, own in alone]
-    lonely = sum(len(lost) for lost, _, _ in alone)
+    alone = [(first[partners < 0], second), (second[free], first)]
+    excused = [_borderline(lost, others, *limits) for lost, others in alone]
+    lonely = sum(len(lost) for lost, _ in alone)
     borderline = int(sum(flags.sum() for flags in excused))
     return Match(
         pairs=len(paired),
@@ -82,19 +82,25 @@ def match(
     )
 
 
+def same_boxes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return which boxes are the same but for rounding, (N, 4) and (M, 4) -> (N, M) bool."""
+    apart = np.abs(first[:, None] - second[None]).max(-1, initial=0.0)
+    longer = (first[:, 2:] - first[:, :2]).max(-1, initial=0.0)
+    near = apart <= MAX_PIXELS + MAX_SHARE * longer[:, None]
+    return (box_ious(first, second) >= MIN_IOU) | near
+
+
 def _borderline(
     lost: Detections,
     others: Detections,
-    own: Detections,
     score_threshold: float,
     iou_threshold: float | None,
     max_per_image: int,
 ) -> np.ndarray:
     """Return for each of ``lost`` whether rounding decides that the other program lacks it."""
     near = lost.scores - score_threshold <= MAX_SCORE_DIFFERENCE
-    for full in (own, others):
-        if max_per_image > 0 and len(full) >= max_per_image:
-            near |= lost.scores - full.scores.min() <= MAX_SCORE_DIFFERENCE
+    if 0 < max_per_image <= len(others):  # the lost one could be the next row
+        near |= lost.scores - others.scores.min() <= MAX_SCORE_DIFFERENCE
     if iou_threshold is not None and len(others):
         overlaps = box_ious(lost.boxes, others.boxes)
         at_limit = np.abs(overlaps - iou_threshold) <= NMS_MARGIN

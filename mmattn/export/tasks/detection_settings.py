@@ -85,4 +85,5 @@ class TestSettings:
             "iou_threshold": self.iou_threshold,
             "nms_pre": self.nms_pre,
             "max_per_image": self.max_per_image,
+            "limit_added": self.limit_added,
         }
