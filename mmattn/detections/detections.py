@@ -64,8 +64,8 @@ class Detections:
     def counts(self, classes: Sequence[str]) -> dict[str, int]:
         """Return the number of detections by class name, the most frequent first."""
         counts = np.bincount(self.labels, minlength=len(classes))
-        order = np.argsort(-counts, kind="stable").tolist()
-        return {classes[index]: int(counts[index]) for index in order if counts[index]}
+        order: list[int] = np.argsort(-counts, kind="stable").tolist()
+        return {str(classes[index]): int(counts[index]) for index in order if counts[index]}
 
 
 def box_areas(boxes: np.ndarray) -> np.ndarray:

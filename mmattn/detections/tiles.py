@@ -145,7 +145,7 @@ def _merge_class(
     """Merge boxes (N, 4) of one class; ``cut`` is (N, 4), the sides that lie on a seam."""
     # Pieces first: what is joined here competes as a whole below.
     boxes, scores, tiles, cut = _join_pieces(boxes, scores, tiles, cut)
-    is_cut = cut.any(1)
+    is_cut = np.asarray(cut.any(axis=1))
     ious, shared, areas = box_ious(boxes, boxes), box_intersections(boxes, boxes), box_areas(boxes)
     # Whole boxes first, by score; then cut ones, the largest piece of an object first.
     order = np.lexsort((-scores, np.where(is_cut, -areas, 0), is_cut))

@@ -139,10 +139,11 @@ def export(
         checkpoint=Path(checkpoint).name,
     )
     log(f"wrote {onnx_file} ({_mib(onnx_file)}, opset {metadata.opset})")
-    if (metadata.postprocess or {}).get("limit_added"):
+    selection = metadata.postprocess or {}
+    if selection.get("limit_added"):
         log(
             "the config's test_cfg has no max_per_img; the file returns the "
-            f"{metadata.postprocess['max_per_image']} best detections of an image"
+            f"{selection['max_per_image']} best detections of an image"
         )
     files, converted = [onnx_file], []
     if row.name == "openvino":

@@ -21,10 +21,14 @@ class Predictor(Protocol):
         remark: What the user has to know about all results; else empty.
     """
 
-    result: Literal["boxes", "classes"]
-    classes: Sequence[str]
-    palette: Sequence[Sequence[int]] | None
-    remark: str
+    @property
+    def result(self) -> Literal["boxes", "classes"]: ...
+    @property
+    def classes(self) -> Sequence[str]: ...
+    @property
+    def palette(self) -> Sequence[Sequence[int]] | None: ...
+    @property
+    def remark(self) -> str: ...
 
     def __call__(self, image: np.ndarray) -> Any:
         """Return the result of an image, (H, W, 3) uint8 RGB, in its pixels."""

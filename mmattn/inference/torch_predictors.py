@@ -26,7 +26,7 @@ class _TorchPredictor:
     classes: Sequence[str]
     remark: str = ""
 
-    def __init__(self, model: nn.Module, pipeline: TestPipeline) -> None:
+    def __init__(self, model: Any, pipeline: TestPipeline) -> None:
         self.model = model
         self.pipeline = pipeline
         self.palette: Sequence[Sequence[int]] | None = _palette(model)
@@ -58,7 +58,7 @@ class TorchSegmentor(_TorchPredictor):
 
     result: Literal["classes"] = "classes"
 
-    def __init__(self, model: nn.Module, pipeline: TestPipeline) -> None:
+    def __init__(self, model: Any, pipeline: TestPipeline) -> None:
         super().__init__(model, pipeline)
         self.classes = known_classes(model) or [
             f"class {index}" for index in range(max(2, model.out_channels))
@@ -76,7 +76,7 @@ class TorchDetector(_TorchPredictor):
 
     result: Literal["boxes"] = "boxes"
 
-    def __init__(self, model: nn.Module, pipeline: TestPipeline) -> None:
+    def __init__(self, model: Any, pipeline: TestPipeline) -> None:
         super().__init__(model, pipeline)
         self.classes = known_classes(model) or [
             f"class {index}" for index in range(_num_classes(model))
@@ -142,12 +142,12 @@ def check_task(cfg: Config) -> None:
         )
 
 
-def known_classes(model: nn.Module) -> list[str]:
+def known_classes(model: Any) -> list[str]:
     """Return the class names of the data that the model was trained on, if it knows them."""
     return [str(name) for name in (model.dataset_meta or {}).get("classes") or ()]
 
 
-def _palette(model: nn.Module) -> Sequence[Sequence[int]] | None:
+def _palette(model: Any) -> Sequence[Sequence[int]] | None:
     palette = (model.dataset_meta or {}).get("palette")
     return None if isinstance(palette, str) else palette  # mmdet knows the word "random"
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def translations() -> dict[torch._ops.OpOverload, Callable[..., Any]]:
     """Return the table for ``torch.onnx.export(custom_translation_table=...)``."""
     import torch
-    from onnxscript import INT64
-    from onnxscript import opset18 as op
+    from onnxscript import INT64, opset18
+
+    op: Any = opset18
 
     def constant(value: float | list[int]) -> Any:
         if isinstance(value, float):

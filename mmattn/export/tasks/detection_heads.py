@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmattn.errors import ExportError
 
@@ -55,7 +55,7 @@ class Decoding:
     best_class_only: bool = False
 
 
-def decoding_of(head: nn.Module) -> Decoding:
+def decoding_of(head: Any) -> Decoding:
     """Return how ``head`` is decoded.
 
     Raises:
@@ -64,9 +64,8 @@ def decoding_of(head: nn.Module) -> Decoding:
     from mmdet.models.dense_heads import GFLHead, RTMDetHead, YOLOXHead
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 
-    own = getattr(head, "decode_for_export", None)
-    if callable(own):
-        return Decoding(lambda outputs, size: [Candidates(*own(outputs, size))])
+    if callable(getattr(head, "decode_for_export", None)):
+        return Decoding(lambda outputs, size: [Candidates(*head.decode_for_export(outputs, size))])
     name = type(head).__name__
     if not isinstance(head, BaseDenseHead):
         raise ExportError(
@@ -97,7 +96,7 @@ def _rows(values: Tensor, columns: int) -> Tensor:
     return values.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, columns))
 
 
-def _priors(head: nn.Module, maps: Sequence[Tensor], **options: Any) -> list[Tensor]:
+def _priors(head: Any, maps: Sequence[Tensor], **options: Any) -> list[Tensor]:
     sizes = [m.shape[-2:] for m in maps]
     priors = head.prior_generator.grid_priors(
         sizes, dtype=maps[0].dtype, device=maps[0].device, **options
@@ -105,7 +104,7 @@ def _priors(head: nn.Module, maps: Sequence[Tensor], **options: Any) -> list[Ten
     return [getattr(p, "tensor", p) for p in priors]
 
 
-def _decode_yolox(head: nn.Module, outputs: Any) -> list[Candidates]:
+def _decode_yolox(head: Any, outputs: Any) -> list[Candidates]:
     """Decode YOLOX (arXiv 2107.08430): class score times objectness, over all levels."""
     classes, boxes, objectness = outputs
     priors = torch.cat(_priors(head, classes, with_stride=True))
@@ -115,7 +114,7 @@ def _decode_yolox(head: nn.Module, outputs: Any) -> list[Candidates]:
     return [Candidates(head._bbox_decode(priors, deltas), scores * factor)]
 
 
-def _decode_dense(head: nn.Module, outputs: Any, size: Size) -> list[Candidates]:
+def _decode_dense(head: Any, outputs: Any, size: Size) -> list[Candidates]:
     """Decode what follows mmdet's ``BaseDenseHead``: RetinaNet, ATSS, FCOS, RTMDet and the like."""
     classes, boxes, *rest = outputs
     factors = rest[0] if rest else [None] * len(classes)
@@ -134,7 +133,7 @@ def _decode_dense(head: nn.Module, outputs: Any, size: Size) -> list[Candidates]
     return found
 
 
-def _decode_gfl(head: nn.Module, outputs: Any, size: Size) -> list[Candidates]:
+def _decode_gfl(head: Any, outputs: Any, size: Size) -> list[Candidates]:
     """Decode GFL (arXiv 2006.04388): distances are the means of distributions, times the stride."""
     classes, boxes = outputs
     found = []
@@ -154,14 +153,14 @@ def _decode_gfl(head: nn.Module, outputs: Any, size: Size) -> list[Candidates]:
     return found
 
 
-def _class_scores(head: nn.Module, logits: Tensor) -> Tensor:
+def _class_scores(head: Any, logits: Tensor) -> Tensor:
     """(N, A, outputs) -> (N, A, classes): sigmoid, or softmax without the background."""
     if head.use_sigmoid_cls:
         return logits.sigmoid()
     return logits.softmax(-1)[..., :-1]
 
 
-def _decode_boxes(head: nn.Module, priors: Tensor, deltas: Tensor, size: Size) -> Tensor:
+def _decode_boxes(head: Any, priors: Tensor, deltas: Tensor, size: Size) -> Tensor:
     """(A, 2 or 4) priors and (N, A, 4) deltas -> (N, A, 4), cut at the border if the coder does."""
     coder = head.bbox_coder
     batch, count = deltas.shape[:2]
@@ -179,7 +178,7 @@ def clip_boxes(boxes: Tensor, size: Size) -> Tensor:
     return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)
 
 
-def check_parts(head: nn.Module) -> None:
+def check_parts(head: Any) -> None:
     """Raise an ExportError where a part of a head of mmdet has no known translation."""
     coder = getattr(head, "bbox_coder", None)
     name = type(coder).__name__

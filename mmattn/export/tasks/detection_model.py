@@ -44,7 +44,8 @@ class DetectionExport(ExportableModel):
             raise ExportError(f"--form must be one of {', '.join(FORMS)}, got {output!r}")
         check_detector(model)
         super().__init__(model, output)
-        head = model.bbox_head
+        head: Any = model.bbox_head
+        self.model: Any  # torch types every attribute of a module as a module
         self.decoding = None
         if output != "raw":
             check_parts(head)
@@ -71,7 +72,7 @@ class DetectionExport(ExportableModel):
 
     def postprocess(self) -> dict[str, Any]:
         """Return what the metadata say about the selection of detections."""
-        head = self.model.bbox_head
+        head: Any = self.model.bbox_head
         said = self.settings.as_dict() if self.settings else _loose_settings(head.test_cfg)
         strides = getattr(getattr(head, "prior_generator", None), "strides", None)
         if strides is not None:
@@ -166,7 +167,7 @@ def flat_outputs(outputs: Any) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def torch_detections(model: nn.Module, images: np.ndarray) -> dict[str, np.ndarray]:
+def torch_detections(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
     """Detect by the model's own path: data preprocessor, ``predict`` of the head.
 
     Args:
