@@ -41,7 +41,7 @@ def _registry(parent: Registry, *rooms: str) -> Registry:
 MODELS = _registry(_mmengine.MODELS, "mmattn.models._register", "mmattn.plugins._register")
 TASK_UTILS = _registry(_mmengine.TASK_UTILS)
 
-DATASETS = _registry(_mmengine.DATASETS, "mmattn.data.datasets")
+DATASETS = _registry(_mmengine.DATASETS, "mmattn.data.datasets", "mmattn.boxes.dataset")
 DATA_SAMPLERS = _registry(_mmengine.DATA_SAMPLERS, "mmattn.data.datasets")
 TRANSFORMS = _registry(_mmengine.TRANSFORMS, "mmattn.data.datasets")
 

@@ -7,10 +7,9 @@ import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmattn.config.problems import refuse
 from mmattn.config.registry_scope import nearest_types
 from mmattn.errors import did_you_mean
-
-from .problems import refuse
 
 if TYPE_CHECKING:
     from mmengine.registry import Registry

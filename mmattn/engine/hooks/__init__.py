@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .broadcast_buffers import BroadcastBuffersHook
 from .checkpoint import CheckpointHook
+from .class_rows import ClassRowsHook
 from .classwise_results import ClasswiseResultsHook
 from .compile import CompileHook
 from .early_stopping import EarlyStoppingHook
@@ -22,6 +23,7 @@ from .val_loss import ValLossHook
 __all__ = [
     "BroadcastBuffersHook",
     "CheckpointHook",
+    "ClassRowsHook",
     "ClasswiseResultsHook",
     "CompileHook",
     "EarlyStoppingHook",

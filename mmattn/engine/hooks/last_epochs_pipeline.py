@@ -24,8 +24,9 @@ class LastEpochsPipelineHook(Hook):
 
     Args:
         last_epochs: Epochs with the new pipeline; a training that is not longer has no others.
-        pipeline: Transforms, for a dataset with one ``pipeline``.
-        skip: Types of transforms to leave out, for mmdet's ``MultiImageMixDataset``.
+        pipeline: Transforms in place of the training dataset's; of mmdet's
+            ``MultiImageMixDataset``, in place of those that mix images.
+        skip: Types of transforms to leave out, for ``MultiImageMixDataset`` alone.
 
     Raises:
         ConfigError: Not just one of ``pipeline`` and ``skip`` is given, the dataset has the other,
@@ -60,14 +61,15 @@ class LastEpochsPipelineHook(Hook):
                 "LastEpochsPipelineHook counts epochs, but the training goes by iterations; use "
                 "train_cfg.type='EpochBasedTrainLoop', or remove the hook"
             )
-        needed = "pipeline" if self.skip is None else "update_skip_type_keys"
-        if not hasattr(dataset, needed) or (
-            self.skip is None and hasattr(dataset, "update_skip_type_keys")
-        ):
-            other = "skip" if self.skip is None else "pipeline"
+        if not hasattr(dataset, "pipeline"):
+            raise ConfigError(
+                f"LastEpochsPipelineHook: the training dataset is a {type(dataset).__name__}, "
+                "which has no pipeline of its own; set it on a dataset that has one"
+            )
+        if self.skip is not None and not hasattr(dataset, "update_skip_type_keys"):
             raise ConfigError(
                 f"LastEpochsPipelineHook: the training dataset is a {type(dataset).__name__}; "
-                f"give {other} instead"
+                "give pipeline instead of skip"
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -76,12 +78,17 @@ class LastEpochsPipelineHook(Hook):
         self._switched = True
         loader = runner.train_dataloader
         dataset: Any = loader.dataset
-        if self.skip is None:
+        if self.skip is not None:
+            dataset.update_skip_type_keys(self.skip)
+        else:
             from mmengine.dataset import Compose
 
-            dataset.pipeline = Compose(self.pipeline)
-        else:
-            dataset.update_skip_type_keys(self.skip)
+            composed = Compose(self.pipeline)
+            if hasattr(dataset, "update_skip_type_keys"):  # a MultiImageMixDataset
+                dataset.pipeline = composed.transforms
+                dataset.pipeline_types = [type(step).__name__ for step in composed.transforms]
+            else:
+                dataset.pipeline = composed
         # Workers that live on hold a copy of the dataset; without them, new ones are started.
         if getattr(loader, "persistent_workers", False):
             loader._iterator = None

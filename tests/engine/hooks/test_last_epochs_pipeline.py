@@ -75,6 +75,9 @@ def test_a_resumed_run_starts_with_it(tmp_path: Path) -> None:
 class SkippingDataset:
     """Stands for mmdet's MultiImageMixDataset."""
 
+    pipeline: list = []
+    pipeline_types: list = []
+
     def update_skip_type_keys(self, keys) -> None:
         self.skipped = keys
 
@@ -90,12 +93,15 @@ def test_a_dataset_that_mixes_images_skips_transforms(
     hook.before_train(runner)
     hook.before_train_epoch(runner)
     assert dataset.skipped == ["Mosaic"]
-    with pytest.raises(ConfigError, match="SkippingDataset; give skip instead"):
-        LastEpochsPipelineHook(pipeline=PIPELINE).before_train(runner)
+    hook = LastEpochsPipelineHook(last_epochs=10, pipeline=PIPELINE)
+    hook.before_train(runner)
+    hook.before_train_epoch(runner)
+    assert [type(step) for step in dataset.pipeline] == [MarkedAsLast]
+    assert dataset.pipeline_types == ["MarkedAsLast"]
 
 
 def test_what_cannot_be_switched_is_said_before_the_first_step(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="ToyDataset; give pipeline instead"):
+    with pytest.raises(ConfigError, match="ToyDataset; give pipeline instead of skip"):
         epochs(tmp_path, 2, {"skip": ["Mosaic"]})
     with pytest.raises(ConfigError, match="goes by iterations"):
         toy_runner(
