@@ -21,7 +21,7 @@ from torch import Tensor
 from mmattn.errors import CheckpointError, did_you_mean
 
 from .atomic import atomic_write
-from .weights import save_safetensors
+from .checkpoint_files import save_safetensors
 
 StateDict = dict[str, Tensor]
 
