@@ -15,6 +15,7 @@
 - mmdet's SSD predicts (``mmattn.bridge.ssd_head``), its masks are pasted where a box lies outside
   of the image (``mmattn.bridge.mask_pasting``), and its distillation finds its teacher's config
   (``mmattn.bridge.teacher_config``).
+- mmseg's SAN starts without the weights of CLIP (``mmattn.bridge.san_weights``).
 
 The forks ``onedl-*`` and the original packages of the same import names are carried alike. What the
 originals need beyond:
@@ -68,6 +69,8 @@ def install() -> None:
     when_imported("mmdet.models.detectors.kd_one_stage", _patch_teacher_config)
     for name in DRAWING:
         when_imported(name, read_for_drawing)
+    when_imported("mmseg.models.decode_heads.san_head", _patch_san_head)
+    when_imported("mmseg.models.text_encoder.clip_text_encoder", _patch_text_encoder)
     for name in CHECKING:
         when_importing(name, patch_version_check)
     for name in RESNETS:
@@ -137,6 +140,18 @@ def _patch_teacher_config(module) -> None:
     from .teacher_config import patch_teacher_config
 
     patch_teacher_config(module)
+
+
+def _patch_san_head(module) -> None:
+    from .san_weights import patch_san_head
+
+    patch_san_head(module)
+
+
+def _patch_text_encoder(module) -> None:
+    from .san_weights import patch_text_encoder
+
+    patch_text_encoder(module)
 
 
 def _patch_package_names(module) -> None:

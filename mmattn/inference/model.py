@@ -142,12 +142,27 @@ def strip_pretrained(cfg: Any) -> Any:
             cfg["pretrained"] = None
         if isinstance(cfg.get("teacher_ckpt"), str):  # of mmdet's distillation
             cfg["teacher_ckpt"] = None
-        init = cfg.get("init_cfg")
-        if isinstance(init, dict) and init.get("type") in ("Pretrained", "mmengine.Pretrained"):
-            cfg["init_cfg"] = None
+        detector = cfg.get("detector")
+        if isinstance(detector, dict) and isinstance(detector.get("weights"), str):
+            detector["weights"] = ""  # detectron2's name for none
+        if "init_cfg" in cfg:
+            cfg["init_cfg"] = _without_checkpoint(cfg["init_cfg"])
         for value in cfg.values():
             strip_pretrained(value)
     elif isinstance(cfg, (list, tuple)):
         for value in cfg:
             strip_pretrained(value)
     return cfg
+
+
+def _without_checkpoint(init: Any) -> Any:
+    """The initialisation, or those of a list, that read no file; None where none is left.
+
+    mmdet's PVT gives a ``checkpoint`` and no type, mmseg's SAN has a type of its own.
+    """
+    if isinstance(init, dict):
+        reads = init.get("checkpoint") or init.get("type") in ("Pretrained", "mmengine.Pretrained")
+        return None if reads else init
+    if isinstance(init, (list, tuple)):
+        return [one for one in init if _without_checkpoint(one) is not None] or None
+    return init

@@ -73,6 +73,12 @@ def type_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
             problem = finder.problem(place, name, expected, inner_scope)
             if problem:
                 problems.append(problem)
+    wrapper = cfg.get("optim_wrapper")
+    constructor = wrapper.get("constructor") if isinstance(wrapper, Mapping) else None
+    if "train" in splits and isinstance(constructor, str):
+        kind = "OPTIM_WRAPPER_CONSTRUCTORS"
+        problem = finder.problem("optim_wrapper.constructor", constructor, kind, scope)
+        problems += [problem] if problem else []
     return problems
 
 
