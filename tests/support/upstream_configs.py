@@ -242,7 +242,7 @@ _MMDET: tuple[Case, ...] = (
     _det("mm_grounding_dino/coco/grounding_dino_swin-t_finetune_16xb4_1x_coco"),
     _det("ms_rcnn/ms-rcnn_r50_fpn_1x_coco", "instance"),
     _det("nas_fcos/nas-fcos_r50-caffe_fpn_nashead-gn-head_4xb4-1x_coco"),
-    _det("nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco", size=(128, 128)),
+    _det("nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco", size=(256, 256)),
     _det("objects365/retinanet_r50_fpn_1x_objects365v1"),
     _det(
         f"ocsort/ocsort_yolox_x_8xb4-amp-80e_{_MOT17}",
@@ -265,7 +265,7 @@ _MMDET: tuple[Case, ...] = (
     _det("regnet/retinanet_regnetx-1.6GF_fpn_1x_coco"),
     _det("reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20", "reid", size=(256, 128)),
     _det("reppoints/reppoints-moment_r50_fpn-gn_head-gn_1x_coco"),
-    _det("res2net/faster-rcnn_res2net-101_fpn_2x_coco"),
+    _det("res2net/faster-rcnn_res2net-101_fpn_2x_coco", fits_norms=True),
     _det("resnest/faster-rcnn_s50_fpn_syncbn-backbone+head_ms-range-1x_coco"),
     _det("resnet_strikes_back/retinanet_r50-rsb-pre_fpn_1x_coco"),
     _det("rpn/rpn_r50_fpn_1x_coco", "proposals"),
