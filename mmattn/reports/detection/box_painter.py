@@ -12,13 +12,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmattn.fonts import fitted, text_font
 from mmattn.reports.painter import OUTCOMES, read_photograph
 
 from .numbers import DetectionNumbers, DrawnObject, WorstImage
 
 _RIGHT, _MISSED, _FALSE = (colour for _, colour in OUTCOMES)
 _INK, _PAPER = (17, 24, 39), (229, 231, 235)
-_TILE, _GAP, _LINE, _FONT = 480, 8, 22, 12
+_TILE, _GAP, _LINE, _FONT, _TITLE_FONT = 480, 8, 22, 11, 13
 _OPACITY = 0.45
 # Names of more objects than these hide the image.
 _MAX_NAMES = 30
@@ -147,14 +148,14 @@ def _write_names(
     classes: Sequence[str],
 ) -> np.ndarray:
     """Write class and score beside each box, where no other name is; else leave it out."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     sheet = Image.fromarray(canvas)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=_FONT)
+    font = text_font(_FONT)
     taken: list[Rectangle] = []
     for one, colour in names:
-        text = _shortened(classes[one.label], 18)
+        text = fitted(classes[one.label], 11 * _FONT, _FONT)
         text += "" if np.isnan(one.score) else f" {one.score:.2f}"
         width, height = round(draw.textlength(text, font=font)) + 6, _FONT + 5
         place = _free_place(_scaled(one.box, scale), width, height, sheet.size, taken)
@@ -200,16 +201,16 @@ def _shortened(text: str, length: int) -> str:
 
 
 def _text_row(width: int, text: str) -> np.ndarray:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     row = Image.new("RGB", (width, _LINE), (255, 255, 255))
-    font = ImageFont.load_default(size=14)
-    ImageDraw.Draw(row).text((2, 2), text, fill=_INK, font=font)
+    font = text_font(_TITLE_FONT)
+    ImageDraw.Draw(row).text((2, 2), fitted(text, width - 4, _TITLE_FONT), fill=_INK, font=font)
     return np.asarray(row)
 
 
 def _legend(width: int) -> np.ndarray:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     canvas = np.full((_LINE + 4, width, 3), 255, np.uint8)
     entries = (
@@ -220,7 +221,7 @@ def _legend(width: int) -> np.ndarray:
         left = 6 + 180 * place
         _draw_box(canvas, (left, 5, left + 28, _LINE - 2), colour, style)
     row = Image.fromarray(canvas)
-    draw, font = ImageDraw.Draw(row), ImageFont.load_default(size=14)
+    draw, font = ImageDraw.Draw(row), text_font(_TITLE_FONT)
     for place, (name, _, _) in enumerate(entries):
         draw.text((44 + 180 * place, 3), name, fill=_INK, font=font)
     return np.asarray(row)
