@@ -15,8 +15,10 @@ from mmattn.type_names import bare_name
 #: Steps that set the size of an image, of which the first one in a pipeline counts.
 _RESIZES = (
     *("Resize", "FixScaleResize", "RandomResize", "RandomChoiceResize", "ResizeShortestEdge"),
-    *("Mosaic", "CachedMosaic"),
+    *("Mosaic", "CachedMosaic", "MosaicAffine"),
 )
+#: Steps of these that fit each image into their scale.
+_MOSAICS = ("Mosaic", "CachedMosaic", "MosaicAffine")
 _SHOWN = 3
 
 
@@ -119,8 +121,8 @@ def scale_of(step: Mapping[str, Any], size: tuple[int, int]) -> tuple[float, flo
         return 1.0, 1.0
     name = bare_name(step.get("type"))
     wide, high = scale
-    keep = step.get("keep_ratio", name in ("Mosaic", "CachedMosaic", "FixScaleResize"))
-    if name in ("Mosaic", "CachedMosaic"):
+    keep = step.get("keep_ratio", name == "FixScaleResize")
+    if name in _MOSAICS:
         factor = min(wide / width, high / height)
         return factor, factor
     if name == "ResizeShortestEdge":
