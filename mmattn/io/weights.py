@@ -40,12 +40,16 @@ _WAY_OUT = (
     "If you trust where it comes from, convert it once: mmattn convert_checkpoint "
     "--i-trust-this-file {name} OUT.safetensors"
 )
+_WAY_OUT_OF_MODULE = (
+    "Its weights alone can be had, without running anything: mmattn convert_checkpoint {name} "
+    "OUT.safetensors"
+)
 _logger = logging.getLogger(__name__)
 _allowances = threading.Lock()
 
 
 def read_checkpoint(
-    path: str | os.PathLike[str], map_location: MapLocation = "cpu"
+    path: str | os.PathLike[str], map_location: MapLocation = "cpu", *, modules: bool = False
 ) -> dict[str, Any]:
     """Read a whole checkpoint as data; nothing in the file is executed.
 
@@ -58,13 +62,16 @@ def read_checkpoint(
     Args:
         path: File of the weights.
         map_location: Device of the tensors, as in ``torch.load``.
+        modules: Read a network that was pickled as a whole, with its classes, as its weights
+            (``mmattn.io.inert_modules.ModuleWeights``). Without, such a file is refused: a model
+            has to be built from a config anyway, which names other weights.
 
     Raises:
         CheckpointError: If the file is missing, empty, truncated, corrupt, not a checkpoint, or
             would have to be executed to be read. The message names the file, the cause (the
             refused name, say) and what to do.
     """
-    content = read_weights_file(path, map_location)
+    content = read_weights_file(path, map_location, modules=modules)
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{path}: holds a {type(content).__name__}, not a dictionary of weights."
@@ -72,20 +79,40 @@ def read_checkpoint(
     return content
 
 
-def read_weights_file(path: str | os.PathLike[str], map_location: MapLocation = "cpu") -> Any:
-    """Read a file as ``read_checkpoint`` does; its content need not be a dictionary."""
+def read_weights_file(
+    path: str | os.PathLike[str],
+    map_location: MapLocation = "cpu",
+    *,
+    modules: bool = False,
+    warn: Callable[[str], None] = _logger.warning,
+) -> Any:
+    """Read a file as ``read_checkpoint`` does; its content need not be a dictionary.
+
+    Args:
+        path: File of the weights.
+        map_location: Device of the tensors, as in ``torch.load``.
+        modules: As in ``read_checkpoint``.
+        warn: Function that is called with a line about what was left out.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
         raise MissingCheckpointError(_why_missing(path))
     try:
         with open(path, "rb") as file:
-            return read_weights_stream(file, map_location, name=str(path))
+            return read_weights_stream(
+                file, map_location, name=str(path), modules=modules, warn=warn
+            )
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 def read_weights_stream(
-    file: BinaryIO, map_location: MapLocation = "cpu", *, name: str = "<stream>"
+    file: BinaryIO,
+    map_location: MapLocation = "cpu",
+    *,
+    name: str = "<stream>",
+    modules: bool = False,
+    warn: Callable[[str], None] = _logger.warning,
 ) -> Any:
     """Read an open, seekable binary file, which messages call ``name``."""
     size = file.seek(0, os.SEEK_END)
@@ -101,7 +128,7 @@ def read_weights_stream(
             f"{name}: is not a safetensors file in spite of its name, or a truncated one (its "
             f"{size} bytes start with {start[:8]!r})."
         )
-    return _read_torch(file, map_location, name)
+    return _read_torch(file, map_location, name, modules, warn)
 
 
 def save_safetensors(
@@ -227,7 +254,13 @@ def _no_allowances() -> Iterator[None]:
             torch.serialization.add_safe_globals(allowed)
 
 
-def _read_torch(file: BinaryIO, map_location: MapLocation, name: str) -> Any:
+def _read_torch(
+    file: BinaryIO,
+    map_location: MapLocation,
+    name: str,
+    modules: bool,
+    warn: Callable[[str], None],
+) -> Any:
     try:
         with _no_allowances(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the result, or the error, says all there is to say
@@ -236,10 +269,17 @@ def _read_torch(file: BinaryIO, map_location: MapLocation, name: str) -> Any:
         refused = error
     if "Weights only load failed" not in str(refused):
         raise CheckpointError(_why_refused(file, name, refused)) from refused
-    return _read_inert(file, map_location, name, refused)
+    return _read_inert(file, map_location, name, refused, modules, warn)
 
 
-def _read_inert(file: BinaryIO, map_location: MapLocation, name: str, refused: Exception) -> Any:
+def _read_inert(
+    file: BinaryIO,
+    map_location: MapLocation,
+    name: str,
+    refused: Exception,
+    modules: bool,
+    warn: Callable[[str], None],
+) -> Any:
     """Read a torch file that names more than weights; nothing of it is called.
 
     Args:
@@ -247,16 +287,21 @@ def _read_inert(file: BinaryIO, map_location: MapLocation, name: str, refused: E
         map_location: Device of the tensors.
         name: Name of the file, for messages.
         refused: Error of torch's reader; it is told where the format is not torch's.
+        modules: As in ``read_checkpoint``.
+        warn: Function that is called with a line about what was left out.
     """
     try:
         archive = open_archive(file)
         if archive is None:
             raise CheckpointError(_why_refused(file, name, refused))
         content, left_out = rebuild_content(
-            archive, lambda storage, location: _placed(storage, location, map_location)
+            archive,
+            lambda storage, location: _placed(storage, location, map_location),
+            modules=modules,
         )
     except NeedsExecutionError as error:
-        raise CheckpointError(_refusal(name, str(error))) from error
+        way_out = _WAY_OUT_OF_MODULE if error.of_module else _WAY_OUT
+        raise CheckpointError(_refusal(name, str(error), way_out)) from error
     except DamagedPickleError as error:
         raise CheckpointError(_damaged(name, str(error)[:200])) from error
     except CheckpointError:
@@ -264,7 +309,7 @@ def _read_inert(file: BinaryIO, map_location: MapLocation, name: str, refused: E
     except Exception as error:  # sizes that no memory has, devices that are not there
         raise CheckpointError(_damaged(name, f"{type(error).__name__}: {error}"[:200])) from error
     if left_out:
-        _logger.warning("%s: left out what is not data: %s.", name, _listed(left_out))
+        warn(f"{name}: left out what is not data: {_listed(left_out)}.")
     return content
 
 
@@ -316,8 +361,8 @@ def _why_refused(file: BinaryIO, name: str, error: Exception) -> str:
     return _refusal(name, cause)
 
 
-def _refusal(name: str, cause: str) -> str:
-    return f"{name}: refused, because {cause}. {_WAY_OUT.format(name=shlex.quote(name))}"
+def _refusal(name: str, cause: str, way_out: str = _WAY_OUT) -> str:
+    return f"{name}: refused, because {cause}. {way_out.format(name=shlex.quote(name))}"
 
 
 def _damaged(name: str, cause: str) -> str:

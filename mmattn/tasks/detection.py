@@ -16,6 +16,8 @@ DETECTION = Task(
     },
     default_metric="bbox_mAP",
     annotation_loaders=("LoadAnnotations",),
+    folder_dataset="mmattn.FolderDetDataset",
+    folder_targets="boxes",
     prediction="pred_instances",
     visualizer="DetLocalVisualizer",
     visualization_hook="DetVisualizationHook",

@@ -9,8 +9,12 @@ from .instance import INSTANCE
 PANOPTIC = replace(
     INSTANCE,
     name="panoptic segmentation",
+    folder_targets="panoptic",
     heads=(*INSTANCE.heads, r"(?:panoptic|panoptic_fusion|semantic)_head"),
-    metric_options={("mmdet", "CocoPanopticMetric"): {"classwise": True}},
+    metric_options={
+        (scope, name): {"classwise": True}
+        for scope, name in (("mmdet", "CocoPanopticMetric"), ("mmattn", "FolderPanopticMetric"))
+    },
     default_metric="PQ",
     annotation_loaders=("LoadPanopticAnnotations",),
     prediction="pred_panoptic_seg",

@@ -58,7 +58,10 @@ class Task:
         annotation_loaders: Steps of a pipeline that load ground truth.
         target_steps: Steps of a training pipeline that derive targets of losses from it.
         folder_dataset: Dataset that reads any folder of this task; None where there is none.
-        folder_loader: Step that takes the place of ``annotation_loaders`` for that dataset.
+        folder_loader: Step that takes the place of ``annotation_loaders`` for that dataset; None
+            where they stay.
+        folder_targets: What that dataset is asked for: ``boxes``, ``masks`` or ``panoptic``; None
+            for a dataset that knows one sort of target alone.
         prediction: Field of a predicted data sample that holds the result.
         visualizer: Visualizer of the package.
         visualization_hook: Hook that hands predictions to the visualizer.
@@ -91,6 +94,7 @@ class Task:
     target_steps: tuple[str, ...] = ()
     folder_dataset: str | None = None
     folder_loader: str | None = None
+    folder_targets: str | None = None
     label_map_metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tta: TestTimeAugmentation | None = None
     training_only: tuple[str, ...] = ()
