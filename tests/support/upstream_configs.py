@@ -345,7 +345,11 @@ _MMSEG: tuple[Case, ...] = (
     _seg("poolformer/fpn_poolformer_s12_8xb4-40k_ade20k-512x512"),
     _seg("pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024"),
     _seg("resnest/resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024"),
-    _seg("san/san-vit-b16_coco-stuff164k-640x640", size=(640, 640)),
+    _seg(
+        "san/san-vit-b16_coco-stuff164k-640x640",
+        size=(640, 640),
+        heavy="the text encoder reads the names of 171 classes in 14 sentences each",
+    ),
     _seg("segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512"),
     _seg("segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512"),
     _seg("sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024"),
