@@ -303,7 +303,11 @@ _MMDET: tuple[Case, ...] = (
     _det("timm_example/retinanet_timm-tv-resnet50_fpn_1x_coco"),
     _det("tood/tood_r50_fpn_1x_coco"),
     _det("tridentnet/tridentnet_r50-caffe_1x_coco"),
-    _det("v3det/cascade_rcnn_r50_fpn_8x4_sample1e-3_mstrain_v3det_2x"),
+    _det(
+        "v3det/cascade_rcnn_r50_fpn_8x4_sample1e-3_mstrain_v3det_2x",
+        size=(64, 64),  # fewer proposals
+        heavy="each of 13204 classes has a prediction for every proposal",
+    ),
     _det("vfnet/vfnet_r50_fpn_1x_coco"),
     _det("wider_face/retinanet_r50_fpn_1x_widerface", num_classes=1),
     _det("yolact/yolact_r50_1xb8-55e_coco", "instance", size=(138, 138)),
