@@ -106,8 +106,9 @@ def predict_with(
         Files of the label maps, or of the images with boxes.
 
     Raises:
-        DataError: An image is missing, two of one folder would have one name, or a result would take the place
-            of an image; or, after all others were predicted, some images cannot be read.
+        DataError: An image is missing, two of one folder would have one name, or a result would
+            take the place of an image; or, after all others were predicted, some images cannot be
+            read.
     """
     if predictor.result == "boxes":
         options = detection or DetectionOptions()

@@ -182,7 +182,7 @@ def test_run_can_be_moved_and_resumed(run: Path, trained: Path) -> None:
 def test_a_best_that_the_resumed_checkpoint_does_not_know_stays_the_best(
     tmp_path: Path, monkeypatch, metrics
 ) -> None:
-    """Stopped between the best checkpoint and the newest: it was forgotten, and a worse one best."""
+    """Stopped between the best checkpoint and the newest: a worse one became the best."""
     saving = {"checkpoint": {**BEST, "save_best": metrics}}
 
     def stopped(self, runner, step: int, meta: dict) -> None:
