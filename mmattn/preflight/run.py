@@ -132,6 +132,7 @@ def check_data(
                 report.add([small] if small else ())
         _check_metric_files(cfg, split)
     _compare_splits(of_split, near=full)
+    _note_scarcity(of_split)
     if "train" in splits:
         read = {report.where: report.entries for report in reports if report.entries}
         with explain_registry_errors(cfg.filename):
@@ -167,6 +168,19 @@ def _compare_splits(of_split: Mapping[str, Sequence[DatasetReport]], *, near: bo
     for split, reports in of_split.items():
         for report in reports if split != "train" and train else ():
             report.add(shared_images(train, report.images, split, near=near))
+
+
+def _note_scarcity(of_split: Mapping[str, Sequence[DatasetReport]]) -> None:
+    """Note what a split has too little of, in its reports."""
+    from .data import classes_without_pixels, few_images
+
+    images = {split: sum(r.entries for r in reports) for split, reports in of_split.items()}
+    for split, reports in of_split.items():
+        for report in reports if len(reports) == 1 else ():  # parts of one may complete each other
+            found = [classes_without_pixels(report, split)]
+            if split == "val":
+                found.append(few_images(images.get("train", 0), images["val"]))
+            report.add(finding for finding in found if finding)
 
 
 def _ignored(cfg: Config) -> list[int]:

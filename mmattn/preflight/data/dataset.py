@@ -88,8 +88,9 @@ class DatasetReport:
         Args:
             warnings: Whether the warnings, which the check has logged, are in it.
         """
-        looked = ", ".join(f"{count} {what}" for what, count in self.looked_at.items())
-        lines = [f"{self.where} ({self.cls}): {self.entries} images; looked at {looked or 'none'}"]
+        looked = ", ".join(_counted(count, what) for what, count in self.looked_at.items())
+        images = _counted(self.entries, "images")
+        lines = [f"{self.where} ({self.cls}): {images}; looked at {looked or 'none'}"]
         lines += [f"  {note}" for note in self.notes]
         lines += [f"  warning: {warning}" for warning in self.warnings if warnings]
         total = sum(self.counts.values()) or 1
@@ -118,6 +119,10 @@ class DatasetReport:
                 *({"check": "", "text": w, "places": []} for w in self.warnings if w not in told),
             ],
         }
+
+
+def _counted(count: int, plural: str) -> str:
+    return f"{count} {plural if count != 1 else plural.removesuffix('s')}"
 
 
 def check_dataset(
