@@ -1,4 +1,4 @@
-"""Promise: ``data=DIR`` trains and evaluates configs of mmdet on real boxes, masks and panoptic maps.
+"""Promise: ``data=DIR`` trains and evaluates mmdet's configs on real boxes, masks, panoptic maps.
 
 The networks are mmdet's own, on few and small images: what is tested is that every part fits.
 """
