@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Segment images with a trained model."""
+"""Detect objects in images and videos, or segment them."""
 
 import sys
 

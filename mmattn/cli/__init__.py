@@ -10,7 +10,7 @@ from __future__ import annotations
 COMMANDS = {
     "train": "train any config of mmdet, mmseg or mmattn",
     "test": "test a checkpoint",
-    "predict": "segment images with a trained model",
+    "predict": "detect objects in images and videos, or segment them",
     "export": "export a trained model to ONNX or OpenVINO, checked against torch",
     "check_data": "check a config, its data and its model without training",
     "compare": "compare attention blocks in one network on equal terms",

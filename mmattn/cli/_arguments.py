@@ -43,6 +43,11 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="weights of the model: .pth or .safetensors"
     )
+    add_allow_partial(parser)
+
+
+def add_allow_partial(parser: argparse.ArgumentParser) -> None:
+    """Add ``--allow-partial``."""
     parser.add_argument(
         "--allow-partial",
         action="store_true",
@@ -83,7 +88,7 @@ def add_amp(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_opacity(parser: argparse.ArgumentParser, default: float | None) -> None:
+def add_opacity(parser: argparse._ActionsContainer, default: float | None) -> None:
     """Add ``--opacity``.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from typing import Any
 
 from mmattn.errors import ConfigError, MMAttnError
@@ -71,7 +70,6 @@ def _check(args: argparse.Namespace) -> None:
     from mmattn.config import parse_cfg_options
     from mmattn.engine import check
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         reports = check(
             args.config,
@@ -82,8 +80,8 @@ def _check(args: argparse.Namespace) -> None:
         )
     except MMAttnError as error:
         if args.json:
-            told = {"type": type(error).__name__, "text": str(error)}
-            _write(args.json, {"fits": False, "error": told, "datasets": []})
+            shown = {"type": type(error).__name__, "text": str(error)}
+            _write(args.json, {"fits": False, "error": shown, "datasets": []})
         raise
     if args.json:
         datasets = [report.to_json() for report in reports]

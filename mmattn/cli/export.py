@@ -12,12 +12,15 @@ EXAMPLES = """\
 %(prog)s CONFIG CHECKPOINT --format onnx --out model.onnx --dynamic
 %(prog)s CONFIG CHECKPOINT --out model.onnx --shape 512 1024
 %(prog)s CONFIG CHECKPOINT --out model.onnx --images street.jpg more_images/
+%(prog)s CONFIG CHECKPOINT --out detector.onnx --dynamic --images images --annotations val.json
 %(prog)s CONFIG CHECKPOINT --format openvino --out model.xml --dynamic
 """
 NOTES = """\
 The file takes float32 RGB images in 0..255, (N, 3, H, W); normalisation is inside the graph. The
 check runs torch and onnxruntime on real images (--images, else the config's validation set), writes
 parity.json beside the file and ends with exit code 7 if they differ by more than the limits.
+A detector's file returns boxes (N, K, 4), scores, labels and their number, with NMS inside;
+--form decoded returns all candidates, --form raw what the head returns.
 --format openvino writes model.xml and model.bin, converted from a model.onnx beside them, and
 checks both files in their runtimes.
 """
@@ -48,10 +51,22 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
     parser.add_argument(
         "--argmax", action="store_true", help="return classes (N, H, W) instead of logits"
     )
+    parser.add_argument(
+        "--form",
+        choices=("nms", "decoded", "raw"),
+        help="output of a detector: detections after NMS (default), boxes and scores of all "
+        "candidates, or the outputs of the head",
+    )
     arguments.add_no_fuse(parser, "export")
     parser.add_argument("--opset", type=int, default=18, help="ONNX opset (default: 18)")
     parser.add_argument(
         "--images", nargs="+", default=[], metavar="PATH", help="images or folders for the check"
+    )
+    parser.add_argument(
+        "--annotations",
+        metavar="JSON",
+        help="COCO annotations of --images: a detector's AP in torch and in the file is compared "
+        "on all of them",
     )
     parser.add_argument(
         "--num-images",
@@ -79,17 +94,37 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
         "--min-agreement",
         type=float,
         default=0.999,
-        help="smallest share of pixels with the same class allowed (default: 0.999)",
+        help="smallest share of pixels with the same class, or of the same detections, allowed "
+        "(default: 0.999)",
     )
     parser.add_argument(
         "--parity",
         metavar="FILE",
         help="report of the check as JSON (default: parity.json beside --out)",
     )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="quantise the file to int8 too, into NAME.int8.onnx, and report mIoU on the "
+        "validation set, or AP on --annotations, before and after",
+    )
+    parser.add_argument(
+        "--calibration-images",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="images or folders that --int8 takes the ranges of the activations from",
+    )
     arguments.add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.check_size and not args.dynamic:
         parser.error("--check-size needs --dynamic: a file of one size takes no other")
+    if args.annotations and not args.images:
+        parser.error("--annotations are those of --images: give the images, or their folder, too")
+    if args.int8 != bool(args.calibration_images):
+        parser.error("--int8 and --calibration-images belong together: give both")
+    if args.form and args.argmax:
+        parser.error("--argmax is for segmentation, --form for detection")
     return args
 
 
@@ -110,16 +145,18 @@ def _export(args: argparse.Namespace) -> None:
         out=args.out,
         shape=tuple(args.shape) if args.shape else None,
         dynamic=args.dynamic,
-        output="classes" if args.argmax else None,
+        output="classes" if args.argmax else args.form,
         fuse=not args.no_fuse,
         allow_partial=args.allow_partial,
         opset=args.opset,
         images=args.images,
+        annotations=args.annotations,
         num_images=args.num_images,
         sizes=[tuple(size) for size in args.check_size],
         tolerance=args.tolerance,
         min_agreement=args.min_agreement,
         parity_file=args.parity,
+        calibration_images=args.calibration_images,
         cfg_options=parse_cfg_options(args.cfg_options),
         log=partial(print, flush=True),
     )

@@ -1,4 +1,4 @@
-"""``mmattn predict``: segment images with a trained model."""
+"""``mmattn predict``: detect objects or segment images, with a model or an exported file."""
 
 from __future__ import annotations
 
@@ -8,32 +8,97 @@ from . import _arguments as arguments
 from ._run import run
 
 EXAMPLES = """\
-%(prog)s work_dirs/NAME/NAME.py work_dirs/NAME/best_mIoU_iter_*.pth images --out found
+%(prog)s work_dirs/NAME/NAME.py work_dirs/NAME/best_*.pth photos --out found
+%(prog)s model.onnx photos street.mp4 'more/**/*.jpg' --out found --save-crops
+%(prog)s CONFIG CHECKPOINT large.tif --out found --tile 640 --overlap 0.2
+%(prog)s CONFIG CHECKPOINT 0 --out found --max-frames 100
 """
 NOTES = """\
-For each image the folder gets STEM.png, a label map (8 bits, 16 for more than 256 classes), and
-STEM_overlay.jpg; classes.json lists the classes by index. A training leaves its config and its
-checkpoints in work_dirs/NAME, where NAME is the config's.
+Instead of CONFIG and CHECKPOINT one exported file can be given, .onnx or .xml.
+
+Detection: for each image the folder gets STEM_boxes.jpg; detections.json holds all detections in
+COCO's format, in pixels of the stored images; --save-crops adds crops/CLASS/STEM_NUMBER.jpg.
+Segmentation: for each image STEM.png, a label map (8 bits, 16 for more than 256 classes), and
+STEM_overlay.jpg; classes.json lists the classes by index. A video becomes STEM_boxes.mp4 or
+STEM_overlay.mp4; a number is a camera. A training leaves its config and its checkpoints in
+work_dirs/NAME, where NAME is the config's.
 """
+#: Endings of exported files.
+EXPORTED = (".onnx", ".xml")
 
 
 def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
         prog,
-        "Segment images with a trained model: label maps, and overlays of the classes.",
+        "Detect objects in images and videos, or segment them, with a trained model or an "
+        "exported file.",
         EXAMPLES,
         NOTES,
     )
-    arguments.add_config(parser)
-    arguments.add_checkpoint(parser)
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="images or folders of images")
+    parser.add_argument(
+        "model",
+        nargs="+",
+        metavar="MODEL",
+        help="CONFIG CHECKPOINT, or one exported file, .onnx or .xml; then images, folders, "
+        "patterns in quotes, videos, or the number of a camera",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
+    arguments.add_allow_partial(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
-    arguments.add_opacity(parser, 0.5)
+    parser.add_argument(
+        "--max-frames", type=int, metavar="N", help="stop a video or a camera after N frames"
+    )
+    boxes = parser.add_argument_group("detection")
+    boxes.add_argument(
+        "--score-threshold",
+        type=float,
+        metavar="SCORE",
+        help="smallest score of what is drawn, counted and written (default: 0.3)",
+    )
+    boxes.add_argument("--save-crops", action="store_true", help="cut each object out")
+    boxes.add_argument(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help="detect in overlapping tiles of this side and merge what they find",
+    )
+    boxes.add_argument(
+        "--overlap",
+        type=float,
+        metavar="SHARE",
+        help="share of a tile that neighbours have in common (default: 0.2)",
+    )
+    maps = parser.add_argument_group("segmentation")
+    arguments.add_opacity(maps, 0.5)
     arguments.add_no_fuse(parser, "run")
     arguments.add_cfg_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.exported = args.config = args.checkpoint = None
+    words = args.model
+    if words[0].lower().endswith(EXPORTED):
+        args.exported, args.images = words[0], words[1:]
+    else:
+        args.config, args.images = words[0], words[2:]
+        args.checkpoint = words[1] if len(words) > 1 else None
+    if not args.images:
+        parser.error("give CONFIG CHECKPOINT IMAGE ..., or FILE.onnx IMAGE ...")
+    if args.exported:
+        _refuse_torch_options(parser, args)
+    return args
+
+
+def _refuse_torch_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with an error where an option is about a model in torch."""
+    given = {
+        "--device": args.device,
+        "--allow-partial": args.allow_partial,
+        "--no-fuse": args.no_fuse,
+        "--cfg-options": args.cfg_options,
+    }
+    for option, value in given.items():
+        if value:
+            parser.error(f"{option} is for CONFIG CHECKPOINT; {args.exported} is an exported file")
 
 
 def main(argv: list[str] | None = None, prog: str = "mmattn predict") -> int:
@@ -43,19 +108,50 @@ def main(argv: list[str] | None = None, prog: str = "mmattn predict") -> int:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from mmattn.config import load_config, parse_cfg_options
-    from mmattn.inference import predict_images
+    from mmattn.errors import ConfigError
+    from mmattn.inference import DetectionOptions, predict_with
+    from mmattn.inference.sources import find_sources
 
-    cfg = load_config(args.config, parse_cfg_options(args.cfg_options))
-    written = predict_images(
-        cfg,
-        args.checkpoint,
+    given = {
+        "score_threshold": args.score_threshold,
+        "save_crops": args.save_crops or None,
+        "tile": args.tile,
+        "overlap": args.overlap,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    if "overlap" in given and "tile" not in given:
+        raise ConfigError("--overlap is that of tiles: give --tile PIXELS too")
+    options = DetectionOptions(**given)
+    find_sources(args.images)  # what is missing is named before the model is built
+    predictor = _load(args)
+    if given and predictor.result != "boxes":
+        names = ", ".join("--" + key.replace("_", "-") for key in given)
+        raise ConfigError(f"{names}: for detection alone, and this model segments images")
+    written = predict_with(
+        predictor,
         args.images,
         args.out,
-        device=args.device,
         opacity=args.opacity,
-        fuse=not args.no_fuse,
-        allow_partial=args.allow_partial,
+        detection=options,
+        max_frames=args.max_frames,
         log=print,
     )
-    print(f"{len(written)} label map{'' if len(written) == 1 else 's'} in {args.out}")
+    what = "drawn image" if predictor.result == "boxes" else "label map"
+    print(f"{len(written)} {what}{'' if len(written) == 1 else 's'} in {args.out}")
+
+
+def _load(args: argparse.Namespace):
+    if args.exported:
+        from mmattn.export import load_predictor
+
+        return load_predictor(args.exported)
+    from mmattn.config import load_config, parse_cfg_options
+    from mmattn.inference import load_torch_predictor
+
+    return load_torch_predictor(
+        load_config(args.config, parse_cfg_options(args.cfg_options)),
+        args.checkpoint,
+        device=args.device,
+        fuse=not args.no_fuse,
+        allow_partial=args.allow_partial,
+    )

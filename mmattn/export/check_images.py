@@ -32,6 +32,17 @@ def read_images(
     Raises:
         DataError: A path is missing or is not an image, or there are no images.
     """
+    files = image_files(paths)
+    return [read_image(file, bit_depth=bit_depth) for file in files[:limit]]
+
+
+def image_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the image files in ``paths``, which are files and folders.
+
+    Raises:
+        DataError: There are none.
+    """
+    paths = list(paths)
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -40,7 +51,7 @@ def read_images(
             files.append(path)
     if not files:
         raise DataError(f"no images in {', '.join(map(str, paths))}")
-    return [read_image(file, bit_depth=bit_depth) for file in files[:limit]]
+    return files
 
 
 def stated_bit_depth(cfg: Config) -> int | None:

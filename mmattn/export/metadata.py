@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from mmattn.errors import ExportError
@@ -25,7 +25,8 @@ class ExportMetadata:
         classes: Class names by index.
         palette: RGB triple per class; empty where the dataset has none.
         output: Form of the output, one that the task has; for semantic segmentation ``"logits"``,
-            float32 (N, classes, H, W), or ``"classes"``, int64 (N, H, W).
+            float32 (N, classes, H, W), or ``"classes"``, int64 (N, H, W); for detection ``"nms"``,
+            ``"decoded"`` or ``"raw"`` (``tasks/detection_model.py``).
         threshold: Probability above which a pixel is class 1, for a one-channel output; else None.
         shape: (H, W) that the model was traced at; the only size accepted unless ``dynamic``.
         dynamic: Whether batch, height and width are free.
@@ -41,6 +42,14 @@ class ExportMetadata:
         opset: ONNX opset.
         mmattn_version, torch_version: Versions that wrote the file.
         input: Description of the input.
+        test_pad: How images are padded at the right and at the bottom after that, which is not in
+            the file either (``find_test_pad``); None where nothing is padded.
+        postprocess: For detection, ``score_threshold``, ``iou_threshold``, ``nms_pre`` and
+            ``max_per_image`` of the config's test, in the file if ``output`` is ``"nms"``, and the
+            ``strides`` of the pyramid; for segmentation ``align_corners``, by which logits are
+            resized to the size of the image.
+        bit_depth: Bits in use of images that have more than 8, as the config's dataset says.
+        precision: ``"float32"``, or ``"int8"`` of a quantised file.
     """
 
     task: str
@@ -62,6 +71,10 @@ class ExportMetadata:
     mmattn_version: str
     torch_version: str
     input: str = "float32 RGB 0..255, (N, 3, H, W); normalised inside the graph"
+    test_pad: list[dict[str, Any]] | None = None
+    postprocess: dict[str, Any] | None = None
+    bit_depth: int | None = None
+    precision: str = "float32"
 
     def to_props(self) -> dict[str, str]:
         """Return keys and JSON values for ``onnx.helper.set_model_props``."""
@@ -80,6 +93,8 @@ class ExportMetadata:
         """
         values = {}
         for field in fields(cls):
+            if field.name not in props and field.default is not MISSING:
+                continue  # a file of an older version
             try:
                 values[field.name] = json.loads(props[field.name])
             except (KeyError, json.JSONDecodeError) as error:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from torch import nn
 from mmattn.errors import ExportError
 from mmattn.io import atomic_write
 
+from .detection_accuracy import AccuracyPair
+from .int8 import Int8Report
 from .metadata import ExportMetadata
 from .session import Session, open_session
 from .tasks import find_task
@@ -81,6 +83,8 @@ class ParityReport:
         rows: One row per size.
         agreement_title: What ``agreement`` counts.
         converted: The reports of files converted from this one, at the same sizes and limits.
+        accuracy: AP in torch and in the file, where annotations were given.
+        int8: The file quantised from this one, and what that costs.
     """
 
     file: str
@@ -92,6 +96,8 @@ class ParityReport:
     rows: list[ParityRow] = field(default_factory=list)
     converted: list[ParityReport] = field(default_factory=list)
     agreement_title: str = "same class"
+    accuracy: AccuracyPair | None = None
+    int8: Int8Report | None = None
 
     @property
     def files(self) -> list[ParityReport]:
@@ -100,7 +106,8 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        return bool(self.rows) and not any(report.failures for report in self.files)
+        accurate = all(r.accuracy is None or r.accuracy.passed for r in self.files)
+        return bool(self.rows) and accurate and not any(r.failures for r in self.files)
 
     @property
     def failures(self) -> list[ParityRow]:
@@ -130,7 +137,8 @@ class ParityReport:
             f"limits: relative <= {self.tolerance:g}, "
             f"{self.agreement_title} >= {self.min_agreement:.2%}"
         )
-        return "\n".join([line.rstrip() for line in text] + [limits, *self.notes])
+        more = [part.describe() for part in (self.accuracy, self.int8) if part]
+        return "\n".join([line.rstrip() for line in text] + [limits, *more, *self.notes])
 
     def to_json(self) -> str:
         """Return the report as JSON; a number that is not finite becomes null."""
@@ -226,6 +234,35 @@ def check_parity(
                 if part.failures
             )
         )
+    return report
+
+
+def add_accuracy(
+    report: ParityReport,
+    pairs: Sequence[AccuracyPair],
+    json_path: str | Path | None = None,
+) -> ParityReport:
+    """Return a report with the accuracy of each of its files.
+
+    Args:
+        report: Report that ``check_parity`` returned.
+        pairs: Accuracy of ``report.files``, in their order.
+        json_path: Path of the report as JSON; it is written also when the check fails.
+
+    Raises:
+        ExportError: The accuracy of a file differs from torch's by more than the limit.
+    """
+    own, *others = pairs
+    converted = [
+        replace(part, accuracy=pair) for part, pair in zip(report.converted, others, strict=True)
+    ]
+    report = replace(report, accuracy=own, converted=converted)
+    if json_path is not None:
+        with atomic_write(json_path) as file:
+            file.write(report.to_json().encode())
+    for part in report.files:
+        if part.accuracy and not part.accuracy.passed:
+            raise ExportError(f"{part.file}, run by {part.runtime}: {part.accuracy.describe()}")
     return report
 
 

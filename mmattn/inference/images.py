@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import glob
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
     """List the images in ``paths``, which are files and folders, without repetition.
 
-    Hidden files in folders, such as the ``._a.png`` of macOS, are passed over.
+    Hidden files in folders, such as the ``._a.png`` of macOS, are passed over. A path with ``*``,
+    ``?`` or ``[`` that does not exist is a pattern, in which ``**`` stands for any folders.
 
     Raises:
-        DataError: A path does not exist, or a folder holds no images.
+        DataError: A path does not exist, a folder holds no images, or nothing fits a pattern.
     """
     from mmattn.images import IMAGE_SUFFIXES, list_images
 
     files: list[Path] = []
-    for path in map(Path, paths):
+    for path in _expanded(paths):
         if path.is_dir():
             inside = list_images(path)
             if not inside:
@@ -40,6 +42,21 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
         else:
             raise DataError(f"{path}: no such image or folder")
     return list(dict.fromkeys(files))
+
+
+def _expanded(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """Yield the paths, with patterns replaced by what fits them."""
+    from mmattn.images import is_image_file
+
+    for path in map(Path, paths):
+        if path.exists() or not glob.has_magic(str(path)):
+            yield path
+            continue
+        found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        found = [file for file in found if is_image_file(file.name) and file.is_file()]
+        if not found:
+            raise DataError(f"{path}: no image fits this pattern")
+        yield from found
 
 
 class TestPipeline:
@@ -81,7 +98,8 @@ class TestPipeline:
         Raises:
             DataError: The file cannot be read or prepared.
         """
-        results: dict[str, Any] | None = {"img_path": str(file)}
+        # mmdet's packing asks for an id, which a file outside a dataset has not.
+        results: dict[str, Any] | None = {"img_path": str(file), "img_id": 0}
         if self.bit_depth is not None:
             results["bit_depth"] = self.bit_depth
         decoded = None
@@ -100,6 +118,39 @@ class TestPipeline:
 
             decoded = read_image(file, bit_depth=self.bit_depth)
         return results, decoded
+
+    def prepare(self, image: np.ndarray) -> dict[str, Any]:
+        """Prepare an image that is decoded already, (H, W, 3) uint8 RGB, for the model.
+
+        Raises:
+            DataError: A transform cannot prepare it.
+        """
+        import numpy as np
+
+        size = image.shape[:2]
+        results: dict[str, Any] | None = {
+            "img": np.ascontiguousarray(image[..., ::-1]),
+            "img_id": 0,
+            "img_path": "",
+            "img_shape": size,
+            "ori_shape": size,
+        }
+        loaders = [
+            index
+            for index, transform in enumerate(self.transforms)
+            if type(transform).__name__.startswith("LoadImage")
+        ]
+        try:
+            for transform in self.transforms[loaders[-1] + 1 if loaders else 0 :]:
+                results = transform(results)
+                if results is None:
+                    raise ValueError(f"{type(transform).__name__} leaves it out")
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"an image of {size[0]} x {size[1]} cannot be prepared: {reason}"
+            ) from error
+        return results
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray | None:

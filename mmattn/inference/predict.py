@@ -1,23 +1,26 @@
-"""Predict images that belong to no dataset: label maps, and the classes painted over them."""
+"""Predict images and videos that belong to no dataset: boxes, or label maps painted over them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mmattn.errors import ConfigError, DataError
-from mmattn.tasks import task_of
+from mmattn.errors import DataError
 
-from .images import TestPipeline, find_images
-from .model import build_model
+from .detect import DetectionOptions, detect_files
 from .prediction_files import check_outputs, write_class_names, write_label_map, write_overlay
+from .predictor import Predictor
+from .sources import find_sources
+from .torch_predictors import check_task, load_torch_predictor
+from .videos import write_video
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from mmengine.config import Config
-    from torch import nn
+
+    from mmattn.reports.painter import Painter
 
 
 def predict_images(
@@ -28,69 +31,123 @@ def predict_images(
     *,
     device: str | torch.device | None = None,
     opacity: float = 0.5,
+    detection: DetectionOptions | None = None,
+    max_frames: int | None = None,
     fuse: bool = True,
     allow_partial: bool = False,
     log: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
-    """Predict images and write a label map and an overlay of each.
+    """Predict images with a model in torch; see ``predict_with`` for what is written.
 
     Args:
-        cfg: Config of a semantic segmentation model; its test pipeline prepares the images.
+        cfg: Config of a detector or a semantic segmentor; its test pipeline prepares the images.
         checkpoint: File of the model's weights.
-        images: Files and folders.
-        out: Folder for ``STEM.png``, the index of each pixel's class (16 bits for more than 256
-            classes), for ``STEM_overlay.jpg``, and for ``classes.json``, the names by index. It is
-            created if it does not exist.
+        images: Files, folders, patterns, videos and indices of cameras.
+        out: Folder of the results.
         device: Device of the model; a GPU if there is one.
-        opacity: Opacity of the classes' colours, 0 to 1.
+        opacity: Opacity of the classes' colours, 0 to 1, for segmentation.
+        detection: What is kept of detections; ``DetectionOptions()`` by default.
+        max_frames: Largest number of frames of a video or camera; None for all.
         fuse: Run the fused model where the network has one (``mmattn.layers.fuse``).
         allow_partial: Accept a checkpoint that lacks weights which inference uses.
-        log: Called with one line for each image: its file and the classes by their share.
+        log: Called with one line for each image.
 
     Returns:
-        Files of the label maps.
+        Files of the label maps, or of the images with boxes.
 
     Raises:
-        ConfigError: The config has no test pipeline, or is not about semantic segmentation.
-        DataError: An image is missing, two would have one name, or a result would take the place
-            of an image; or, after all others were predicted, some images cannot be read.
+        ConfigError: The config has no test pipeline, or is about panoptic segmentation.
+        DataError: As of ``predict_with``.
         CheckpointError: The weights do not belong to the model.
     """
-    import torch
+    check_task(cfg)
+    images = list(images)
+    find_sources(images)  # what is missing is named before the model is built
+    predictor = load_torch_predictor(
+        cfg, checkpoint, device=device, fuse=fuse, allow_partial=allow_partial
+    )
+    return predict_with(
+        predictor,
+        images,
+        out,
+        opacity=opacity,
+        detection=detection,
+        max_frames=max_frames,
+        log=log,
+    )
 
-    from mmattn.layers.fuse import fuse as fuse_model
+
+def predict_with(
+    predictor: Predictor,
+    sources: Iterable[str | Path],
+    out: str | Path,
+    *,
+    opacity: float = 0.5,
+    detection: DetectionOptions | None = None,
+    max_frames: int | None = None,
+    log: Callable[[str], None] = lambda text: None,
+) -> list[Path]:
+    """Predict images and videos with a model in torch or an exported file, and write the results.
+
+    Args:
+        predictor: Model or exported file.
+        sources: Files, folders, patterns, videos and indices of cameras.
+        out: Folder of the results, created if it does not exist. For segmentation it gets
+            ``STEM.png``, the index of each pixel's class (16 bits for more than 256 classes),
+            ``STEM_overlay.jpg``, for videos ``STEM_overlay.mp4`` alone, and ``classes.json``, the
+            names by index; for detection what ``detect_files`` says.
+        opacity: Opacity of the classes' colours, 0 to 1, for segmentation.
+        detection: What is kept of detections; ``DetectionOptions()`` by default.
+        max_frames: Largest number of frames of a video or camera; None for all.
+        log: Called with one line for each image.
+
+    Returns:
+        Files of the label maps, or of the images with boxes.
+
+    Raises:
+        DataError: An image is missing, two would have one name, or a result would take the place
+            of an image; or, after all others were predicted, some images cannot be read.
+    """
+    if predictor.result == "boxes":
+        options = detection or DetectionOptions()
+        return detect_files(predictor, sources, out, options, max_frames=max_frames, log=log)
+    return _segment_files(predictor, sources, Path(out), opacity, max_frames, log)
+
+
+def _segment_files(
+    predictor: Predictor,
+    sources: Iterable[str | Path],
+    out: Path,
+    opacity: float,
+    max_frames: int | None,
+    log: Callable[[str], None],
+) -> list[Path]:
+    import numpy as np
+
     from mmattn.reports.painter import Painter
 
-    task = task_of(cfg)
-    if task.prediction != "pred_sem_seg":
-        raise ConfigError(
-            f"{cfg.filename or 'The config'} is about {task.name}; label maps of images can be "
-            "predicted for semantic segmentation only"
-        )
-    files, out = find_images(images), Path(out)
+    files, videos = find_sources(sources)
     check_outputs(files, out)
-    pipeline = TestPipeline(cfg)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = build_model(cfg, checkpoint, device, allow_partial=allow_partial)
-    if fuse:
-        model = fuse_model(model)
-    names = class_names(model)
-    painter = Painter.of(names, (model.dataset_meta or {}).get("palette"), opacity)
+    names = predictor.classes
+    painter = Painter.of(names, predictor.palette, opacity)
     out.mkdir(parents=True, exist_ok=True)
     write_class_names(names, out)
+    dtype = np.uint8 if len(names) <= 256 else np.uint16
     written, unread = [], []
     for file in files:
         try:
-            prepared, pixels = pipeline(file)
+            labels, pixels = predictor.predict_file(file)
         except DataError as error:
             unread.append(str(error))
             log(str(error))
             continue
-        labels = predict_labels(model, prepared, len(names))
-        written.append(write_label_map(labels, file, out))
+        written.append(write_label_map(labels.astype(dtype), file, out))
         write_overlay(labels, pixels, painter, file, out)
         log(f"{file}: {_shares(labels, names)}")
+    for video in videos:
+        paint = _painting(predictor, painter)
+        written.append(write_video(video, out, "_overlay", paint, max_frames))
+        log(f"{video}: painted in {written[-1]}")
     if unread:
         listed = "\n  ".join(unread)
         raise DataError(
@@ -100,34 +157,17 @@ def predict_images(
     return written
 
 
-def predict_labels(model: nn.Module, prepared: dict[str, Any], num_classes: int) -> np.ndarray:
-    """Predict the class of each pixel of one image as it is stored.
+def _painting(
+    predictor: Predictor, painter: Painter
+) -> Callable[[Iterator[np.ndarray], str], Iterator[np.ndarray]]:
+    def paint(frames: Iterator[np.ndarray], name: str) -> Iterator[np.ndarray]:
+        for pixels in frames:
+            yield painter.paint(pixels, predictor(pixels))
 
-    Args:
-        model: Segmentation model.
-        prepared: Output of the test pipeline for one image.
-        num_classes: Number of classes, which decides about the type.
-
-    Returns:
-        (H, W) uint8, or uint16 for more than 256 classes.
-    """
-    import numpy as np
-    import torch
-
-    batch = {key: [value] for key, value in prepared.items()}
-    with torch.no_grad():
-        (sample,) = model.test_step(batch)
-    dtype = np.uint8 if num_classes <= 256 else np.uint16
-    return sample.pred_sem_seg.data[0].cpu().numpy().astype(dtype)
+    return paint
 
 
-def class_names(model: nn.Module) -> list[str]:
-    """Return the class names of the data that the model was trained on, else numbers."""
-    known = list((model.dataset_meta or {}).get("classes") or ())
-    return known or [f"class {index}" for index in range(max(2, model.out_channels))]
-
-
-def _shares(labels: np.ndarray, names: list[str]) -> str:
+def _shares(labels: np.ndarray, names: Sequence[str]) -> str:
     import numpy as np
 
     counts = np.bincount(labels.reshape(-1), minlength=len(names))

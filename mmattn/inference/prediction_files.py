@@ -1,9 +1,9 @@
-"""Write predicted label maps: as files of class indices, and painted over their images."""
+"""Write predictions: label maps as class indices and painted over their images; drawn boxes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,22 @@ def overlay_path(image: Path, out: Path) -> Path:
     return out / f"{image.stem}_overlay.jpg"
 
 
-def check_outputs(images: Sequence[Path], out: Path) -> None:
+def boxes_path(image: Path, out: Path) -> Path:
+    """Return the file for ``image`` with its detections drawn over it."""
+    return out / f"{image.stem}_boxes.jpg"
+
+
+def check_outputs(
+    images: Sequence[Path],
+    out: Path,
+    outputs: Sequence[Callable[[Path, Path], Path]] = (label_map_path, overlay_path),
+) -> None:
     """Refuse outputs that would replace an image or another image's outputs, or lie among images.
+
+    Args:
+        images: Files of the images.
+        out: Folder of the outputs.
+        outputs: Functions from an image and ``out`` to a file that is written.
 
     Raises:
         DataError: ``out`` is the folder of an image, two images have one stem, or an output is the
@@ -42,12 +56,12 @@ def check_outputs(images: Sequence[Path], out: Path) -> None:
         other = by_stem.setdefault(image.stem, image)
         if other != image:
             raise DataError(
-                f"{other} and {image} would both be written as {label_map_path(image, out).name}: "
+                f"{other} and {image} would both be written as {outputs[0](image, out).name}: "
                 "predict them into two folders"
             )
     taken = {image.resolve() for image in images}
     for image in images:
-        for output in (label_map_path(image, out), overlay_path(image, out)):
+        for output in (path(image, out) for path in outputs):
             if output.resolve() in taken:
                 raise DataError(
                     f"{out}: the result of {image} would be written over {output}. Give another "
@@ -83,6 +97,13 @@ def write_overlay(
     """
     path = overlay_path(image, out)
     _write(path, painter.paint(pixels, labels)[..., ::-1])
+    return path
+
+
+def write_boxes(drawn: np.ndarray, image: Path, out: Path) -> Path:
+    """Write an image with its detections, (H, W, 3) uint8 RGB, as JPEG and return the file."""
+    path = boxes_path(image, out)
+    _write(path, drawn[..., ::-1])
     return path
 
 

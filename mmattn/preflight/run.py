@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmattn.config.optional_packages import require_packages
+from mmattn.config.problems import refuse
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
+from mmattn.config.sections import check_sections
 from mmattn.config.walk import leaf_datasets, walk
 
 from .batches import check_batches
@@ -16,7 +18,6 @@ from .config_keys import check_keys, key_problems
 from .config_types import type_problems
 from .metrics import check_mask_metrics
 from .num_classes import check_class_counts
-from .problems import refuse
 from .schedule import schedule_problems
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def preflight(
 
 
 def check_config(cfg: Config, splits: Sequence[str]) -> None:
-    """Check what needs no data: keys, type names, arguments, numbers of the schedule, metrics.
+    """Check what needs no data: sections, keys, type names, arguments, schedule, metrics.
 
     Args:
         cfg: The whole config; it is not changed.
@@ -70,6 +71,7 @@ def check_config(cfg: Config, splits: Sequence[str]) -> None:
         ConfigError: Settings are wrong; the message lists all of them, each with its key.
         MissingPackageError: An optional package that the config needs is not installed.
     """
+    check_sections(cfg, cfg.filename)  # first: all others read the sections
     keys = key_problems(cfg)
     require_packages(cfg, splits)
     enter_scope(cfg)
@@ -138,7 +140,7 @@ def check_data(
             logger.warning("%s", warning)
     if table:
         for report in reports:
-            logger.info("%s", report.table())
+            logger.info("%s", report.table(warnings=False))  # they were logged
     return reports
 
 

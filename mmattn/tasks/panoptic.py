@@ -19,4 +19,5 @@ PANOPTIC = replace(
     annotation_loaders=("LoadPanopticAnnotations",),
     prediction="pred_panoptic_seg",
     tta=None,  # mmdet's averages boxes
+    report=None,  # panoptic quality is not plotted yet
 )

@@ -28,6 +28,21 @@ class TestTimeAugmentation:
 
 
 @dataclass(frozen=True)
+class RunReport:
+    """Where the report on a run of a task comes from, by the names of modules.
+
+    Attributes:
+        measurement: Module whose ``measure_run`` measures a run and returns the data of its report.
+        pages: Package whose ``write_markdown_report`` and ``write_html_report`` write it.
+        exported: Whether an exported file can be measured too.
+    """
+
+    measurement: str
+    pages: str
+    exported: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """One task in the conventions of one package; type names are bare, without scope.
 
@@ -58,6 +73,7 @@ class Task:
         training_only: Prefixes of the names of weights that only training needs.
         insertable_parts: Parts of the model in which blocks can be inserted.
         compilable_parts: Parts of the model that are functions of tensors.
+        report: Report on a run; None where there is none.
     """
 
     name: str
@@ -82,3 +98,4 @@ class Task:
     label_map_metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tta: TestTimeAugmentation | None = None
     training_only: tuple[str, ...] = ()
+    report: RunReport | None = None

@@ -26,6 +26,7 @@ float16 always).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -211,7 +212,7 @@ class AreaAttention(_AttentionOfViews):
         self.head_channels = head_channels
         self.layout = layout
         self.shortcut = shortcut
-        linear = {"activation": False, "norm_cfg": norm_cfg}
+        linear: dict[str, Any] = {"activation": False, "norm_cfg": norm_cfg}
         if layout == "turbo":
             self.qk = Conv(in_channels, 2 * in_channels, **linear)
             self.v = Conv(in_channels, in_channels, **linear)
@@ -240,7 +241,8 @@ class AreaAttention(_AttentionOfViews):
         else:
             qkv = self.qkv.folded()
             order = turbo_order(self.num_heads, self.head_channels)
-            qkv.weight.data, qkv.bias.data = qkv.weight.data[order], qkv.bias.data[order]
+            for parameter in qkv.parameters():
+                parameter.data = parameter.data[order]
         return FusedAreaAttention(self, qkv)
 
 
@@ -256,7 +258,10 @@ class FusedAreaAttention(_AttentionOfViews):
         super().__init__()
         self.areas, self.num_heads = attention.areas, attention.num_heads
         self.head_channels, self.shortcut = attention.head_channels, attention.shortcut
-        self.qkv, self.pe, self.proj = qkv, attention.pe.folded(), attention.proj.folded()
+        self.qkv = qkv
+        for name in ("pe", "proj"):
+            part = getattr(attention, name)
+            setattr(self, name, part.folded() if isinstance(part, Conv) else part)
         self.q_norm, self.k_norm = attention.q_norm, attention.k_norm
 
     def _split(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -14,7 +14,7 @@ The first two strided convolutions of stages have 2 and 4 groups in the version 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from mmengine.model import BaseModule
@@ -93,7 +93,7 @@ class YOLOv12Backbone(BaseModule):
             mlp_ratio = release.mlp_ratio if size.large else 2.0
         if residual_scale == "auto":
             residual_scale = size.residual_scale
-        norm = {"norm_cfg": norm_cfg}
+        norm: dict[str, Any] = {"norm_cfg": norm_cfg}
 
         def down(width_in: int, width_out: int, groups: int = 1) -> Conv:
             inner, outer = size.channels(width_in), size.channels(width_out)

@@ -43,7 +43,7 @@ class YOLOv12Head(BaseDenseHead):
     the least width and height. The authors' evaluation has 0.001, 30000, 0.7, 300 and True.
 
     Boxes to be ignored (``ignored_instances``, COCO's crowds) take no part in the loss: cells there
-    are background, as with the authors, who leave crowds out.
+    are background.
 
     Args:
         num_classes: Number of classes C.
@@ -98,7 +98,7 @@ class YOLOv12Head(BaseDenseHead):
         self.loss_terms = _build_loss(num_classes, self.strides, reg_max, loss_cfg or {})
         box_channels = max(16, in_channels[0] // 4, 4 * reg_max)
         class_channels = max(in_channels[0], min(num_classes, 100))
-        norm = {"norm_cfg": norm_cfg}
+        norm: dict[str, Any] = {"norm_cfg": norm_cfg}
 
         def box_branch(channels: int) -> nn.Sequential:
             return nn.Sequential(
@@ -135,9 +135,9 @@ class YOLOv12Head(BaseDenseHead):
             self.strides, self.box_branches, self.class_branches, strict=True
         ):
             cells = (_EXPECTED_SIZE / stride) ** 2
-            nn.init.ones_(_last(boxes).bias)
             likely = math.log(_OBJECTS_PER_IMAGE / self.num_classes / cells)
-            nn.init.constant_(_last(classes).bias, likely)
+            for branch, value in ((boxes, 1.0), (classes, likely)):
+                nn.init.constant_(branch.get_parameter("2.bias"), value)
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         if len(x) != len(self.strides):
@@ -146,7 +146,7 @@ class YOLOv12Head(BaseDenseHead):
         box_logits = [branch(level) for branch, level in zip(self.box_branches, x, strict=True)]
         return cls_scores, box_logits
 
-    def loss_by_feat(
+    def loss_by_feat(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         cls_scores: list[Tensor],
         box_logits: list[Tensor],
@@ -190,7 +190,7 @@ class YOLOv12Head(BaseDenseHead):
         )
         return scores.sigmoid(), decode_boxes(logits, points, strides, self.reg_max)
 
-    def predict_by_feat(
+    def predict_by_feat(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         cls_scores: list[Tensor],
         box_logits: list[Tensor],
@@ -206,8 +206,9 @@ class YOLOv12Head(BaseDenseHead):
             cls_scores: Logits of classes, as ``forward`` gives them.
             box_logits: Logits of distances.
             score_factors: None, this head has none.
-            batch_img_metas: Of every image ``img_shape``, to which boxes are clipped, and, for
-                ``rescale``, ``scale_factor``.
+            batch_img_metas: Of every image ``img_shape``, to which boxes are clipped after NMS,
+                and, for ``rescale``, ``scale_factor`` and, where the image was padded,
+                ``ori_shape``, to which they are clipped too.
             cfg: In place of ``test_cfg``.
             rescale: Whether boxes are those of the image before the pipeline scaled it.
             with_nms: Whether NMS is applied.
@@ -231,25 +232,23 @@ class YOLOv12Head(BaseDenseHead):
         results = []
         for of_image, places, meta in zip(scores, boxes, batch_img_metas, strict=True):
             found = _above_threshold(of_image, places, cfg)
-            height, width = meta["img_shape"][:2]
-            found.bboxes[:, 0::2].clamp_(0, width)
-            found.bboxes[:, 1::2].clamp_(0, height)
-            results.append(
-                self._bbox_post_process(
-                    found, cfg, rescale=rescale, with_nms=with_nms, img_meta=meta
-                )
-            )
+            found = self._bbox_post_process(found, cfg, with_nms=with_nms, img_meta=meta)
+            kept = _clipped(found.get("bboxes"), meta["img_shape"])
+            if rescale:
+                kept = kept / kept.new_tensor(meta["scale_factor"]).repeat(2)
+                kept = _clipped(kept, meta["ori_shape"]) if "ori_shape" in meta else kept
+            found.set_field(kept, "bboxes")
+            results.append(found)
         return results
 
     def fused(self) -> nn.Module:
         return fuse_children(self).to(memory_format=torch.channels_last)
 
 
-def _last(branch: nn.Module) -> nn.Conv2d:
-    assert isinstance(branch, nn.Sequential)
-    conv = branch[-1]
-    assert isinstance(conv, nn.Conv2d)
-    return conv
+def _clipped(boxes: Tensor, shape: Sequence[int]) -> Tensor:
+    """Clip boxes x1, y1, x2, y2 to an image of a height and width."""
+    height, width = shape[:2]
+    return boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
 
 
 def _build_loss(
@@ -278,8 +277,8 @@ def _padded(instances: list[InstanceData], device: torch.device) -> tuple[Tensor
     valid = torch.zeros(len(instances), most, dtype=torch.bool, device=device)
     for i, of_image in enumerate(instances):
         count = len(of_image)
-        boxes[i, :count] = get_box_tensor(of_image.bboxes).to(boxes)
-        labels[i, :count] = of_image.labels.to(labels)
+        boxes[i, :count] = get_box_tensor(of_image.get("bboxes")).to(boxes)
+        labels[i, :count] = of_image.get("labels").to(labels)
         valid[i, :count] = True
     return boxes, labels, valid
 

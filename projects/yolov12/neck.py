@@ -10,6 +10,7 @@ convolution of stride 2. Widths before scaling: T4 and N4 512, N3 256, N5 1024.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -66,7 +67,7 @@ class YOLOv12Neck(BaseModule):
                 raise ConfigError(f"{name} must be three numbers, of P3, P4 and P5; got {channels}")
         p3, p4, p5 = in_channels
         n3, n4, n5 = out_channels
-        norm = {"norm_cfg": norm_cfg}
+        norm: dict[str, Any] = {"norm_cfg": norm_cfg}
         chain = {"num_units": num_units, **norm}
         self.top_down4 = A2C2f(p5 + p4, n4, areas=None, **chain)
         self.top_down3 = A2C2f(n4 + p3, n3, areas=None, **chain)

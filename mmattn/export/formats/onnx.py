@@ -22,6 +22,7 @@ from mmattn.quiet import quiet
 from ..metadata import ExportMetadata
 from ..size_divisor import find_size_divisor
 from ..tasks import task_of
+from .onnx_selection import translations
 from .rewrites import DECOMPOSITIONS, sizes_stay_symbolic
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def export_onnx(
     output: str | None = None,
     opset: int = DEFAULT_OPSET,
     test_resize: dict[str, Any] | None = None,
+    test_pad: list[dict[str, Any]] | None = None,
+    bit_depth: int | None = None,
     config: str = "",
     checkpoint: str = "",
 ) -> ExportMetadata:
@@ -56,10 +59,13 @@ def export_onnx(
         shape: (height, width) to trace at.
         dynamic: Leave batch, height and width free.
         output: Form of the output, one that the task has; for semantic segmentation ``"logits"``,
-            the default, or ``"classes"`` for the label map.
+            the default, or ``"classes"`` for the label map; for detection ``"nms"``, the default,
+            ``"decoded"`` or ``"raw"``.
         opset: ONNX opset.
         test_resize: Resizing of the config's test pipeline (``find_test_resize``), for the
             metadata.
+        test_pad: Padding of the test pipeline and the model (``find_test_pad``), for the metadata.
+        bit_depth: Bits in use of images that have more than 8, for the metadata.
         config: Name of the config, for the metadata.
         checkpoint: Name of the checkpoint, for the metadata.
 
@@ -90,6 +96,8 @@ def export_onnx(
     metadata = _describe(
         *(task.name, wrapper, shape, dynamic, divisor, opset),
         test_resize=test_resize,
+        test_pad=test_pad,
+        bit_depth=bit_depth,
         config=config,
         checkpoint=checkpoint,
     )
@@ -173,6 +181,7 @@ def _translate(
                 input_names=list(INPUT_AXES),
                 output_names=outputs,
                 verbose=False,
+                custom_translation_table=translations(),
             )
             proto = onnx.inliner.inline_local_functions(translated.model_proto)
             return onnxslim.slim(proto)
@@ -222,6 +231,8 @@ def _describe(
     opset: int,
     *,
     test_resize: dict[str, Any] | None,
+    test_pad: list[dict[str, Any]] | None,
+    bit_depth: int | None,
     config: str,
     checkpoint: str,
 ) -> ExportMetadata:
@@ -240,6 +251,9 @@ def _describe(
         std=wrapper.std.flatten().tolist(),
         test_mode=wrapper.test_mode,
         test_resize=test_resize,
+        test_pad=test_pad,
+        bit_depth=bit_depth,
+        postprocess=wrapper.postprocess(),
         config=config,
         checkpoint=checkpoint,
         opset=opset,

@@ -62,7 +62,22 @@ def adaptive_avg_pool2d(x: Tensor, output_size: list[int]) -> Tensor:
     return _averaging_matrix(x.shape[-2], bins_h, x) @ x  # (N, C, h, w)
 
 
+def meshgrid(tensors: list[Tensor]) -> list[Tensor]:
+    """Return the grids of ``torch.meshgrid`` with its first, "ij", indexing.
+
+    torch's own decomposition asks for the argument that the calls of mmdet's prior generators leave
+    out.
+    """
+    count = len(tensors)
+    sizes = [t.shape[0] for t in tensors]
+    return [
+        t.view([-1 if axis == position else 1 for axis in range(count)]).expand(sizes)
+        for position, t in enumerate(tensors)
+    ]
+
+
 DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable] = {
     aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
     aten._adaptive_avg_pool2d.default: adaptive_avg_pool2d,
+    aten.meshgrid.default: meshgrid,
 }

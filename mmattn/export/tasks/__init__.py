@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .task import ExportTask
 
 #: Task as the metadata of a file names it -> module of this package that defines its ``TASK``.
-TASKS = {"semantic segmentation": "semantic"}
+TASKS = {"semantic segmentation": "semantic", "object detection": "detection"}
 
 
 def find_task(name: str, source: str) -> ExportTask:
@@ -49,8 +49,6 @@ def task_of(model: nn.Module) -> ExportTask:
         if task.supports(model):
             return task
     name = type(model).__name__
-    if any(base.__module__.startswith("mmdet.") for base in type(model).__mro__):
-        raise ExportError(
-            f"{name} is a detector; export writes semantic segmentors so far, detectors not yet"
-        )
-    raise ExportError(f"{name} cannot be exported: it is not an mmseg EncoderDecoder")
+    raise ExportError(
+        f"{name} cannot be exported: it is neither an mmseg EncoderDecoder nor a detector of mmdet"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -48,6 +50,10 @@ class ExportableModel(nn.Module):
     def size_divisor(self) -> int:
         """Number that the config wants height and width to be multiples of."""
         return 1
+
+    def postprocess(self) -> dict[str, Any] | None:
+        """Return what the metadata say about the selection of results; None without one."""
+        return None
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return ``images``, float32 RGB in 0..255, as the network expects them."""

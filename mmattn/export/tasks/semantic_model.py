@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -61,6 +63,9 @@ class SemanticExport(ExportableModel):
     @property
     def size_divisor(self) -> int:
         return int((self.model.data_preprocessor.test_cfg or {}).get("size_divisor") or 1)
+
+    def postprocess(self) -> dict[str, Any]:
+        return {"align_corners": bool(self.model.align_corners)}
 
     def forward(self, images: Tensor) -> Tensor:
         images = self.normalise(images)

@@ -80,12 +80,16 @@ class DatasetReport:
             self.warnings += (str(finding),)
             logger.warning("%s: %s", self.where, finding)
 
-    def table(self) -> str:
-        """Return a short text table: class, count, share."""
+    def table(self, *, warnings: bool = True) -> str:
+        """Return a short text table: class, count, share.
+
+        Args:
+            warnings: Whether the warnings, which the check has logged, are in it.
+        """
         looked = ", ".join(f"{count} {what}" for what, count in self.looked_at.items())
         lines = [f"{self.where} ({self.cls}): {self.entries} images; looked at {looked or 'none'}"]
         lines += [f"  {note}" for note in self.notes]
-        lines += [f"  warning: {warning}" for warning in self.warnings]
+        lines += [f"  warning: {warning}" for warning in self.warnings if warnings]
         total = sum(self.counts.values()) or 1
         width = max(map(len, self.counts), default=0)
         for name, count in self.counts.items():

@@ -192,6 +192,9 @@ def test_the_config_passes_the_preflight(schedule: Config) -> None:
     cfg.model = {"type": "RetinaNet"}
     cfg.train_dataloader = {"batch_size": 2, "num_workers": 0, "dataset": {"type": "CocoDataset"}}
     check_config(cfg, ["train"])
+    cfg.optim_wrapper.constructor = "mmattn.GroupedOptimWraperConstructor"
+    with pytest.raises(Exception, match=r"Did you mean 'mmattn.GroupedOptimWrapperConstructor'"):
+        check_config(cfg, ["train"])
     cfg.param_scheduler[0]["warmpu"] = 3
     with pytest.raises(Exception, match=r"warmpu.*Did you mean 'warmup'"):
         check_config(cfg, ["train"])

@@ -76,6 +76,14 @@ def test_boxes_without_area_have_finite_values_and_gradients(pair: list[tuple]) 
         assert -2 < overlap.item() <= 1
 
 
+@pytest.mark.parametrize("empty", [(4, 4, 4, 4), (4, 4, 4, 8), (4, 4, 8, 4), (9, 9, 9, 9)])
+def test_an_empty_prediction_is_pulled_gently(empty: tuple) -> None:
+    predicted = boxes(empty).requires_grad_()
+    complete_iou(predicted, boxes((0, 0, 8, 8))).backward()
+    assert predicted.grad is not None
+    assert predicted.grad.abs().max() < 1
+
+
 def test_the_weight_of_the_shape_has_no_gradient() -> None:
     second = [1.0, 1.0, 6.0, 4.0]
 

@@ -148,8 +148,9 @@ def test_two_boxes_by_hand() -> None:
     torch.testing.assert_close(found.target, torch.stack((first**6, first * 0 + 1, third)))
 
 
-def test_a_point_on_a_border_is_outside() -> None:
-    points = torch.tensor([[4.0, 4.0], [8.0, 4.0]])
+@pytest.mark.parametrize("border", [(8.0, 4.0), (0.0, 4.0), (4.0, 8.0), (4.0, 0.0)])
+def test_a_point_on_a_border_is_outside(border: tuple[float, float]) -> None:
+    points = torch.tensor([(4.0, 4.0), border])
     box = torch.tensor([[[0.0, 0, 8, 8]]])
     found = TaskAlignedAssigner()(
         torch.zeros(1, 1, 2),

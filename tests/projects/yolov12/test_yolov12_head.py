@@ -63,8 +63,10 @@ def put(box_logits: Tensor, row: int, column: int, distances: tuple[int, ...]) -
         box_logits[0, 16 * side + distance, row, column] = 50.0
 
 
-def predict(head: YOLOv12Head, outs: tuple, **options: Any) -> InstanceData:
-    meta = {"img_shape": (64, 96), "scale_factor": (0.5, 0.25)}
+def predict(
+    head: YOLOv12Head, outs: tuple, meta: dict | None = None, **options: Any
+) -> InstanceData:
+    meta = {"img_shape": (64, 96), "scale_factor": (0.5, 0.25), **(meta or {})}
     (found,) = head.predict_by_feat(*outs, batch_img_metas=[meta], **options)
     return found
 
@@ -123,6 +125,20 @@ def test_prediction_is_clipped_and_scaled_back() -> None:
     assert found.scores.tolist() == pytest.approx([0.9])
     found = predict(make(), outs, rescale=True)  # width was halved, height quartered
     assert found.bboxes.tolist() == [[80, 32, 192, 256]]
+    # An image of 160 x 240, padded after it was scaled.
+    found = predict(make(), outs, {"ori_shape": (240, 160)}, rescale=True)
+    assert found.bboxes.tolist() == [[80, 32, 160, 240]]
+
+
+def test_overlaps_are_those_of_boxes_before_they_are_clipped() -> None:
+    """Two that end at the image's side count as what they are."""
+    outs = raw()
+    for column, distances in ((10, (2, 1, 9, 1)), (11, (3, 1, 1, 1))):
+        put(outs[1][0], 4, column, distances)
+        outs[0][0][0, 0, 4, column] = logit(0.5 + column / 100)
+    found = predict(make(), outs)
+    assert len(found) == 2
+    assert torch.equal(found.bboxes[0], found.bboxes[1])
 
 
 def overlapping() -> tuple[list[Tensor], list[Tensor]]:

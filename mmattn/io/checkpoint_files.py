@@ -80,15 +80,28 @@ def read_checkpoint(
 
 
 def read_weights_file(
-    path: str | os.PathLike[str], map_location: MapLocation = "cpu", *, modules: bool = False
+    path: str | os.PathLike[str],
+    map_location: MapLocation = "cpu",
+    *,
+    modules: bool = False,
+    warn: Callable[[str], None] = _logger.warning,
 ) -> Any:
-    """Read a file as ``read_checkpoint`` does; its content need not be a dictionary."""
+    """Read a file as ``read_checkpoint`` does; its content need not be a dictionary.
+
+    Args:
+        path: File of the weights.
+        map_location: Device of the tensors, as in ``torch.load``.
+        modules: As in ``read_checkpoint``.
+        warn: Function that is called with a line about what was left out.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
         raise MissingCheckpointError(_why_missing(path))
     try:
         with open(path, "rb") as file:
-            return read_weights_stream(file, map_location, name=str(path), modules=modules)
+            return read_weights_stream(
+                file, map_location, name=str(path), modules=modules, warn=warn
+            )
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
@@ -99,6 +112,7 @@ def read_weights_stream(
     *,
     name: str = "<stream>",
     modules: bool = False,
+    warn: Callable[[str], None] = _logger.warning,
 ) -> Any:
     """Read an open, seekable binary file, which messages call ``name``."""
     size = file.seek(0, os.SEEK_END)
@@ -114,7 +128,7 @@ def read_weights_stream(
             f"{name}: is not a safetensors file in spite of its name, or a truncated one (its "
             f"{size} bytes start with {start[:8]!r})."
         )
-    return _read_torch(file, map_location, name, modules)
+    return _read_torch(file, map_location, name, modules, warn)
 
 
 def save_safetensors(
@@ -240,7 +254,13 @@ def _no_allowances() -> Iterator[None]:
             torch.serialization.add_safe_globals(allowed)
 
 
-def _read_torch(file: BinaryIO, map_location: MapLocation, name: str, modules: bool) -> Any:
+def _read_torch(
+    file: BinaryIO,
+    map_location: MapLocation,
+    name: str,
+    modules: bool,
+    warn: Callable[[str], None],
+) -> Any:
     try:
         with _no_allowances(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the result, or the error, says all there is to say
@@ -249,11 +269,16 @@ def _read_torch(file: BinaryIO, map_location: MapLocation, name: str, modules: b
         refused = error
     if "Weights only load failed" not in str(refused):
         raise CheckpointError(_why_refused(file, name, refused)) from refused
-    return _read_inert(file, map_location, name, refused, modules)
+    return _read_inert(file, map_location, name, refused, modules, warn)
 
 
 def _read_inert(
-    file: BinaryIO, map_location: MapLocation, name: str, refused: Exception, modules: bool
+    file: BinaryIO,
+    map_location: MapLocation,
+    name: str,
+    refused: Exception,
+    modules: bool,
+    warn: Callable[[str], None],
 ) -> Any:
     """Read a torch file that names more than weights; nothing of it is called.
 
@@ -263,6 +288,7 @@ def _read_inert(
         name: Name of the file, for messages.
         refused: Error of torch's reader; it is told where the format is not torch's.
         modules: As in ``read_checkpoint``.
+        warn: Function that is called with a line about what was left out.
     """
     try:
         archive = open_archive(file)
@@ -283,7 +309,7 @@ def _read_inert(
     except Exception as error:  # sizes that no memory has, devices that are not there
         raise CheckpointError(_damaged(name, f"{type(error).__name__}: {error}"[:200])) from error
     if left_out:
-        _logger.warning("%s: left out what is not data: %s.", name, _listed(left_out))
+        warn(f"{name}: left out what is not data: {_listed(left_out)}.")
     return content
 
 

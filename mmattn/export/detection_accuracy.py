@@ -1,0 +1,145 @@
+"""Average precision of any detector, so that torch and an exported file are measured alike."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmattn.detections import Detections
+from mmattn.errors import DataError
+
+from .check_images import image_files
+
+#: Largest difference of an AP between torch and a file; AP is 0 to 1.
+MAX_AP_DIFFERENCE = 0.005
+
+
+@dataclass(frozen=True)
+class AccuracyPair:
+    """AP of a model in torch and of its file on the same images, 0 to 1.
+
+    Attributes:
+        images: Number of images.
+        torch, file: AP over IoU 0.50 to 0.95, ``mAP``, and at 0.50, ``mAP_50``.
+        limit: Largest difference allowed.
+    """
+
+    images: int
+    torch: dict[str, float]
+    file: dict[str, float]
+    limit: float = MAX_AP_DIFFERENCE
+
+    @property
+    def passed(self) -> bool:
+        # Written so that NaN fails.
+        return all(abs(self.torch[key] - self.file[key]) <= self.limit for key in self.torch)
+
+    def describe(self) -> str:
+        """Return one line for the report."""
+        parts = [
+            f"{key} {self.torch[key]:.4f} in torch, {self.file[key]:.4f} in the file"
+            for key in self.torch
+        ]
+        state = "ok" if self.passed else f"FAILS, the limit is {self.limit:g}"
+        return f"{self.images} annotated images: {'; '.join(parts)}: {state}"
+
+
+class AnnotatedImages:
+    """Images with COCO annotations.
+
+    Args:
+        annotations: COCO's JSON file.
+        paths: Image files and folders of images; images without annotations are left out.
+        classes: Class names of the detector by index; the file has to have these categories.
+
+    Raises:
+        DataError: The file is missing, is not COCO's, lacks a class, or none of the images is in
+            it.
+    """
+
+    def __init__(
+        self, annotations: str | Path, paths: Iterable[str | Path], classes: Sequence[str]
+    ) -> None:
+        content = _read(annotations)
+        by_name = {category["name"]: category["id"] for category in content["categories"]}
+        missing = [name for name in classes if name not in by_name]
+        if missing:
+            raise DataError(
+                f"{annotations} has no category {', '.join(missing[:5])}; its categories are "
+                f"{', '.join(list(by_name)[:10])}. Give the annotations of the model's classes"
+            )
+        self.category_ids = [by_name[name] for name in classes]
+        ids = {Path(image["file_name"]).name: image["id"] for image in content["images"]}
+        self.files = {ids[f.name]: f for f in image_files(paths) if f.name in ids}
+        if not self.files:
+            raise DataError(f"{annotations} has none of the images; is it the right file?")
+        chosen = set(self.files)
+        self.content = {
+            "images": [image for image in content["images"] if image["id"] in chosen],
+            "categories": content["categories"],
+            "annotations": [a for a in content["annotations"] if a["image_id"] in chosen],
+        }
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def average_precision(self, detect: Callable[[Path], Detections]) -> dict[str, float]:
+        """Return ``mAP`` and ``mAP_50``, 0 to 1, of a function from an image file to detections."""
+        from faster_coco_eval import COCO, COCOeval_faster
+
+        results = [
+            entry
+            for image, file in self.files.items()
+            for entry in self._results(image, detect(file))
+        ]
+        if not results:
+            return {"mAP": 0.0, "mAP_50": 0.0}
+        truth = COCO(self.content)
+        evaluation = COCOeval_faster(truth, truth.loadRes(results), "bbox", print_function=_debug)
+        evaluation.params.catIds = list(self.category_ids)
+        evaluation.params.imgIds = list(self.files)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        # (IoU thresholds, recalls, classes, areas, numbers of detections)
+        precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
+        return {"mAP": _mean(precision), "mAP_50": _mean(precision[:1])}
+
+    def _results(self, image: int, found: Detections) -> list[dict[str, Any]]:
+        return [
+            {
+                "image_id": image,
+                "category_id": self.category_ids[int(label)],
+                "bbox": [float(v) for v in (*box[:2], *(box[2:] - box[:2]))],
+                "score": float(score),
+            }
+            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+        ]
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise DataError(f"{path}: there is no such file of annotations")
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); give COCO annotations") from error
+    missing = {"images", "categories", "annotations"} - set(content if content else ())
+    if not isinstance(content, dict) or missing:
+        raise DataError(f"{path} holds no COCO annotations: it lacks {', '.join(sorted(missing))}")
+    return content
+
+
+def _mean(precision: np.ndarray) -> float:
+    """COCO's mean over what occurs; -1 marks a class without an object."""
+    there = precision[precision > -1]
+    return float(there.mean()) if there.size else 0.0
+
+
+def _debug(*message: object) -> None:
+    logging.getLogger(__name__).debug(" ".join(map(str, message)))

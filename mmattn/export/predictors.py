@@ -1,0 +1,147 @@
+"""Exported files as functions from an image, of any size, to its result in pixels of that image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from mmattn.detections import Detections
+from mmattn.errors import ExportError
+from mmattn.images import read_image
+
+from .exported_model import ExportedModel, load_exported
+from .preparation import prepare
+from .tasks.semantic import decide
+
+DETECTION, SEMANTIC = "object detection", "semantic segmentation"
+
+
+class _ExportedPredictor:
+    """Base: an exported file of one task, and the reading of images for it."""
+
+    remark: str = ""
+
+    def __init__(self, exported: ExportedModel, task: str) -> None:
+        found = exported.metadata.task
+        if found != task:
+            raise ExportError(
+                f"{exported.path} is a file for {found}, and {task} is asked for; export a model "
+                f"for {task}"
+            )
+        self.exported = exported
+        self.classes: list[str] = exported.metadata.classes
+        self.palette: list[list[int]] = exported.metadata.palette
+
+    def __call__(self, image: np.ndarray) -> Any:
+        """Return the result of (H, W, 3) uint8 RGB."""
+        raise NotImplementedError
+
+    def predict_file(self, file: Path) -> tuple[Any, np.ndarray]:
+        """Return the result of an image file, and the image, (H, W, 3) uint8 RGB.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        image = read_image(file, bit_depth=self.exported.metadata.bit_depth)
+        return self(image), image
+
+
+class ExportedDetector(_ExportedPredictor):
+    """An exported detector: resizing and padding, the file, boxes back in pixels of the image.
+
+    Args:
+        exported: Exported file of a detector.
+
+    Attributes:
+        classes: Class names by index.
+        palette: RGB per class; empty where the dataset has none.
+
+    Raises:
+        ExportError: The file is of another task, or holds the raw outputs of the head.
+    """
+
+    result: Literal["boxes"] = "boxes"
+
+    def __init__(self, exported: ExportedModel) -> None:
+        super().__init__(exported, DETECTION)
+        if exported.metadata.output == "raw":
+            raise ExportError(
+                f"{exported.path} holds the raw outputs of the head, which only the head can "
+                "decode; export the checkpoint again with --form nms"
+            )
+
+    def __call__(self, image: np.ndarray) -> Detections:
+        """Return the detections of (H, W, 3) uint8 RGB."""
+        prepared = prepare(image, self.exported.metadata, str(self.exported.path))
+        (found,) = self.exported(prepared.pixels[None])
+        return Detections.of(prepared.undo_boxes(found.boxes), found.scores, found.labels)
+
+
+class ExportedSegmentor(_ExportedPredictor):
+    """An exported semantic segmentor: resizing and padding, the file, classes at the image's size.
+
+    Args:
+        exported: Exported file of a semantic segmentor.
+
+    Raises:
+        ExportError: The file is of another task.
+    """
+
+    result: Literal["classes"] = "classes"
+
+    def __init__(self, exported: ExportedModel) -> None:
+        super().__init__(exported, SEMANTIC)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Return the classes, (H, W) int64, of (H, W, 3) uint8 RGB."""
+        metadata = self.exported.metadata
+        prepared = prepare(image, metadata, str(self.exported.path))
+        height, width = prepared.content
+        output = self.exported.run(prepared.pixels[None])["output"][0]
+        size = image.shape[1], image.shape[0]
+        if metadata.output == "classes":
+            classes = output[:height, :width].astype(np.int32)
+            if classes.shape == image.shape[:2]:
+                return classes.astype(np.int64)
+            resized = cv2.resize(classes.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
+            return resized.astype(np.int64)
+        logits = output[:, :height, :width]
+        if logits.shape[1:] != image.shape[:2]:
+            align = bool((metadata.postprocess or {}).get("align_corners", False))
+            logits = np.stack([resize_map(channel, size, align) for channel in logits])
+        return decide(logits[None], metadata.threshold)[0]
+
+
+def resize_map(values: np.ndarray, size: tuple[int, int], align_corners: bool) -> np.ndarray:
+    """Resize (H, W) float32 bilinearly to (width, height), as torch's ``interpolate`` does."""
+    if not align_corners:
+        return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
+    height, width = values.shape
+    x = np.linspace(0, width - 1, size[0], dtype=np.float32)
+    y = np.linspace(0, height - 1, size[1], dtype=np.float32)
+    across = np.stack([np.interp(x, np.arange(width), row) for row in values])
+    return np.stack([np.interp(y, np.arange(height), row) for row in across.T]).T
+
+
+def load_predictor(
+    path: str | Path, *, num_threads: int = 0
+) -> ExportedDetector | ExportedSegmentor:
+    """Load an exported file as a predictor of its task.
+
+    Args:
+        path: File that ``export`` wrote.
+        num_threads: Number of threads of the runtime; 0 leaves the choice to it.
+
+    Raises:
+        ExportError: The runtime is not installed or cannot load the file, mmattn did not write it,
+            or no results can be made of its outputs.
+    """
+    if not Path(path).is_file():
+        raise ExportError(f"There is no exported file {path}; `mmattn export` writes one.")
+    exported = load_exported(path, num_threads=num_threads)
+    if exported.metadata.task == DETECTION:
+        return ExportedDetector(exported)
+    return ExportedSegmentor(exported)

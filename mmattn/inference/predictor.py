@@ -1,0 +1,43 @@
+"""What predicts: a function from an image to a result, whatever runs the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Predictor(Protocol):
+    """A model in torch, or an exported file in its runtime.
+
+    Attributes:
+        result: ``"boxes"``, then results are ``mmattn.detections.Detections``, or ``"classes"``,
+            then they are class indices (H, W).
+        classes: Class names by index.
+        palette: RGB per class; None or empty where the dataset has none.
+        remark: What the user has to know about all results; else empty.
+    """
+
+    @property
+    def result(self) -> Literal["boxes", "classes"]: ...
+    @property
+    def classes(self) -> Sequence[str]: ...
+    @property
+    def palette(self) -> Sequence[Sequence[int]] | None: ...
+    @property
+    def remark(self) -> str: ...
+
+    def __call__(self, image: np.ndarray) -> Any:
+        """Return the result of an image, (H, W, 3) uint8 RGB, in its pixels."""
+        ...
+
+    def predict_file(self, file: Path) -> tuple[Any, np.ndarray]:
+        """Return the result of an image file, and the image, (H, W, 3) uint8 RGB.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        ...
