@@ -22,7 +22,7 @@ _TILE, _GAP, _LINE, _FONT = 480, 8, 22, 12
 _OPACITY = 0.45
 # Names of more objects than these hide the image.
 _MAX_NAMES = 30
-#: Detections of an image that are drawn, those of the highest scores; an untrained network has more.
+#: Detections of an image that are drawn, the best; an untrained network has many more.
 MAX_DRAWN = 100
 Rectangle = tuple[int, int, int, int]
 
