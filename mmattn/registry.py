@@ -41,7 +41,7 @@ def _registry(parent: Registry, *rooms: str) -> Registry:
 MODELS = _registry(_mmengine.MODELS, "mmattn.models._register", "mmattn.plugins._register")
 TASK_UTILS = _registry(_mmengine.TASK_UTILS)
 
-DATASETS = _registry(_mmengine.DATASETS, "mmattn.data.datasets")
+DATASETS = _registry(_mmengine.DATASETS, "mmattn.data.datasets", "mmattn.boxes.dataset")
 DATA_SAMPLERS = _registry(_mmengine.DATA_SAMPLERS, "mmattn.data.datasets")
 TRANSFORMS = _registry(_mmengine.TRANSFORMS, "mmattn.data.datasets")
 
@@ -49,7 +49,7 @@ HOOKS = _registry(_mmengine.HOOKS, "mmattn.engine.hooks")
 LOOPS = _registry(_mmengine.LOOPS)
 METRICS = _registry(_mmengine.METRICS, "mmattn.evaluation._register")
 OPTIM_WRAPPERS = _registry(_mmengine.OPTIM_WRAPPERS, "mmattn.engine.amp")
-OPTIM_WRAPPER_CONSTRUCTORS = _registry(_mmengine.OPTIM_WRAPPER_CONSTRUCTORS)
+OPTIM_WRAPPER_CONSTRUCTORS = _registry(_mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "mmattn.engine.optim")
 OPTIMIZERS = _registry(_mmengine.OPTIMIZERS)
-PARAM_SCHEDULERS = _registry(_mmengine.PARAM_SCHEDULERS)
+PARAM_SCHEDULERS = _registry(_mmengine.PARAM_SCHEDULERS, "mmattn.engine.optim")
 VISUALIZERS = _registry(_mmengine.VISUALIZERS)

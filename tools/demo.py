@@ -120,7 +120,8 @@ def run_demo(out: Path, *, quick: bool) -> Path:
         from mmattn.environment import complexity
         from mmattn.export import SemanticExport
         from mmattn.reports import SegmentationRun, write_html_report
-        from mmattn.reports.semantic.run import ModelSize, Sample
+        from mmattn.reports.run import ModelSize
+        from mmattn.reports.semantic.run import Sample
 
         shape = (1, 3, *SIZE)
         parameters, flops = complexity(SemanticExport(model).eval(), torch.zeros(shape))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from mmattn.reports.semantic.run import Step
+from mmattn.reports.run import Step
 
 #: Seconds that a script has to end by itself, before it is told to and before it is killed.
 PATIENCE = 10

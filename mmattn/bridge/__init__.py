@@ -11,9 +11,11 @@
 - Notices that could not be switched off are no longer printed (``mmattn.bridge.printed_notices``).
 - mmseg's cross entropy takes class weights where pixels are ignored
   (``mmattn.bridge.class_weight``).
+- mmseg's and mmdet's drawing hooks show images of any depth (``mmattn.bridge.drawn_images``).
 - mmdet's SSD predicts (``mmattn.bridge.ssd_head``), its masks are pasted where a box lies outside
   of the image (``mmattn.bridge.mask_pasting``), and its distillation finds its teacher's config
   (``mmattn.bridge.teacher_config``).
+- mmseg's SAN starts without the weights of CLIP (``mmattn.bridge.san_weights``).
 
 The forks ``onedl-*`` and the original packages of the same import names are carried alike. What the
 originals need beyond:
@@ -39,6 +41,7 @@ def install() -> None:
     if _installed:
         return
     _installed = True
+    from .drawn_images import DRAWING, read_for_drawing
     from .ext_finder import provide_mmcv_ext
     from .panopticapi_finder import provide_panopticapi
     from .resnet_plugins import RESNETS, WIDE_BLOCKS, patch_resnet, patch_wide_block
@@ -64,6 +67,10 @@ def install() -> None:
     when_imported("mmdet.models.dense_heads.ssd_head", _patch_ssd_head)
     when_imported("mmdet.models.roi_heads.mask_heads.fcn_mask_head", _patch_mask_pasting)
     when_imported("mmdet.models.detectors.kd_one_stage", _patch_teacher_config)
+    for name in DRAWING:
+        when_imported(name, read_for_drawing)
+    when_imported("mmseg.models.decode_heads.san_head", _patch_san_head)
+    when_imported("mmseg.models.text_encoder.clip_text_encoder", _patch_text_encoder)
     for name in CHECKING:
         when_importing(name, patch_version_check)
     for name in RESNETS:
@@ -133,6 +140,18 @@ def _patch_teacher_config(module) -> None:
     from .teacher_config import patch_teacher_config
 
     patch_teacher_config(module)
+
+
+def _patch_san_head(module) -> None:
+    from .san_weights import patch_san_head
+
+    patch_san_head(module)
+
+
+def _patch_text_encoder(module) -> None:
+    from .san_weights import patch_text_encoder
+
+    patch_text_encoder(module)
 
 
 def _patch_package_names(module) -> None:

@@ -14,6 +14,7 @@ import inspect
 import io
 import logging
 import os
+import re
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -71,14 +72,22 @@ def patch_pretrained_init(weight_init_module: ModuleType) -> None:
 
 def read_for_mmengine(file, map_location=None, weights_only=None) -> Any:
     """``torch.load`` for mmengine, from a path or an open file; ``weights_only`` is ever true."""
-    from mmattn.io.weights import read_weights_file, read_weights_stream
+    from mmattn.io.checkpoint_files import read_weights_file, read_weights_stream
 
     from .checkpoint_configs import drop_config_text
     from .checkpoint_content import revive
 
     is_path = isinstance(file, (str, os.PathLike))
-    content = (read_weights_file if is_path else read_weights_stream)(file, map_location)
+    read = read_weights_file if is_path else read_weights_stream
+    content = read(file, map_location, warn=_log_warning)
     return revive(drop_config_text(content))
+
+
+def _log_warning(text: str) -> None:
+    """Show a line, and write it into the log file of mmengine's run, if there is one."""
+    from mmengine.logging import print_log
+
+    print_log(text, logger="current", level=logging.WARNING)
 
 
 def no_safe_globals() -> list:
@@ -133,7 +142,7 @@ def load_state_dict(module, state_dict, strict=False, logger=None) -> None:
     from mmengine.dist import get_rank
     from mmengine.logging import print_log
 
-    from mmattn.io.load import load_into
+    from mmattn.io.load_into_model import load_into
 
     report = load_into(module, state_dict, strict=strict, unwrap=unwrapped)
     _reports[_innermost(module)] = report
@@ -165,6 +174,9 @@ def load_with_prefix(prefix, filename, map_location=None) -> dict:
 def find_latest_checkpoint(path: str) -> str | None:
     """The file that ``last_checkpoint`` in ``path`` names, also after the directory was moved.
 
+    A run that was killed between its first checkpoint and the pointer to it has the checkpoint
+    alone; it is found all the same.
+
     Raises:
         CheckpointError: If ``last_checkpoint`` is empty: starting anew would be a silent loss.
     """
@@ -172,14 +184,16 @@ def find_latest_checkpoint(path: str) -> str | None:
 
     pointer = os.path.join(path, "last_checkpoint")
     if not os.path.exists(pointer):
-        print_log("Did not find last_checkpoint to be resumed.", logger="current")
-        return None
+        newest = _newest_by_name(path)
+        found = "" if newest is None else f", but {newest}"
+        print_log(f"Did not find last_checkpoint to be resumed{found}.", logger="current")
+        return newest
     with open(pointer, encoding="utf-8") as file:
         name = file.read().strip()
     if not name:
         raise CheckpointError(
             f"{pointer}: is empty, so the run that wrote it was cut off. Name the checkpoint to "
-            "resume from, or delete this file to start anew."
+            "resume from; to start anew, leave resume out or give another work_dir."
         )
     if "://" in name:
         return name
@@ -187,6 +201,19 @@ def find_latest_checkpoint(path: str) -> str | None:
     direct = os.path.join(path, name)
     moved = os.path.join(path, os.path.basename(name))
     return moved if not os.path.exists(direct) and os.path.exists(moved) else direct
+
+
+def _newest_by_name(path: str) -> str | None:
+    """The last written of the checkpoints in ``path`` that the checkpoint hook names by itself."""
+    if not os.path.isdir(path):
+        return None
+    with os.scandir(path) as entries:
+        files = [
+            (entry.stat().st_mtime_ns, entry.path)
+            for entry in entries
+            if re.fullmatch(r"(iter|epoch)_\d+\.pth", entry.name) and entry.is_file()
+        ]
+    return max(files)[1] if files else None
 
 
 def _saving(original: Callable) -> Callable:
@@ -217,7 +244,7 @@ def _normalizing(read: Callable) -> Callable:
 
     @functools.wraps(read)
     def load_checkpoint(*args, **kwargs):
-        from mmattn.io.load import normalize_checkpoint
+        from mmattn.io.load_into_model import normalize_checkpoint
 
         checkpoint = read(*args, **kwargs)
         # The Runner removes "module." too, but only after the hooks, of which one is EMA's.

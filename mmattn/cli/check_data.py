@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import json
+from typing import Any
+
+from mmattn.errors import ConfigError, MMAttnError
 
 from . import _arguments as arguments
 from ._run import run
 
 EXAMPLES = """\
 %(prog)s mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py --full
+%(prog)s mmdet::yolox/yolox_tiny_8xb8-300e_coco.py --json found.json --cfg-options data=my_boxes
 """
 NOTES = """\
 Checked are keys, types and arguments of the config, files, images, masks and annotations of the
-data, the numbers of classes, and that the model can be built. Left out is what only a run shows:
+data, images that train and val share, the numbers of classes, sizes of boxes against the head's
+strides, and that the model can be built. Left out is what only a run shows:
 pretrained weights are not downloaded, the pipelines transform no image, no batch goes through the
 model, so that its memory and its loss are not known, and the schedule and the optimiser are not
 built.
@@ -42,8 +47,14 @@ def parse_args(
     parser.add_argument(
         "--full",
         action="store_true",
-        help="read every image and mask; without it, the check looks for all files but reads the "
-        "headers of 2000 images and the values of 200 masks",
+        help="read every image and mask, and look for images of val that look like one of train; "
+        "without it, the check looks for all files but reads the headers of 2000 images and the "
+        "values of 200 masks, and compares the files of train and val alone",
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write what was found, every place of it, as JSON; an error ends up there too",
     )
     arguments.add_cfg_options(parser)
     return parser.parse_args(argv)
@@ -59,11 +70,29 @@ def _check(args: argparse.Namespace) -> None:
     from mmattn.config import parse_cfg_options
     from mmattn.engine import check
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    check(
-        args.config,
-        splits=args.splits,
-        full=args.full,
-        cfg_options=parse_cfg_options(args.cfg_options),
-        log=print,
-    )
+    try:
+        reports = check(
+            args.config,
+            splits=args.splits,
+            full=args.full,
+            cfg_options=parse_cfg_options(args.cfg_options),
+            log=print,
+        )
+    except MMAttnError as error:
+        if args.json:
+            shown = {"type": type(error).__name__, "text": str(error)}
+            _write(args.json, {"fits": False, "error": shown, "datasets": []})
+        raise
+    if args.json:
+        datasets = [report.to_json() for report in reports]
+        _write(args.json, {"fits": True, "error": None, "datasets": datasets})
+
+
+def _write(path: str, content: dict[str, Any]) -> None:
+    from mmattn.io import atomic_write
+
+    try:
+        with atomic_write(path, "w") as file:
+            json.dump(content, file, indent=2, ensure_ascii=False)
+    except OSError as error:
+        raise ConfigError(f"--json {path}: cannot be written: {error.strerror}") from error

@@ -94,12 +94,12 @@ def _convert(args: argparse.Namespace) -> int:
     if args.i_trust_this_file:
         checkpoint, _ = read_trusted_pickle(args.source)
     else:
-        checkpoint = read_checkpoint(args.source)
+        checkpoint = read_checkpoint(args.source, modules=True)
     conversion = convert_checkpoint(checkpoint, args.converter, reverse=args.reverse)
     if conversion is None:
-        name, weights = None, weights_of(checkpoint)
+        name, weights, meta = None, weights_of(checkpoint), {}
     else:
-        name, weights = conversion.converter, conversion.state_dict
+        name, weights, meta = conversion.converter, conversion.state_dict, conversion.meta
         print(f"{name}: {len(weights)} keys converted, {len(conversion.left_out)} left out")
         for key in conversion.left_out:
             print(f"  left out: {key}")
@@ -114,7 +114,7 @@ def _convert(args: argparse.Namespace) -> int:
             print(
                 "Nothing was converted: --list shows the layouts, --config compares with a model."
             )
-    record = write_converted(args.out, weights, source=args.source, converter=name)
+    record = write_converted(args.out, weights, source=args.source, converter=name, meta=meta)
     print(f"Wrote {args.out} and its record {record}.")
     return 0 if fits else CheckpointError.exit_code
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmattn.errors import ConfigError
 
 from . import _arguments as arguments
 from ._run import run
+
+if TYPE_CHECKING:
+    from mmattn.reports.run import Step
 
 EXAMPLES = """\
 %(prog)s configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py \\
@@ -19,7 +26,8 @@ EXAMPLES = """\
 NOTES = """\
 Accuracy is measured anew on the validation set, as mmattn test does it, in torch and,
 with --exported, in the runtime of that file. The curves and the training time come from the run's
-folder, the parity from the export's parity.json.
+folder, the parity from the export's parity.json. Detection and instance segmentation need COCO's
+metric in val_evaluator; the numbers are in detection_bbox.json and detection_segm.json too.
 """
 
 
@@ -27,8 +35,8 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn report") -> ar
     """Read the command line."""
     parser = arguments.new_parser(
         prog,
-        "Write a report on a segmentation run: table, curves and predictions, small enough to be "
-        "committed.",
+        "Write a report on a run of segmentation or detection: tables, curves and images, small "
+        "enough to be committed.",
         EXAMPLES,
         NOTES,
     )
@@ -41,18 +49,28 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn report") -> ar
     parser.add_argument(
         "--exported",
         metavar="FILE",
-        help="exported file (.onnx or .xml), with parity.json beside it, if there is one",
+        help="exported file (.onnx or .xml) of a semantic segmentation model, with parity.json "
+        "beside it, if there is one",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder of the report"
     )
     parser.add_argument(
-        "--num-images", type=int, default=4, metavar="N", help="images to show (default: 4)"
+        "--num-images",
+        type=int,
+        default=4,
+        metavar="N",
+        help="images to show, in detection the worst ones (default: 4)",
     )
     parser.add_argument(
         "--maps-only",
         action="store_true",
-        help="show predictions alone, for a dataset whose images may not be passed on",
+        help="show predictions without the images, for a dataset whose images may not be passed on",
+    )
+    parser.add_argument(
+        "--html",
+        action="store_true",
+        help="write report.html too: one file with everything inside",
     )
     return parser.parse_args(argv)
 
@@ -65,13 +83,46 @@ def main(argv: list[str] | None = None, prog: str = "mmattn report") -> int:
 
 
 def _report(args: argparse.Namespace, command: str) -> None:
-    from mmattn.export import measure_run
-    from mmattn.export.parity import read_parity
-    from mmattn.reports import write_markdown_report
-    from mmattn.reports.semantic.run import Step
+    from mmattn.config import load_config
+    from mmattn.tasks import TASKS, task_of
+
+    task = task_of(load_config(args.config))
+    if task.report is None:
+        known = dict.fromkeys(one.name for one in TASKS if one.report)
+        raise ConfigError(
+            f"{args.config}: there is no report on {task.name} in {task.scope}; there is one on "
+            f"{', '.join(known)}."
+        )
+    options = {}
+    if args.exported:
+        if not task.report.exported:
+            raise ConfigError(
+                f"--exported {args.exported}: a report on {task.name} measures the checkpoint "
+                "alone. Leave --exported out."
+            )
+        options["exported_file"] = args.exported
+    measured = import_module(task.report.measurement).measure_run(
+        args.config,
+        args.checkpoint,
+        num_images=args.num_images,
+        steps=_steps(args, command),
+        **options,
+    )
+    pages = import_module(task.report.pages)
+    page = pages.write_markdown_report(measured, args.out, maps_only=args.maps_only)
+    print(f"wrote {page}")
+    if args.html:
+        file = args.out / "report.html"
+        print(f"wrote {pages.write_html_report(measured, file, maps_only=args.maps_only)}")
+
+
+def _steps(args: argparse.Namespace, command: str) -> list[Step]:
+    from mmattn.reports.run import Step
 
     steps = [Step("Train", f"mmattn train {args.config}")]
     if args.exported:
+        from mmattn.export.parity import read_parity
+
         parity = read_parity(args.exported)
         traced = parity["rows"][0]
         shape = f"--shape {traced['height']} {traced['width']}"
@@ -80,12 +131,4 @@ def _report(args: argparse.Namespace, command: str) -> None:
         if Path(args.exported).suffix == ".xml":
             export += " --format openvino"
         steps.append(Step("Export", f"{export} {shape}"))
-    steps.append(Step("Report", command))
-    measured = measure_run(
-        args.config,
-        args.checkpoint,
-        exported_file=args.exported,
-        num_images=args.num_images,
-        steps=steps,
-    )
-    print(f"wrote {write_markdown_report(measured, args.out, maps_only=args.maps_only)}")
+    return [*steps, Step("Report", command)]

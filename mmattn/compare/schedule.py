@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Arguments of mmengine's schedulers that are points in time, and durations.
 _TIMES = ("begin", "end", "milestones")
-_DURATIONS = ("T_max", "step_size", "periods", "total_steps", "patience", "cooldown")
+_DURATIONS = ("T_max", "step_size", "periods", "total_steps", "patience", "cooldown", "warmup")
 
 
 def original_length(cfg: Config, num_samples: int) -> tuple[int, float]:

@@ -3,9 +3,10 @@
 ``data_root=DIR``
     Read the config's datasets from DIR: the same classes, layout and file names, another place.
 ``data=DIR``
-    Replace the config's datasets by the images and masks of DIR, as ``mmattn.FolderSegDataset``;
-    pipelines, crop sizes and the network stay, and every head that had a channel for each of the
-    old classes gets one for each of the new ones.
+    Replace the config's datasets by what DIR holds: images and masks for semantic segmentation, as
+    ``mmattn.FolderSegDataset``; boxes, instance masks or panoptic maps for the tasks of mmdet, as
+    ``mmattn.FolderDetDataset`` (``box_overrides.py``). Pipelines, crop sizes and the network stay,
+    and every head that had a channel for each of the old classes gets one for each of the new ones.
 ``data.KEY=VALUE``
     Set an argument of the dataset of every split, such as ``data.mask_format=binary``.
 
@@ -16,26 +17,25 @@ The config that a run leaves in its folder has all of this written out.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import ConfigError
-from mmattn.tasks import TASKS, Task, task_of
-from mmattn.type_names import bare_name, scope_and_name
+from mmattn.tasks import Task, task_of
+from mmattn.type_names import scope_and_name
 
-from .dataset_meta import dataset_meta
+from .box_overrides import (
+    kept_settings,
+    read_any_mask,
+    refuse_foreign_training,
+    use_box_metrics,
+)
+from .class_counts import open_counts, own_counts
 from .walk import LOADERS, leaf_datasets, rewrite, walk
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-
-logger = logging.getLogger("mmattn")
-
-AUTO = "auto"
-#: Heads whose ``num_classes`` does not count the classes of the data.
-_OTHER_COUNT = {head for task in TASKS for head in task.heads_of_other_counts}
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -89,83 +89,42 @@ def set_data_root(cfg: Config, root: str) -> None:
 
 
 def use_folder(cfg: Config, folder: str) -> None:
-    """Replace the datasets of ``cfg`` by the images and masks of ``folder``.
+    """Replace the datasets of ``cfg`` by what ``folder`` holds for the config's task.
 
     Training takes the split ``train``, validation and test take ``val``.
 
     Raises:
-        ConfigError: No dataset reads a folder for the config's task.
+        ConfigError: No dataset reads a folder for the config's task, or the config learns from more
+            than one dataset.
     """
     task = task_of(cfg)
     if task.folder_dataset is None:
         raise ConfigError(
-            f"data={folder}: {cfg.filename} is not about semantic segmentation with mmseg's "
-            f"models but about {task.name}, for which a folder of masks cannot be used yet. "
-            f"data_root={folder} says where the config's own dataset lies"
+            f"data={folder}: {cfg.filename} is about {task.name} in the conventions of "
+            f"{task.scope}, for which a folder cannot be used yet. data_root={folder} says where "
+            "the config's own dataset lies"
         )
-    old = _old_count(cfg)
+    boxes = task.folder_targets is not None
+    if boxes:
+        refuse_foreign_training(cfg, folder)
+    old = own_counts(cfg)
     for key in [key for key in cfg if key != "model"]:
         if isinstance(cfg[key], (Mapping, list, tuple)):
             cfg[key] = rewrite(cfg[key], _folder_loaders(task))
     for loader in LOADERS:
         if cfg.get(loader) is not None:
             split = "train" if loader == "train_dataloader" else "val"
-            cfg[loader]["dataset"] = _in_its_place(
-                cfg[loader]["dataset"],
-                {"type": task.folder_dataset, "data_root": folder, "split": split},
-            )
+            new = {"type": task.folder_dataset, "data_root": folder, "split": split}
+            if boxes:
+                new |= {"targets": task.folder_targets, **kept_settings(cfg[loader]["dataset"])}
+            cfg[loader]["dataset"] = _in_its_place(cfg[loader]["dataset"], new)
     if isinstance(cfg.get("data_root"), str):
         cfg.data_root = folder
     for key in [key for key in cfg if key not in LOADERS]:  # the model and its variables
         if old and isinstance(cfg[key], (Mapping, list, tuple)):
-            cfg[key] = rewrite(cfg[key], _open_counts(old), key)
-
-
-def _old_count(cfg: Config) -> int | None:
-    """Return the number of classes of the config's own data, else that of its head."""
-    classes = dataset_meta(cfg).get("classes")
-    if classes:
-        return len(classes)
-    head = (cfg.get("model") or {}).get("decode_head")
-    head = head[-1] if isinstance(head, (list, tuple)) else head
-    count = head.get("num_classes") if isinstance(head, Mapping) else None
-    return count if isinstance(count, int) else None
-
-
-def _open_counts(old: int) -> Callable[[str, Any], Any]:
-    """Return a function for ``rewrite`` that writes ``"auto"`` for the old number of classes.
-
-    It drops the class weights of these classes too.
-
-    Query-based heads weigh "no object" as well; where the classes themselves weigh the same, so do
-    the new ones.
-    """
-
-    def change(path: str, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        if value.get("num_classes") == old and bare_name(value.get("type")) not in _OTHER_COUNT:
-            value["num_classes"] = AUTO
-        weights = value.get("class_weight")
-        if not isinstance(weights, (list, tuple)):
-            return value
-        if len(weights) == old:
-            value["class_weight"] = None
-            if path.startswith("model."):
-                logger.warning(
-                    "%s.class_weight was for the %d classes of the config's own data: left out",
-                    *(path, old),
-                )
-        elif len(weights) == old + 1 and len(set(weights[:-1])) == 1:
-            value["class_weight"] = [weights[0], AUTO, weights[-1]]
-        return value
-
-    return change
-
-
-def awaits_class_count(class_weight: Any) -> bool:
-    """Return whether weights await the number of classes; mmseg also takes the name of a file."""
-    return isinstance(class_weight, (list, tuple)) and AUTO in class_weight
+            cfg[key] = rewrite(cfg[key], open_counts(old), key)
+    if boxes:
+        use_box_metrics(cfg, task)
 
 
 #: Arguments that mmcv's loader of images and mmattn's share.
@@ -178,8 +137,10 @@ def _folder_loaders(task: Task) -> Callable[[str, Any], Any]:
     def change(path: str, value: Any) -> Any:
         if isinstance(value, Mapping):
             scope, name = scope_and_name(value.get("type"), task.scope)
-            if scope == task.scope and name in task.annotation_loaders:
+            if task.folder_loader and scope == task.scope and name in task.annotation_loaders:
                 return {"type": task.folder_loader}
+            if task.folder_targets == "masks" and name == "LoadAnnotations":
+                value = read_any_mask(path, value)
             if name == "LoadImageFromFile" and scope != "mmattn" and set(value) <= _IMAGE_ARGUMENTS:
                 return {**value, "type": "mmattn.LoadImageFromFile"}
         return value

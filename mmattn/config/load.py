@@ -12,6 +12,7 @@ from .bases import check_bases
 from .find import find_config
 from .optional_packages import explain_custom_imports
 from .options import merge_cfg_options
+from .sections import check_sections
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -27,7 +28,7 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
 
     Raises:
         ConfigError: There is no such file or package, the file or one of its bases cannot be
-            read, or an option names something that cannot be set.
+            read, a section is of a wrong type, or an option names something that cannot be set.
         MissingPackageError: ``custom_imports`` needs an optional package that is not installed.
     """
     from mmengine.config import Config
@@ -39,7 +40,7 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
         cfg = Config.fromfile(path)
     except (
         *(FileNotFoundError, SyntaxError, KeyError, ImportError, NameError),
-        *(AssertionError, ValueError, YAMLError),
+        *(AssertionError, ValueError, TypeError, AttributeError, YAMLError),
     ) as error:
         if isinstance(error, ImportError):
             explained = explain_custom_imports(error, str(path))
@@ -48,7 +49,10 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
         # What a wrong base, key or import, or a file that was cut off, ends in; anything else is a
         # bug worth its traceback.
         raise ConfigError(f"{path}: the config cannot be read: {_explain(error)}") from error
-    merge_cfg_options(cfg, cfg_options or {})
+    check_sections(cfg, str(path))  # first: options are merged into what the sections hold
+    if cfg_options:
+        merge_cfg_options(cfg, cfg_options)
+        check_sections(cfg, str(path))
     return cfg
 
 

@@ -23,11 +23,14 @@ _STABLE_DIFFUSION = (
     "diffusers git+https://github.com/CompVis/stable-diffusion.git "
     "git+https://github.com/CompVis/taming-transformers.git"
 )
+# Its build imports the torch that is installed, which an isolated build does not see.
+_DETECTRON2 = "--no-build-isolation git+https://github.com/facebookresearch/detectron2.git"
 # Import name -> what pip is asked for.
 _INSTALL = {
     "albumentations": "'albumentations<2'",
     "cityscapesscripts": "cityscapesscripts",
     "d_cube": "ddd-dataset",
+    "detectron2": _DETECTRON2,
     "dsdl": "dsdl",
     "fairscale": "fairscale",
     "instaboostfast": "instaboostfast",
@@ -55,6 +58,7 @@ _NEEDED_BY_TYPE: dict[str, tuple[str, ...]] = {
     "DODDataset": ("d_cube",),
     "DSDLDetDataset": ("dsdl",),
     "DSDLSegDataset": ("dsdl",),
+    "Detectron2Wrapper": ("detectron2",),
     "DumpODVGResults": ("jsonlines",),
     "InstaBoost": ("instaboostfast",),
     "LVISDataset": ("lvis",),

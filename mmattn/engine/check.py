@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmattn.config import load_config
+from mmattn.config.class_counts import counts_in
 from mmattn.inference import build_model
 from mmattn.preflight import preflight
+from mmattn.preflight.auto_classes import fill_class_counts
+
+from .console import brief_console
 
 if TYPE_CHECKING:
     from mmattn.preflight.data import DatasetReport
@@ -39,14 +43,19 @@ def check(
         ConfigError: The config is wrong, or its model cannot be built.
         DataError: The data are missing, unreadable or contradict the config.
     """
-    cfg = load_config(config, cfg_options)
-    reports = []
-    for report in preflight(cfg, splits=splits, full=full):
-        log(report.table())
-        reports.append(report)
-    if cfg.get("model"):
-        build_model(cfg)
-        log("Config, data and model fit.")
-    else:
-        log("Config and data fit; the config has no model.")
+    with brief_console():
+        cfg = load_config(config, cfg_options)
+        reports = []
+        for report in preflight(cfg, splits=splits, full=full):
+            log(report.table(warnings=False))  # they were logged
+            reports.append(report)
+        if cfg.get("model"):
+            if cfg_options and "data" in cfg_options:
+                filled = fill_class_counts(cfg)
+                heads = ", ".join(f"{path}={value}" for path, value in counts_in(filled))
+                log(f"Numbers of classes in the model: {heads or 'none'}.")
+            build_model(cfg)
+            log("Config, data and model fit.")
+        else:
+            log("Config and data fit; the config has no model.")
     return reports

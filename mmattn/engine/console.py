@@ -69,6 +69,17 @@ class BriefConsole(logging.Filter):
             self._early.append(record)
         return not hidden
 
+    def is_new(self, warning: str) -> bool:
+        """Return whether the terminal has not shown a warning yet; from now on it has.
+
+        Datasets and models are built several times, to be checked and to be used. mmengine's own
+        loggers show a warning once by themselves.
+        """
+        text = " ".join(warning.split())
+        known = text in self._told
+        self._told.add(text)
+        return not known
+
     def attach(self, logger: logging.Logger) -> None:
         """Filter what a logger of mmengine writes to the terminal."""
         for handler in logger.handlers:
@@ -102,10 +113,10 @@ class BriefConsole(logging.Filter):
         whole = warnings.formatwarning(message, category, filename, lineno, line)
         self.write_to_file(whole.rstrip(), logging.WARNING)
         text = " ".join(str(message).split())
-        if issubclass(category, _ABOUT_CODE) or is_harmless(text) or text in self._told:
+        if issubclass(category, _ABOUT_CODE) or is_harmless(text):
             return
-        self._told.add(text)
-        _tell(f"warning: {text}")
+        if self.is_new(text):
+            _tell(f"warning: {text}")
 
 
 def is_harmless(text: str) -> bool:
@@ -159,7 +170,16 @@ class _ToFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         self._console.write_to_file(text, record.levelno)
-        _tell(text)
+        if self._console.is_new(text) and not _root_shows_it():
+            _tell(text)
+
+
+def _root_shows_it() -> bool:
+    """Return whether somebody has sent all that is logged to the terminal already."""
+    return any(
+        type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.stderr)
+        for handler in logging.getLogger().handlers
+    )
 
 
 def _tell(text: str) -> None:

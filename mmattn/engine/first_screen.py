@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmattn.config.class_counts import counts_in
 from mmattn.inference.model import unwrap_model
+from mmattn.io.class_rows import RowsReport
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -29,6 +31,7 @@ def training_screen(runner: Runner) -> list[str]:
         *_head(runner),
         *_rows("data", [*_data(splits), *_classes(runner.train_dataloader.dataset)]),
         *_rows("model", [_network(runner), f"{_size(runner)}; {_start(runner)}"]),
+        *_rows("classes", [*_counts(runner), *_kept_rows(runner)]),
         *_rows("schedule", [_length(runner), _optimizer(runner)]),
         *_rows("saved", [_checkpoints(runner)]),
         *_places(runner),
@@ -85,6 +88,10 @@ def _data(splits: Sequence[tuple[str, DataLoader]]) -> Iterator[str]:
             inner = inner.dataset
         place = getattr(inner, "data_root", None) or getattr(inner, "ann_file", None) or ""
         place = f" in {place}" if place else ""
+        if summary := getattr(inner, "summary", None):  # a folder whose layout was recognised
+            used = "" if len(inner) == len(inner.records.images) else f"; {len(inner)} images used"
+            yield f"{summary}, of {inner.data_root}{used}"
+            continue
         yield f"{name:<5} {len(dataset)} images, {type(inner).__name__}{place}"
 
 
@@ -93,6 +100,29 @@ def _classes(dataset: Any) -> list[str]:
     if not names or isinstance(names, str):
         return []
     return [f"{len(names)} class{'es' * (len(names) != 1)}: {', '.join(map(str, names))}"]
+
+
+def _counts(runner: Runner) -> list[str]:
+    """Return which heads count the classes, and which metrics compare, where the data was put in.
+
+    A folder that takes the place of a config's own data changes them.
+    """
+    inner = runner.train_dataloader.dataset
+    while hasattr(inner, "dataset"):
+        inner = inner.dataset
+    if not hasattr(inner, "summary"):
+        return []
+    heads = [f"{path.removeprefix('model.')}={value}" for path, value in counts_in(runner.cfg)]
+    metrics = runner.val_loop.evaluator.metrics if runner.val_loop is not None else ()
+    names = dict.fromkeys(type(metric).__name__ for metric in metrics)
+    compared = f"; compared by {', '.join(names)}" if names else ""
+    return [f"{', '.join(heads) or 'no head counts them'}{compared}"]
+
+
+def _kept_rows(runner: Runner) -> list[str]:
+    """Return which classes start from the rows of a checkpoint, where names told."""
+    reports = (getattr(hook, "report", None) for hook in runner.hooks)
+    return [str(report) for report in reports if isinstance(report, RowsReport)]
 
 
 def _network(runner: Runner) -> str:

@@ -70,6 +70,10 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
     with explain_registry_errors(cfg.filename):
         runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     check_channels(runner.model, cfg.filename)
+    if "train" in splits:
+        from .hooks.class_rows import ClassRowsHook
+
+        runner.register_hook(ClassRowsHook())
     return runner
 
 

@@ -145,7 +145,10 @@ def _flipped(pipeline: list, task: Task) -> list:
             f"{task.tta.pack}, so none can be made from it. Write tta_pipeline and tta_model."
         )
     *steps, pack = deepcopy(list(pipeline))
+    meta_keys = (*pack.get("meta_keys", ()), *task.tta.pack_options.get("meta_keys", ()))
     pack = {**pack, **task.tta.pack_options}
+    if meta_keys:
+        pack["meta_keys"] = tuple(dict.fromkeys(meta_keys))
     loads = []
     if task.tta.annotations_per_copy:
         loads = [step for step in steps if bare_name(step["type"]) in task.annotation_loaders]

@@ -10,9 +10,11 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "ABSENT": "class_table",
         "ClassTable": "class_table",
         "ClasswiseCocoMetric": "detection.classwise_coco",
+        "ClasswiseVOCMetric": "detection.classwise_voc",
         "ClasswiseIoUMetric": "semantic.classwise_iou",
         "HasAreas": "protocols",
         "HasClassTables": "protocols",
+        "HasDetectionNumbers": "protocols",
         "SavesPlots": "protocols",
     },
 )

@@ -22,6 +22,8 @@ class ClassTable:
         absent: Names of the classes that no ground truth contains.
         digits: Number of decimals to show.
         note: Remark below the table.
+        counts: Columns of whole numbers; their value over all classes is a total.
+        summary: Name of the last row.
     """
 
     title: str
@@ -31,6 +33,8 @@ class ClassTable:
     absent: frozenset[str] = frozenset()
     digits: int = 2
     note: str = ""
+    counts: frozenset[str] = frozenset()
+    summary: str = "mean"
 
     def to_text(self) -> str:
         """Format the table in plain characters, for a log file or a terminal."""
@@ -46,8 +50,8 @@ class ClassTable:
             table.add_column("note", no_wrap=True)
         for name, values in self.rows.items():
             note = [ABSENT] if name in self.absent else []
-            table.add_row(name, *map(self._format, values), *note)
-        table.add_row("mean", *map(self._format, self.mean))
+            table.add_row(name, *map(self._format, self.columns, values), *note)
+        table.add_row(self.summary, *map(self._format, self.columns, self.mean))
         text = io.StringIO()
         # Never wrapped: a log is read with a pager, and copied into documents.
         Console(file=text, width=10_000, color_system=None, force_terminal=False).print(table)
@@ -56,10 +60,12 @@ class ClassTable:
         return f"{self.title}, per class\n{table_text}" + (f"\n{self.note}" if self.note else "")
 
     def records(self) -> Iterator[tuple[str, str, float]]:
-        """Yield ``(class, column, value)`` of every cell, the mean last, as class ``mean``."""
-        for name, values in (*self.rows.items(), ("mean", self.mean)):
+        """Yield ``(class, column, value)`` of every cell, the last row as class ``summary``."""
+        for name, values in (*self.rows.items(), (self.summary, self.mean)):
             for column, value in zip(self.columns, values, strict=True):
                 yield name, column, float(value)
 
-    def _format(self, value: float) -> str:
-        return "-" if math.isnan(value) else f"{value:.{self.digits}f}"
+    def _format(self, column: str, value: float) -> str:
+        if math.isnan(value):
+            return "-"
+        return f"{value:.{0 if column in self.counts else self.digits}f}"

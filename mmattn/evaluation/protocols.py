@@ -5,13 +5,16 @@ A metric needs no base class: it has the attribute or the method, or it is left 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from .class_table import ClassTable
+
+if TYPE_CHECKING:
+    from mmattn.reports.detection.numbers import DetectionNumbers
 
 
 @runtime_checkable
@@ -55,3 +58,16 @@ class HasAreas(Protocol):
     """
 
     areas: np.ndarray | None
+
+
+@runtime_checkable
+class HasDetectionNumbers(Protocol):
+    """A metric of detection that keeps what plots and reports are made of.
+
+    Attributes:
+        numbers: ``bbox`` or ``segm`` -> numbers of the last evaluation; empty before the first one.
+        worst: Number of images with the lowest F1 to keep.
+    """
+
+    numbers: Mapping[str, DetectionNumbers]
+    worst: int

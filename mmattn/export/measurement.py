@@ -13,7 +13,8 @@ from mmattn.inference import build_model
 from mmattn.layers.fuse import fuse
 from mmattn.reports import SegmentationRun
 from mmattn.reports.curves import run_minutes
-from mmattn.reports.semantic.run import Sample, Step
+from mmattn.reports.run import Step
+from mmattn.reports.semantic.run import Sample
 
 from .accuracy import class_ious, exported_predictor, torch_predictor
 from .exported_model import load_exported

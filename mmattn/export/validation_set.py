@@ -11,7 +11,7 @@ import numpy as np
 
 from mmattn.config.walk import innermost_dataset, rewrite
 from mmattn.errors import ConfigError
-from mmattn.images import read_image
+from mmattn.images import read_for_display
 from mmattn.tasks import task_of
 from mmattn.type_names import bare_name
 
@@ -31,10 +31,12 @@ class ValidationImage:
         inputs: (3, h, w), in the channel order of the config's loader (BGR), resized by the test
             pipeline.
         sample: Metadata of the image (``ori_shape``, ``img_path``) and its labels.
+        bit_depth: Bits in use of images that have more than 8, as the dataset states them.
     """
 
     inputs: Tensor
     sample: SegDataSample
+    bit_depth: int | None = None
 
     @property
     def rgb(self) -> np.ndarray:
@@ -42,8 +44,8 @@ class ValidationImage:
         return np.ascontiguousarray(self.inputs.numpy()[::-1].transpose(1, 2, 0))
 
     def read_pixels(self) -> np.ndarray:
-        """Read the image as it is stored, (H, W, 3) uint8 RGB."""
-        return read_image(self.sample.metainfo["img_path"])
+        """Read the image for display at the size of its file, (H, W, 3) uint8 RGB."""
+        return read_for_display(self.sample.metainfo["img_path"], bit_depth=self.bit_depth)
 
 
 Pair = tuple[ValidationImage, np.ndarray]
@@ -94,7 +96,8 @@ class ValidationPairs(Sequence[Pair]):
                 f"{labels.shape[1]} for an image of {size[0]} x {size[1]} (height x width). Put "
                 "LoadAnnotations after Resize, so that labels keep the size of the file."
             )
-        return ValidationImage(packed["inputs"], sample), labels
+        depth = getattr(self.dataset, "bit_depth", None)
+        return ValidationImage(packed["inputs"], sample, depth), labels
 
 
 def validation_pairs(cfg: Config, limit: int | None = None) -> Sequence[Pair]:

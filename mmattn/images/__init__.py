@@ -3,6 +3,7 @@
 Checks, training, prediction and export read through here, so that all see the same image.
 """
 
+from .display import decode_for_display, read_for_display
 from .files import IMAGE_SUFFIXES, evenly, is_image_file, list_images
 from .header import ImageHeader, open_image, read_header
 from .reader import check_bit_depth, decode_image, read_image
@@ -11,11 +12,13 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "ImageHeader",
     "check_bit_depth",
+    "decode_for_display",
     "decode_image",
     "evenly",
     "is_image_file",
     "list_images",
     "open_image",
+    "read_for_display",
     "read_header",
     "read_image",
 ]

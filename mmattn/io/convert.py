@@ -11,17 +11,19 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from mmattn.errors import CheckpointError, did_you_mean
 
 from .atomic import atomic_write
-from .weights import save_safetensors
+from .checkpoint_files import save_safetensors
+from .inert_modules import ModuleWeights
 
 StateDict = dict[str, Tensor]
 
@@ -44,6 +46,8 @@ class Converter:
             reads the same files for a target that is wanted more often.
         note: Function that says what a user of the converted weights has to know, such as which
             network takes them.
+        metadata: Function from the attributes of a network that was pickled as a whole to what is
+            written beside the weights, such as ``{"dataset_meta": {"classes": [...]}}``.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Converter:
     reverse: Callable[[StateDict], StateDict] | None = None
     note: Callable[[StateDict], str] | None = None
     only_by_name: bool = False
+    metadata: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def leaves_out(self, key: str) -> bool:
         """Return whether the source's ``key`` has no place in the target."""
@@ -65,12 +70,16 @@ _converters: dict[str, Converter] = {}
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted state dict, which source keys were left out on purpose, and what to know."""
+    """A converted state dict, which source keys were left out on purpose, and what to know.
+
+    ``meta`` is for the metadata of the file, what the source says besides weights.
+    """
 
     converter: str
     state_dict: StateDict
     left_out: tuple[str, ...]
     note: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 def register_converter(converter: Converter) -> Converter:
@@ -160,8 +169,26 @@ def convert_checkpoint(
         return None
     left_out = tuple(key for key in state_dict if converter.leaves_out(key))
     kept = {key: value for key, value in state_dict.items() if key not in left_out}
+    converted = converter.convert(kept)
     note = converter.note(kept) if converter.note else ""
-    return Conversion(converter.name, converter.convert(kept), left_out, note)
+    meta = {}
+    network = _part_of(checkpoint)
+    if converter.metadata and isinstance(network, ModuleWeights):
+        meta = converter.metadata(network.attributes)
+    return Conversion(converter.name, converted, left_out, note, meta)
+
+
+def _part_of(checkpoint: Mapping) -> Mapping:
+    """Return the part of a checkpoint that holds the weights.
+
+    Of pickled networks, ``ema`` is the running mean of the weights, which is what is evaluated.
+    """
+    if isinstance(checkpoint.get("ema"), ModuleWeights):
+        return checkpoint["ema"]
+    for key in ("state_dict", "model"):
+        if isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
+    return checkpoint
 
 
 def weights_of(checkpoint: Mapping) -> StateDict:
@@ -170,9 +197,7 @@ def weights_of(checkpoint: Mapping) -> StateDict:
     Raises:
         CheckpointError: There are no tensors.
     """
-    for key in ("state_dict", "model"):
-        if isinstance(checkpoint.get(key), Mapping):
-            checkpoint = checkpoint[key]
+    checkpoint = _part_of(checkpoint)
     weights = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
     if not weights:
         raise CheckpointError(
@@ -212,6 +237,7 @@ def write_converted(
     *,
     source: str | os.PathLike[str],
     converter: str | None,
+    meta: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write weights as safetensors and, beside them, a JSON record of where they come from.
 
@@ -220,6 +246,8 @@ def write_converted(
         state_dict: Weights by name.
         source: File that they were read from; its size and SHA-256 are recorded.
         converter: Name of the converter, None where the names were kept.
+        meta: Further metadata of the file, such as ``dataset_meta`` with the class names; lists
+            and dictionaries of what JSON has.
 
     Returns:
         The path of the record.
@@ -233,7 +261,8 @@ def write_converted(
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "keys": len(state_dict),
     }
-    save_safetensors(out, state_dict, {"provenance": json.dumps(record)})
+    told = {"provenance": record, **(meta or {})}
+    save_safetensors(out, state_dict, {key: json.dumps(value) for key, value in told.items()})
     record_path = Path(out).with_suffix(".json")
     with atomic_write(record_path) as file:
         file.write(json.dumps(record, indent=2).encode() + b"\n")

@@ -19,6 +19,7 @@ import torch
 
 from mmattn.errors import CheckpointError
 
+from .inert_modules import ModuleWeights, is_module, named_tensors, own_attributes
 from .inert_pickle import STORAGE, DamagedPickleError, Record
 from .storage_types import STORAGE_DTYPES, StorageReference, storage_reference
 from .torch_archive import TorchArchive
@@ -38,7 +39,13 @@ _SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
 
 class NeedsExecutionError(CheckpointError):
-    """Raised for an entry that is needed and could only be had by running what the file says."""
+    """Raised for an entry that is needed and could only be had by running what the file says.
+
+    Attributes:
+        of_module: Whether the entry is a network, whose weights could be had (``modules=True``).
+    """
+
+    of_module: bool = False
 
 
 class LeftOut(NamedTuple):
@@ -52,7 +59,10 @@ class LeftOut(NamedTuple):
 
 
 def rebuild_content(
-    archive: TorchArchive, place_storage: Callable[[torch.UntypedStorage, str], Any]
+    archive: TorchArchive,
+    place_storage: Callable[[torch.UntypedStorage, str], Any],
+    *,
+    modules: bool = False,
 ) -> tuple[Any, list[LeftOut]]:
     """Rebuild what a torch file holds.
 
@@ -60,6 +70,8 @@ def rebuild_content(
         archive: Content of the file.
         place_storage: Function from a storage in memory and the device that it was saved from to
             the storage to use.
+        modules: Rebuild networks that were pickled as a whole as their weights
+            (``inert_modules.ModuleWeights``).
 
     Returns:
         The content, and what was left out of it.
@@ -71,7 +83,7 @@ def rebuild_content(
         DamagedPickleError: If storages are too small for their tensors, or containers hold
             themselves.
     """
-    rebuilder = _Rebuilder(archive, place_storage)
+    rebuilder = _Rebuilder(archive, place_storage, modules)
     try:
         return rebuilder.root(archive.tree), rebuilder.left_out
     except RecursionError:
@@ -85,7 +97,8 @@ class _NotPlainError(Exception):
 
 
 class _Rebuilder:
-    def __init__(self, archive: TorchArchive, place_storage: Callable):
+    def __init__(self, archive: TorchArchive, place_storage: Callable, modules: bool):
+        self._modules = modules
         self.left_out: list[LeftOut] = []
         self._archive = archive
         self._place_storage = place_storage
@@ -143,6 +156,8 @@ class _Rebuilder:
                 return function(self, node, place)
             except _NotPlainError:
                 pass
+        if self._modules and is_module(node):
+            return self.module(node, place)
         return self._leave_out(node, place)
 
     def _items(self, nodes: Any, place: str) -> list[Any]:
@@ -159,7 +174,9 @@ class _Rebuilder:
             return _DROPPED  # the config makes it anew
         left_out = LeftOut(place or "the content", _class_name(node))
         if self._rule != "droppable":
-            raise _needs_execution(left_out)
+            error = _needs_execution(left_out)
+            error.of_module = is_module(node)
+            raise error
         self.left_out.append(left_out)
         return _DROPPED
 
@@ -267,6 +284,23 @@ class _Rebuilder:
                 except RuntimeError:
                     pass
         raise _NotPlainError
+
+    def module(self, node: Record, place: str) -> ModuleWeights:
+        """Rebuild a network as its weights, all of which are needed, and what data it holds."""
+        rule, self._rule = self._rule, "needed"
+        named = [(name, self.value(x, f"{place}.{name}")) for name, x in named_tensors(node)]
+        self._rule = "droppable"
+        rebuilt = {
+            name: self.value(x, f"{place}.{name}") for name, x in own_attributes(node).items()
+        }
+        self._rule = rule
+        kept = {name: value for name, value in rebuilt.items() if value is not _DROPPED}
+        weights = ModuleWeights(node.name, kept)
+        for name, value in named:
+            if not isinstance(value, torch.Tensor):
+                raise DamagedPickleError(f"{place}.{name} is in a tensor's place and none")
+            weights[name] = value
+        return weights
 
     def _storage(self, reference: StorageReference) -> torch.UntypedStorage:
         if reference.key not in self._storages:

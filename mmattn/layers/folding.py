@@ -11,10 +11,22 @@ Folded numbers are computed in float64 and rounded once.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+# Of a convolution, besides the number of its output channels.
+_GEOMETRY = (
+    "in_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "padding_mode",
+)
 
 
 class Affine(NamedTuple):
@@ -71,6 +83,36 @@ def fold_before(affine: Affine, conv: nn.Conv2d) -> nn.Conv2d:
     weight = conv.weight.detach().double()
     shift = (weight * affine.shift[None, :, None, None]).sum((1, 2, 3))
     return _with(conv, weight * affine.scale[None, :, None, None], shift + _bias(conv))
+
+
+def concatenate(convs: Sequence[nn.Conv2d]) -> nn.Conv2d:
+    """Make one convolution of several that read the same input; the result has a bias.
+
+    Args:
+        convs: Convolutions that differ in their output channels alone, without groups; they are not
+            changed.
+
+    Returns:
+        A convolution whose output is theirs, one after another along the channels.
+
+    Raises:
+        ValueError: They differ in more, or have groups.
+    """
+    first = convs[0]
+    for conv in convs:
+        same = all(getattr(conv, name) == getattr(first, name) for name in _GEOMETRY)
+        if not same or conv.groups != 1:
+            raise ValueError(
+                f"one convolution cannot do what these do: {first} and {conv}; they must have no "
+                "groups and differ in their output channels alone"
+            )
+    merged = _with(
+        first,
+        torch.cat([conv.weight.detach() for conv in convs]),
+        torch.cat([_bias(conv) for conv in convs]),
+    )
+    merged.out_channels = merged.weight.shape[0]
+    return merged
 
 
 def _bias(conv: nn.Conv2d) -> Tensor:

@@ -29,7 +29,8 @@ def run_in_float32(module: nn.Module, x: Tensor) -> Tensor:
         torch.float32
     """
     dtype = accumulate_dtype(x.dtype)
-    x = x.to(dtype)
+    if x.dtype != dtype:
+        x = x.to(dtype)
     with autocast_off(x.device.type):
         if _is_all(module, dtype):  # the usual case, in a fraction of the time below
             return module(x)
@@ -50,8 +51,9 @@ def run_in_float32(module: nn.Module, x: Tensor) -> Tensor:
 
 def _is_all(module: nn.Module, dtype: torch.dtype) -> bool:
     """Return whether every floating-point weight and statistic of ``module`` has ``dtype``."""
-    return all(
-        tensor is None or tensor.dtype == dtype or not tensor.is_floating_point()
-        for part in module.modules()
-        for tensor in (*part._parameters.values(), *part._buffers.values())
-    )
+    # Plain loops: a generator over `modules()` takes half as long as a small convolution.
+    for tensors in (module._parameters, module._buffers):
+        for tensor in tensors.values():
+            if tensor is not None and tensor.dtype != dtype and tensor.is_floating_point():
+                return False
+    return all(_is_all(part, dtype) for part in module._modules.values() if part is not None)

@@ -1,4 +1,4 @@
-"""Models that stand in for those of mmseg and mmdet: drop-ins, and timm's backbones."""
+"""Models that stand in for those of mmseg and mmdet: drop-ins, averages, and timm's backbones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_attributes(
     __name__,
     {
         "EncoderDecoder": "encoder_decoder",
+        "RampedEMA": "ramped_ema",
         "SegTTAModel": "seg_tta",
         "TimmBackbone": "timm_backbone",
     },

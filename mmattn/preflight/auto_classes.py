@@ -5,7 +5,14 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from mmattn.config.data_overrides import AUTO, awaits_class_count
+from mmattn.config.class_counts import (
+    AUTO,
+    COUNT_KEYS,
+    STUFF,
+    THINGS,
+    ClassCounts,
+    awaits_class_count,
+)
 from mmattn.config.registry_scope import enter_scope
 from mmattn.config.walk import LOADERS, leaf_datasets, rewrite, walk
 from mmattn.data.dataset_probe import lazy_dataset
@@ -32,14 +39,21 @@ def fill_class_counts(cfg: Config) -> Config:
     """
     if not _has_auto(cfg.get("model")):
         return cfg
-    count = count_classes(cfg)
+    counts = count_classes(cfg)
+    # Boxes and instance masks of a panoptic model are of the things alone.
+    number = {
+        "num_classes": counts.total if counts.things is None else counts.things,
+        THINGS: counts.total if counts.things is None else counts.things,
+        STUFF: counts.stuff or 0,
+    }
 
     def fill(path: str, value: Any) -> Any:
-        if path.rpartition(".")[2] == "num_classes" and value == AUTO:
-            return count
+        key = path.rpartition(".")[2]
+        if key in COUNT_KEYS and value == AUTO:
+            return number[key]
         if path.rpartition(".")[2] == "class_weight" and awaits_class_count(value):
             first, _, last = value
-            return [first] * count + [last]
+            return [first] * (counts.total or 0) + [last]
         return value
 
     cfg = deepcopy(cfg)
@@ -49,8 +63,8 @@ def fill_class_counts(cfg: Config) -> Config:
     return cfg
 
 
-def count_classes(cfg: Config) -> int:
-    """Return the number of classes of a config's training data, else of its other data.
+def count_classes(cfg: Config) -> ClassCounts:
+    """Return the numbers of classes of a config's training data, else of its other data.
 
     Raises:
         ConfigError: The config has no data, or its datasets do not agree.
@@ -63,7 +77,7 @@ def count_classes(cfg: Config) -> int:
             f"{cfg.filename}: num_classes='auto' is the number of classes of the data, but the "
             "config has no data: write the number"
         )
-    counts: dict[str, int] = {}
+    counts: dict[str, ClassCounts] = {}
     for where, leaf in leaf_datasets(cfg[loader]["dataset"], f"{loader}.dataset"):
         try:
             dataset = lazy_dataset(leaf, where)
@@ -72,10 +86,9 @@ def count_classes(cfg: Config) -> int:
                 f"{error}. (num_classes='auto' is counted there; the config that a training left "
                 "in its folder holds the number.)"
             ) from error
-        meta = {} if dataset is None else dataset.metainfo
-        counts[where] = len(meta.get("classes") or ())
-    if len(set(counts.values())) > 1 or not all(counts.values()):
-        listed = ", ".join(f"{where} has {count} classes" for where, count in counts.items())
+        counts[where] = ClassCounts.of({} if dataset is None else dataset.metainfo)
+    if len(set(counts.values())) > 1 or not all(count.total for count in counts.values()):
+        listed = ", ".join(f"{w} has {count.total or 0} classes" for w, count in counts.items())
         raise ConfigError(f"{cfg.filename}: num_classes='auto', but {listed}: write the number")
     return next(iter(counts.values()))
 
@@ -83,7 +96,7 @@ def count_classes(cfg: Config) -> int:
 def _has_auto(value: Any) -> bool:
     for path, inner in walk(value):
         key = path.rpartition(".")[2]
-        if (key == "num_classes" and inner == AUTO) or (
+        if (key in COUNT_KEYS and inner == AUTO) or (
             key == "class_weight" and awaits_class_count(inner)
         ):
             return True

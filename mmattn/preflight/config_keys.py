@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmattn.config.problems import refuse
 from mmattn.config.read_keys import READ_KEYS
 from mmattn.config.walk import walk
 
-from .problems import refuse
 from .slips import is_slip
 
 logger = logging.getLogger("mmattn")

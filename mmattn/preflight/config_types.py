@@ -7,10 +7,9 @@ import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmattn.config.problems import refuse
 from mmattn.config.registry_scope import nearest_types
 from mmattn.errors import did_you_mean
-
-from .problems import refuse
 
 if TYPE_CHECKING:
     from mmengine.registry import Registry
@@ -74,6 +73,12 @@ def type_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
             problem = finder.problem(place, name, expected, inner_scope)
             if problem:
                 problems.append(problem)
+    wrapper = cfg.get("optim_wrapper")
+    constructor = wrapper.get("constructor") if isinstance(wrapper, Mapping) else None
+    if "train" in splits and isinstance(constructor, str):
+        kind = "OPTIM_WRAPPER_CONSTRUCTORS"
+        problem = finder.problem("optim_wrapper.constructor", constructor, kind, scope)
+        problems += [problem] if problem else []
     return problems
 
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mmattn.config.class_counts import HEAD, OPEN_VOCABULARY
 from mmattn.config.walk import walk
 from mmattn.errors import ConfigError
 from mmattn.tasks import TASKS
 from mmattn.type_names import bare_name
 
-#: Where heads sit whose ``num_classes`` counts the dataset's classes. Others count something else:
-#: stuff classes (HTC's semantic head), identities (re-identification), words (text encoders).
-_HEAD = re.compile(
-    r"model\.(?:detector\.|segmentor\.)?(?:"
-    + "|".join(dict.fromkeys(head for task in TASKS for head in task.heads))
-    + ")"
-)
 _OTHER_COUNT = {head for task in TASKS for head in task.heads_of_other_counts}
-#: Models that compare images with words take any class list; their count is only a default.
-_OPEN_VOCABULARY = ("language_model", "text_encoder")
 #: Key of a panoptic head whose dataset does not tell things from stuff.
 _BOTH = "num_things_classes + num_stuff_classes"
 _VIDEO = ("MOTChallengeDataset", "YouTubeVISDataset", "ReIDDataset")
@@ -45,7 +36,7 @@ def check_class_counts(
     known = [(where, meta) for where, _, meta in datasets if meta.get("classes")]
     if len(known) < len(datasets) or any(cls in _VIDEO for _, cls, _ in datasets) or not known:
         return
-    if any(key in model for key in _OPEN_VOCABULARY):
+    if any(key in model for key in OPEN_VOCABULARY):
         return
     where = known[0][0]
     prefix = f"{filename}: " if filename else ""
@@ -91,7 +82,7 @@ def _note_for_lists(place: str) -> str:
 def _heads(value: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the heads of a model config with their keys."""
     for inner_place, inner in walk(value, place):
-        is_head = isinstance(inner, Mapping) and _HEAD.fullmatch(inner_place)
+        is_head = isinstance(inner, Mapping) and HEAD.fullmatch(inner_place)
         if is_head and bare_name(inner.get("type")) not in _OTHER_COUNT:
             yield inner_place, inner
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmattn.config.optional_packages import require_packages
+from mmattn.config.problems import refuse
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
+from mmattn.config.sections import check_sections
 from mmattn.config.walk import leaf_datasets, walk
 
 from .batches import check_batches
@@ -16,7 +18,6 @@ from .config_keys import check_keys, key_problems
 from .config_types import type_problems
 from .metrics import check_mask_metrics
 from .num_classes import check_class_counts
-from .problems import refuse
 from .schedule import schedule_problems
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def preflight(
 
 
 def check_config(cfg: Config, splits: Sequence[str]) -> None:
-    """Check what needs no data: keys, type names, arguments, numbers of the schedule, metrics.
+    """Check what needs no data: sections, keys, type names, arguments, schedule, metrics.
 
     Args:
         cfg: The whole config; it is not changed.
@@ -70,6 +71,7 @@ def check_config(cfg: Config, splits: Sequence[str]) -> None:
         ConfigError: Settings are wrong; the message lists all of them, each with its key.
         MissingPackageError: An optional package that the config needs is not installed.
     """
+    check_sections(cfg, cfg.filename)  # first: all others read the sections
     keys = key_problems(cfg)
     require_packages(cfg, splits)
     enter_scope(cfg)
@@ -99,7 +101,7 @@ def check_data(
     """
     from mmattn.data.dataset_probe import lazy_dataset
 
-    from .data import check_dataset
+    from .data import below_stride, check_dataset, smallest_stride
 
     enter_scope(cfg)
     chosen = {split: _dataset(cfg, split) for split in splits}
@@ -112,12 +114,24 @@ def check_data(
             if len(found) == len(leaves):
                 check_class_counts(cfg.model, found, cfg.filename)
     reports = []
+    of_split: dict[str, list[DatasetReport]] = {}
     for split, dataset in chosen.items():
         if dataset is None:
             continue
+        stride = None
         for where, leaf in leaf_datasets(dataset, f"{split}_dataloader.dataset"):
-            reports.append(check_dataset(leaf, where, ignored=_ignored(cfg), full=full))
+            report = check_dataset(leaf, where, ignored=_ignored(cfg), full=full)
+            of_split.setdefault(split, []).append(report)
+            reports.append(report)
+            if report.objects and stride is None:
+                stride = smallest_stride(cfg.get("model") or {})
+            if report.objects and stride:
+                classes = tuple(map(str, report.metainfo.get("classes") or ()))
+                steps = _all_steps(dataset, leaf)
+                small = below_stride(report.objects, classes, steps, stride)
+                report.add([small] if small else ())
         _check_metric_files(cfg, split)
+    _compare_splits(of_split, near=full)
     if "train" in splits:
         read = {report.where: report.entries for report in reports if report.entries}
         with explain_registry_errors(cfg.filename):
@@ -126,7 +140,7 @@ def check_data(
             logger.warning("%s", warning)
     if table:
         for report in reports:
-            logger.info("%s", report.table())
+            logger.info("%s", report.table(warnings=False))  # they were logged
     return reports
 
 
@@ -134,6 +148,25 @@ def _dataset(cfg: Config, split: str) -> Mapping[str, Any] | None:
     loader = cfg.get(f"{split}_dataloader")
     dataset = loader.get("dataset") if isinstance(loader, Mapping) else None
     return dataset if isinstance(dataset, Mapping) else None
+
+
+def _all_steps(dataset: Mapping[str, Any], leaf: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the steps of a dataset's pipeline and of those of its wrappers behind it."""
+    steps = [step for step in leaf.get("pipeline") or () if isinstance(step, Mapping)]
+    if dataset is leaf or not isinstance(dataset.get("dataset"), Mapping):
+        return steps
+    outer = [step for step in dataset.get("pipeline") or () if isinstance(step, Mapping)]
+    return [*_all_steps(dataset["dataset"], leaf), *outer]
+
+
+def _compare_splits(of_split: Mapping[str, Sequence[DatasetReport]], *, near: bool) -> None:
+    """Note which images training shares with another split, in the reports of that."""
+    from .data import shared_images
+
+    train = [path for report in of_split.get("train", ()) for path in report.images]
+    for split, reports in of_split.items():
+        for report in reports if split != "train" and train else ():
+            report.add(shared_images(train, report.images, split, near=near))
 
 
 def _ignored(cfg: Config) -> list[int]:

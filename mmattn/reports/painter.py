@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mmattn.errors import DataError
+from mmattn.images import read_for_display
 from mmattn.palette import Palette, complete_palette
 
 from .overlays import IGNORED, blend
@@ -123,19 +125,21 @@ class Painter:
         return [image, self.paint(image, truth), painted]
 
 
-def read_photograph(file: str, shape: tuple[int, int]) -> np.ndarray:
+def read_photograph(file: str, shape: tuple[int, int], bit_depth: int | None = None) -> np.ndarray:
     """Read an image for display.
 
     Args:
         file: Path of the image.
         shape: Height and width that the image is resized to.
+        bit_depth: Bits in use of images that have more than 8, as the dataset states them.
 
     Returns:
-        (H, W, 3) uint8 RGB; grey if the file is gone.
+        (H, W, 3) uint8 RGB; grey if the file is gone or damaged.
     """
-    image = cv2.imread(file, cv2.IMREAD_COLOR)
-    if image is None:
+    try:
+        image = read_for_display(file, bit_depth=bit_depth)
+    except DataError:
         return np.full((*shape, 3), 127, np.uint8)
     if image.shape[:2] != tuple(shape):
         image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(image[..., ::-1])
+    return image

@@ -11,6 +11,7 @@ from .detection import DETECTION
 from .instance import INSTANCE
 from .panoptic import PANOPTIC
 from .semantic import SEMANTIC, SEMANTIC_IN_MMDET
+from .task import RunReport as RunReport
 from .task import Task as Task
 from .task import TestTimeAugmentation as TestTimeAugmentation
 from .task_of import task_of as task_of
@@ -25,6 +26,7 @@ __all__ = [
     "SEMANTIC",
     "SEMANTIC_IN_MMDET",
     "TASKS",
+    "RunReport",
     "Task",
     "TestTimeAugmentation",
     "task_of",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .task import Task, TestTimeAugmentation
+from .task import RunReport, Task, TestTimeAugmentation
 
 _UNDO = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 
@@ -10,9 +10,14 @@ DETECTION = Task(
     name="object detection",
     scope="mmdet",
     heads=(r"(?:roi_head\.)?(?:bbox|query)_head(?:\[\d+\])?",),
-    metrics={("mmdet", "CocoMetric"): "mmattn.ClasswiseCocoMetric"},
+    metrics={
+        ("mmdet", "CocoMetric"): "mmattn.ClasswiseCocoMetric",
+        ("mmdet", "VOCMetric"): "mmattn.ClasswiseVOCMetric",
+    },
     default_metric="bbox_mAP",
     annotation_loaders=("LoadAnnotations",),
+    folder_dataset="mmattn.FolderDetDataset",
+    folder_targets="boxes",
     prediction="pred_instances",
     visualizer="DetLocalVisualizer",
     visualization_hook="DetVisualizationHook",
@@ -28,4 +33,5 @@ DETECTION = Task(
         pack_options={"meta_keys": _UNDO},
     ),
     compilable_parts=("backbone", "neck", "bbox_head"),
+    report=RunReport("mmattn.engine.detection_measurement", "mmattn.reports.detection"),
 )

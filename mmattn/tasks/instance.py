@@ -10,5 +10,6 @@ from .detection import DETECTION
 INSTANCE = replace(
     DETECTION,
     name="instance segmentation",
+    folder_targets="masks",
     heads=(*DETECTION.heads, r"(?:roi_head\.)?(?:mask|mask_iou|point)_head(?:\[\d+\])?"),
 )

@@ -9,10 +9,15 @@ from .instance import INSTANCE
 PANOPTIC = replace(
     INSTANCE,
     name="panoptic segmentation",
+    folder_targets="panoptic",
     heads=(*INSTANCE.heads, r"(?:panoptic|panoptic_fusion|semantic)_head"),
-    metric_options={("mmdet", "CocoPanopticMetric"): {"classwise": True}},
+    metric_options={
+        (scope, name): {"classwise": True}
+        for scope, name in (("mmdet", "CocoPanopticMetric"), ("mmattn", "FolderPanopticMetric"))
+    },
     default_metric="PQ",
     annotation_loaders=("LoadPanopticAnnotations",),
     prediction="pred_panoptic_seg",
     tta=None,  # mmdet's averages boxes
+    report=None,  # panoptic quality is not plotted yet
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .task import Task, TestTimeAugmentation
+from .task import RunReport, Task, TestTimeAugmentation
 
 #: As mmseg does it, and ``mmattn`` with it.
 SEMANTIC = Task(
@@ -36,10 +36,11 @@ SEMANTIC = Task(
     ),
     training_only=("auxiliary_head.",),
     compilable_parts=("backbone", "neck", "decode_head"),
+    report=RunReport("mmattn.export.measurement", "mmattn.reports.semantic", exported=True),
 )
 
-#: As mmdet does it (``SemSegMetric``, X-Decoder). Own folders, label maps and test-time
-#: augmentation are not available for it.
+#: As mmdet does it (``SemSegMetric``, X-Decoder). Own folders, label maps, test-time
+#: augmentation and reports are not available for it.
 SEMANTIC_IN_MMDET = replace(
     SEMANTIC,
     scope="mmdet",
@@ -57,4 +58,5 @@ SEMANTIC_IN_MMDET = replace(
     tta=None,
     training_only=(),
     compilable_parts=("backbone", "neck"),
+    report=None,
 )

@@ -28,6 +28,21 @@ class TestTimeAugmentation:
 
 
 @dataclass(frozen=True)
+class RunReport:
+    """Where the report on a run of a task comes from, by the names of modules.
+
+    Attributes:
+        measurement: Module whose ``measure_run`` measures a run and returns the data of its report.
+        pages: Package whose ``write_markdown_report`` and ``write_html_report`` write it.
+        exported: Whether an exported file can be measured too.
+    """
+
+    measurement: str
+    pages: str
+    exported: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """One task in the conventions of one package; type names are bare, without scope.
 
@@ -43,7 +58,10 @@ class Task:
         annotation_loaders: Steps of a pipeline that load ground truth.
         target_steps: Steps of a training pipeline that derive targets of losses from it.
         folder_dataset: Dataset that reads any folder of this task; None where there is none.
-        folder_loader: Step that takes the place of ``annotation_loaders`` for that dataset.
+        folder_loader: Step that takes the place of ``annotation_loaders`` for that dataset; None
+            where they stay.
+        folder_targets: What that dataset is asked for: ``boxes``, ``masks`` or ``panoptic``; None
+            for a dataset that knows one sort of target alone.
         prediction: Field of a predicted data sample that holds the result.
         visualizer: Visualizer of the package.
         visualization_hook: Hook that hands predictions to the visualizer.
@@ -55,6 +73,7 @@ class Task:
         training_only: Prefixes of the names of weights that only training needs.
         insertable_parts: Parts of the model in which blocks can be inserted.
         compilable_parts: Parts of the model that are functions of tensors.
+        report: Report on a run; None where there is none.
     """
 
     name: str
@@ -75,6 +94,8 @@ class Task:
     target_steps: tuple[str, ...] = ()
     folder_dataset: str | None = None
     folder_loader: str | None = None
+    folder_targets: str | None = None
     label_map_metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tta: TestTimeAugmentation | None = None
     training_only: tuple[str, ...] = ()
+    report: RunReport | None = None

@@ -60,7 +60,8 @@ class SimAM(nn.Module):
         self.regularisation = regularisation
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x).to(x.dtype)
+        gate = self.gate(x)
+        return x * (gate if gate.dtype == x.dtype else gate.to(x.dtype))
 
     def gate(self, x: Tensor) -> Tensor:
         """Return sigmoid(1 / e*) of every value. Shape (N, C, H, W), at least float32."""
@@ -70,8 +71,9 @@ class SimAM(nn.Module):
         variance = squares.sum((2, 3), keepdim=True) / others
         # A product, since the gradient of a division by (N, C, 1, 1) takes several passes.
         factor = 0.25 / (variance + self.regularisation)
-        inverse_energy = squares * factor + 0.5  # 1 / e*
-        return inverse_energy.sigmoid()
+        # 1 / e*; of an image's size, so the next two overwrite what no gradient needs.
+        inverse_energy = (squares * factor).add_(0.5)
+        return inverse_energy.sigmoid_()
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Return the gate, ``"value"``, of the shape of ``x``."""

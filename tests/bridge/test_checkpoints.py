@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -241,9 +242,10 @@ def test_missing_file_knows_its_neighbours(tmp_path: Path, trained: ToyModel) ->
 
 def test_latest_checkpoint_is_found_after_a_move(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
-    old.mkdir()
-    (old / "epoch_2.pth").touch()
     assert find_latest_checkpoint(str(old)) is None
+    old.mkdir()
+    assert find_latest_checkpoint(str(old)) is None
+    (old / "epoch_2.pth").touch()
     for pointer in ("epoch_2.pth", str(old / "epoch_2.pth")):  # ours, and stock mmengine's
         (old / "last_checkpoint").write_text(pointer)
         assert find_latest_checkpoint(str(old)) == str(old / "epoch_2.pth")
@@ -253,6 +255,16 @@ def test_latest_checkpoint_is_found_after_a_move(tmp_path: Path) -> None:
     (old / "last_checkpoint").write_text("")
     with pytest.raises(CheckpointError, match="is empty"):
         find_latest_checkpoint(str(old))
+
+
+def test_a_checkpoint_without_a_pointer_to_it_is_found(tmp_path: Path) -> None:
+    """A run that is killed right behind its first checkpoint leaves this."""
+    for age, name in enumerate(("iter_9.pth", "epoch_2.pth", "iter_100.pth")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, ns=(0, 1000 - age))
+    for other in ("best_mIoU_iter_200.pth", "mine.pth", ".epoch_3.pth.1a-2-3.tmp"):
+        (tmp_path / other).touch()
+    assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / "iter_9.pth")
 
 
 def test_numbers_of_numpy_become_plain(tmp_path: Path) -> None:

@@ -182,6 +182,17 @@ def test_what_is_not_data_is_left_out_with_one_line(plain: Path, caplog) -> None
     )
 
 
+def test_that_line_is_in_the_log_file_of_the_run(plain, tmp_path, monkeypatch, capsys) -> None:
+    """Also where mmengine's Runner resumes without a tool of mmattn; it is shown once."""
+    settings = settings_of(plain, monkeypatch)
+    settings["train_cfg"]["max_epochs"] = 2
+    toy_runner(halfway(plain, tmp_path / "run"), resume=True, **settings).train()
+    (log,) = (tmp_path / "run").glob("*/*.log")
+    shown = capsys.readouterr()
+    for text in (log.read_text(encoding="utf-8"), shown.out + shown.err):
+        assert text.count("epoch_2.pth: left out what is not data: meta.custom") == 1
+
+
 def test_best_checkpoints_load_too(plain: Path) -> None:
     if plain.name == "full":
         (best,) = plain.glob("best_*.pth")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mmengine.optim  # noqa: F401  (registers mmengine's schedulers)
 import pytest
 import torch
 from mmengine.config import Config
@@ -48,6 +49,23 @@ def test_a_shorter_run_has_the_same_curve() -> None:
     long, short = rates(whole, 200), rates(half, 100)
     # Not to the last digit: mmengine's schedulers count from the middle of their first step.
     assert short[15::10] == pytest.approx(long[30::20], abs=0.01)
+
+
+def test_a_warm_up_in_epochs_keeps_its_share() -> None:
+    """3 of 30 epochs of 40 iterations, then 12 of 120 iterations."""
+    given = {
+        "type": "mmattn.LinearWithWarmup",
+        "param_name": "lr",
+        "warmup": 3,
+        "end_factor": 0.01,
+        "convert_to_iter_based": True,
+    }
+    short = rescaled([given], iterations=120, original=1200, epoch=40)
+    assert short[0]["warmup"] == 12
+    curve = rates([{**short[0], "end": 120}], 120)
+    assert curve[0] == 0
+    assert curve[12] == max(curve) == pytest.approx(1 - 0.99 * 0.1)
+    assert curve[119] == pytest.approx(1 - 0.99 * 119 / 120)
 
 
 def test_epochs_become_iterations() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,10 @@ def run(runner, limits: Limits | None = None) -> Outcome:
 
 
 def test_an_outcome_comes_back_whole() -> None:
-    assert run(works) == works(FIRST)
+    outcome = run(works)
+    assert 0 < outcome.cpu_seconds < 60
+    assert 0 < outcome.gigabytes < 10, "what is shared with the server does not count"
+    assert replace(outcome, cpu_seconds=0.0, gigabytes=0.0) == works(FIRST)
 
 
 def test_a_crash_is_an_outcome() -> None:
@@ -56,9 +60,7 @@ def test_a_crash_is_an_outcome() -> None:
 
 
 def test_a_config_that_hangs_is_ended() -> None:
-    start = time.monotonic()
     assert run(hangs, Limits(seconds=1)).error == "not finished within 1 s"
-    assert time.monotonic() - start < 50
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.support.compatibility import Outcome
+from tests.support.compatibility import Outcome, run_case
+from tests.support.compatibility_page import ALGORITHM_TITLE, render
 from tests.support.upstream_configs import ALGORITHMS, ALL_CASES, CASES, PROMISED, Case
-from tests.support.write_compatibility import ALGORITHM_TITLE, render
 
 
 def run_tool(repo: Path, *args: str) -> subprocess.CompletedProcess:
@@ -23,12 +24,28 @@ def run_tool(repo: Path, *args: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_tool_writes_what_it_measured(repo: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     done = run_tool(repo, "--only", "ddrnet", "--out", str(page))
     assert done.returncode == 0, done.stderr
     assert "1 of 1 configs work" in done.stdout
-    text = page.read_text()
+    check_page_of_ddrnet(page.read_text())
+
+
+@pytest.mark.filterwarnings("ignore")  # mmseg's own
+def test_the_page_has_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same within this process, which has imported mmseg already."""
+    from tests.support import compatibility_runs, write_compatibility
+
+    monkeypatch.setattr(compatibility_runs, "_prepare_server", lambda limits: None)
+    monkeypatch.setattr(compatibility_runs, "run_in_process", lambda case, limits: run_case(case))
+    page = tmp_path / "page.md"
+    assert write_compatibility.main(["--only", "ddrnet", "--out", str(page)]) == 0
+    check_page_of_ddrnet(page.read_text())
+
+
+def check_page_of_ddrnet(text: str) -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("| `mmseg::ddrnet/")]
     builds, trains, reached, predicts = (cell.strip() for cell in line.split("|")[2:6])
     assert (builds, predicts) == ("yes", "yes")
@@ -45,15 +62,7 @@ def test_part_of_the_table_never_replaces_the_page(repo: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "cases"),
-    [
-        pytest.param(
-            *("compatibility.md", ALL_CASES),
-            marks=pytest.mark.xfail(
-                reason="the page of all algorithm folders is not written yet", strict=True
-            ),
-        ),
-        ("compatibility_originals.md", CASES),
-    ],
+    [("compatibility.md", ALL_CASES), ("compatibility_originals.md", CASES)],
     ids=["forks", "originals"],
 )
 def test_committed_page_covers_the_table(repo: Path, name: str, cases: tuple[Case, ...]) -> None:
@@ -64,34 +73,75 @@ def test_committed_page_covers_the_table(repo: Path, name: str, cases: tuple[Cas
     )
 
 
-ROWS = (
-    Outcome(PROMISED[0], True, True, True, 1.25, 2, ops={"nms"}),
-    Outcome(ALGORITHMS[1], True, True, True, 1.0, 4, {"neck.a.weight": "", "neck.a.bias": ""}),
-    Outcome(
-        ALGORITHMS[2],
-        builds=True,
-        error="RuntimeError: in /home/me/site-packages/mmdet/a.py: a | b",
+def outcome(case: Case, **rest) -> Outcome:
+    return Outcome(case, builds=True, trains=True, predicts=True, **rest)
+
+
+PROMISED_ONE, FIRST, SECOND, THIRD, FOURTH = PROMISED[0], *ALGORITHMS[:4]
+ROWS = {
+    "works": outcome(PROMISED_ONE, loss=1.25, trainable=2, ops={"nms"}),
+    "idle": outcome(
+        FIRST, loss=1.0, trainable=4, without_gradient={"neck.a.weight": "", "neck.a.bias": ""}
     ),
-    Outcome(
-        ALGORITHMS[3],
+    "broken": Outcome(SECOND, builds=True, error="RuntimeError: in /me/site-packages/a.py: a | b"),
+    "without": Outcome(
+        THIRD,
         error="MissingPackageError: model.tracker needs 'lap'",
         needs={"lap": ""},
         install="pip install lap",
     ),
-    Outcome(
-        ALGORITHMS[4], True, True, True, 2.0, 1, needs={"lap": "lap 0.5"}, install="pip install lap"
+    "with": outcome(
+        FOURTH, loss=2.0, trainable=1, needs={"lap": "lap 0.5"}, install="pip install lap"
     ),
-)
+}
 
 
-def test_the_page_has_a_section_for_each_end() -> None:
-    page = render({"Promised configs": [ROWS[0]], ALGORITHM_TITLE: list(ROWS[1:])})
-    assert "5 configs. Of the 3 that need no further package, 3 build, 2 train a step" in page
-    assert "2 need an optional package; 1 of them" in page
+def page_of(*rows: Outcome) -> str:
+    """The page of the first row as a promised config, and of the others."""
+    return render({"Promised configs": [ROWS["works"]], ALGORITHM_TITLE: list(rows)})
+
+
+def line_of(page: str, case: Case) -> str:
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| `{case.config}`")]
+    return line
+
+
+def test_the_summary_counts_what_the_tables_show() -> None:
+    page = page_of(*list(ROWS.values())[1:])
+    head = page.split("\n## ")[0]
+    assert "| Promised configs | 1 | 1 | 1 | 1 | 1 |" in head
+    assert f"| {ALGORITHM_TITLE} | 2 | 2 | 1 | 1 | 1 |" in head
+    assert "| Needs an optional package | 2 | 1 | 1 | 1 | 1 |" in head
+    assert "| All | 5 | 4 | 3 | 3 | 3 |" in head
+    assert "torch " in head and "--results outcomes.jsonl" in head, "versions, and how to write it"
     assert f"## {ALGORITHM_TITLE}: 1 of 2 work" in page
-    assert f"| `{ROWS[3].case.config}` | `pip install lap` | without lap | no | no |" in page
-    assert f"| `{ROWS[4].case.config}` | `pip install lap` | lap 0.5 | yes | yes: 2 |" in page
-    broken = page.split("## What does not work")[1].split("##")[0]
-    assert f"- `{ROWS[2].case.config}`: RuntimeError: in mmdet/a.py: a \\| b" in broken
-    assert ROWS[3].case.config not in broken, "a package that is missing is no defect"
-    assert f"- `{ROWS[1].case.config}`: `neck.a.*` (2)" in page
+
+
+def test_a_package_has_a_table_of_its_own() -> None:
+    page = page_of(ROWS["with"], ROWS["without"])
+    told = line_of(page, THIRD)
+    assert told.startswith(f"| `{THIRD.config}` | `pip install lap` | no lap | no | no |")
+    assert "| `pip install lap` | lap 0.5 | yes | yes: 2 | 1/1 | yes |" in line_of(page, FOURTH)
+    assert f"- `{THIRD.config}`" not in page, "a package that is missing is no defect"
+
+
+def test_a_failure_has_a_reason_in_its_row_and_the_error_below() -> None:
+    page = page_of(ROWS["broken"])
+    assert line_of(page, SECOND).endswith("| none | RuntimeError: in a.py: a \\| b |")
+    below = page.split("## What does not work")[1].split("##")[0]
+    assert f"- `{SECOND.config}`: RuntimeError: in a.py: a \\| b" in below
+    known = replace(ROWS["broken"], case=replace(SECOND, why_not="a defect of mmdet"))
+    assert line_of(page_of(known), SECOND).endswith("| none | a defect of mmdet |")
+
+
+def test_what_is_heavy_is_told_with_its_measure() -> None:
+    case = replace(FIRST, heavy="171 classes in 14 sentences each")
+    page = page_of(replace(ROWS["idle"], case=case, cpu_seconds=241.0, gigabytes=6.2))
+    told = page.split("## Heavy")[1].split("##")[0]
+    assert f"- `{FIRST.config}`: 4 minutes of one processor, 6 GB of memory: 171 classes" in told
+    assert line_of(page, FIRST).endswith("| heavy |")
+    assert "Nothing." in page_of(ROWS["idle"]).split("## Heavy")[1].split("##")[0]
+
+
+def test_idle_parameters_are_listed_by_module() -> None:
+    assert f"- `{FIRST.config}`: `neck.a.*` (2)" in page_of(ROWS["idle"])

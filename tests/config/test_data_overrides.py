@@ -129,9 +129,13 @@ def test_arguments_of_every_split(folder: Path) -> None:
         )
 
 
-def test_detection_configs_have_no_masks_to_replace(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="is not about semantic segmentation"):
-        load_config("mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", {"data": str(folder)})
+def test_semantic_configs_of_mmdet_have_no_folder_yet(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n"
+        "val_evaluator = dict(_delete_=True, type='SemSegMetric')\n"
+    )
+    with pytest.raises(ConfigError, match=r"about semantic segmentation in the conventions of mmd"):
+        load_config(tmp_path / "a.py", {"data": str(folder)})
 
 
 # --- data_root=DIR -------------------------------------------------------------------------------

@@ -39,6 +39,10 @@ UPSTREAM = {
         "(LADHead) needs 'sklearn'",
         "pip install scikit-learn",
     },
+    "mmdet::misc/d2_faster-rcnn_r50-caffe_fpn_ms-90k_coco.py": {
+        "model (Detectron2Wrapper) needs 'detectron2'",
+        "pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2.git",
+    },
     "mmseg::vpd/vpd_sd_4xb8-25k_nyu-512x512.py": {"model.backbone (VPD) needs 'ldm'", "diffusers"},
 }
 

@@ -64,7 +64,8 @@ def test_a_hook_that_is_switched_off_or_the_users_own_stays() -> None:
         ("mmdet", "mmseg.IoUMetric", "mmattn.ClasswiseIoUMetric"),
         (None, CocoMetric, "mmattn.ClasswiseCocoMetric"),
         ("mmseg", "CocoMetric", "CocoMetric"),
-        ("mmdet", "VOCMetric", "VOCMetric"),
+        ("mmdet", "VOCMetric", "mmattn.ClasswiseVOCMetric"),
+        ("mmdet", "LVISMetric", "LVISMetric"),
     ],
 )
 def test_metrics_become_those_that_keep_each_class(scope, written, used) -> None:

@@ -79,6 +79,32 @@ def test_first_screen_is_short_and_the_file_has_the_rest(name, train, capsys) ->
             assert part in log, part
 
 
+def test_each_warning_is_shown_once(tmp_path: Path, capsys) -> None:
+    """Datasets and models are built several times, to be checked and to be used."""
+    file = tmp_path / "run.log"
+    with brief_console():
+        logger = MMLogger.get_instance(f"once-{tmp_path}", log_file=str(file))
+        for _ in range(2):
+            logging.getLogger("mmattn.data").warning("of the data")
+            logger.warning("of the model")
+    shown = capsys.readouterr()
+    for text in ("of the data", "of the model"):
+        assert (shown.out + shown.err).count(text) == 1, text
+        assert text in file.read_text(encoding="utf-8")
+
+
+def test_a_warning_that_the_root_logger_shows_is_not_shown_again(capsys) -> None:
+    root, ours = logging.getLogger(), logging.getLogger("mmattn")
+    handler = logging.StreamHandler(sys.stderr)
+    root.addHandler(handler)
+    try:
+        with brief_console():
+            ours.warning("of a check")
+    finally:
+        root.removeHandler(handler)
+    assert capsys.readouterr().err == "of a check\n"
+
+
 def test_terminal_is_given_back_after_an_error(capsys) -> None:
     showwarning, init = warnings.showwarning, MMLogger.__init__
     with pytest.raises(CheckpointError):

@@ -36,3 +36,15 @@ def test_records_hold_every_cell_and_the_mean() -> None:
     assert len(records) == 6
     assert ("sky", "IoU", 98.123) in records
     assert ("mean", "Acc", 99.0) in records
+
+
+def test_counts_are_whole_and_the_last_row_has_the_name_it_is_given() -> None:
+    table = ClassTable(
+        "t", ("objects", "AP"), {"cat": (3.0, 0.5)}, (3.0, 0.5),
+        digits=3, counts=frozenset({"objects"}), summary="all",
+    )  # fmt: skip
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.to_text().splitlines()
+    ]
+    assert rows[3:] == [["cat", "3", "0.500"], ["all", "3", "0.500"]]
+    assert list(table.records())[-1] == ("all", "AP", 0.5)

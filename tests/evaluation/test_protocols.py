@@ -10,10 +10,11 @@ from mmattn.evaluation import (
     ClasswiseIoUMetric,
     HasAreas,
     HasClassTables,
+    HasDetectionNumbers,
     SavesPlots,
 )
 
-PROTOCOLS = (HasClassTables, SavesPlots, HasAreas)
+PROTOCOLS = (HasClassTables, SavesPlots, HasAreas, HasDetectionNumbers)
 
 
 def abilities(metric) -> list[bool]:
@@ -21,12 +22,12 @@ def abilities(metric) -> list[bool]:
 
 
 def test_our_metrics_have_them() -> None:
-    assert abilities(ClasswiseIoUMetric()) == [True, True, True]
-    assert abilities(ClasswiseCocoMetric()) == [True, False, False]
+    assert abilities(ClasswiseIoUMetric()) == [True, True, True, False]
+    assert abilities(ClasswiseCocoMetric()) == [True, True, False, True]
 
 
 def test_upstreams_metrics_have_none() -> None:
-    assert abilities(IoUMetric()) == abilities(CocoMetric()) == [False, False, False]
+    assert abilities(IoUMetric()) == abilities(CocoMetric()) == [False] * 4
 
 
 def test_a_metric_needs_no_base_class() -> None:
@@ -34,4 +35,4 @@ def test_a_metric_needs_no_base_class() -> None:
         def save_plots(self, folder, name):
             return []
 
-    assert abilities(Plain()) == [False, True, False]
+    assert abilities(Plain()) == [False, True, False, False]

@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
+from mmseg.structures import SegDataSample
 
 from mmattn.errors import ConfigError, DataError, ExportError
 from mmattn.export import (
@@ -23,6 +25,7 @@ from mmattn.export import (
 )
 from mmattn.export.parity import read_parity
 from mmattn.export.resize_step import describe_resize, find_test_resize
+from mmattn.export.validation_set import ValidationImage
 
 RESIZE = {"type": "Resize", "scale": (32, 48)}
 
@@ -52,6 +55,16 @@ def test_validation_pairs_are_rgb_with_their_labels(small_config, images) -> Non
     np.testing.assert_array_equal(image.rgb, images[0])
     np.testing.assert_array_equal(image.read_pixels(), images[0])
     assert labels.shape == (64, 96) and labels.max() < 10
+
+
+@pytest.mark.parametrize("stated", [None, 12])
+def test_an_image_of_twelve_bits_is_shown_in_a_report(tmp_path: Path, stated: int | None) -> None:
+    """It was refused without a stated depth, and with one, since nobody passed it on."""
+    values = np.arange(1696, 4096, 50, dtype=np.uint16).reshape(6, 8)
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    sample = SegDataSample(metainfo={"img_path": str(tmp_path / "a.png")})
+    shown = ValidationImage(torch.zeros(3, 6, 8), sample, stated).read_pixels()
+    np.testing.assert_array_equal(shown, np.repeat((values >> 4)[..., None], 3, axis=2))
 
 
 def test_validation_pairs_are_prepared_by_the_test_pipeline(small_config) -> None:

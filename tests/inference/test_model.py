@@ -45,6 +45,34 @@ def test_a_segmentor_is_built_for_inference_without_a_download(fcn) -> None:
         assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 19, 4, 4)
 
 
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ({"checkpoint": "https://a.b/pvt.pth"}, None),  # mmdet's PVT gives no type
+        ({"type": "Pretrained", "checkpoint": "torchvision://resnet50"}, None),
+        ({"type": "Pretrained_Part", "checkpoint": "clip.pth"}, None),
+        (
+            [{"type": "Kaiming"}, {"type": "Pretrained", "checkpoint": "a.pth"}],
+            [{"type": "Kaiming"}],
+        ),
+        ([{"type": "Pretrained", "checkpoint": "a.pth"}], None),
+        ({"type": "Normal", "std": 0.01}, {"type": "Normal", "std": 0.01}),
+        (None, None),
+    ],
+)
+def test_an_initialisation_that_reads_a_file_is_left_out(given, left) -> None:
+    from mmattn.inference.model import strip_pretrained
+
+    assert strip_pretrained({"neck": [{"init_cfg": given}]}) == {"neck": [{"init_cfg": left}]}
+
+
+def test_weights_of_detectron2_are_left_out() -> None:
+    from mmattn.inference.model import strip_pretrained
+
+    model = {"type": "Detectron2Wrapper", "detector": {"weights": "detectron2://R-50.pkl"}}
+    assert strip_pretrained(model)["detector"] == {"weights": ""}
+
+
 def test_a_checkpoint_brings_weights_and_names(fcn, tmp_path: Path) -> None:
     first = build_model(fcn)
     meta = {"dataset_meta": {"CLASSES": ("a", "b")}}

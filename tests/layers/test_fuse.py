@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmattn.layers.folding import Affine, affine_of, fold_after, fold_before
+from mmattn.layers.folding import Affine, affine_of, concatenate, fold_after, fold_before
 from mmattn.layers.fuse import fuse
 
 
@@ -70,6 +70,26 @@ def test_folded_numbers_keep_the_dtype_and_are_rounded_once() -> None:
     folded = fold_after(conv, Affine(scale, torch.zeros(8, dtype=torch.float64)))
     assert folded.weight.dtype == folded.bias.dtype == torch.float16
     assert torch.equal(folded.weight, (conv.weight.double() / 3).half())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolutions_of_one_input_are_one(bias: bool) -> None:
+    torch.manual_seed(0)
+    convs = [nn.Conv2d(4, n, 3, 2, padding=1, bias=bias).double() for n in (8, 3, 1)]
+    x = torch.randn(2, 4, 9, 7, dtype=torch.float64)
+    merged = concatenate(convs)
+    assert merged.out_channels == 12
+    torch.testing.assert_close(merged(x), torch.cat([conv(x) for conv in convs], 1))
+
+
+@pytest.mark.parametrize(
+    "other", [nn.Conv2d(4, 8, 1), nn.Conv2d(4, 8, 3, stride=2), nn.Conv2d(2, 8, 3)]
+)
+def test_convolutions_that_differ_are_not_one(other: nn.Conv2d) -> None:
+    with pytest.raises(ValueError, match="one convolution cannot do what these do"):
+        concatenate([nn.Conv2d(4, 8, 3), other])
+    with pytest.raises(ValueError, match="must have no groups"):
+        concatenate([nn.Conv2d(4, 8, 3, groups=2)] * 2)
 
 
 class Pair(nn.Module):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mmattn.export.accuracy import ClassIoUs
-from mmattn.reports.semantic.run import ModelSize, Sample, SegmentationRun, Step
+from mmattn.reports.run import ModelSize, Step
+from mmattn.reports.semantic.run import Sample, SegmentationRun
 
 NAN = float("nan")
 

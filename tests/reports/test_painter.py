@@ -141,3 +141,12 @@ def test_a_photograph_has_the_size_of_its_label_map(tmp_path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 60, 3), (1, 2, 3), np.uint8))
     assert (read_photograph(str(tmp_path / "a.png"), (20, 30)) == (3, 2, 1)).all()
     assert (read_photograph(str(tmp_path / "gone.png"), (20, 30)) == 127).all()
+
+
+@pytest.mark.parametrize("stated", [None, 12])
+def test_a_photograph_of_twelve_bits_is_no_darker_than_one_of_eight(tmp_path, stated) -> None:
+    """The upper 8 of 16 bits would leave nearly nothing of it."""
+    values = np.arange(2400, dtype=np.uint16).reshape(40, 60) + 1500  # 1500 to 3899 of 4095
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    shown = read_photograph(str(tmp_path / "a.png"), (40, 60), stated)
+    assert np.array_equal(shown, np.repeat((values >> 4).astype(np.uint8)[..., None], 3, axis=2))

@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -16,12 +17,14 @@ GUIDE = Path(__file__).resolve().parents[2] / "docs/plugins.md"
 COMMAND = "python -m tests.support.block_table --update"
 BEGIN, END = f"<!-- Written by `{COMMAND}`: begin -->", "<!-- end -->"
 CHANNELS = (64, 256, 1024)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def blocks() -> dict[str, type]:
     """Return the registered blocks by name: what takes ``in_channels`` first and keeps the shape.
 
-    Heads take ``in_channels`` too; BEVANet's block is a part of its network.
+    Heads and necks take ``in_channels`` too, necks with more that is required; BEVANet's block is
+    a part of its network.
     """
     from mmattn.registry import MODELS
 
@@ -32,9 +35,15 @@ def blocks() -> dict[str, type]:
         if isinstance(cls, type)
         and cls.__module__.startswith("mmattn.projects.")
         and not cls.__module__.startswith("mmattn.projects.bevanet.")
-        and cls.__init__.__code__.co_varnames[1:2] == ("in_channels",)
+        and _required(cls) == ["in_channels"]
         and not hasattr(cls, "loss_by_feat")
     }
+
+
+def _required(cls: type) -> list[str]:
+    """Return the names of the constructor's arguments without a default."""
+    parameters = inspect.signature(cls).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
 
 
 def table() -> str:

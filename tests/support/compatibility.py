@@ -6,7 +6,8 @@ own; the images are tiny and drawn (``tests.support.scenes``). What differs from
 - no weights are fetched, and SyncBN is BN, as in every run of one process;
 - the size to which a preprocessor pads every image is that of the tiny images;
 - what would hide a fault in a first step is taken away (``_build``), and the step is as small as
-  that of a warm-up;
+  that of a warm-up; where frozen batch norms make an untrained network explode, they take the
+  statistics of the images first (``Case.fits_norms``);
 - mixed precision is the CPU's, as in every run there (``mmattn.config.run_settings.use_cpu_amp``);
 - thresholds are open when predicting: all scores of an untrained network lie below them, and there
   would be nothing to post-process.
@@ -57,6 +58,8 @@ class Outcome:
         needs: Optional packages that the config needs (model, data and metrics) -> the version that
             is installed, ``""`` where it is not.
         install: Command that installs ``needs``.
+        cpu_seconds: Time that its process computed; 0 where it had none of its own.
+        gigabytes: The most memory that its process held; 0 likewise.
     """
 
     case: Case
@@ -71,6 +74,8 @@ class Outcome:
     traceback: str = ""
     needs: dict[str, str] = field(default_factory=dict)
     install: str = ""
+    cpu_seconds: float = 0.0
+    gigabytes: float = 0.0
 
     @property
     def unexplained(self) -> list[str]:
@@ -87,7 +92,10 @@ class Outcome:
 def run_case(case: Case) -> Outcome:
     """Build, train and predict with the config of ``case``; a config that fails raises nothing."""
     import torch
+    from mmengine.config import Config
     from mmengine.registry import DefaultScope
+
+    from mmattn.config.optional_packages import require_packages
 
     outcome = Outcome(case)
     torch.manual_seed(0)
@@ -100,7 +108,11 @@ def run_case(case: Case) -> Outcome:
         ):
             model = _build(cfg)
             outcome.builds = True
+            if case.fits_norms:
+                _fit_norms(model, cfg, case)
             if not case.trains_by_parts:
+                # As the checks before a training do; those of the data are not at stake here.
+                require_packages(Config({"model": cfg.model}), ("train",))
                 _train(model, cfg, outcome)
                 outcome.trains = True
             _predict(model, cfg, case)
@@ -170,6 +182,19 @@ def _build(cfg: Config) -> nn.Module:
             module.momentum = 1.0
     model.train()  # mmdet's distillation returns None here
     return model
+
+
+def _fit_norms(model: nn.Module, cfg: Config, case: Case) -> None:
+    """Give frozen batch norms the statistics of the images, as those of pretrained weights fit."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.train()
+    batch = model.data_preprocessor(make_batch(cfg, case, train=True), training=True)
+    with torch.no_grad():
+        model(**batch, mode="loss")
+    model.train()
 
 
 def _train(model: nn.Module, cfg: Config, outcome: Outcome) -> None:

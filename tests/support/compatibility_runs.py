@@ -10,6 +10,8 @@ import contextlib
 import json
 import multiprocessing
 import os
+import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +26,8 @@ from .upstream_configs import ALL_CASES, Case
 
 REPO = Path(__file__).resolve().parents[2]
 _POLL_SECONDS = 0.5
+# Linux counts kilobytes, macOS bytes.
+_MAXRSS_PER_GIGABYTE = 2**30 if sys.platform == "darwin" else 2**20
 _GRACE_SECONDS = 5.0  # for a child that has sent its outcome
 
 
@@ -124,7 +128,11 @@ def _child(config: str, sender: Connection, output: str, runner: Callable[[Case]
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     (case,) = (case for case in ALL_CASES if case.config == config)
-    sender.send(dump(runner(case)))
+    outcome = runner(case)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    outcome.cpu_seconds = round(usage.ru_utime + usage.ru_stime, 1)
+    outcome.gigabytes = round(usage.ru_maxrss / _MAXRSS_PER_GIGABYTE, 2)
+    sender.send(dump(outcome))
 
 
 def _watch(child: BaseProcess, receiver: Connection, limits: Limits) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmattn.data import write_shapes_dataset
 
@@ -23,3 +26,17 @@ def _environment(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHAPES_ROOT", str(shapes))
     # mmengine keeps the logger of an earlier run, whose captured output is closed by now.
     monkeypatch.setattr(logging, "raiseExceptions", False)
+
+
+@pytest.fixture
+def run(repo: Path) -> Callable[..., None]:
+    """Run a tool in this process: ``run("test", config, checkpoint)``."""
+    torch.set_num_threads(1)
+
+    def call(name: str, *words: str | Path) -> None:
+        spec = importlib.util.spec_from_file_location("tool", repo / "tools" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        assert module.main(list(map(str, words))) == 0
+
+    return call

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -64,3 +66,33 @@ def test_a_model_that_cannot_be_built_is_an_error(
     config.write_text(config.read_text().replace("redution=8", "reduction=8"))
     assert run(repo, monkeypatch, str(config), "--cfg-options", *roots) == 0
     assert capsys.readouterr().out.endswith("\nConfig, data and model fit.\n")
+
+
+def test_each_warning_is_shown_once(
+    repo: Path,
+    shapes_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):
+    """That of a dataset was in its table as well."""
+    root = tmp_path / "set"
+    shutil.copytree(shapes_root, root)
+    file = root / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    content["annotations"] = [one for one in content["annotations"] if one["category_id"] != 1]
+    file.write_text(json.dumps(content))
+    config = tmp_path / "config.py"
+    base = repo / "configs/_base_/datasets/shapes_instance.py"
+    config.write_text(
+        f"_base_ = {str(base)!r}\ndefault_scope = 'mmdet'\nunused = dict(type='X')\n"
+        "train_dataloader = dict(batch_size=64)\n"
+    )
+    options = [f"train_dataloader.dataset.data_root={root}/"]
+    words = ("--splits", "train", "--cfg-options", *options)
+    assert run(repo, monkeypatch, str(config), *words) == 0
+    shown = capsys.readouterr()
+    text = shown.out + shown.err
+    for part in ("1 class has no object", "nothing uses unused", "batch_size=64, but"):
+        assert text.count(part) == 1, f"{part}: {text}"
+    assert "class has no object" in shown.err

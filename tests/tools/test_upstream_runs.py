@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,13 +30,18 @@ assert "mmattn" not in sys.modules
 
 @pytest.fixture(scope="module")
 def plain(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Work directory of an FCN that mmseg trained for eight steps, with EMA, without mmattn."""
+    """Work directory of an FCN that mmseg trained for eight steps, without mmattn.
+
+    With averaged weights, and a warm-up of six steps.
+    """
     folder = tmp_path_factory.mktemp("plain_fcn")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHAPES_ROOT", str(shapes))
         cfg = load_config(FCN)
     cfg.work_dir = str(folder / "run")
     cfg.custom_hooks = [{"type": "EMAHook", "momentum": 0.1}]
+    warm_up = {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 6}
+    cfg.param_scheduler = [warm_up, *cfg.param_scheduler]
     cfg.dataset_type = "BaseSegDataset"
     names = [f"class {number}" for number in range(10)]
     palette = [[number * 20] * 3 for number in range(10)]
@@ -53,20 +56,6 @@ def plain(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def run(repo: Path, plain: Path, monkeypatch) -> Callable[..., None]:
-    """Run a tool in this process: ``run("test", config, checkpoint)``."""
-    torch.set_num_threads(1)
-
-    def call(name: str, *words: str | Path) -> None:
-        spec = importlib.util.spec_from_file_location("tool", repo / "tools" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        assert module.main(list(map(str, words))) == 0
-
-    return call
-
-
 def test_the_file_is_one_of_objects(plain: Path) -> None:
     with pytest.raises(Exception, match="Weights only load failed"):
         torch.load(plain / "run" / "iter_8.pth", weights_only=True)
@@ -78,7 +67,7 @@ def test_it_is_tested_with_the_score_of_its_training(plain, run, tmp_path) -> No
     score = json.loads(file.read_text())["mIoU"]
     scalars = read_checkpoint(plain / "run" / "iter_8.pth")["message_hub"]["log_scalars"]
     # Of step 4, since a checkpoint is written before the validation of its step.
-    (in_training,) = scalars["val/mIoU"]["log_history"].tolist()
+    in_training = scalars["val/mIoU"]["log_history"].tolist()[0]
     assert score == pytest.approx(in_training, abs=0.005)  # mmseg rounds to two digits
 
 
@@ -104,3 +93,11 @@ def test_it_is_resumed_to_the_same_weights(plain, run, tmp_path) -> None:
     resumed, whole = (read_checkpoint(p / "iter_8.pth") for p in (work_dir, plain / "run"))
     for key in ("state_dict", "ema_state_dict", "optimizer", "param_schedulers"):
         assert_equal(resumed[key], whole[key], key)
+    for name in ("epoch", "iter"):
+        assert resumed["meta"][name] == whole["meta"][name]
+    hubs = [content["message_hub"] for content in (resumed, whole)]
+    assert_equal(*(hub["log_scalars"]["train/loss"] for hub in hubs))
+    scores = [hub["runtime_info"]["best_score"] for hub in hubs]
+    assert scores[0] == pytest.approx(scores[1], abs=0.005)  # mmseg rounds to two digits
+    warm_up, _ = read_checkpoint(plain / "run" / "iter_4.pth")["param_schedulers"]
+    assert warm_up["last_step"] == 4, "it was resumed within the warm-up"

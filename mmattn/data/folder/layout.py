@@ -15,18 +15,18 @@ later moves no other one.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mmattn.data.files import check_place, endings
-from mmattn.errors import ConfigError, DataError, did_you_mean
+from mmattn.errors import DataError, did_you_mean
 from mmattn.images import IMAGE_SUFFIXES, is_image_file
 
 from .beside import rivals
+from .draw import check_fraction, draw
+from .listing import files_below, subfolders
 from .patterns import SPLITS, Pattern, pattern_of, suggest_patterns
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "jpegimages", "pictures")
@@ -137,7 +137,7 @@ class FolderLayout:
         for name, (_, masks) in self.folders.items():
             below = os.path.join(self.root, masks)
             used = {pair.mask for pair in self._match(name).pairs.values()}
-            files = (os.path.join(below, file) for file in _files(below))
+            files = (os.path.join(below, file) for file in files_below(below))
             unused += [file for file in files if file not in used]
         return unused
 
@@ -199,7 +199,7 @@ class FolderLayout:
         pattern = pattern_of(self.image_pattern, "image_pattern", split)
         stems: dict[str, str] = {}
         passed_over: dict[str, str] = {}
-        for file in _files(top, all_endings=True):
+        for file in files_below(top, all_endings=True):
             stem = None
             if not is_image_file(os.path.basename(file)) and not self.img_suffix:
                 ending = os.path.splitext(file)[1]
@@ -229,7 +229,7 @@ class FolderLayout:
         pattern = pattern_of(self.mask_pattern, "mask_pattern", split)
         exact: dict[str, list[str]] = {}
         loose: dict[str, list[str]] = {}
-        for name in _files(below):
+        for name in files_below(below):
             if self.seg_map_suffix is not None:
                 if name.endswith(self.seg_map_suffix):
                     exact.setdefault(name.removesuffix(self.seg_map_suffix), []).append(name)
@@ -284,7 +284,7 @@ class FolderLayout:
 
     def _without_mask(self, lonely: Sequence[str], count: int, split: str) -> DataError:
         place = os.path.join(self.root, self.folders[split][1])
-        there = [os.path.basename(name) for name in _files(place, all_endings=True)]
+        there = [os.path.basename(name) for name in files_below(place, all_endings=True)]
         stem = os.path.splitext(os.path.basename(lonely[0]))[0]
         unread = [n for n in there if n.startswith(stem) and not is_image_file(n)]
         which = f"{len(lonely)} of {count} images have no mask in {place}: {_listed(lonely)}"
@@ -336,8 +336,7 @@ def find_layout(
         DataError: The folder is missing or has none of the layouts.
     """
     check_place(root, "data_root", folder=True)
-    if not 0 < options.get("val_fraction", 0.2) < 1:
-        raise ConfigError(f"val_fraction={options['val_fraction']}: give a share between 0 and 1")
+    check_fraction(options.get("val_fraction", 0.2))
     given = ann_dir is not None
     images, masks = _folder(root, img_dir, True), _folder(root, ann_dir, False)
     if images and masks:
@@ -346,7 +345,7 @@ def find_layout(
         return FolderLayout(root, folders, not_used=others, **options)
     outer: dict[str, tuple[str, str]] = {}
     others = []
-    for name in _subfolders(root):
+    for name in subfolders(root):
         inside = os.path.join(root, name)
         split = next((split for split, names in SPLITS.items() if name.lower() in names), None)
         images = masks = None
@@ -360,7 +359,7 @@ def find_layout(
                 )
             others += _check_beside(root, name, (images, masks), given)
             outer[split] = (os.path.join(name, images), os.path.join(name, masks))
-        elif _files(inside, limit=1):
+        elif files_below(inside, limit=1):
             others.append(name)
     if outer:
         return FolderLayout(root, outer, not_used=others, **options)
@@ -381,10 +380,10 @@ def _check_beside(root: str, inside: str, used: tuple[str, str], given: bool) ->
     """
     place = os.path.normpath(os.path.join(root, inside))
     outside = {os.path.normpath(name).split(os.sep)[0] for name in used}
-    beside = {n: _files(os.path.join(place, n)) for n in _subfolders(place) if n not in outside}
+    beside = {n: files_below(os.path.join(place, n)) for n in subfolders(place) if n not in outside}
     beside = {name: files for name, files in beside.items() if files}
     images, masks = used
-    doubtful = [] if given else rivals(_files(os.path.join(place, images)), beside.items())
+    doubtful = [] if given else rivals(files_below(os.path.join(place, images)), beside.items())
     if doubtful:
         both = " and ".join(sorted([masks, *doubtful]))
         raise DataError(
@@ -394,27 +393,12 @@ def _check_beside(root: str, inside: str, used: tuple[str, str], given: bool) ->
     return [os.path.normpath(os.path.join(inside, name)) for name in beside]
 
 
-def draw(stems: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """Draw the names for validation, by their hashes; never none, never all.
-
-    >>> sorted(draw(["a", "b", "c", "d", "e"], 0.4, seed=0))
-    ['d']
-    """
-    ranks = {
-        stem: int.from_bytes(hashlib.sha256(f"{seed}:{stem}".encode()).digest()[:8]) / 2**64
-        for stem in stems
-    }
-    order = sorted(ranks, key=ranks.__getitem__)
-    chosen = sum(rank < fraction for rank in ranks.values())
-    return set(order[: min(max(chosen, 1), len(order) - 1)])
-
-
 def _inner_splits(root: str, images: str, masks: str) -> dict[str, tuple[str, str]]:
     """Return the splits inside a folder of images and one of masks."""
     split_of = {name: split for split, names in SPLITS.items() for name in names}
     found: dict[str, dict[str, str]] = {}
     for top in (images, masks):
-        inside = _subfolders(os.path.join(root, top))
+        inside = subfolders(os.path.join(root, top))
         found[top] = {split_of[n.lower()]: n for n in inside if n.lower() in split_of}
     if not found[images] and not found[masks]:
         return {"all": (images, masks)}
@@ -455,9 +439,9 @@ def _folder(root: str, given: str | None, of_images: bool) -> str | None:
     option, known = ("img_dir", IMAGE_FOLDERS) if of_images else ("ann_dir", MASK_FOLDERS)
     if given is not None:
         return given if os.path.isdir(os.path.join(root, given)) else None
-    found = [name for name in _subfolders(root) if name.lower() in known]
+    found = [name for name in subfolders(root) if name.lower() in known]
     # COCO's and VOC's annotations may lie there as well: a folder without images is none.
-    found = [n for n in found if len(found) == 1 or _files(os.path.join(root, n), limit=1)]
+    found = [n for n in found if len(found) == 1 or files_below(os.path.join(root, n), limit=1)]
     if len(found) > 1:
         raise DataError(
             f"{root} has {' and '.join(sorted(found))}, each of which could hold the "
@@ -468,7 +452,7 @@ def _folder(root: str, given: str | None, of_images: bool) -> str | None:
 
 
 def _no_layout(root: str, img_dir: str | None, ann_dir: str | None) -> str:
-    there = _subfolders(root)
+    there = subfolders(root)
     listed = ", ".join(f"{name}/" for name in there[:8]) or f"no folder, but {endings(root)}"
     for option, given in (("img_dir", img_dir), ("ann_dir", ann_dir)):
         if given is not None and not os.path.isdir(os.path.join(root, given)):
@@ -499,30 +483,3 @@ def _check_each_has_its_own(pairs: Iterable[Pair]) -> None:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-
-
-def _files(folder: str, limit: int | None = None, *, all_endings: bool = False) -> list[str]:
-    """Image files (or all) below a folder, relative to it and sorted, without hidden ones."""
-
-    def wanted(name: str) -> bool:
-        return not name.startswith(".") if all_endings else is_image_file(name)
-
-    found: list[str] = []
-    seen: set[str] = set()
-    for place, inside, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link that leads back up
-            inside.clear()
-            continue
-        seen.add(real)
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
-        relative = Path(place).relative_to(folder)
-        found += [(relative / name).as_posix() for name in names if wanted(name)]
-        if limit is not None and len(found) >= limit:
-            break
-    return sorted(found)
-
-
-def _subfolders(folder: str) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))

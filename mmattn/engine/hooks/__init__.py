@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from .broadcast_buffers import BroadcastBuffersHook
 from .checkpoint import CheckpointHook
+from .class_rows import ClassRowsHook
 from .classwise_results import ClasswiseResultsHook
 from .compile import CompileHook
 from .early_stopping import EarlyStoppingHook
 from .eval_plots import EvalPlotsHook
 from .first_screen import FirstScreenHook
 from .fuse import FuseHook
+from .last_epochs_pipeline import LastEpochsPipelineHook
 from .painted_predictions import PaintedPredictionsHook
 from .progress import ProgressHook
 from .require_complete_checkpoint import RequireCompleteCheckpointHook
+from .scale_weight_decay import ScaleWeightDecayHook
 from .seed_per_iter import SeedPerIterHook
 from .training_curves import TrainingCurvesHook
 from .val_loss import ValLossHook
@@ -20,15 +23,18 @@ from .val_loss import ValLossHook
 __all__ = [
     "BroadcastBuffersHook",
     "CheckpointHook",
+    "ClassRowsHook",
     "ClasswiseResultsHook",
     "CompileHook",
     "EarlyStoppingHook",
     "EvalPlotsHook",
     "FirstScreenHook",
     "FuseHook",
+    "LastEpochsPipelineHook",
     "PaintedPredictionsHook",
     "ProgressHook",
     "RequireCompleteCheckpointHook",
+    "ScaleWeightDecayHook",
     "SeedPerIterHook",
     "TrainingCurvesHook",
     "ValLossHook",

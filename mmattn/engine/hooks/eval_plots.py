@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class EvalPlotsHook(Hook):
     """Let every metric that can (``SavesPlots``) draw into ``vis_data`` of the run's folder.
 
-    ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst images. Files of an
-    earlier evaluation are overwritten.
+    ``mmattn.ClasswiseIoUMetric`` draws its confusion matrix and the worst images,
+    ``mmattn.ClasswiseCocoMetric`` curves, sizes and types of errors too. Files of an earlier
+    evaluation are overwritten; a metric that cannot draw is left alone.
     """
 
     priority = "LOW"  # after the table of results

@@ -38,10 +38,12 @@ class PaintedPredictionsHook(Hook):
         self.folder = Path(folder)
         self.opacity = opacity
         self._painter: Painter | None = None
+        self._bit_depth: int | None = None
         self._written: dict[Path, str] = {}
 
     def before_test_epoch(self, runner: Runner) -> None:
-        meta = runner.test_dataloader.dataset.metainfo
+        dataset = runner.test_dataloader.dataset
+        meta, self._bit_depth = dataset.metainfo, _stated_bit_depth(dataset)
         self._painter = Painter.of(meta.get("classes") or (), meta.get("palette"), self.opacity)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._written.clear()
@@ -58,7 +60,7 @@ class PaintedPredictionsHook(Hook):
             truth = _plane(sample.gt_sem_seg.data) if "gt_sem_seg" in sample else None
             if truth is not None and truth.shape != predicted.shape:
                 truth = None
-            photograph = read_photograph(str(sample.img_path), predicted.shape)
+            photograph = read_photograph(str(sample.img_path), predicted.shape, self._bit_depth)
             tiles = self._painter.tiles(photograph, predicted, truth)
             self._save(side_by_side(tiles), str(sample.img_path))
 
@@ -82,6 +84,12 @@ def side_by_side(tiles: Sequence[np.ndarray]) -> np.ndarray:
     gap = np.full((tiles[0].shape[0], _GAP, 3), 255, np.uint8)
     parts = [part for tile in tiles for part in (gap, tile)]
     return np.concatenate(parts[1:], axis=1)
+
+
+def _stated_bit_depth(dataset: Any) -> int | None:
+    while hasattr(dataset, "dataset"):  # RepeatDataset and its like
+        dataset = dataset.dataset
+    return getattr(dataset, "bit_depth", None)
 
 
 def _plane(data: Any) -> np.ndarray:

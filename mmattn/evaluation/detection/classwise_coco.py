@@ -1,50 +1,126 @@
-"""mmdet's COCO metric on a faster evaluator that keeps the values of every class."""
+"""mmdet's COCO metric on a faster evaluator: each class, intervals, matches, plots."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmdet.datasets.api_wrappers import COCO as MMDetCOCO
 from mmdet.evaluation import CocoMetric
-from mmengine.fileio import load
+from mmengine.fileio import dump, load
 from mmengine.logging import print_log
 
 from mmattn.errors import ConfigError
 from mmattn.evaluation.class_table import ClassTable
 from mmattn.registry import METRICS
+from mmattn.reports.detection.numbers import DetectionNumbers
 
-_EVERY = slice(None)
-_AREAS = {"all": 0, "s": 1, "m": 2, "l": 3}
-# Key of the result -> (threshold of IoU or all of them, range of areas), as COCO defines them.
-_PRECISIONS: dict[str, tuple[float | None, str]] = {
-    "mAP": (None, "all"),
-    "mAP_50": (0.5, "all"),
-    "mAP_75": (0.75, "all"),
-    "mAP_s": (None, "s"),
-    "mAP_m": (None, "m"),
-    "mAP_l": (None, "l"),
-}
+from .analysis import analyse, class_table, interval_table
+from .coco_evaluator import PRECISIONS, coco_of, evaluate_coco
+from .confidence import confidence_curves
+from .intervals import ap_intervals
+from .matching import match_dataset
+from .plots import save_plots
+from .worst_images import worst_images
 
 
 @METRICS.register_module()
 class ClasswiseCocoMetric(CocoMetric):
-    """Drop-in for ``mmdet.CocoMetric``: same options, same results, and ``class_tables``.
+    """Drop-in for ``mmdet.CocoMetric``: same options, same results, each class kept, and plots.
 
     Boxes and masks are matched by faster-coco-eval. A model that detects nothing gets 0 where
     upstream reports nothing at all, so that ``save_best`` and curves have a value. Proposals, and
-    recall asked for in ``metric_items``, are left to upstream.
+    recall asked for in ``metric_items``, are left to upstream, without tables and plots.
+
+    Args:
+        ann_file, metric, classwise, proposal_nums, iou_thrs, metric_items, format_only,
+            outfile_prefix, file_client_args, backend_args, sort_categories, use_mp_eval: Options of
+            ``mmdet.CocoMetric``.
+        bootstrap: Resamples for 95 % intervals of AP over images (1000 is usual); 0 leaves them
+            out. They are reported as ``bbox_mAP_low``, ``bbox_mAP_high`` and so on.
+        worst: Number of images with the lowest F1 to draw.
+        collect_device, prefix: Options of every metric of mmengine.
+
+    Attributes:
+        class_tables: A table with a row for each class for each of ``metric``, and one of the
+            intervals.
+        numbers: ``bbox`` or ``segm`` -> all numbers of the last evaluation, for plots and reports.
+        scores: The results before they are rounded.
+
+    Raises:
+        ConfigError: ``bootstrap`` or ``worst`` is no whole number, 0 or more.
     """
 
     class_tables: tuple[ClassTable, ...] = ()
+
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        metric: str | list[str] = "bbox",
+        classwise: bool = False,
+        proposal_nums: Sequence[int] = (100, 300, 1000),
+        iou_thrs: float | Sequence[float] | None = None,
+        metric_items: Sequence[str] | None = None,
+        format_only: bool = False,
+        outfile_prefix: str | None = None,
+        file_client_args: dict | None = None,
+        backend_args: dict | None = None,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+        sort_categories: bool = False,
+        use_mp_eval: bool = False,
+        bootstrap: int = 0,
+        worst: int = 6,
+    ) -> None:
+        for option, value in {"bootstrap": bootstrap, "worst": worst}.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ConfigError(
+                    f"ClasswiseCocoMetric: {option}={value!r} must be a whole number, 0 or more."
+                )
+        super().__init__(
+            ann_file=ann_file,
+            metric=metric,
+            classwise=classwise,
+            proposal_nums=proposal_nums,
+            iou_thrs=iou_thrs,
+            metric_items=metric_items,
+            format_only=format_only,
+            outfile_prefix=outfile_prefix,
+            file_client_args=file_client_args,  # pyright: ignore[reportArgumentType]
+            backend_args=backend_args,  # pyright: ignore[reportArgumentType]
+            collect_device=collect_device,
+            prefix=prefix,
+            sort_categories=sort_categories,
+            use_mp_eval=use_mp_eval,
+        )
+        self.bootstrap = bootstrap
+        self.worst = worst
+        self.numbers: dict[str, DetectionNumbers] = {}
+        self.scores: dict[str, float] = {}
+        self._own_prefix = prefix
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep the detections of a batch, as upstream does, and where its images are.
+
+        Args:
+            data_batch: Ignored.
+            data_samples: Results of mmdet's detectors, with ``pred_instances``.
+        """
+        first = len(self.results)
+        super().process(data_batch, data_samples)
+        for (truth, _), sample in zip(self.results[first:], data_samples, strict=True):
+            truth["img_path"] = sample.get("img_path")
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Evaluate the detections of all images.
 
         Args:
-            results: (ground truth, detections) of every image, from ``CocoMetric.process``.
+            results: (ground truth, detections) of every image, from ``process``, in any order.
 
         Returns:
             ``bbox_mAP``, ``bbox_mAP_50``, … as fractions, -1 where there is no such object.
@@ -52,9 +128,9 @@ class ClasswiseCocoMetric(CocoMetric):
         Raises:
             ConfigError: ``metric`` asks for masks, and the model predicts none.
         """
-        self.class_tables = ()
-        items = tuple(self.metric_items or _PRECISIONS)
-        ours = set(self.metrics) <= {"bbox", "segm"} and set(items) <= set(_PRECISIONS)
+        self.class_tables, self.numbers, self.scores = (), {}, {}
+        items = tuple(self.metric_items or PRECISIONS)
+        ours = set(self.metrics) <= {"bbox", "segm"} and set(items) <= set(PRECISIONS)
         if self.format_only or not ours or not results:
             return super().compute_metrics(results) if results else {}
 
@@ -64,35 +140,79 @@ class ClasswiseCocoMetric(CocoMetric):
             if self._coco_api is None:
                 self._coco_api = MMDetCOCO(self.gt_to_coco_json(truths, prefix))
             if self.cat_ids is None:
-                self.cat_ids = self._coco_api.get_cat_ids(cat_names=self.dataset_meta["classes"])
+                self.cat_ids = self._coco_api.get_cat_ids(
+                    cat_names=(self.dataset_meta or {})["classes"]
+                )
             if self.img_ids is None:
                 self.img_ids = self._coco_api.get_img_ids()
             files = self.results2json(detections, prefix)
             predicted = {name: load(files[name]) for name in self.metrics if name in files}
+        paths = {truth["img_id"]: truth.get("img_path") for truth in truths}
 
         metrics: dict[str, float] = {}
-        tables = []
         for name in self.metrics:
             if name not in predicted:
                 raise ConfigError(
                     f"metric={self.metrics} asks for {name!r}, but the model predicts none: set "
                     f"metric={list(predicted)} in val_evaluator and test_evaluator."
                 )
-            precision = self._precision(name, predicted[name])
-            overall = self._overall(precision)
-            table = self._table(name, precision, overall)
-            tables.append(table)
+            result = self._evaluate(name, predicted[name], paths)
             if self.classwise:
-                for class_name, (ap, *_) in table.rows.items():
-                    metrics[f"{class_name}_precision"] = round(ap, 3)
-            metrics |= {f"{name}_{item}": round(overall[item], 3) for item in items}
-        self.class_tables = tuple(tables)
+                for class_name, ap in zip(result.classes, result.per_class["mAP"], strict=True):
+                    metrics[f"{class_name}_precision"] = round(float(ap), 3)
+            scores = {f"{name}_{item}": result.overall[item] for item in items}
+            for item, ends in result.intervals.items():
+                ends = dict(zip(("low", "high"), ends, strict=True))
+                scores |= {f"{name}_{item}_{end}": value for end, value in ends.items()}
+            self.scores |= scores
+            metrics |= {key: round(value, 3) for key, value in scores.items()}
         return metrics
 
-    def _precision(self, iou_type: str, detections: list[dict]) -> np.ndarray:
-        """Compute precision, of shape (IoU thresholds, recalls, classes, areas, max detections)."""
-        from faster_coco_eval import COCO, COCOeval_faster
+    def gt_to_coco_json(self, gt_dicts: Sequence[dict], outfile_prefix: str) -> str:
+        """Write the ground truth that came with the images as a COCO file.
 
+        Upstream's takes the area of the box for every object, which moves objects between the
+        ranges of areas, and leaves ``annotations`` out where there is none.
+
+        Args:
+            gt_dicts: ``img_id``, ``width``, ``height`` and ``anns`` of every image.
+            outfile_prefix: Path of the file without its ending.
+
+        Returns:
+            The path of the file.
+        """
+        classes = (self.dataset_meta or {})["classes"]
+        annotations: list[dict] = []
+        for truth in gt_dicts:
+            for item in truth["anns"]:
+                x1, y1, x2, y2 = map(float, item["bbox"])
+                annotation = {
+                    "id": len(annotations) + 1,  # 0 would never count as found
+                    "image_id": truth["img_id"],
+                    "category_id": int(item["bbox_label"]),
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "iscrowd": int(item.get("ignore_flag", 0)),
+                }
+                if item.get("mask"):
+                    annotation["segmentation"] = _as_text(item["mask"])
+                annotation["area"] = item.get("area") or _area(annotation, truth)
+                annotations.append(annotation)
+        content = {
+            "images": [
+                {"id": t["img_id"], "width": t["width"], "height": t["height"], "file_name": ""}
+                for t in gt_dicts
+            ],
+            "categories": [{"id": label, "name": name} for label, name in enumerate(classes)],
+            "annotations": annotations,
+        }
+        path = f"{outfile_prefix}.gt.json"
+        dump(content, path)
+        return path
+
+    def _evaluate(
+        self, iou_type: str, detections: list[dict], paths: Mapping[Any, str | None]
+    ) -> _Result:
+        """Evaluate boxes or masks, and keep their tables and numbers."""
         if not detections:
             print_log(
                 f"The model detected nothing: every {iou_type} AP is 0.", "current", logging.WARNING
@@ -100,59 +220,104 @@ class ClasswiseCocoMetric(CocoMetric):
         if iou_type == "segm":
             # With a box the evaluator would take its area, not the mask's, for the area ranges.
             detections = [{k: v for k, v in d.items() if k != "bbox"} for d in detections]
-        truth = COCO(self._coco_api.dataset)
-        evaluation = COCOeval_faster(
-            truth, truth.loadRes(detections), iou_type, print_function=_debug
-        )
-        evaluation.params.catIds = list(self.cat_ids)
-        evaluation.params.imgIds = list(self.img_ids)
-        evaluation.params.maxDets = list(self.proposal_nums)
-        evaluation.params.iouThrs = np.asarray(self.iou_thrs)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        return np.asarray(evaluation.eval["precision"])
-
-    def _mean(
-        self,
-        precision: np.ndarray,
-        name: str,
-        *,
-        classes: int | slice = _EVERY,
-        max_dets: int = -1,
-        empty: float = -1.0,
-    ) -> float:
-        """Return AP ``name`` of one class or all; ``empty`` if there is no such object."""
-        threshold, area = _PRECISIONS[name]
-        if threshold is not None:
-            precision = precision[np.isclose(self.iou_thrs, threshold)]
-        chosen = precision[:, :, classes, _AREAS[area], max_dets]
-        chosen = chosen[chosen > -1]
-        return float(chosen.mean()) if chosen.size else empty
-
-    def _overall(self, precision: np.ndarray) -> dict[str, float]:
-        # COCO's own summary takes the first limit of detections for mAP and the last elsewhere.
-        return {
-            name: self._mean(precision, name, max_dets=0 if name == "mAP" else -1)
-            for name in _PRECISIONS
-        }
-
-    def _table(self, iou_type: str, precision: np.ndarray, overall: dict[str, float]) -> ClassTable:
-        nan = float("nan")
+        truth = coco_of(dict(self._coco_api.dataset))
+        thresholds = np.atleast_1d(np.asarray(self.iou_thrs, np.float64))
         # The evaluator sorts the categories by id, whatever order the file has them in.
-        names = [category["name"] for category in self._coco_api.load_cats(sorted(self.cat_ids))]
-        rows = {
-            name: [self._mean(precision, item, classes=index, empty=nan) for item in _PRECISIONS]
-            for index, name in enumerate(names)
-        }
-        return ClassTable(
-            title=f"{iou_type} average precision",
-            columns=tuple(_PRECISIONS),
-            rows=rows,
-            mean=[nan if value < 0 else value for value in overall.values()],
-            absent=frozenset(name for name, (ap, *_) in rows.items() if np.isnan(ap)),
-            digits=3,
+        categories = sorted(self.cat_ids)
+        names = [category["name"] for category in self._coco_api.load_cats(categories)]
+        precision = evaluate_coco(
+            truth,
+            detections,
+            iou_type,
+            category_ids=categories,
+            image_ids=list(self.img_ids),
+            max_dets=list(self.proposal_nums),
+            thresholds=thresholds,
         )
+        per_class, overall = precision.per_class(), precision.overall()
+        matches = match_dataset(
+            truth,
+            detections,
+            iou_type,
+            image_ids=self.img_ids,
+            category_ids=categories,
+            thresholds=thresholds,
+            max_dets=max(self.proposal_nums),
+        )
+        curves = confidence_curves(matches)
+        worst = worst_images(
+            matches,
+            float(curves.confidences[curves.best]),
+            self.worst,
+            truth=truth,
+            detections=detections,
+            iou_type=iou_type,
+            names={image: path for image, path in paths.items() if path},
+        )
+        ends: dict[str, np.ndarray] = {}
+        if self.bootstrap:
+            ends = ap_intervals(matches, thresholds, resamples=self.bootstrap)
+        intervals = {
+            name: (float(ends[name][0]), float(ends[name][1]))
+            for name in ("mAP_50", "mAP")
+            if name in ends
+        }
+        numbers = analyse(
+            matches,
+            curves,
+            iou_type=iou_type,
+            classes=names,
+            class_precisions=per_class,
+            overall={k: float("nan") if v < 0 else v for k, v in overall.items()},
+            worst=worst,
+            intervals=intervals,
+        )
+        self.numbers[iou_type] = numbers
+        self.class_tables += (class_table(numbers),)
+        if ends:
+            self.class_tables += (interval_table(iou_type, names, ends),)
+        return _Result(numbers.classes, per_class, overall, intervals)
+
+    def save_plots(self, folder: Path, name: str) -> list[Path]:
+        """Draw the last evaluation, boxes and masks each.
+
+        Args:
+            folder: Folder of the files.
+            name: End of the file names, such as ``val``.
+
+        Returns:
+            The files (see ``plots.save_plots``); none where upstream evaluated.
+        """
+        name = f"{self._own_prefix}_{name}" if self._own_prefix else name
+        return [
+            file
+            for iou_type, numbers in self.numbers.items()
+            for file in save_plots(numbers, folder, f"{iou_type}_{name}")
+        ]
 
 
-def _debug(*message: object) -> None:
-    logging.getLogger(__name__).debug(" ".join(map(str, message)))
+@dataclass(frozen=True)
+class _Result:
+    classes: tuple[str, ...]
+    per_class: Mapping[str, np.ndarray]
+    overall: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+
+
+def _as_text(mask: Any) -> Any:
+    """Return a mask whose run lengths are text, as JSON has them."""
+    if isinstance(mask, dict) and isinstance(mask["counts"], bytes):
+        return {**mask, "counts": mask["counts"].decode()}
+    return mask
+
+
+def _area(annotation: dict, image: dict) -> float:
+    """Return the area of an object in pixels: of its mask, else of its box."""
+    from pycocotools import mask as coco_mask
+
+    mask = annotation.get("segmentation")
+    if mask is None:
+        return annotation["bbox"][2] * annotation["bbox"][3]
+    if isinstance(mask, list) or isinstance(mask["counts"], list):
+        mask = coco_mask.frPyObjects(mask, image["height"], image["width"])
+    return float(coco_mask.area(coco_mask.merge(mask) if isinstance(mask, list) else mask))

@@ -3,6 +3,14 @@
 ``check_dataset`` runs all of them; each other module holds one group of faults.
 """
 
+from .box_sizes import below_stride, smallest_stride
 from .dataset import DatasetReport, check_dataset
+from .overlap import shared_images
 
-__all__ = ["DatasetReport", "check_dataset"]
+__all__ = [
+    "DatasetReport",
+    "below_stride",
+    "check_dataset",
+    "shared_images",
+    "smallest_stride",
+]

@@ -71,6 +71,7 @@ def check_objects(
     *,
     box_format: str = "[x1, y1, x2, y2]",
     known_names: Iterable[str] = (),
+    told: bool = False,
 ) -> list[str]:
     """Compare the objects of annotation files with the config's classes and with their images.
 
@@ -80,6 +81,8 @@ def check_objects(
         where: Config key of the dataset, used in messages.
         box_format: How the format writes a box, used in messages.
         known_names: Names that the file declares, whether or not an object has them.
+        told: Whether the dataset itself tells of single boxes that it does not use or that reach
+            beyond their image.
 
     Returns:
         Warnings, each a sentence.
@@ -104,7 +107,7 @@ def check_objects(
             )
         return []
     warnings = _compare_names(names, classes, where, known_names) if names and classes else []
-    return warnings + _judge(geometry, where, box_format)
+    return warnings + _judge(geometry, where, box_format, told)
 
 
 def _compare_names(
@@ -147,7 +150,7 @@ def _compare_names(
     return warnings
 
 
-def _judge(geometry: _Geometry, where: str, box_format: str) -> list[str]:
+def _judge(geometry: _Geometry, where: str, box_format: str, told: bool) -> list[str]:
     """Refuse boxes that do not mean what the format says, and warn of single ones."""
     count, examples = geometry.boxes, geometry.examples
     if not count:
@@ -182,6 +185,13 @@ def _judge(geometry: _Geometry, where: str, box_format: str) -> list[str]:
             "expected"
         )
     warnings = []
+    if as_corners and geometry.beyond:
+        warnings.append(
+            f"all {boxes} would fit as [x1, y1, x2, y2], and {geometry.beyond} reach beyond their "
+            f"image as {box_format}, such as {examples['beyond']}: are corners stored?"
+        )
+    if told:
+        return warnings
     if geometry.unusable:
         warnings.append(
             f"{geometry.unusable} of {boxes} are not usable (less than a pixel wide or high, of no "

@@ -7,23 +7,24 @@ import io
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmattn.boxes import BoxRecords, Finding
+from mmattn.boxes.coco_content import check_content, read_content
 from mmattn.data.dataset_probe import lazy_dataset, located
 from mmattn.data.files import check_place, endings, is_remote, refuse_missing
 from mmattn.errors import DataError, one_line
 from mmattn.images import evenly
 from mmattn.type_names import bare_name
 
+from .box_sizes import SizedObject, sized_objects
 from .boxes import check_objects
 from .coco import (
     RecordingCocoReader,
-    check_content,
     check_instance_masks,
     check_names,
-    read_content,
     why_empty,
 )
 from .images import ImageLoader, check_images
@@ -31,7 +32,7 @@ from .masks import MaskRules, check_masks, check_read_masks
 from .panoptic import check_panoptic
 from .pipeline import check_pipeline_on
 from .stock_masks import stock_reader
-from .stored import KeepEntries, stored_objects
+from .stored import KeepEntries, objects_of_records, stored_objects
 
 logger = logging.getLogger("mmattn")
 
@@ -54,6 +55,10 @@ class DatasetReport:
         looked_at: What was read (headers, masks) -> how many.
         notes: What the dataset found out by itself.
         warnings: What is doubtful about the annotations but no error.
+        findings: The same with every place, as far as a dataset tells it.
+        images_with: Class name -> images that hold an object of it.
+        objects: Sizes of the boxes, in the order of the entries.
+        images: Paths of the images.
     """
 
     where: str
@@ -65,18 +70,54 @@ class DatasetReport:
     looked_at: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    images_with: dict[str, int] = field(default_factory=dict)
+    objects: tuple[SizedObject, ...] = field(default=(), repr=False)
+    images: tuple[str, ...] = field(default=(), repr=False)
 
-    def table(self) -> str:
-        """Return a short text table: class, count, share."""
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Add what is doubtful, and log it."""
+        for finding in findings:
+            self.findings += (finding,)
+            self.warnings += (str(finding),)
+            logger.warning("%s: %s", self.where, finding)
+
+    def table(self, *, warnings: bool = True) -> str:
+        """Return a short text table: class, count, share.
+
+        Args:
+            warnings: Whether the warnings, which the check has logged, are in it.
+        """
         looked = ", ".join(f"{count} {what}" for what, count in self.looked_at.items())
         lines = [f"{self.where} ({self.cls}): {self.entries} images; looked at {looked or 'none'}"]
         lines += [f"  {note}" for note in self.notes]
-        lines += [f"  warning: {warning}" for warning in self.warnings]
+        lines += [f"  warning: {warning}" for warning in self.warnings if warnings]
         total = sum(self.counts.values()) or 1
         width = max(map(len, self.counts), default=0)
         for name, count in self.counts.items():
-            lines.append(f"  {name:{width}}  {count:>12} {self.unit}  {count / total:6.1%}")
+            seen = self.images_with.get(name)
+            inside = "" if seen is None else f"  in {seen:>7} image{'s' if seen != 1 else ''}"
+            lines.append(f"  {name:{width}}  {count:>12} {self.unit}  {count / total:6.1%}{inside}")
         return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was found as plain data; every finding has all of its places."""
+        told = {str(finding) for finding in self.findings}
+        return {
+            "dataset": self.where,
+            "type": self.cls,
+            "classes": list(map(str, self.metainfo.get("classes") or ())),
+            "images": self.entries,
+            "unit": self.unit,
+            "counts": dict(self.counts),
+            "images_with": dict(self.images_with),
+            "looked_at": dict(self.looked_at),
+            "notes": list(self.notes),
+            "findings": [
+                *(finding.to_json() for finding in self.findings),
+                *({"check": "", "text": w, "places": []} for w in self.warnings if w not in told),
+            ],
+        }
 
 
 def check_dataset(
@@ -105,8 +146,9 @@ def check_dataset(
         DataError: The data is wrong; the message names the first fault, its file and the fix.
         ConfigError: The dataset cannot be built.
     """
-    if isinstance(cfg.get("data_root"), str):
-        check_place(cfg["data_root"], f"{where}.data_root", folder=True)
+    root = cfg.get("data_root")
+    if isinstance(root, str) and not os.path.isfile(root):  # some datasets take one file
+        check_place(root, f"{where}.data_root", folder=True)
     dataset = lazy_dataset(cfg, where)
     if dataset is None:
         return DatasetReport(where, str(cfg.get("type")), {})
@@ -122,6 +164,13 @@ def check_dataset(
     report.entries, report.warnings = len(entries), tuple(warnings)
     for warning in warnings:
         logger.warning("%s: %s", where, warning)
+    report.add(getattr(dataset, "findings", ()))
+    records = getattr(dataset, "records", None)
+    if isinstance(records, BoxRecords) and len(records.images) > len(entries):
+        left = len(records.images) - len(entries)
+        report.notes += (f"left out by filter_cfg={dict(dataset.filter_cfg or {})}: {left} images",)
+    report.images = tuple(e["img_path"] for e in entries if _is_image_entry(e))
+    report.objects = tuple(sized_objects(entries, records))
 
     loaders = {
         bare_name(t.get("type")): t for t in cfg.get("pipeline") or () if isinstance(t, Mapping)
@@ -184,11 +233,14 @@ def _check_labels(
     if classes and any(e.get("instances") for e in entries) and not report.unit:
         report.unit = "instances"
         report.counts = dict.fromkeys(classes, 0)
+        report.images_with = dict.fromkeys(classes, 0)
         for entry in entries:
-            for instance in entry["instances"]:
-                label = instance.get("bbox_label", -1)
-                if 0 <= label < len(classes):
-                    report.counts[classes[label]] += 1
+            labels = [instance.get("bbox_label", -1) for instance in entry["instances"]]
+            names = [classes[label] for label in labels if 0 <= label < len(classes)]
+            for name in names:
+                report.counts[name] += 1
+            for name in set(names):
+                report.images_with[name] += 1
 
 
 def _mask_rules(
@@ -226,7 +278,7 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> tuple[list[dict], list[str]
     ) as error:  # whatever a reader stumbles over is the file's fault or the config's
         content = read_content(ann_file)
         if content is not None:
-            check_content(content, where, ann_file)
+            check_content(content, f"{where}: {ann_file}")
         if keep is not None and keep.names:
             label_of = getattr(dataset, "cat2label", {})
             check_names(
@@ -252,14 +304,18 @@ def _check_objects(
     with_objects = any(isinstance(e, Mapping) and "instances" in e for e in kept.entries)
     if not with_objects or not all(map(_is_image_entry, kept.entries)):
         return []
+    classes = _classes(dataset)
+    records = getattr(dataset, "records", None)
+    if isinstance(records, BoxRecords):
+        objects = objects_of_records(records)
+        return check_objects(objects, (), where, box_format=records.box_format, told=True)
     content = None
     if keep is not None and keep.coco is not None:
         content = keep.content
     elif hasattr(dataset, "cat2label"):  # LVIS' reader is another one, of the same format
         content = read_content(ann_file)
         if content is not None:
-            check_content(content, where, ann_file)
-    classes = _classes(dataset)
+            check_content(content, f"{where}: {ann_file}")
     stated = "[x1, y1, x2, y2]"
     if content is not None or kept.raw:
         stated = "[x, y, width, height]"
@@ -279,6 +335,13 @@ def _why_empty(dataset: Any, keep: RecordingCocoReader | None, cfg: Mapping) -> 
     ann_file = getattr(dataset, "ann_file", "")
     if keep is not None and keep.coco is not None:
         return f"{ann_file} has {why_empty(keep.coco, dataset.cat2label, cfg.get('filter_cfg'))}"
+    records = getattr(dataset, "records", None)
+    if isinstance(records, BoxRecords):
+        objects = sum(len(image.objects) for image in records.images)
+        return (
+            f"{dataset.summary}. filter_cfg={cfg.get('filter_cfg')} left none of "
+            f"{len(records.images)} images with {objects} objects"
+        )
     folder = (getattr(dataset, "data_prefix", None) or {}).get("img_path") or ""
     suffix = getattr(dataset, "img_suffix", None)
     if not ann_file and suffix and os.path.isdir(folder):

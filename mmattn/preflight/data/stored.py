@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mmattn.boxes import BoxRecords
 from mmattn.errors import DataError
 
 
@@ -100,6 +101,15 @@ def stored_objects(
             yield from _of_xml(xml, _size(entry))
         else:
             yield from _of_entry(entry, classes)
+
+
+def objects_of_records(records: BoxRecords) -> Iterator[StoredObject]:
+    """Yield every object that a folder of boxes holds, used or not."""
+    for image in records.images:
+        for item in image.objects:
+            yield StoredObject(item.name, item.box, item.stored, image.size, image.source)
+    for item, size, source in records.left_out:
+        yield StoredObject(item.name, item.box, item.stored, size, source, usable=False)
 
 
 def _size(entry: Mapping[str, Any]) -> tuple[float, float] | None:

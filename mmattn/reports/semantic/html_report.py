@@ -6,35 +6,41 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmattn.palette import complete_palette
-from mmattn.reports.curves import Curve, read_scalars, smoothed
-from mmattn.reports.figure_style import COLOURS, legend_above, new_axes, plain_frame, svg_data_uri
+from mmattn.reports.curves import read_scalars
 from mmattn.reports.html import components as part
 from mmattn.reports.html.page import Report
-from mmattn.reports.number_formats import count, duration, percent, shape
-from mmattn.reports.overlays import data_uri
+from mmattn.reports.html.run_sections import (
+    cost_cards,
+    environment_section,
+    loss_plot,
+    metric_plot,
+    steps_section,
+)
+from mmattn.reports.number_formats import count, percent, shape
+from mmattn.reports.overlays import colour_map, data_uri
 from mmattn.reports.painter import Painter
 
 from .run import SegmentationRun
 
-_ORANGE = "#f59e0b"
 
-
-def write_html_report(run: SegmentationRun, path: str | Path) -> Path:
+def write_html_report(run: SegmentationRun, path: str | Path, *, maps_only: bool = False) -> Path:
     """Write ``run`` as one HTML file; sections without data are left out.
 
     Args:
         run: The run to report.
         path: File to write.
+        maps_only: Whether to show predictions without their images and ground truth, for a dataset
+            that may not be passed on.
     """
     report = Report(run.title, run.summary)
     report.add(part.cards(_headline(run)))
     sections: dict[str, Callable[[SegmentationRun], list[str]]] = {
-        "Predictions": _predictions,
+        "Predictions": lambda run: _predictions(run, maps_only),
         "IoU per class": _class_table,
         "Training": _curves,
         "Does the exported file compute the same?": _parity,
-        "What was run": _steps,
-        "Model and environment": _environment,
+        "What was run": steps_section,
+        "Model and environment": lambda run: environment_section(run, _exported_file(run)),
     }
     for title, section in sections.items():
         parts = section(run)
@@ -58,37 +64,32 @@ def _headline(run: SegmentationRun) -> list[tuple[str, str, str]]:
         largest = f"{max(relative):.1e}" if relative else "-"
         note = f"relative; same class {100 * agreement:.3f} %"
         cards.append(("largest logit difference", largest, note))
-    if run.size is not None:
-        note = f"{count(run.size.flops)}FLOPs at {shape(*run.size.input_shape[2:])}"
-        cards.append(("parameters", count(run.size.parameters), note))
-    seconds = [step.seconds for step in run.steps if step.seconds is not None]
-    if seconds:
-        cards.append(("whole run", duration(sum(seconds)), _cores(run)))
-    elif run.training_minutes is not None:
-        cards.append(("training", duration(60 * run.training_minutes), _cores(run)))
-    return cards
+    return cards + cost_cards(run)
 
 
-def _cores(run: SegmentationRun) -> str:
-    cores = run.environment.get("machine", {}).get("CPU cores")
-    return f"on {cores} CPU core{'' if cores == '1' else 's'}" if cores else ""
+def _exported_file(run: SegmentationRun) -> dict[str, str]:
+    return {} if run.file_bytes is None else {"exported file": f"{count(run.file_bytes)}B"}
 
 
-def _predictions(run: SegmentationRun) -> list[str]:
+def _predictions(run: SegmentationRun, maps_only: bool) -> list[str]:
     if not run.samples:
         return []
     painter = Painter.of(run.trained.classes, run.palette, opacity=0.62)
     with_exported = all(sample.exported is not None for sample in run.samples)
-    head = ["image", "ground truth", "torch" if with_exported else "prediction"]
-    head += [run.runtime] if with_exported else []
+    head = ["torch", run.runtime] if with_exported else ["prediction"]
+    head = head if maps_only else ["image", "ground truth", *head]
     rows = []
     for sample in run.samples:
+        maps = [sample.predicted, *([sample.exported] if with_exported else [])]
+        if maps_only:
+            rows.append([data_uri(colour_map(classes, painter.palette)) for classes in maps])
+            continue
         _, *painted = painter.tiles(sample.image, sample.predicted, sample.truth)
-        if sample.exported is not None and with_exported:
-            painted.append(painter.paint_prediction(sample.image, sample.exported, sample.truth))
+        for classes in maps[1:]:
+            painted.append(painter.paint_prediction(sample.image, classes, sample.truth))
         overlays = [data_uri(tile) for tile in painted]
         rows.append([data_uri(sample.image, jpeg_quality=92), *overlays])
-    legend = painter.legend(range(len(run.trained.classes)), with_truth=True)
+    legend = painter.legend(range(len(run.trained.classes)), with_truth=not maps_only)
     return [
         part.paragraph("Validation images, none of them seen in training.", muted=True),
         part.legend(*zip(*legend, strict=True)),
@@ -141,48 +142,14 @@ def _curves(run: SegmentationRun) -> list[str]:
     plots = []
     loss, miou = training.get("loss", []), validation.get("mIoU", [])
     if loss:
-        plots.append([part.plot(_loss_plot(loss), "Training loss over iterations")])
+        plots.append([part.plot(loss_plot(loss), "Training loss over iterations")])
     if miou:
         untrained = None if run.untrained is None else run.untrained.mean
-        uri = _miou_plot(miou, untrained, run.validation_axis)
+        uri = metric_plot(
+            {"mIoU": miou}, run.validation_axis, "validation mIoU, %", untrained=untrained
+        )
         plots.append([part.plot(uri, "Validation mIoU during training")])
     return [part.columns(*plots) if plots else part.paragraph("No values were recorded.")]
-
-
-def _loss_plot(loss: Curve) -> str:
-    axes = new_axes(5.4, 3.1, dpi=100)
-    window = max(len(loss) // 12, 1)
-    marker = "o" if len(loss) < 10 else None
-    style = {"alpha": 0.35, "linewidth": 1} if window > 1 else {"linewidth": 2.2}
-    axes.plot(*zip(*loss, strict=True), color=COLOURS[0], marker=marker, label="loss", **style)
-    if window > 1:
-        label = f"mean of {window} values"
-        curve = smoothed(loss, window)
-        axes.plot(*zip(*curve, strict=True), color=COLOURS[0], linewidth=2.2, label=label)
-    return _finish(axes, "iteration", "loss")
-
-
-def _miou_plot(miou: Curve, untrained: float | None, unit: str) -> str:
-    axes = new_axes(5.4, 3.1, dpi=100)
-    style = {"color": COLOURS[2], "marker": "o", "markerfacecolor": "white", "linewidth": 2.2}
-    axes.plot(*zip(*miou, strict=True), label="mIoU", **style)
-    if untrained is not None:
-        axes.axhline(untrained, color=_ORANGE, linestyle="--", linewidth=2.2, label="untrained")
-    return _finish(axes, unit, "validation mIoU, %")
-
-
-def _finish(axes, x_label: str, y_label: str) -> str:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if axes.get_ylim()[0] > 0:
-        axes.set_ylim(bottom=0)
-    plain_frame(axes)
-    legend_above(axes)
-    return svg_data_uri(axes)
 
 
 def _parity(run: SegmentationRun) -> list[str]:
@@ -219,32 +186,3 @@ def _parity(run: SegmentationRun) -> list[str]:
         part.table(head, rows, numbers=(2, 3, 4, 5)),
         *(part.paragraph(note) for note in parity["notes"]),
     ]
-
-
-def _steps(run: SegmentationRun) -> list[str]:
-    if not run.steps:
-        return []
-    entries = [
-        (step.title, "" if step.seconds is None else duration(step.seconds), step.command)
-        for step in run.steps
-    ]
-    intro = "Each command can be typed as it stands, from the root of the repository."
-    return [part.paragraph(intro, muted=True), part.steps(entries)]
-
-
-def _environment(run: SegmentationRun) -> list[str]:
-    model: dict[str, str] = {}
-    if run.size is not None:
-        model["parameters"] = f"{run.size.parameters:,}"
-        model["forward pass"] = f"{run.size.flops / 1e9:.3f} GFLOPs (2 per multiply-add)"
-        model["measured at"] = shape(*run.size.input_shape)
-    if run.file_bytes is not None:
-        model["exported file"] = f"{count(run.file_bytes)}B"
-    tables = {"model": model, **run.environment}
-    versions = tables.pop("versions", {})
-    groups = [
-        [part.heading(name) + part.facts(values) for name, values in tables.items() if values],
-        [part.heading("versions") + part.facts(versions)] if versions else [],
-    ]
-    groups = [group for group in groups if group]
-    return [part.columns(*groups)] if groups else []

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mmattn.io import atomic_write
-from mmattn.reports.curves import plot_curves
-from mmattn.reports.number_formats import duration
+from mmattn.reports.markdown_sections import environment, head, training
 from mmattn.reports.overlays import colour_map
 from mmattn.reports.painter import Painter
 from mmattn.tables import markdown_table
@@ -36,12 +35,12 @@ def write_markdown_report(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     sections = [
-        _head(run),
+        head(run),
         _class_table(run),
         _predictions(run, folder, maps_only),
-        _training(run, folder),
+        training(run, folder),
         _parity(run, folder),
-        _environment(run.environment),
+        environment(run.environment),
         list(run.notes),
     ]
     paragraphs = [paragraph for section in sections for paragraph in section]
@@ -49,23 +48,6 @@ def write_markdown_report(
     with atomic_write(page, "w") as file:
         file.write("\n\n".join(paragraphs) + "\n")
     return page
-
-
-def _head(run: SegmentationRun) -> list[str]:
-    parts = [f"# {run.title}", run.summary]
-    commands = [step.command for step in run.steps if step.command]
-    if commands:
-        parts += ["Written by", "\n".join(["```bash", *commands, "```"])]
-    if run.training_minutes is not None:
-        time = duration(60 * run.training_minutes)
-        parts.append(f"Training took {time}, validations included.")
-    if run.size is not None:
-        n, c, h, w = run.size.input_shape
-        parts.append(
-            f"{run.size.parameters:,} parameters; {run.size.flops / 1e9:.3f} GFLOPs at "
-            f"{n} x {c} x {h} x {w} (2 per multiply-add)."
-        )
-    return [part for part in parts if part]
 
 
 def _class_table(run: SegmentationRun) -> list[str]:
@@ -135,17 +117,6 @@ def _pad(row: np.ndarray, width: int) -> np.ndarray:
     return np.pad(row, ((0, 0), (0, missing), (0, 0)), constant_values=255)
 
 
-def _training(run: SegmentationRun, folder: Path) -> list[str]:
-    if not run.scalars:
-        return []
-    files = plot_curves(
-        run.scalars, folder, validation_axis=run.validation_axis, plots=("loss", "metrics")
-    )
-    alt_texts = {"curves_loss.png": "loss", "curves_metrics.png": "validation"}
-    plots = [f"![{alt_texts[file.name]}]({file.name})" for file in files]
-    return ["## Training", "\n".join(plots)] if plots else []
-
-
 def _parity(run: SegmentationRun, folder: Path) -> list[str]:
     if run.parity is None:
         return []
@@ -164,10 +135,3 @@ def _parity(run: SegmentationRun, folder: Path) -> list[str]:
         markdown_table(head, rows, align="lrrr"),
         *run.parity["notes"],
     ]
-
-
-def _environment(environment: Mapping[str, Mapping[str, str]]) -> list[str]:
-    lines = [
-        f"- {name}: {value}" for table in environment.values() for name, value in table.items()
-    ]
-    return ["## Environment", "\n".join(lines)] if lines else []

@@ -105,6 +105,32 @@ def test_failed_save_keeps_what_was_there(run: Path, monkeypatch, failing: str) 
         assert Path(latest).name == "epoch_1.pth"
 
 
+def test_a_run_killed_between_its_first_checkpoint_and_the_pointer_goes_on(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """It was started anew, without a word."""
+    replace, appeared = os.replace, []
+
+    def killed(source, target) -> None:
+        if Path(target).name == "last_checkpoint":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    def noted(source, target) -> None:
+        replace(source, target)
+        appeared.append(Path(target).name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            toy_runner(tmp_path, **epochs(1)).train()
+    assert checkpoints(tmp_path) == {"epoch_1.pth"}
+    assert not (tmp_path / "last_checkpoint").exists()
+    monkeypatch.setattr(os, "replace", noted)
+    toy_runner(tmp_path, resume=True, **epochs(2)).train()
+    assert appeared == ["epoch_2.pth", "last_checkpoint"], "not the first epoch once more"
+
+
 def test_best_is_replaced_by_its_better(tmp_path: Path) -> None:
     toy_runner(tmp_path, checkpoint=BEST, **with_validation(), **epochs(4)).train()
     content = read_checkpoint(tmp_path / "epoch_4.pth")

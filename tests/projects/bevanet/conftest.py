@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import zlib
 from collections.abc import Callable
 
-import numpy as np
 import pytest
-import torch
 from mmseg.models import EncoderDecoder
 from torch import Tensor, nn
 
 from mmattn.io.convert import convert_checkpoint
 from mmattn.projects.bevanet import BEVANet
+from tests.support.golden_weights import golden_image, golden_value
 
 OFFICIAL = "bevanet-official"
 
@@ -34,28 +31,6 @@ def _assemble(backbone: dict, num_classes: int, **head) -> EncoderDecoder:
     width = 4 * backbone.get("channels", 64)
     head = {"type": "mmattn.BEVAHead", "in_channels": width, "num_classes": num_classes, **head}
     return EncoderDecoder(backbone=backbone, decode_head=head, test_cfg={"mode": "whole"})
-
-
-def golden_value(name: str, shape: tuple[int, ...]) -> Tensor:
-    """Numbers that follow from a weight's official name and shape alone.
-
-    A sine whose phase is the name's checksum, scaled as the kind of weight needs it.
-    """
-    count = math.prod(shape)
-    phase = zlib.crc32(name.encode()) % 1000 / 1000 * 2 * math.pi
-    wave = np.sin(0.1 * np.arange(1, count + 1) * 1.618 + phase)
-    part = name.rsplit(".", 1)[-1]
-    if part == "running_var":
-        wave = 1 + 0.3 * wave
-    elif part in ("running_mean", "bias"):
-        wave = 0.1 * wave
-    elif part.startswith("layer_scale"):
-        wave = 0.5 + 0.3 * wave
-    elif part == "weight" and len(shape) == 1:
-        wave = 1 + 0.2 * wave
-    elif len(shape) >= 2:
-        wave = wave * math.sqrt(2 / math.prod(shape[1:]))
-    return torch.from_numpy(wave.reshape(shape).astype(np.float32))
 
 
 def official_state(model: nn.Module) -> dict[str, Tensor]:
@@ -105,12 +80,4 @@ def golden_narrow() -> EncoderDecoder:
 
 @pytest.fixture(scope="session")
 def image() -> Callable[..., Tensor]:
-    def wave(*shape: int) -> Tensor:
-        """sin(0.01 n) as a batch of images."""
-        return (
-            torch.sin(0.01 * torch.arange(math.prod(shape), dtype=torch.float64))
-            .float()
-            .view(shape)
-        )
-
-    return wave
+    return golden_image

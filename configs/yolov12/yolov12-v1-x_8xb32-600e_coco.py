@@ -1,0 +1,11 @@
+"""YOLOv12-X, the version of the paper, v1.0; COCO, 640 x 640, 600 epochs on 8 GPUs.
+
+Paper: YOLOv12, arXiv:2502.12524. The authors' files have 59,210,784 parameters and 55.2 AP
+on val2017, as their README says. Not reproduced here: this needs 8 GPUs and the dataset.
+
+    bash tools/dist_train.sh configs/yolov12/yolov12-v1-x_8xb32-600e_coco.py 8
+"""
+
+_base_ = "./yolov12-x_8xb32-600e_coco.py"
+
+model = dict(backbone=dict(version="v1.0"))

@@ -1,0 +1,101 @@
+"""Find COCO's annotation files below a folder, and the split that each is for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from mmattn.data.folder.patterns import SPLITS
+from mmattn.errors import ConfigError, DataError, did_you_mean
+
+from .image_places import split_in, split_of_folder
+from .sources import Source
+
+#: A folder of more JSON files than this has one for each image, as other tools write them.
+_MOST = 60
+AnnFile = str | Mapping[str, str] | None
+
+
+def find_coco(
+    root: str, files: Sequence[str], targets: str, ann_file: AnnFile = None
+) -> dict[str, Source]:
+    """Return the annotation file of each split; empty where there is none.
+
+    Args:
+        root: Path of the folder.
+        files: All files below it, relative to it.
+        targets: ``boxes``, ``masks`` or ``panoptic``.
+        ann_file: The file, relative to ``root``, or one for each split.
+
+    Raises:
+        DataError: Several files could be meant.
+        ConfigError: ``ann_file`` names no file, or no split.
+    """
+    if ann_file is not None:
+        return _given(root, ann_file)
+    found: dict[str, dict[str, list[str]]] = {"boxes": {}, "panoptic": {}}
+    for file in _candidates(files):
+        form = held_in(os.path.join(root, file))
+        if form:
+            split = split_in(os.path.basename(file)) or split_of_folder(file) or "all"
+            found[form].setdefault(split, []).append(file)
+    wanted = found["panoptic" if targets == "panoptic" else "boxes"]
+    if not wanted and targets == "boxes":
+        wanted = found["panoptic"]
+    return {
+        split: Source(name, (os.path.join(root, name),))
+        for split, names in wanted.items()
+        for name in [_one_of(root, names, split, targets)]
+    }
+
+
+def held_in(path: str) -> str | None:
+    """Return ``boxes`` or ``panoptic`` for a file that looks like COCO's; None for others.
+
+    The text is searched, not parsed: a file that was cut off is found, and refused when it is read.
+    """
+    with open(path, "rb") as file:
+        text = file.read()
+    if not all(key in text for key in (b'"images"', b'"annotations"', b'"categories"')):
+        return None
+    return "panoptic" if b'"segments_info"' in text else "boxes"
+
+
+def _candidates(files: Sequence[str]) -> list[str]:
+    found: dict[str, list[str]] = {}
+    for file in files:
+        if file.lower().endswith(".json"):
+            found.setdefault(os.path.dirname(file), []).append(file)
+    return [file for inside in found.values() if len(inside) <= _MOST for file in inside]
+
+
+def _given(root: str, ann_file: str | Mapping[str, str]) -> dict[str, Source]:
+    if isinstance(ann_file, Mapping):
+        for split in ann_file:
+            if split not in (*SPLITS, "all"):
+                hint = did_you_mean(split, SPLITS)
+                raise ConfigError(f"ann_file.{split}: give one of {', '.join(SPLITS)}.{hint}")
+    else:
+        ann_file = {"all": ann_file}
+    for name in ann_file.values():
+        path = os.path.join(root, name)
+        if not os.path.isfile(path):
+            beside = os.path.dirname(path)
+            near = os.listdir(beside) if os.path.isdir(beside) else []
+            hint = did_you_mean(os.path.basename(name), near)
+            raise ConfigError(f"ann_file={name}: there is no file {path}.{hint}")
+    return {split: Source(name, (os.path.join(root, name),)) for split, name in ann_file.items()}
+
+
+def _one_of(root: str, names: Sequence[str], split: str, targets: str) -> str:
+    if len(names) == 1:
+        return names[0]
+    word = "panoptic" if targets == "panoptic" else "instances"
+    usual = [name for name in names if word in os.path.basename(name).lower()]
+    if len(usual) == 1:
+        return usual[0]
+    key = "data.ann_file" if split == "all" else f"data.ann_file.{split}"
+    raise DataError(
+        f"{root}: {' and '.join(sorted(names))} could each be the annotations of "
+        f"{'all images' if split == 'all' else split}. Set {key}={sorted(names)[0]} or another"
+    )

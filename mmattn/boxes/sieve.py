@@ -1,0 +1,165 @@
+"""Which objects of a file can be used: those that cannot are refused, or left out and counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mmattn.errors import DataError
+
+from .records import BoxObject, Finding, LeftOutObject, Place, ReadOptions, Tally, listed
+
+#: What is left out, because no network can learn from it -> sentence.
+LEFT_OUT = {
+    "no-area": "boxes without area are left out",
+    "outside": "boxes outside of their image are left out",
+    "below-a-pixel": "boxes less than a pixel wide or high are left out",
+}
+#: What is used as it is -> sentence.
+KEPT = {
+    "beyond-image": "boxes that reach beyond their image",
+    "duplicate-box": "boxes that stand twice in their image",
+}
+#: What cannot be meant so, and is refused -> what is wrong, and what to do.
+REFUSED = {
+    "not-numbers": ("boxes are not four numbers", "Mend them"),
+    "negative-size": (
+        "boxes end before they begin",
+        "Mend them; are corners and sizes mixed up?",
+    ),
+    "above-one": (
+        "lines have values below 0 or above 1",
+        "YOLO's boxes are centre and size as shares of the image: divide by its width and height",
+    ),
+    "fields": ("lines are no boxes", "A line is a class number and four shares of the image"),
+    "no-name": ("objects have no name", "Name their class"),
+    "no-mask": ("objects have no mask", "Draw them, or train a detector of boxes"),
+    "bad-mask": (
+        "masks are neither polygons nor run lengths of their image's size",
+        "Mend them",
+    ),
+}
+
+
+class Sieve:
+    """Takes the objects of a file one by one and keeps account of those that cannot be used.
+
+    Args:
+        options: What is refused and what is left out.
+        box_format: How the format writes a box, used in messages.
+    """
+
+    def __init__(self, options: ReadOptions, box_format: str) -> None:
+        self._options = options
+        self._format = box_format
+        self.tally = Tally()
+        self.left_out: list[LeftOutObject] = []
+        self.total = 0
+
+    def takes(self, item: BoxObject, size: tuple[int, int], source: str) -> bool:
+        """Return whether an object can be used."""
+        self.total += 1
+        check = _problem(item, size)
+        if check is None and self._options.masks:
+            check = _mask_problem(item, size)
+        if check is None:
+            if _reaches_beyond(item, size):
+                self.tally.add("beyond-image", Place(source, item.item))
+            return True
+        self.tally.add(check, Place(source, item.item))
+        if check in LEFT_OUT or check in ("negative-size", "not-numbers"):
+            self.left_out.append(LeftOutObject(item, size, source))
+        return False
+
+    def refuse(self, check: str, source: str, item: str) -> None:
+        """Note an object that could not even be read."""
+        self.total += 1
+        self.tally.add(check, Place(source, item))
+
+    def finish(self) -> tuple[Finding, ...]:
+        """Return what was left out.
+
+        Raises:
+            DataError: Objects cannot be meant so, and ``bad_objects`` is not ``skip``.
+        """
+        findings = list(self.tally.findings({**LEFT_OUT, **KEPT}))
+        for check, (wrong, fix) in REFUSED.items():
+            places = self.tally.places.get(check)
+            if not places:
+                continue
+            if self._options.bad_objects != "skip":
+                raise DataError(
+                    f"{len(places)} of {self.total} {wrong}: {listed(places)}; {self._format} is "
+                    f"expected. {fix}, or leave them out with data.bad_objects=skip"
+                )
+            findings.append(Finding(check, f"left out: {wrong}", (*places,)))
+        return tuple(findings)
+
+
+def _problem(item: BoxObject, size: tuple[int, int]) -> str | None:
+    if not all(map(math.isfinite, item.box)):
+        return "not-numbers"
+    x1, y1, x2, y2 = item.box
+    if x2 < x1 or y2 < y1:
+        return "negative-size"
+    if x2 == x1 or y2 == y1:
+        return "no-area"
+    height, width = size
+    if min(x2, width) <= max(x1, 0) or min(y2, height) <= max(y1, 0):
+        return "outside"
+    # mmdet's readers have the same limit.
+    return "below-a-pixel" if x2 - x1 < 1 or y2 - y1 < 1 else None
+
+
+def _reaches_beyond(item: BoxObject, size: tuple[int, int]) -> bool:
+    height, width = size
+    x1, y1, x2, y2 = item.box
+    # Tools round and count from 0 or from 1.
+    slack = max(2.0, 0.01 * max(height, width))
+    return x2 > width + slack or y2 > height + slack or x1 < -slack or y1 < -slack
+
+
+def _mask_problem(item: BoxObject, size: tuple[int, int]) -> str | None:
+    if not item.mask:
+        return None if item.crowd else "no-mask"
+    return None if is_mask(item.mask, size) else "bad-mask"
+
+
+def is_mask(mask: Any, size: tuple[int, int]) -> bool:
+    """Return whether a value is COCO's mask of an image of this size.
+
+    Args:
+        mask: List of polygons, x and y by turns, or run lengths: ``size`` and ``counts``.
+        size: Height and width of the image.
+    """
+    if isinstance(mask, dict):
+        stated = mask.get("size")
+        return (
+            isinstance(stated, Sequence)
+            and tuple(stated) == tuple(size)
+            and isinstance(mask.get("counts"), (list, str))
+        )
+    return isinstance(mask, list) and any(map(_is_polygon, mask))
+
+
+def _is_polygon(points: Any) -> bool:
+    return (
+        isinstance(points, list)
+        and len(points) >= 6
+        and len(points) % 2 == 0
+        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in points)
+    )
+
+
+def duplicates(images: Sequence[Any]) -> tuple[Finding, ...]:
+    """Return the objects that stand twice in their image, class and box alike; they are kept."""
+    tally = Tally()
+    for image in images:
+        seen: set[tuple] = set()
+        for item in image.objects:
+            key = (item.name, item.box)
+            if key in seen:
+                tally.add("duplicate-box", Place(image.source, item.item))
+            seen.add(key)
+    return tally.findings(KEPT)

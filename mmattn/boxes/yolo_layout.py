@@ -1,0 +1,272 @@
+"""Find YOLO's images and label files below a folder, their splits and the names of the classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from mmattn.data.folder.layout import IMAGE_FOLDERS
+from mmattn.data.folder.listing import files_below
+from mmattn.data.folder.patterns import SPLITS
+from mmattn.errors import DataError
+from mmattn.images import is_image_file
+
+from .image_places import split_of_folder
+from .records import listed
+from .sources import Source, lines_once
+from .yolo import YoloClasses
+
+LABEL_FOLDERS = ("labels", "label", "annotations", "labels_txt", "txt")
+#: Files of names, one a line, in the order in which they are looked for.
+NAME_FILES = ("classes.txt", "obj.names", "classes.names", "labels.txt", "_darknet.labels")
+_YAML = (".yaml", ".yml")
+
+
+def find_yolo(
+    root: str,
+    files: Sequence[str],
+    *,
+    ann_dir: str | None = None,
+    img_dir: str | None = None,
+    skip_missing: bool = False,
+) -> tuple[dict[str, Source], YoloClasses, list[str]]:
+    """Return the images of each split with their label files, empty where there are none.
+
+    Args:
+        root: Path of the folder.
+        files: All files below it, relative to it.
+        ann_dir: Folder of the label files in ``root``, if it is not found.
+        img_dir: Folder of the images, likewise.
+        skip_missing: Leave labels without an image out instead of refusing them.
+
+    Raises:
+        DataError: Several files could be meant, or they contradict each other.
+    """
+    described = [f for f in files if f.endswith(_YAML) and "/" not in f and _describes(root, f)]
+    if len(described) > 1:
+        raise DataError(
+            f"{root}: {' and '.join(described)} each describe a dataset: set "
+            f"data={os.path.join(root, described[0])} or the other"
+        )
+    if described:
+        return read_description(os.path.join(root, described[0]))
+    texts = {file for file in files if file.endswith(".txt")}
+    if not texts:
+        return {}, YoloClasses((), ""), []
+    by_split: dict[str, list[tuple[str, str | None, str]]] = {}
+    used: set[str] = set()
+    labelled: dict[str, int] = {}
+    for file in files:
+        if not is_image_file(os.path.basename(file)):
+            continue
+        if img_dir and not file.startswith(f"{img_dir.strip('/')}/"):
+            continue
+        label = next((one for one in _label_names(file, ann_dir) if one in texts), None)
+        split = split_of_folder(file) or "all"
+        if label is not None:
+            if label in used:
+                twins = [image for image, other, _ in by_split[split] if other == label]
+                raise DataError(
+                    f"{root}: {', '.join((*twins, file))} have the one label file {label}: rename "
+                    "or remove one of the images"
+                )
+            used.add(label)
+            labelled[split] = labelled.get(split, 0) + 1
+        by_split.setdefault(split, []).append((file, label, _stem(file)))
+    folders = {os.path.dirname(label) for label in used}
+    lonely = [t for t in sorted(texts - used) if os.path.dirname(t) in folders]
+    lonely = [t for t in lonely if os.path.basename(t) not in NAME_FILES and _is_label(root, t)]
+    sniffed = any(_is_label(root, label) for label in sorted(used)[:20])
+    if not sniffed:
+        return {}, YoloClasses((), ""), []
+    notes = []
+    if lonely:
+        if not skip_missing:
+            raise DataError(
+                f"{root}: {len(lonely)} label files belong to no image: {listed(lonely)}. Add the "
+                "images, set data.img_dir, or leave them out with data.missing_images=skip"
+            )
+        notes.append(f"{len(lonely)} label files of no image are left out: {listed(lonely)}")
+    sources = {}
+    for split, pairs in by_split.items():
+        if not labelled.get(split):
+            if len(by_split) > 1 or split == "all":
+                notes.append(f"not used: {len(pairs)} images without labels, {pairs[0][0]} first")
+            continue
+        places = sorted({os.path.dirname(label) or "." for _, label, _ in pairs if label})
+        joined = [
+            (os.path.join(root, image), label and os.path.join(root, label), stem)
+            for image, label, stem in pairs
+        ]
+        sources[split] = Source(listed(places, 2), pairs=tuple(joined))
+    return sources, _names(root, files, sorted(folders)), notes
+
+
+def read_description(path: str) -> tuple[dict[str, Source], YoloClasses, list[str]]:
+    """Read a ``data.yaml``: names, and for each split a folder or a list of images.
+
+    Raises:
+        DataError: It is not valid, contradicts itself, or names what is not there.
+    """
+    content = _load_yaml(path)
+    names = content.get("names")
+    if isinstance(names, Mapping):
+        try:
+            numbered = {int(key): str(value) for key, value in names.items()}
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path}: names has keys that are no numbers: {error}") from error
+        if sorted(numbered) != list(range(len(numbered))):
+            raise DataError(
+                f"{path}: names has the numbers {sorted(numbered)[:10]}, where 0 to "
+                f"{len(numbered) - 1} without a gap are expected"
+            )
+        names = [numbered[index] for index in range(len(numbered))]
+    if not isinstance(names, list) or not names:
+        raise DataError(f"{path} has no names: write names: [first class, second class]")
+    names = tuple(str(name).strip() for name in names)
+    _refuse_equal(names, path)
+    count = content.get("nc")
+    if count is not None and count != len(names):
+        raise DataError(f"{path}: nc is {count}, but names has {len(names)} names: mend one")
+    sources = {}
+    for split, spellings in SPLITS.items():
+        given = next((content[key] for key in spellings if content.get(key)), None)
+        if given is None:
+            continue
+        entries = given if isinstance(given, list) else [given]
+        images = [image for entry in entries for image in _images_of(path, content, str(entry))]
+        if not images:
+            raise DataError(f"{path}: {split}: {given} holds no image")
+        pairs = [(image, _label_beside(image), _stem(image)) for image in images]
+        if not any(label for _, label, _ in pairs):
+            raise DataError(
+                f"{path}: {split}: none of {len(pairs)} images has a label file, such as "
+                f"{_label_names(pairs[0][0], None)[0]} for {pairs[0][0]}"
+            )
+        sources[split] = Source(f"{os.path.basename(path)}, {given}", pairs=tuple(pairs))
+    if not sources:
+        raise DataError(f"{path} has no train and no val: write the folder of the images of each")
+    return sources, YoloClasses(names, path), []
+
+
+def read_names(path: str) -> tuple[str, ...]:
+    """Read a file of names, one a line.
+
+    Raises:
+        DataError: It is empty, or has a name twice.
+    """
+    names = tuple(lines_once(path))
+    if not names:
+        raise DataError(f"{path} is empty: write the names of the classes, one a line")
+    return names
+
+
+def _describes(root: str, file: str) -> bool:
+    """Return whether a YAML file describes a dataset, not a training."""
+    try:
+        content = _load_yaml(os.path.join(root, file))
+    except DataError:
+        return os.path.splitext(file)[0] in ("data", "dataset")  # then its error is told
+    return "names" in content and any(k in content for keys in SPLITS.values() for k in keys)
+
+
+def _load_yaml(path: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            content = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds {type(content).__name__}, not names and folders")
+    return content
+
+
+def _images_of(path: str, content: Mapping[str, Any], entry: str) -> list[str]:
+    """Return the paths of the images of an entry: a folder, or a list in a text file."""
+    base = os.path.dirname(path)
+    bases = [base]
+    if content.get("path"):
+        bases.insert(0, os.path.join(base, str(content["path"])))
+    bare = entry
+    while bare.startswith("../"):  # as some exports write it, from a folder that is not there
+        bare = bare[3:]
+    tried = dict.fromkeys(
+        os.path.normpath(os.path.join(b, e)) for e in (entry, bare) for b in bases
+    )
+    place = next((one for one in tried if os.path.exists(one)), None)
+    if place is None:
+        raise DataError(f"{path}: {entry}: there is none of {', '.join(tried)}. Mend the path")
+    if os.path.isdir(place):
+        return [os.path.join(place, file) for file in files_below(place)]
+    if not place.endswith(".txt"):
+        raise DataError(f"{path}: {entry} is neither a folder nor a .txt list of images")
+    images = []
+    for line in lines_once(place):
+        options = [os.path.join(b, line) for b in (os.path.dirname(place), *bases)]
+        found = next((os.path.normpath(one) for one in options if os.path.isfile(one)), None)
+        if found is None:
+            raise DataError(f"{place}: there is no image {line} below {', '.join(bases)}")
+        images.append(found)
+    return images
+
+
+def _label_beside(image: str) -> str | None:
+    return next((name for name in _label_names(image, None) if os.path.isfile(name)), None)
+
+
+def _label_names(image: str, ann_dir: str | None) -> list[str]:
+    """Return the names that an image's label file may have, the likeliest first.
+
+    >>> _label_names("images/train/a.jpg", None)[0]
+    'labels/train/a.txt'
+    """
+    path = PurePosixPath(image).with_suffix(".txt")
+    parts = list(path.parts)
+    found = []
+    place = next(
+        (i for i in range(len(parts) - 2, -1, -1) if parts[i].lower() in IMAGE_FOLDERS), None
+    )
+    if ann_dir is not None:
+        inner = parts[place + 1 :] if place is not None else parts
+        found += [str(PurePosixPath(ann_dir, *inner)), str(PurePosixPath(ann_dir, path.name))]
+    if place is not None:
+        found += [str(PurePosixPath(*parts[:place], n, *parts[place + 1 :])) for n in LABEL_FOLDERS]
+    return [*found, str(path)] if ann_dir is None else found
+
+
+def _stem(image: str) -> str:
+    """Return a name below the folder of images, without ending."""
+    parts = PurePosixPath(image).with_suffix("").parts
+    places = [i for i, part in enumerate(parts[:-1]) if part.lower() in IMAGE_FOLDERS]
+    return "/".join(parts[places[-1] + 1 :]) if places else parts[-1]
+
+
+def _is_label(root: str, file: str) -> bool:
+    """Return whether a text file is empty or begins with a line of YOLO's form."""
+    with open(os.path.join(root, file), encoding="utf-8", errors="replace") as opened:
+        words = opened.readline().split()
+    try:
+        return not words or len([float(word) for word in words]) >= 5
+    except ValueError:
+        return False
+
+
+def _names(root: str, files: Sequence[str], folders: Sequence[str]) -> YoloClasses:
+    there = set(files)
+    for name in NAME_FILES:
+        for folder in ("", *folders, *(os.path.dirname(folder) for folder in folders)):
+            file = os.path.join(folder, name)
+            if file in there:
+                path = os.path.join(root, file)
+                return YoloClasses(read_names(path), path)
+    return YoloClasses((), "")
+
+
+def _refuse_equal(names: Sequence[str], path: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} gives the name {twice[0]!r} twice: give each class its own")

@@ -1,0 +1,113 @@
+"""Masks of instances that stay as they are stored until their pixels are needed.
+
+A mosaic of four COCO images has some thirty instances, of which copy-paste uses a few: warping
+thirty bitmaps would cost more than all the rest of the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .affine import map_points, matrix_of_pixels
+
+
+@dataclass(frozen=True)
+class StoredMask:
+    """The mask of an instance as COCO stores it, and where it lies in the augmented image.
+
+    Attributes:
+        segmentation: Polygons (flat lists of x, y), a run-length encoding (``counts`` as list,
+            str or bytes, and ``size``), or a bitmap (H, W).
+        size: Height and width of the image that the segmentation belongs to.
+        matrix: (3, 3) map from that image to the augmented one.
+    """
+
+    segmentation: Any
+    size: tuple[int, int]
+    matrix: np.ndarray
+
+    def moved(self, matrix: np.ndarray) -> StoredMask:
+        """Return the same mask after a further map of the image."""
+        return StoredMask(self.segmentation, self.size, matrix @ self.matrix)
+
+    def bitmap(self, shape: tuple[int, int]) -> np.ndarray:
+        """Draw the mask.
+
+        Args:
+            shape: Height and width of the augmented image.
+
+        Returns:
+            (H, W) bool.
+        """
+        if is_polygons(self.segmentation):
+            drawn = np.zeros(shape, np.uint8)
+            for polygon in self.segmentation:
+                points = map_points(self.matrix, np.asarray(polygon, float).reshape(-1, 2))
+                # One at a time: polygons of one instance may overlap, and add up.
+                cv2.fillPoly(drawn, [np.round(points).astype(np.int32)], 1)
+        else:
+            drawn = cv2.warpAffine(
+                stored_bitmap(self.segmentation, self.size),
+                matrix_of_pixels(self.matrix)[:2],
+                shape[::-1],
+                flags=cv2.INTER_NEAREST,
+            )
+        return drawn.astype(bool)
+
+
+def is_polygons(segmentation: Any) -> bool:
+    """Return whether a segmentation is a list of polygons."""
+    return isinstance(segmentation, Sequence) and not isinstance(segmentation, (str, bytes))
+
+
+def stored_bitmap(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
+    """Decode a run-length encoding, compressed or not, to (H, W) uint8; bitmaps pass.
+
+    Args:
+        segmentation: Run-length encoding as COCO stores it, or a bitmap.
+        size: Height and width of the image.
+    """
+    if not isinstance(segmentation, Mapping):
+        return np.asarray(segmentation, np.uint8)
+    from pycocotools import mask as coco_mask
+
+    encoded: Any = segmentation
+    if isinstance(encoded["counts"], list):
+        encoded = coco_mask.frPyObjects(encoded, *size)
+    # A list of one, since of a single mask pycocotools warns about itself.
+    return coco_mask.decode([encoded])[..., 0]
+
+
+def stored_masks(results: Mapping[str, Any], matrix: np.ndarray) -> list[StoredMask | None]:
+    """Return the masks of an image's instances in the order of its boxes, None where one has none.
+
+    They are taken from ``results["instances"]``, which datasets of mmdet fill with ``mask`` where
+    the annotations have it; the loading step turns each into a box, in the same order.
+
+    Args:
+        results: What the loading steps made of an image.
+        matrix: (3, 3) map from the image to the augmented one.
+    """
+    count = len(results["gt_bboxes"])
+    instances = results.get("instances") or ()
+    if len(instances) != count:
+        return [None] * count
+    size = tuple(results["img"].shape[:2])
+    return [
+        StoredMask(instance["mask"], size, matrix) if is_usable(instance.get("mask")) else None
+        for instance in instances
+    ]
+
+
+def is_usable(mask: Any) -> bool:
+    """Return whether a stored segmentation has an area: polygons of three points or runs."""
+    if isinstance(mask, Mapping):
+        return bool(mask.get("counts")) and bool(mask.get("size"))
+    if is_polygons(mask):
+        return bool(len(mask)) and all(len(one) >= 6 and len(one) % 2 == 0 for one in mask)
+    return isinstance(mask, np.ndarray) and mask.ndim == 2

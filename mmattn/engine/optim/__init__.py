@@ -1,0 +1,8 @@
+"""Parameter groups and schedules; the registry imports this at its first look-up."""
+
+from __future__ import annotations
+
+from .grouped_parameters import GroupedOptimWrapperConstructor
+from .linear_with_warmup import LinearWithWarmup
+
+__all__ = ["GroupedOptimWrapperConstructor", "LinearWithWarmup"]

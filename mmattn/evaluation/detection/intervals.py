@@ -1,0 +1,84 @@
+"""Intervals of AP over images: the images are drawn again, and AP is computed from those drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmattn.evaluation.bootstrap import draw_with_replacement, percentile_interval
+
+from .average_precision import ranked, weighted_precision
+from .matching import FOREGROUND, IGNORED, Matches
+
+# Numbers in one array of weights: bounds the memory.
+_CHUNK = 1 << 22
+
+
+def ap_intervals(
+    matches: Matches, thresholds: np.ndarray, *, resamples: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Compute 95 % percentile intervals of AP and AP50.
+
+    An image that is drawn twice counts twice, as if it were in the dataset under two ids. A class
+    without an object in a draw is left out of that draw's mean.
+
+    Args:
+        matches: Matches of a dataset.
+        thresholds: IoU thresholds of AP, all of them in ``matches.thresholds``.
+        resamples: Number of times that the images are drawn.
+        seed: Random seed of the draws.
+
+    Returns:
+        ``AP`` and ``AP50`` of each class, (2, K), and ``mAP`` and ``mAP_50``, (2,): lower and upper
+        end; nan where a score is undefined in every draw.
+    """
+    draws = ap_of_draws(matches, thresholds, _draws(len(matches.image_ids), resamples, seed))
+    defined = ~np.isnan(draws)
+    with np.errstate(invalid="ignore"):
+        means = np.where(defined, draws, 0.0).sum(axis=2) / defined.sum(axis=2)
+    (ap, ap50), (mean, mean50) = draws, means
+    scores = {"AP": ap, "AP50": ap50, "mAP": mean, "mAP_50": mean50}
+    return {name: percentile_interval(values) for name, values in scores.items()}
+
+
+def ap_of_draws(matches: Matches, thresholds: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Compute AP and AP50 of each class where images count several times.
+
+    Args:
+        matches: Matches of a dataset.
+        thresholds: IoU thresholds of AP.
+        times: How often each image is in each draw, (B, I).
+
+    Returns:
+        (2, B, K): AP, AP50; nan for a class without an object in the draw.
+    """
+    result = np.full((2, len(times), matches.num_classes), np.nan)
+    for label in np.flatnonzero(matches.positives):
+        images = matches.obj_image[matches.obj_label == label]
+        positives = times[:, images].sum(axis=1)
+        own: dict[float, np.ndarray] = {}
+        for threshold in {*thresholds.tolist(), FOREGROUND}:
+            own[threshold] = _ap(matches, int(label), threshold, times, positives)
+        result[0, :, label] = np.mean([own[t] for t in thresholds.tolist()], axis=0)
+        result[1, :, label] = own[FOREGROUND]
+    return result
+
+
+def _draws(images: int, resamples: int, seed: int) -> np.ndarray:
+    return draw_with_replacement(images, resamples, np.random.default_rng(seed))
+
+
+def _ap(
+    matches: Matches, label: int, threshold: float, times: np.ndarray, positives: np.ndarray
+) -> np.ndarray:
+    match = matches.at(threshold)
+    order = ranked(matches.det_label, matches.det_score, label, match != IGNORED)
+    hits, images = match[order] >= 0, matches.det_image[order]
+    step = max(1, _CHUNK // max(1, len(order)))
+    return np.concatenate(
+        [
+            weighted_precision(
+                hits, times[start : start + step][:, images], positives[start : start + step]
+            ).mean(axis=1)
+            for start in range(0, len(times), step)
+        ]
+    )

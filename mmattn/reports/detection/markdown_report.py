@@ -1,0 +1,89 @@
+"""The report of a detection run as a Markdown page, small enough to be committed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from mmattn.io import atomic_write
+from mmattn.reports.figure_style import save_png
+from mmattn.reports.markdown_sections import environment, head, training
+from mmattn.tables import markdown_table
+
+from .box_painter import draw_sheet
+from .figures import FIGURES
+from .numbers import SHAPES, DetectionNumbers
+from .run import DetectionRun, table_note, table_rows
+
+
+def write_markdown_report(
+    run: DetectionRun, folder: str | Path, *, maps_only: bool = False
+) -> Path:
+    """Write ``README.md`` and what it shows; sections without data are left out.
+
+    Args:
+        run: The run to report.
+        folder: Folder of the page, its plots, ``worst_bbox.jpg`` and ``detection_bbox.json``.
+        maps_only: Whether to draw boxes without their images, for a dataset that may not be passed
+            on.
+
+    Returns:
+        The page.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    sections = [head(run)]
+    for iou_type, numbers in run.numbers.items():
+        sections += [
+            _table(run, numbers),
+            _plots(numbers, folder),
+            _worst(numbers, folder, maps_only),
+        ]
+        numbers.write_json(folder / f"detection_{iou_type}.json")
+    sections += [training(run, folder), environment(run.environment), list(run.notes)]
+    paragraphs = [paragraph for section in sections for paragraph in section]
+    page = folder / "README.md"
+    with atomic_write(page, "w") as file:
+        file.write("\n\n".join(paragraphs) + "\n")
+    return page
+
+
+def _table(run: DetectionRun, numbers: DetectionNumbers) -> list[str]:
+    *rows, last = table_rows(numbers)
+    rows.append([f"**{last[0]}**", *last[1:]])
+    return [
+        f"## Results per class: {SHAPES[numbers.iou_type]} on {run.image_count}",
+        markdown_table(["class", *numbers.columns], rows, align="l" + "r" * len(numbers.columns)),
+        table_note(numbers),
+    ]
+
+
+def _plots(numbers: DetectionNumbers, folder: Path) -> list[str]:
+    parts = [f"## Curves and errors: {SHAPES[numbers.iou_type]}"]
+    for name, (description, draw) in FIGURES.items():
+        file = f"{name}_{numbers.iou_type}.png"
+        save_png(draw(numbers), folder / file)
+        parts.append(f"![{description}]({file})")
+    rows = [
+        [name, count, f"{100 * gain:+.1f}" if gain == gain else "-"]
+        for name, (count, gain) in numbers.errors.items()
+    ]
+    head_line = ["error", "number", "points of AP50 if mended"]
+    note = (
+        "Types of errors as in TIDE (arXiv:2008.08115), each mended alone; the gains do not add up."
+    )
+    return [*parts, markdown_table(head_line, rows, align="lrr"), note]
+
+
+def _worst(numbers: DetectionNumbers, folder: Path, maps_only: bool) -> list[str]:
+    if not numbers.worst:
+        return []
+    sheet = draw_sheet(numbers, with_images=not maps_only)
+    success, encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    if not success:
+        raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
+    name = f"worst_{numbers.iou_type}.jpg"
+    with atomic_write(folder / name) as file:
+        file.write(encoded.tobytes())
+    return [f"## Worst images: {SHAPES[numbers.iou_type]}", f"![worst images]({name})"]

@@ -1,0 +1,46 @@
+"""Sections of a Markdown page that reports of every task have: head, training, environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .curves import plot_curves
+from .number_formats import duration
+from .run import Run
+
+
+def head(run: Run) -> list[str]:
+    """Write title, summary, commands, training time and size."""
+    parts = [f"# {run.title}", run.summary]
+    commands = [step.command for step in run.steps if step.command]
+    if commands:
+        parts += ["Written by", "\n".join(["```bash", *commands, "```"])]
+    if run.training_minutes is not None:
+        time = duration(60 * run.training_minutes)
+        parts.append(f"Training took {time}, validations included.")
+    if run.size is not None:
+        n, c, h, w = run.size.input_shape
+        parts.append(
+            f"{run.size.parameters:,} parameters; {run.size.flops / 1e9:.3f} GFLOPs at "
+            f"{n} x {c} x {h} x {w} (2 per multiply-add)."
+        )
+    return [part for part in parts if part]
+
+
+def training(run: Run, folder: Path) -> list[str]:
+    """Write the training curves, as plots into ``folder``."""
+    if not run.scalars:
+        return []
+    files = plot_curves(
+        run.scalars, folder, validation_axis=run.validation_axis, plots=("loss", "metrics")
+    )
+    alt_texts = {"curves_loss.png": "loss", "curves_metrics.png": "validation"}
+    plots = [f"![{alt_texts[file.name]}]({file.name})" for file in files]
+    return ["## Training", "\n".join(plots)] if plots else []
+
+
+def environment(tables: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Write names and values of the machine and the versions."""
+    lines = [f"- {name}: {value}" for table in tables.values() for name, value in table.items()]
+    return ["## Environment", "\n".join(lines)] if lines else []

@@ -1,0 +1,35 @@
+"""Costs of a module: parameters, multiply-accumulates, memory that training keeps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmattn.training_memory import saved_for_backward
+
+
+def parameters(module: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def kept_for_backward(module: nn.Module, x: Tensor) -> dict[str, int]:
+    """Bytes that a forward pass keeps for the backward pass, by where they are.
+
+    Returns:
+        ``input``: those of ``x`` itself, which are there anyway; ``parameters``; ``other``.
+    """
+    x.requires_grad_()
+    return saved_for_backward(lambda: module(x), {"parameters": module.parameters(), "input": [x]})
+
+
+def macs(module: nn.Module, *shape: int) -> int:
+    """Multiply-accumulates of convolutions and matrix products for an input of this shape.
+
+    The module has to be on the meta device; it is in eval mode afterwards.
+    """
+    module.eval()
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        module(torch.empty(shape))
+    return counter.get_total_flops() // 2

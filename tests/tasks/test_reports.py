@@ -1,0 +1,29 @@
+"""The report of a task is named by modules that are there, and by nothing else."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+
+import pytest
+
+from mmattn.tasks import DETECTION, INSTANCE, PANOPTIC, SEMANTIC, SEMANTIC_IN_MMDET, TASKS, Task
+
+REPORTED = [task for task in TASKS if task.report]
+
+
+def test_tasks_with_a_report() -> None:
+    assert REPORTED == [SEMANTIC, DETECTION, INSTANCE]
+    assert PANOPTIC.report is SEMANTIC_IN_MMDET.report is None
+
+
+@pytest.mark.parametrize("task", REPORTED, ids=lambda task: task.name)
+def test_its_modules_measure_and_write(task: Task) -> None:
+    assert task.report is not None
+    measure = import_module(task.report.measurement).measure_run
+    parameters = inspect.signature(measure).parameters
+    assert {"config", "checkpoint", "num_images", "steps"} <= set(parameters)
+    assert ("exported_file" in parameters) == task.report.exported
+    pages = import_module(task.report.pages)
+    for write in (pages.write_markdown_report, pages.write_html_report):
+        assert "maps_only" in inspect.signature(write).parameters
