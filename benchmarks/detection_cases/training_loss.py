@@ -88,7 +88,8 @@ def some_boxes(images: int, boxes: int, size: int, random: torch.Generator) -> T
     shape = 2 ** (0.5 * torch.randn(images, boxes, 1, generator=random))
     sides = torch.cat((side * shape, side / shape), dim=2).clamp(10, size)
     low = torch.rand(images, boxes, 2, generator=random) * (size - sides)
-    return torch.cat((low, low + sides), dim=2)
+    # Odd sixteenths: mmdet calls a point outside that is within 0.01 of a border, we one on it.
+    return (torch.cat((low, low + sides), dim=2) * 8).floor() / 8 + 1 / 16
 
 
 def hints(gt_boxes: Tensor, shape: tuple[int, int], stride: int, random: torch.Generator) -> Tensor:

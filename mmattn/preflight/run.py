@@ -101,7 +101,7 @@ def check_data(
     """
     from mmattn.data.dataset_probe import lazy_dataset
 
-    from .data import below_stride, check_dataset, smallest_stride
+    from .data import check_dataset, smallest_stride
 
     enter_scope(cfg)
     chosen = {split: _dataset(cfg, split) for split in splits}
@@ -118,18 +118,18 @@ def check_data(
     for split, dataset in chosen.items():
         if dataset is None:
             continue
-        stride = None
+        stride = smallest_stride(cfg.get("model") or {})
         for where, leaf in leaf_datasets(dataset, f"{split}_dataloader.dataset"):
-            report = check_dataset(leaf, where, ignored=_ignored(cfg), full=full)
+            report = check_dataset(
+                leaf,
+                where,
+                ignored=_ignored(cfg),
+                full=full,
+                stride=stride,
+                steps=_all_steps(dataset, leaf),
+            )
             of_split.setdefault(split, []).append(report)
             reports.append(report)
-            if report.objects and stride is None:
-                stride = smallest_stride(cfg.get("model") or {})
-            if report.objects and stride:
-                classes = tuple(map(str, report.metainfo.get("classes") or ()))
-                steps = _all_steps(dataset, leaf)
-                small = below_stride(report.objects, classes, steps, stride)
-                report.add([small] if small else ())
         _check_metric_files(cfg, split)
     _compare_splits(of_split, near=full)
     _note_scarcity(of_split)

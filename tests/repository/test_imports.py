@@ -12,14 +12,14 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"ops": ROOT / "custom_ops", "projects": ROOT / "projects"}
 
 #: Room of ``mmattn`` -> rooms that it may import; each may import ``LEAVES`` and itself besides.
-LEAVES = {"costs", "errors", "lazy", "plugin_imports", "quiet", "registry", "type_names"}
+LEAVES = {"errors", "lazy", "plugin_imports", "quiet", "registry", "training_memory", "type_names"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "costs": set(),
     "errors": set(),
     "lazy": set(),
     "quiet": set(),
     "plugin_imports": set(),
     "registry": set(),
+    "training_memory": set(),
     "type_names": set(),
     "fonts": set(),
     "palette": set(),

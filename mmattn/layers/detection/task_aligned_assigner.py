@@ -149,10 +149,10 @@ def _inside(points: Tensor, targets: Tensor) -> Tensor:
     """Return whether points (A, 2) lie inside boxes (B, 4), as (B, A) bool."""
     x, y = points.to(targets.dtype).unbind(-1)
     x1, y1, x2, y2 = targets[:, :, None].unbind(1)
-    inside = x - x1 > _INSIDE
-    inside &= x2 - x > _INSIDE
-    inside &= y - y1 > _INSIDE
-    inside &= y2 - y > _INSIDE
+    inside = x > x1 + _INSIDE
+    inside &= x < x2 - _INSIDE
+    inside &= y > y1 + _INSIDE
+    inside &= y < y2 - _INSIDE
     return inside
 
 

@@ -205,3 +205,31 @@ def test_maps_that_do_not_fit_are_named() -> None:
 def test_arguments_out_of_range_are_named(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         TaskAlignedLoss(**{"num_classes": 3, "strides": (8,), **options})  # pyright: ignore[reportArgumentType]
+
+
+def test_maps_that_are_trained_find_the_boxes() -> None:
+    """Gradient descent on the maps themselves, from nothing: classes, boxes, and background."""
+    strides, shapes = (8, 16), [(12, 12), (6, 6)]
+    gt_boxes = torch.tensor([[[10.0, 12, 50, 44], [40, 50, 92, 90], [60, 6, 76, 30]]])
+    labels = torch.tensor([[0, 1, 2]])
+    maps = [torch.full((1, CLASSES, *shape), -3.0, requires_grad=True) for shape in shapes]
+    maps += [torch.zeros(1, 64, *shape, requires_grad=True) for shape in shapes]
+    module = TaskAlignedLoss(CLASSES, strides)
+    optimizer = torch.optim.Adam(maps, lr=0.2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        losses = module(maps[:2], maps[2:], gt_boxes, labels, torch.ones_like(labels).bool())
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+    points, steps = anchor_points(shapes, strides)
+    scores = torch.cat([level.detach().flatten(2) for level in maps[:2]], 2)[0].sigmoid()
+    sides = torch.cat([level.detach().flatten(2) for level in maps[2:]], 2)[0].t()
+    boxes = decode_boxes(sides, points, steps, 16)
+    for box, label in zip(gt_boxes[0], labels[0], strict=True):
+        best = scores[label].argmax()
+        assert scores[label, best] > 0.8
+        assert complete_iou(boxes[best], box) > 0.9
+    outside = ((points[:, None] < gt_boxes[0, :, :2]) | (points[:, None] > gt_boxes[0, :, 2:])).any(
+        2
+    )
+    assert scores[:, outside.all(1)].max() < 0.1
