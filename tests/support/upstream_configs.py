@@ -303,7 +303,11 @@ _MMDET: tuple[Case, ...] = (
     _det("timm_example/retinanet_timm-tv-resnet50_fpn_1x_coco"),
     _det("tood/tood_r50_fpn_1x_coco"),
     _det("tridentnet/tridentnet_r50-caffe_1x_coco"),
-    _det("v3det/cascade_rcnn_r50_fpn_8x4_sample1e-3_mstrain_v3det_2x"),
+    _det(
+        "v3det/cascade_rcnn_r50_fpn_8x4_sample1e-3_mstrain_v3det_2x",
+        size=(64, 64),  # fewer proposals
+        heavy="each of 13204 classes has a prediction for every proposal",
+    ),
     _det("vfnet/vfnet_r50_fpn_1x_coco"),
     _det("wider_face/retinanet_r50_fpn_1x_widerface", num_classes=1),
     _det("yolact/yolact_r50_1xb8-55e_coco", "instance", size=(138, 138)),
@@ -315,7 +319,11 @@ _MMDET: tuple[Case, ...] = (
 _MMSEG: tuple[Case, ...] = (
     _seg("ann/ann_r50-d8_4xb2-40k_cityscapes-512x1024"),
     _seg("apcnet/apcnet_r50-d8_4xb2-40k_cityscapes-512x1024"),
-    _seg("beit/beit-base_upernet_8xb2-160k_ade20k-640x640", size=(640, 640)),
+    _seg(
+        "beit/beit-base_upernet_8xb2-160k_ade20k-640x640",
+        size=(640, 640),
+        heavy="each of 12 layers keeps the attention among 1601 positions",
+    ),
     _seg("bisenetv1/bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024"),
     _seg("bisenetv2/bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024"),
     _seg("cgnet/cgnet_fcn_4xb8-60k_cityscapes-512x1024"),
@@ -339,13 +347,20 @@ _MMSEG: tuple[Case, ...] = (
     _seg("mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512", size=(512, 512)),
     _seg("maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512"),
     _seg("mobilenet_v2/mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024"),
-    _seg("mobilenet_v3/mobilenet-v3-d8-s_lraspp_4xb4-320k_cityscapes-512x1024"),
+    _seg(
+        "mobilenet_v3/mobilenet-v3-d8-s_lraspp_4xb4-320k_cityscapes-512x1024",
+        size=(400, 400),  # its head pools windows of 49 positions, 8 pixels apart
+    ),
     _seg("nonlocal_net/nonlocal_r50-d8_4xb2-40k_cityscapes-512x1024"),
     _seg("ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024"),
     _seg("poolformer/fpn_poolformer_s12_8xb4-40k_ade20k-512x512"),
     _seg("pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024"),
     _seg("resnest/resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024"),
-    _seg("san/san-vit-b16_coco-stuff164k-640x640", size=(640, 640)),
+    _seg(
+        "san/san-vit-b16_coco-stuff164k-640x640",
+        size=(640, 640),
+        heavy="the text encoder reads the names of 171 classes in 14 sentences each",
+    ),
     _seg("segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512"),
     _seg("segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512"),
     _seg("sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024"),

@@ -14,12 +14,12 @@ from typing import Any
 from mmattn.boxes import BoxRecords, Finding
 from mmattn.boxes.coco_content import check_content, read_content
 from mmattn.data.dataset_probe import lazy_dataset, located
-from mmattn.data.files import check_place, endings, is_remote, refuse_missing
+from mmattn.data.files import check_place, endings, is_remote, refuse_missing, why_missing
 from mmattn.errors import DataError, one_line
 from mmattn.images import evenly
 from mmattn.type_names import bare_name
 
-from .box_sizes import SizedObject, sized_objects
+from .box_sizes import below_stride, sized_objects
 from .boxes import check_objects
 from .coco import (
     RecordingCocoReader,
@@ -27,6 +27,7 @@ from .coco import (
     check_names,
     why_empty,
 )
+from .faults import FaultyFiles
 from .images import ImageLoader, check_images
 from .masks import MaskRules, check_masks, check_read_masks
 from .panoptic import check_panoptic
@@ -57,7 +58,6 @@ class DatasetReport:
         warnings: What is doubtful about the annotations but no error.
         findings: The same with every place, as far as a dataset tells it.
         images_with: Class name -> images that hold an object of it.
-        objects: Sizes of the boxes, in the order of the entries.
         images: Paths of the images.
     """
 
@@ -72,7 +72,6 @@ class DatasetReport:
     warnings: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     images_with: dict[str, int] = field(default_factory=dict)
-    objects: tuple[SizedObject, ...] = field(default=(), repr=False)
     images: tuple[str, ...] = field(default=(), repr=False)
 
     def add(self, findings: Iterable[Finding]) -> None:
@@ -88,8 +87,9 @@ class DatasetReport:
         Args:
             warnings: Whether the warnings, which the check has logged, are in it.
         """
-        looked = ", ".join(f"{count} {what}" for what, count in self.looked_at.items())
-        lines = [f"{self.where} ({self.cls}): {self.entries} images; looked at {looked or 'none'}"]
+        looked = ", ".join(_counted(count, what) for what, count in self.looked_at.items())
+        images = _counted(self.entries, "images")
+        lines = [f"{self.where} ({self.cls}): {images}; looked at {looked or 'none'}"]
         lines += [f"  {note}" for note in self.notes]
         lines += [f"  warning: {warning}" for warning in self.warnings if warnings]
         total = sum(self.counts.values()) or 1
@@ -120,12 +120,18 @@ class DatasetReport:
         }
 
 
+def _counted(count: int, plural: str) -> str:
+    return f"{count} {plural if count != 1 else plural.removesuffix('s')}"
+
+
 def check_dataset(
     cfg: Mapping,
     where: str,
     *,
     ignored: Sequence[int] = (),
     full: bool = False,
+    stride: int | None = None,
+    steps: Sequence[Mapping[str, Any]] = (),
 ) -> DatasetReport:
     """Check one dataset (not a wrapper; see ``leaf_datasets``).
 
@@ -138,12 +144,15 @@ def check_dataset(
         where: Config key of the dataset, used in messages.
         ignored: Labels that the model's losses ignore beside 255.
         full: Read every header and mask, and load every image.
+        stride: Smallest stride of the head's grids, which boxes are compared with.
+        steps: Steps of the dataset's pipeline, and of those of its wrappers behind them.
 
     Returns:
         What was found.
 
     Raises:
-        DataError: The data is wrong; the message names the first fault, its file and the fix.
+        DataError: The data is wrong; the message names the first fault, its file and the fix, and
+            the other faulty files among those looked at.
         ConfigError: The dataset cannot be built.
     """
     root = cfg.get("data_root")
@@ -170,7 +179,10 @@ def check_dataset(
         left = len(records.images) - len(entries)
         report.notes += (f"left out by filter_cfg={dict(dataset.filter_cfg or {})}: {left} images",)
     report.images = tuple(e["img_path"] for e in entries if _is_image_entry(e))
-    report.objects = tuple(sized_objects(entries, records))
+    if stride:
+        classes = tuple(map(str, report.metainfo.get("classes") or ()))
+        small = below_stride(sized_objects(entries, records), classes, steps, stride)
+        report.add([small] if small else ())
 
     loaders = {
         bare_name(t.get("type")): t for t in cfg.get("pipeline") or () if isinstance(t, Mapping)
@@ -179,12 +191,22 @@ def check_dataset(
         return report  # volumes, videos, arrays: their own transforms know them
     refuse_missing((e["img_path"] for e in entries), "images", where)
     loader = ImageLoader(loaders["LoadImageFromFile"], getattr(dataset, "bit_depth", None), where)
+    faults = FaultyFiles(where)
     found = check_images(
-        entries, loader, headers=None if full else _HEADERS, loaded=None if full else _DECODED
+        entries,
+        loader,
+        faults,
+        headers=None if full else _HEADERS,
+        loaded=None if full else _DECODED,
     )
     report.looked_at["headers"] = found.headers
     report.notes += found.notes
-    _check_labels(dataset, entries, loaders, loader, ignored, full, report)
+    try:
+        _check_labels(dataset, entries, loaders, loader, ignored, full, report, faults)
+    except DataError:
+        faults.refuse()  # with the masks among them; what is wrong with all of these comes next
+        raise
+    faults.refuse()
     sizes = [(index, loader.size(entries[index]["img_path"])) for index in found.thin]
     check_pipeline_on(dataset, cfg["pipeline"], sizes, where)
     return report
@@ -198,6 +220,7 @@ def _check_labels(
     ignored: Sequence[int],
     full: bool,
     report: DatasetReport,
+    faults: FaultyFiles,
 ) -> None:
     """Check masks, panoptic maps and instances, whatever the pipeline loads."""
     where, classes = report.where, tuple(report.metainfo.get("classes") or ())
@@ -214,7 +237,7 @@ def _check_labels(
         )
     elif hasattr(dataset, "mask_reader") and with_maps:
         pixels = check_read_masks(
-            with_maps, dataset.mask_reader, images.size, classes, where, limit
+            with_maps, dataset.mask_reader, images.size, classes, faults, limit
         )
         report.looked_at["masks"] = len(evenly(len(with_maps), limit))
         report.unit = "pixels"
@@ -224,7 +247,7 @@ def _check_labels(
         if classes and "label_map" in with_maps[0]:
             rules = _mask_rules(dataset, with_maps[0], loaders["LoadAnnotations"], classes, ignored)
             read = stock_reader(loaders["LoadAnnotations"], dataset, where)
-            pixels = check_masks(with_maps, read, images.size, rules, where, limit)
+            pixels = check_masks(with_maps, read, images.size, rules, faults, limit)
             report.looked_at["masks"] = len(evenly(len(with_maps), limit))
             report.unit = "pixels"
             report.counts = {name: pixels.get(i, 0) for i, name in enumerate(classes)}
@@ -359,6 +382,11 @@ def _cannot_read(ann_file: str, where: str, error: Exception) -> str:
         return (
             f"{where}: {ann_file} has an entry without {error}: it is not the annotation format "
             "that this dataset reads"
+        )
+    missing = error.filename if isinstance(error, FileNotFoundError) else None
+    if isinstance(missing, str) and not is_remote(missing):
+        return (
+            f"{where}: {ann_file} asks for {missing}, which does not exist. {why_missing(missing)}"
         )
     return f"{where}: {ann_file} cannot be read: {one_line(error)}"
 

@@ -23,6 +23,8 @@ _TILE, _GAP, _LINE, _FONT, _TITLE_FONT = 480, 8, 22, 11, 13
 _OPACITY = 0.45
 # Names of more objects than these hide the image.
 _MAX_NAMES = 30
+#: Detections of an image that are drawn, the best; an untrained network has many more.
+MAX_DRAWN = 100
 Rectangle = tuple[int, int, int, int]
 
 
@@ -43,13 +45,20 @@ def draw_sheet(numbers: DetectionNumbers, *, with_images: bool = True) -> np.nda
     )
     rows = [_text_row(width, title), _legend(width)]
     for image in numbers.worst:
-        errors = f"{image.hits} right, {image.false} false, {image.missed} missed"
-        name = _shortened(image.name.replace("\\", "/").rpartition("/")[2], 60)
-        rows.append(_text_row(width, f"{name}   F1 {image.f1:.2f}: {errors}"))
+        rows.append(_text_row(width, describe(image)))
         left, right = draw_tiles(image, numbers.classes, with_image=with_images)
         gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)
         rows += [np.hstack([left, gap, right]), np.full((_GAP, width, 3), 255, np.uint8)]
     return np.vstack(rows)
+
+
+def describe(image: WorstImage) -> str:
+    """Return the name of an image and what is right and wrong in it, in one line."""
+    name = _shortened(image.name.replace("\\", "/").rpartition("/")[2], 60)
+    text = f"{image.hits} right, {image.false} false, {image.missed} missed"
+    if len(image.detections) > MAX_DRAWN:
+        text += f" (drawn: the {MAX_DRAWN} detections of the highest scores)"
+    return f"{name}: F1 {image.f1:.2f}, {text}"
 
 
 def draw_tiles(
@@ -76,8 +85,9 @@ def draw_tiles(
     photograph = cv2.resize(photograph, size, interpolation=how)
     missed = [one for one in image.objects if not one.right]
     hit = [one for one in image.objects if one.right]
-    right = [one for one in image.detections if one.right]
-    false = [one for one in image.detections if not one.right]
+    drawn = sorted(image.detections, key=lambda one: -one.score)[:MAX_DRAWN]
+    right = [one for one in drawn if one.right]
+    false = [one for one in drawn if not one.right]
     truth = _paint(
         photograph, scale, [(hit, _RIGHT, "solid"), (missed, _MISSED, "dashed")], classes
     )
