@@ -124,8 +124,10 @@ def _bases(path: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
 
 def _loaded(path: Path) -> set[str]:
     """Return the names that a Python config reads anywhere."""
+    if path.suffix != ".py":
+        return set()
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8")) if path.suffix == ".py" else ast.Module()
+        tree = ast.parse(path.read_text(encoding="utf-8"))
     except (OSError, SyntaxError):
         return set()
     nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Name))

@@ -201,7 +201,7 @@ def _header_and_size(
 ) -> tuple[ImageHeader | None, tuple[int, int]]:
     header = loader.header(entry["img_path"])
     size = loader.size(entry["img_path"])
-    stated = (entry.get("height"), entry.get("width"))
+    stated: tuple[Any, Any] = (entry.get("height"), entry.get("width"))
     # A swapped pair comes from EXIF orientation, which tools treat in both ways.
     if None not in stated and sorted(stated) != sorted(size):
         raise DataError(
