@@ -128,7 +128,7 @@ def time_once(run, device: str) -> float:
 
 def saved_bytes(run) -> float | None:
     """Return the megabytes that autograd keeps between forward and backward, each storage once."""
-    from mmattn.costs import saved_for_backward
+    from mmattn.training_memory import saved_for_backward
 
     return saved_for_backward(run)["other"] / 1e6 or None
 

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from mmattn.compare.cost import interleaved, peak_bytes
+    from mmattn.compare.variant_cost import interleaved, peak_bytes
 
     torch.set_num_threads(args.threads)
     calls = predictions(tuple(args.size), args.classes)

@@ -18,9 +18,10 @@ def lazy_attributes(
             carry the other's name: importing a submodule sets the attribute of its name.
 
     Example:
-        >>> __getattr__, __dir__, __all__ = lazy_attributes("mmattn.io", {"LoadReport": "load"})
+        >>> homes = {"LoadReport": "load_into_model"}
+        >>> __getattr__, __dir__, __all__ = lazy_attributes("mmattn.io", homes)
         >>> __getattr__("LoadReport").__module__
-        'mmattn.io.load'
+        'mmattn.io.load_into_model'
     """
 
     def get(name: str) -> object:

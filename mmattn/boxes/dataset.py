@@ -154,7 +154,7 @@ class FolderDetDataset(BaseDetDataset):
         """
         for step in pipeline:
             cls = step.get("type") if isinstance(step, Mapping) else type(step)
-            name = cls if isinstance(cls, str) else cls.__name__
+            name = cls if isinstance(cls, str) else getattr(cls, "__name__", "")
             bare = name.rpartition(".")[2]
             options = step if isinstance(step, Mapping) else vars(step)
             if bare == "LoadPanopticAnnotations" and self.targets != "panoptic":

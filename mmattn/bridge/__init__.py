@@ -15,6 +15,7 @@
 - mmdet's SSD predicts (``mmattn.bridge.ssd_head``), its masks are pasted where a box lies outside
   of the image (``mmattn.bridge.mask_pasting``), and its distillation finds its teacher's config
   (``mmattn.bridge.teacher_config``).
+- mmcv's own SyncBN is batch norm in a single process (``mmattn.bridge.sync_bn``).
 - mmseg's SAN starts without the weights of CLIP (``mmattn.bridge.san_weights``).
 
 The forks ``onedl-*`` and the original packages of the same import names are carried alike. What the
@@ -62,6 +63,7 @@ def install() -> None:
     when_imported("mmengine.model.weight_init", _patch_pretrained_init)
     when_imported("mmengine.infer.infer", _patch_inferencer)
     when_imported("mmcv.ops.carafe", _allow_carafe_naive)
+    when_imported("mmcv.ops.sync_bn", _patch_sync_bn)
     when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
     when_imported("mmseg.models.losses.cross_entropy_loss", _patch_class_weight)
     when_imported("mmdet.models.dense_heads.ssd_head", _patch_ssd_head)
@@ -140,6 +142,12 @@ def _patch_teacher_config(module) -> None:
     from .teacher_config import patch_teacher_config
 
     patch_teacher_config(module)
+
+
+def _patch_sync_bn(module) -> None:
+    from .sync_bn import patch_sync_bn
+
+    patch_sync_bn(module)
 
 
 def _patch_san_head(module) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from mmattn.errors import ConfigError
 
 _AUTO = "auto"
+_KEYS = ("num_classes", "num_things_classes", "num_stuff_classes")
 
 
 def explain_auto(build_functions: ModuleType) -> None:
@@ -26,9 +27,10 @@ def explain_auto(build_functions: ModuleType) -> None:
 def _explaining(build: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(build)
     def build_from_cfg(cfg: Any, registry: Any, default_args: Any = None) -> Any:
-        if isinstance(cfg, dict) and cfg.get("num_classes") == _AUTO:
+        counts = [key for key in _KEYS if isinstance(cfg, dict) and cfg.get(key) == _AUTO]
+        if counts:
             raise ConfigError(
-                f"{cfg.get('type')}: num_classes='auto' is the number of classes of the training "
+                f"{cfg.get('type')}: {counts[0]}='auto' is the number of classes of the training "
                 "data, which mmattn counts before it builds a model. Write the number, or take "
                 "the config that a training left in its folder, or build the model by "
                 "mmattn.inference.build_model(mmattn.config.load_config(CONFIG), CHECKPOINT)"

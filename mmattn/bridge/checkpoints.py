@@ -72,7 +72,7 @@ def patch_pretrained_init(weight_init_module: ModuleType) -> None:
 
 def read_for_mmengine(file, map_location=None, weights_only=None) -> Any:
     """``torch.load`` for mmengine, from a path or an open file; ``weights_only`` is ever true."""
-    from mmattn.io.weights import read_weights_file, read_weights_stream
+    from mmattn.io.checkpoint_files import read_weights_file, read_weights_stream
 
     from .checkpoint_configs import drop_config_text
     from .checkpoint_content import revive
@@ -142,7 +142,7 @@ def load_state_dict(module, state_dict, strict=False, logger=None) -> None:
     from mmengine.dist import get_rank
     from mmengine.logging import print_log
 
-    from mmattn.io.load import load_into
+    from mmattn.io.load_into_model import load_into
 
     report = load_into(module, state_dict, strict=strict, unwrap=unwrapped)
     _reports[_innermost(module)] = report
@@ -244,7 +244,7 @@ def _normalizing(read: Callable) -> Callable:
 
     @functools.wraps(read)
     def load_checkpoint(*args, **kwargs):
-        from mmattn.io.load import normalize_checkpoint
+        from mmattn.io.load_into_model import normalize_checkpoint
 
         checkpoint = read(*args, **kwargs)
         # The Runner removes "module." too, but only after the hooks, of which one is EMA's.

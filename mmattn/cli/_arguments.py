@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
+
+#: Endings of files of weights.
+WEIGHTS = (".pth", ".pt", ".safetensors")
 
 
 def new_parser(
@@ -21,12 +25,35 @@ def new_parser(
     epilog = f"examples:\n{lines}"
     if notes:
         epilog += f"\n\n{notes.strip()}"
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=prog,
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong where a pattern stands for several checkpoints."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        parsed, left = super().parse_known_args(args, namespace)
+        first = getattr(parsed, "checkpoint", None)
+        if first and left:
+            refuse_several_checkpoints(self, [first, *left])
+        return parsed, left
+
+
+def refuse_several_checkpoints(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """End with an error where more than one of ``words`` is a file of weights.
+
+    ``best_mIoU_iter_*.pth`` stands for two files after two trainings into one folder.
+    """
+    files = [word for word in words if word.lower().endswith(WEIGHTS)]
+    if len(files) > 1:
+        known = [file for file in files if os.path.isfile(file)]
+        newest = f"; the newest is {max(known, key=os.path.getmtime)}" if known else ""
+        parser.error(f"one checkpoint is expected, not {len(files)}: {', '.join(files)}{newest}")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -102,12 +102,27 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
         metavar="FILE",
         help="report of the check as JSON (default: parity.json beside --out)",
     )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="quantise the file to int8 too, into NAME.int8.onnx, and report mIoU on the "
+        "validation set, or AP on --annotations, before and after",
+    )
+    parser.add_argument(
+        "--calibration-images",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="images or folders that --int8 takes the ranges of the activations from",
+    )
     arguments.add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.check_size and not args.dynamic:
         parser.error("--check-size needs --dynamic: a file of one size takes no other")
     if args.annotations and not args.images:
         parser.error("--annotations are those of --images: give the images, or their folder, too")
+    if args.int8 != bool(args.calibration_images):
+        parser.error("--int8 and --calibration-images belong together: give both")
     if args.form and args.argmax:
         parser.error("--argmax is for segmentation, --form for detection")
     return args
@@ -141,6 +156,7 @@ def _export(args: argparse.Namespace) -> None:
         tolerance=args.tolerance,
         min_agreement=args.min_agreement,
         parity_file=args.parity,
+        calibration_images=args.calibration_images,
         cfg_options=parse_cfg_options(args.cfg_options),
         log=partial(print, flush=True),
     )

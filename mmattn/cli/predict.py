@@ -81,6 +81,8 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
     else:
         args.config, args.images = words[0], words[2:]
         args.checkpoint = words[1] if len(words) > 1 else None
+    if args.checkpoint:
+        arguments.refuse_several_checkpoints(parser, words[1:])
     if not args.images:
         parser.error("give CONFIG CHECKPOINT IMAGE ..., or FILE.onnx IMAGE ...")
     if args.exported:

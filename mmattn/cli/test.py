@@ -33,8 +33,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn test") -> argp
     parser.add_argument(
         "--show-dir",
         metavar="DIR",
-        help="paint the predictions over the images, beside the ground truth, and save them in DIR "
-        "(for detection: DIR inside the folder of this test)",
+        help="paint the predictions over the images, beside the ground truth, and save them in DIR",
     )
     arguments.add_opacity(parser, None)
     parser.add_argument(

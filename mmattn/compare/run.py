@@ -223,7 +223,7 @@ def _measure_costs(comparison: Comparison, log: Log) -> None:
 
     from mmattn.inference.model import build_model
 
-    from .cost import measure
+    from .variant_cost import measure
 
     file = comparison.work_dir / COSTS
     machine = machine_and_versions()

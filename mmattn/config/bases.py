@@ -38,7 +38,7 @@ def _problems(path: Path, seen: set[Path]) -> Iterator[str]:
     if path in seen:
         return  # a circle is mmengine's to tell
     seen.add(path)
-    settings = _literals(path)
+    settings = literals(path)
     for name, value in settings.items():
         if _is_misspelt(name, value) and _KEY not in settings:
             yield f"{path}: {name} = {value!r} names configs, but bases are read from {_KEY!r} only"
@@ -63,7 +63,7 @@ def _is_misspelt(name: Any, value: Any) -> bool:
     return paths and near and name != _KEY
 
 
-def _literals(path: Path) -> Mapping[str, Any]:
+def literals(path: Path) -> Mapping[str, Any]:
     """Return the top-level settings of a config that are written out; {} if it is broken."""
     from yaml import YAMLError, safe_load
 

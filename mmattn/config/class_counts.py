@@ -83,9 +83,9 @@ def own_counts(cfg: Config) -> set[int]:
     for path, part in walk(model, "model"):
         if isinstance(part, Mapping) and HEAD.fullmatch(path) and counts_data(path, part):
             given = [part.get(key) for key in COUNT_KEYS if key != STUFF]
-            both = [part.get(THINGS), part.get(STUFF)]
-            if all(isinstance(count, int) for count in both):
-                given.append(sum(both))
+            things, stuff = part.get(THINGS), part.get(STUFF)
+            if isinstance(things, int) and isinstance(stuff, int):
+                given.append(things + stuff)
             found.update(count for count in given if isinstance(count, int) and count > 0)
     return found
 

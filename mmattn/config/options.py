@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +18,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mmattn")
 
+#: Options whose value is the path of a folder, with whatever it has in it.
+FOLDERS = ("data", "data_root")
+_QUOTES = "'\""
+#: Stands for a space while mmengine reads an option: a character that Unicode gives no meaning.
+_SPACE = "\ue000"
+
 
 def parse_cfg_options(pairs: list[str] | None) -> dict | None:
     """Read the ``key=value`` words of ``--cfg-options`` as mmengine does, but without its import.
 
-    Values become numbers, booleans, None, lists and tuples where they look like it.
+    Values become numbers, booleans, None, lists and tuples where they look like it; spaces inside
+    of them are kept, which mmengine drops. The folders of ``data`` and ``data_root`` stay text.
 
     Raises:
-        ConfigError: A word has no ``=``.
+        ConfigError: A word has no ``=``, or a value has a bracket without its counterpart.
     """
     if not pairs:
         return None
     for pair in pairs:
         if "=" not in pair:
-            raise ConfigError(f"--cfg-options {pair}: expected key=value, without spaces.")
+            raise ConfigError(
+                f"--cfg-options {pair}: expected key=value, without spaces around '='; put a value "
+                "that has spaces into quotes."
+            )
     import argparse
 
     from mmengine.config import DictAction
@@ -38,9 +49,34 @@ def parse_cfg_options(pairs: list[str] | None) -> dict | None:
     parser = argparse.ArgumentParser(prog="--cfg-options")
     parser.add_argument("pairs", nargs="+", action=DictAction)
     try:
-        return parser.parse_args(["--", *pairs]).pairs
+        read = parser.parse_args(["--", *map(_protected, pairs)]).pairs
     except (AssertionError, ValueError) as error:
-        raise ConfigError(f"--cfg-options {' '.join(pairs)}: {one_line(error)}") from error
+        raise ConfigError(
+            f"--cfg-options {' '.join(pairs)}: {_restored(one_line(error))}"
+        ) from error
+    words = dict(pair.split("=", maxsplit=1) for pair in pairs)
+    folders = {key: words[key].strip(_QUOTES) for key in FOLDERS if key in words}
+    return {**_restored(read), **folders}
+
+
+def _protected(pair: str) -> str:
+    """Return an option in which mmengine's reader keeps the spaces inside of words."""
+    key, value = pair.split("=", maxsplit=1)
+    if key in FOLDERS:
+        return f"{key}=0"  # may have commas and brackets; taken as it is
+    value = re.sub(r"(?<=[\[(,])\s+|\s+(?=[\]),])", "", value.strip().strip(_QUOTES))
+    return f"{key}={value.replace(' ', _SPACE)}"
+
+
+def _restored(value: Any) -> Any:
+    """Put the spaces back into what ``_protected`` went through."""
+    if isinstance(value, str):
+        return value.replace(_SPACE, " ")
+    if isinstance(value, dict):
+        return {key: _restored(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_restored, value))
+    return value
 
 
 def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from mmattn.errors import CheckpointError, ConfigError
 from mmattn.tasks import TASKS
 from mmattn.type_names import scope_and_name
 
-from .walk import walk
+from .walk import LOADERS, walk
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -157,6 +157,20 @@ def _save_at_validations(checkpoint: dict[str, Any], loop: Mapping[str, Any]) ->
         return  # it counts in another unit than the validations
     checkpoint["by_epoch"] = not by_iterations
     checkpoint["interval"] = loop.get("val_interval", 1000 if by_iterations else 1)
+
+
+def load_without_workers(cfg: Config) -> Config:
+    """Leave out what only worker processes use, where ``num_workers`` is 0; torch would refuse it.
+
+    Configs that keep their workers are thus debugged with ``num_workers=0`` alone.
+    """
+    for key in LOADERS:
+        loader = cfg.get(key)
+        if isinstance(loader, dict) and not loader.get("num_workers"):
+            if loader.get("persistent_workers"):
+                loader["persistent_workers"] = False
+            loader.pop("prefetch_factor", None)
+    return cfg
 
 
 def name_visualizer(cfg: Config) -> Config:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from mmattn.fonts import fitted, text_font
 from mmattn.palette import complete_palette
 
 from .detections import Detections
@@ -37,7 +38,7 @@ def draw_detections(
     height, width = image.shape[:2]
     size = max(11, round(min(height, width) / 45))
     line = max(1, round(min(height, width) / 300))
-    font = ImageFont.load_default(size)
+    font = text_font(size)
     canvas = Image.fromarray(np.ascontiguousarray(image))
     pen = ImageDraw.Draw(canvas)
     for index in reversed(range(len(detections))):
@@ -49,7 +50,9 @@ def draw_detections(
         if right < left or bottom < top:
             continue
         pen.rectangle((left, top, right, bottom), outline=colour, width=line)
-        text = f"{classes[label]} {detections.scores[index]:.2f}"
+        score = f" {detections.scores[index]:.2f}"
+        room = width - 4 - font.getlength(score)
+        text = fitted(classes[label], max(room, 0), size) + score
         x0, y0, x1, y1 = pen.textbbox((0, 0), text, font=font)
         text_width, text_height = x1 - x0 + 4, y1 - y0 + 4
         x = max(min(left, width - text_width), 0)

@@ -92,7 +92,8 @@ def _data(splits: Sequence[tuple[str, DataLoader]]) -> Iterator[str]:
             used = "" if len(inner) == len(inner.records.images) else f"; {len(inner)} images used"
             yield f"{summary}, of {inner.data_root}{used}"
             continue
-        yield f"{name:<5} {len(dataset)} images, {type(inner).__name__}{place}"
+        images = f"{len(dataset)} image{'s' * (len(dataset) != 1)}"
+        yield f"{name:<5} {images}, {type(inner).__name__}{place}"
 
 
 def _classes(dataset: Any) -> list[str]:
@@ -231,7 +232,8 @@ def _checkpoints(runner: Runner) -> str:
         unit = "epoch" if hook.by_epoch else "iteration"
         parts.append(f"a checkpoint every {_every(hook.interval, unit)}")
         if hook.max_keep_ckpts > 0:
-            parts.append(f"the last {hook.max_keep_ckpts} kept")
+            kept = hook.max_keep_ckpts
+            parts.append("only the newest kept" if kept == 1 else f"the newest {kept} kept")
     if hook.save_best:
         parts.append("the best by " + ", ".join(map(str, hook.key_indicators)))
     return ", ".join(parts) or "a checkpoint at the end"

@@ -10,6 +10,7 @@ from mmattn.config.resolve import Step, resolve
 from mmattn.config.run_settings import (
     add_default_hooks,
     import_mmattn,
+    load_without_workers,
     name_visualizer,
     use_cpu_amp,
 )
@@ -82,6 +83,7 @@ def run_steps(cfg: Config) -> list[Step]:
     steps = [
         Step("class counts", fill_class_counts),
         Step("default hooks", add_default_hooks),
+        Step("data loaders without workers", load_without_workers),
         Step("visualizer", name_visualizer),
         Step("custom imports", import_mmattn),
         Step("timm's normalisation", _fill_normalization),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,9 @@ def show_predictions(
         hook["wait_time"] = wait_time
     if show_dir:
         place, option = task.show_dir
-        {"visualizer": cfg.visualizer, "hook": hook}[place][option] = show_dir
+        # mmdet's hook would put a relative path below the folder of the run.
+        folder = os.path.abspath(show_dir)
+        {"visualizer": cfg.visualizer, "hook": hook}[place][option] = folder
     return cfg
 
 

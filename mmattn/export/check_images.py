@@ -10,7 +10,8 @@ import numpy as np
 
 from mmattn.config.walk import innermost_dataset
 from mmattn.errors import DataError
-from mmattn.images import list_images, read_image
+from mmattn.images import read_image
+from mmattn.inference.images import find_images
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -22,7 +23,7 @@ def read_images(
     """Read images from files and folders.
 
     Args:
-        paths: Files and folders.
+        paths: Files, folders and patterns.
         limit: Largest number of images; the first ones are read.
         bit_depth: Bits in use of images that have more than 8.
 
@@ -32,26 +33,8 @@ def read_images(
     Raises:
         DataError: A path is missing or is not an image, or there are no images.
     """
-    files = image_files(paths)
+    files = find_images(paths)
     return [read_image(file, bit_depth=bit_depth) for file in files[:limit]]
-
-
-def image_files(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the image files in ``paths``, which are files and folders.
-
-    Raises:
-        DataError: There are none.
-    """
-    paths = list(paths)
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            files += list_images(path)
-        else:
-            files.append(path)
-    if not files:
-        raise DataError(f"no images in {', '.join(map(str, paths))}")
-    return files
 
 
 def stated_bit_depth(cfg: Config) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,7 @@ import numpy as np
 
 from mmattn.detections import Detections
 from mmattn.errors import DataError
-
-from .check_images import image_files
+from mmattn.inference.images import find_images
 
 #: Largest difference of an AP between torch and a file; AP is 0 to 1.
 MAX_AP_DIFFERENCE = 0.005
@@ -75,8 +75,9 @@ class AnnotatedImages:
                 f"{', '.join(list(by_name)[:10])}. Give the annotations of the model's classes"
             )
         self.category_ids = [by_name[name] for name in classes]
-        ids = {Path(image["file_name"]).name: image["id"] for image in content["images"]}
-        self.files = {ids[f.name]: f for f in image_files(paths) if f.name in ids}
+        id_of = _ByName(content["images"])
+        found = ((id_of(file), file) for file in find_images(paths))
+        self.files = {image: file for image, file in found if image is not None}
         if not self.files:
             raise DataError(f"{annotations} has none of the images; is it the right file?")
         chosen = set(self.files)
@@ -120,6 +121,24 @@ class AnnotatedImages:
             }
             for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
         ]
+
+
+class _ByName:
+    """Finds the entry of an image file by its name and, where entries share one, by its folders."""
+
+    def __init__(self, images: Sequence[dict[str, Any]]) -> None:
+        self._entries: dict[str, list[tuple[tuple[str, ...], int]]] = {}
+        for image in images:
+            parts = Path(image["file_name"].replace("\\", "/")).parts
+            self._entries.setdefault(parts[-1], []).append((parts, image["id"]))
+
+    def __call__(self, file: Path) -> int | None:
+        entries = self._entries.get(file.name, [])
+        if len(entries) == 1:
+            return entries[0][1]
+        whole = Path(os.path.abspath(file)).parts
+        fitting = [image for parts, image in entries if whole[-len(parts) :] == parts]
+        return fitting[0] if len(fitting) == 1 else None
 
 
 def _read(path: str | Path) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class ExportMetadata:
             ``strides`` of the pyramid; for segmentation ``align_corners``, by which logits are
             resized to the size of the image.
         bit_depth: Bits in use of images that have more than 8, as the config's dataset says.
+        precision: ``"float32"``, or ``"int8"`` of a quantised file.
     """
 
     task: str
@@ -73,6 +74,7 @@ class ExportMetadata:
     test_pad: list[dict[str, Any]] | None = None
     postprocess: dict[str, Any] | None = None
     bit_depth: int | None = None
+    precision: str = "float32"
 
     def to_props(self) -> dict[str, str]:
         """Return keys and JSON values for ``onnx.helper.set_model_props``."""

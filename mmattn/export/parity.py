@@ -29,6 +29,7 @@ from mmattn.errors import ExportError
 from mmattn.io import atomic_write
 
 from .detection_accuracy import AccuracyPair
+from .int8 import Int8Report
 from .metadata import ExportMetadata
 from .session import Session, open_session
 from .tasks import find_task
@@ -83,6 +84,7 @@ class ParityReport:
         agreement_title: What ``agreement`` counts.
         converted: The reports of files converted from this one, at the same sizes and limits.
         accuracy: AP in torch and in the file, where annotations were given.
+        int8: The file quantised from this one, and what that costs.
     """
 
     file: str
@@ -95,6 +97,7 @@ class ParityReport:
     converted: list[ParityReport] = field(default_factory=list)
     agreement_title: str = "same class"
     accuracy: AccuracyPair | None = None
+    int8: Int8Report | None = None
 
     @property
     def files(self) -> list[ParityReport]:
@@ -134,8 +137,8 @@ class ParityReport:
             f"limits: relative <= {self.tolerance:g}, "
             f"{self.agreement_title} >= {self.min_agreement:.2%}"
         )
-        accuracy = [self.accuracy.describe()] if self.accuracy else []
-        return "\n".join([line.rstrip() for line in text] + [limits, *accuracy, *self.notes])
+        more = [part.describe() for part in (self.accuracy, self.int8) if part]
+        return "\n".join([line.rstrip() for line in text] + [limits, *more, *self.notes])
 
     def to_json(self) -> str:
         """Return the report as JSON; a number that is not finite becomes null."""

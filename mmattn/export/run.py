@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import ExportError
+from mmattn.io import atomic_write
 from mmattn.tasks import task_of
 
 from .formats import find_format
@@ -57,6 +58,7 @@ def export(
     tolerance: float | None = None,
     min_agreement: float | None = None,
     parity_file: str | Path | None = None,
+    calibration_images: Sequence[str | Path] = (),
     cfg_options: Mapping[str, Any] | None = None,
     log: Callable[[str], None] = lambda text: None,
 ) -> ExportResult:
@@ -84,6 +86,9 @@ def export(
         min_agreement: Smallest share of equal results allowed; by default
             ``parity.MIN_AGREEMENT``.
         parity_file: Where the report of the check goes; by default ``parity.json`` beside ``out``.
+        calibration_images: Images and folders; if given, the file is quantised to int8 on them,
+            into ``NAME.int8.onnx``, and its metric is reported beside the float32 file's: mAP on
+            ``annotations``, which it then needs, or mIoU on the config's validation set.
         cfg_options: Settings of the config to override, dotted keys.
         log: Function that is called with each line of progress.
 
@@ -103,12 +108,16 @@ def export(
     if sizes and not dynamic:
         raise ExportError("sizes to check need dynamic=True: a file of one size takes no other")
 
+    if calibration_images and row.name != "onnx":
+        raise ExportError("int8 is written as ONNX: leave --format openvino out")
+
     from mmattn.config import load_config
     from mmattn.inference import build_model
     from mmattn.layers.fuse import fuse as fuse_model
 
     from .check_images import read_images, stated_bit_depth, validation_images
     from .formats.onnx import DEFAULT_OPSET, export_onnx
+    from .int8 import Int8Report, quantize
     from .parity import MIN_AGREEMENT, TOLERANCE, add_accuracy, check_parity
     from .preparation import find_test_pad
     from .resize_step import describe_resize, find_test_resize
@@ -116,6 +125,12 @@ def export(
     cfg = load_config(config, cfg_options)
     if annotations is not None and (task_of(cfg).prediction != "pred_instances" or output == "raw"):
         raise ExportError("annotations are for detectors, and not for the form raw")
+    detects = task_of(cfg).prediction == "pred_instances"
+    if calibration_images and detects and annotations is None:
+        raise ExportError(
+            "int8 of a detector is reported with its AP before and after: give --annotations, COCO "
+            "annotations of --images"
+        )
     if images:
         arrays = read_images(images, limit=num_images, bit_depth=stated_bit_depth(cfg))
     else:
@@ -169,6 +184,24 @@ def export(
     if annotations is not None:
         pairs = measure_accuracy(model, cfg, [f.file for f in report.files], images, annotations)
         report = add_accuracy(report, pairs, parity_file)
+    if calibration_images:
+        int8_file = onnx_file.with_suffix(".int8.onnx")
+        calibration = read_images(calibration_images, bit_depth=stated_bit_depth(cfg))
+        layers = quantize(onnx_file, int8_file, calibration, metadata)
+        count, before, after = _measure_int8(
+            *(model, cfg, onnx_file, int8_file), images=images, annotations=annotations
+        )
+        sizes_of_files = (file.stat().st_size for file in (onnx_file, int8_file))
+        metric = "mAP" if detects else "mIoU"
+        int8 = Int8Report(
+            *(str(int8_file), len(calibration), layers, metric, count, before, after),
+            *sizes_of_files,
+        )
+        report = replace(report, int8=int8)
+        with atomic_write(parity_file) as file:
+            file.write(report.to_json().encode())
+        log(f"wrote {int8_file} ({_mib(int8_file)})")
+        files.append(int8_file)
     for part in report.files:
         log(f"torch against {part.runtime}:\n{part.table()}")
     log(f"wrote {parity_file}")
@@ -216,6 +249,41 @@ def measure_accuracy(
         in_file = data.average_precision(lambda file, run=exported: run.predict_file(file)[0])
         pairs.append(AccuracyPair(len(data), in_torch, in_file))
     return pairs
+
+
+def _measure_int8(
+    model: nn.Module,
+    cfg: Config,
+    before: Path,
+    after: Path,
+    *,
+    images: Sequence[str | Path],
+    annotations: str | Path | None,
+) -> tuple[int, float, float]:
+    """Return the number of images and the metric, 0 to 1, of two files."""
+    from .exported_model import load_exported
+
+    exported = [load_exported(path) for path in (before, after)]
+    if annotations is not None:
+        from .detection_accuracy import AnnotatedImages
+        from .predictors import ExportedDetector
+
+        detectors = [ExportedDetector(file) for file in exported]
+        data = AnnotatedImages(annotations, images, detectors[0].classes)
+        first, second = (
+            data.average_precision(lambda file, run=run: run.predict_file(file)[0])["mAP"]
+            for run in detectors
+        )
+        return len(data), first, second
+    from .accuracy import class_ious, exported_predictor
+    from .validation_set import validation_pairs
+
+    pairs = validation_pairs(cfg)
+    first, second = (
+        class_ious(exported_predictor(file, model), pairs, file.metadata.classes).mean / 100
+        for file in exported
+    )
+    return len(pairs), first, second
 
 
 def default_shape(cfg: Config) -> tuple[int, int]:

@@ -77,7 +77,7 @@ def detect_files(
     """
     images, videos = find_sources(sources)
     out = Path(out)
-    check_outputs(images, out, (boxes_path,))
+    paths = check_outputs(images, out, (boxes_path,))
     out.mkdir(parents=True, exist_ok=True)
     if predictor.remark:
         log(predictor.remark)
@@ -92,8 +92,10 @@ def detect_files(
             log(str(error))
             continue
         kept = found.above(options.score_threshold)
-        drawn = writer.add(kept, pixels, name=file.name, stem=file.stem)
-        written.append(write_boxes(drawn, file, out))
+        path = paths[file]
+        stem = path.as_posix().replace("/", "_")
+        drawn = writer.add(kept, pixels, name=f"{path.as_posix()}{file.suffix}", stem=stem)
+        written.append(write_boxes(drawn, path, out))
         log(f"{file}: {_describe(kept, predictor.classes)}")
     for video in videos:
         written.append(_detect_video(predictor, video, writer, max_frames, log))

@@ -28,20 +28,36 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     Raises:
         DataError: A path does not exist, a folder holds no images, or nothing fits a pattern.
     """
-    from mmattn.images import IMAGE_SUFFIXES, list_images
+    from mmattn.images import list_images
 
     files: list[Path] = []
     for path in _expanded(paths):
         if path.is_dir():
             inside = list_images(path)
             if not inside:
-                raise DataError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+                raise DataError(_why_no_images(path))
             files += inside
         elif path.is_file():
             files.append(path)
         else:
             raise DataError(f"{path}: no such image or folder")
     return list(dict.fromkeys(files))
+
+
+def _why_no_images(folder: Path) -> str:
+    """Say what a folder without images holds; those of its sub-folders may be masks."""
+    from mmattn.images import IMAGE_SUFFIXES, is_image_file
+
+    # Names with brackets or stars would be patterns themselves.
+    pattern = f"'{glob.escape(str(folder))}/**/*'"
+    below = [file for file in folder.rglob("*") if is_image_file(file.name)]
+    if below:
+        count = f"{len(below)} image{'' if len(below) == 1 else 's'}"
+        return (
+            f"{folder} holds no images itself; its sub-folders hold {count}, such as {below[0]}. "
+            f"Name the sub-folder, or take all with the pattern {pattern}"
+        )
+    return f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})"
 
 
 def _expanded(paths: Iterable[str | Path]) -> Iterator[Path]:

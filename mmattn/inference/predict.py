@@ -95,7 +95,8 @@ def predict_with(
         out: Folder of the results, created if it does not exist. For segmentation it gets
             ``STEM.png``, the index of each pixel's class (16 bits for more than 256 classes),
             ``STEM_overlay.jpg``, for videos ``STEM_overlay.mp4`` alone, and ``classes.json``, the
-            names by index; for detection what ``detect_files`` says.
+            names by index; for detection what ``detect_files`` says. Where images of several
+            folders share a name, the results keep the sub-folders.
         opacity: Opacity of the classes' colours, 0 to 1, for segmentation.
         detection: What is kept of detections; ``DetectionOptions()`` by default.
         max_frames: Largest number of frames of a video or camera; None for all.
@@ -105,8 +106,9 @@ def predict_with(
         Files of the label maps, or of the images with boxes.
 
     Raises:
-        DataError: An image is missing, two would have one name, or a result would take the place
-            of an image; or, after all others were predicted, some images cannot be read.
+        DataError: An image is missing, two of one folder would have one name, or a result would
+            take the place of an image; or, after all others were predicted, some images cannot be
+            read.
     """
     if predictor.result == "boxes":
         options = detection or DetectionOptions()
@@ -127,7 +129,7 @@ def _segment_files(
     from mmattn.reports.painter import Painter
 
     files, videos = find_sources(sources)
-    check_outputs(files, out)
+    paths = check_outputs(files, out)
     names = predictor.classes
     painter = Painter.of(names, predictor.palette, opacity)
     out.mkdir(parents=True, exist_ok=True)
@@ -141,8 +143,8 @@ def _segment_files(
             unread.append(str(error))
             log(str(error))
             continue
-        written.append(write_label_map(labels.astype(dtype), file, out))
-        write_overlay(labels, pixels, painter, file, out)
+        written.append(write_label_map(labels.astype(dtype), paths[file], out))
+        write_overlay(labels, pixels, painter, paths[file], out)
         log(f"{file}: {_shares(labels, names)}")
     for video in videos:
         paint = _painting(predictor, painter)

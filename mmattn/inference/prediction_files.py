@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,59 +16,84 @@ if TYPE_CHECKING:
     from mmattn.reports.painter import Painter
 
 
-def label_map_path(image: Path, out: Path) -> Path:
-    """Return the file for the label map of ``image``."""
-    return out / f"{image.stem}.png"
+def output_names(images: Sequence[Path]) -> dict[Path, Path]:
+    """Return each image -> the path, without ending, of its results inside the folder of results.
+
+    It is the name of the image. Where two images share a name, all keep the sub-folders that they
+    have below the nearest folder of all.
+
+    >>> output_names([Path("a/x.png"), Path("a/b/y.png")])
+    {PosixPath('a/x.png'): PosixPath('x'), PosixPath('a/b/y.png'): PosixPath('y')}
+    >>> output_names([Path("a/x.png"), Path("a/b/x.png")])
+    {PosixPath('a/x.png'): PosixPath('x'), PosixPath('a/b/x.png'): PosixPath('b/x')}
+    """
+    if len({image.stem for image in images}) == len(images):
+        return {image: Path(image.stem) for image in images}
+    above = os.path.commonpath([os.path.abspath(image.parent) for image in images])
+    return {
+        image: Path(os.path.relpath(os.path.abspath(image.parent), above)) / image.stem
+        for image in images
+    }
 
 
-def overlay_path(image: Path, out: Path) -> Path:
-    """Return the file for ``image`` with its classes painted over it."""
-    return out / f"{image.stem}_overlay.jpg"
+def label_map_path(name: Path, out: Path) -> Path:
+    """Return the file for the label map of an image of this name."""
+    return out / name.parent / f"{name.name}.png"
 
 
-def boxes_path(image: Path, out: Path) -> Path:
-    """Return the file for ``image`` with its detections drawn over it."""
-    return out / f"{image.stem}_boxes.jpg"
+def overlay_path(name: Path, out: Path) -> Path:
+    """Return the file for an image of this name with its classes painted over it."""
+    return out / name.parent / f"{name.name}_overlay.jpg"
+
+
+def boxes_path(name: Path, out: Path) -> Path:
+    """Return the file for an image of this name with its detections drawn over it."""
+    return out / name.parent / f"{name.name}_boxes.jpg"
 
 
 def check_outputs(
     images: Sequence[Path],
     out: Path,
     outputs: Sequence[Callable[[Path, Path], Path]] = (label_map_path, overlay_path),
-) -> None:
+) -> dict[Path, Path]:
     """Refuse outputs that would replace an image or another image's outputs, or lie among images.
 
     Args:
         images: Files of the images.
         out: Folder of the outputs.
-        outputs: Functions from an image and ``out`` to a file that is written.
+        outputs: Functions from the name of an image and ``out`` to a file that is written.
+
+    Returns:
+        The name of each image's outputs; see ``output_names``.
 
     Raises:
-        DataError: ``out`` is the folder of an image, two images have one stem, or an output is the
-            file of an image.
+        DataError: ``out`` is the folder of an image, two images of one folder have one stem, or an
+            output is the file of an image.
     """
     if any(out.resolve() == image.parent.resolve() for image in images):
         raise DataError(
             f"--out {out} is a folder of the images: results there would be taken for images. "
             "Give another folder."
         )
-    by_stem: dict[str, Path] = {}
-    for image in images:
-        other = by_stem.setdefault(image.stem, image)
+    names = output_names(images)
+    by_name: dict[Path, Path] = {}
+    for image, name in names.items():
+        other = by_name.setdefault(name, image)
         if other != image:
             raise DataError(
-                f"{other} and {image} would both be written as {outputs[0](image, out).name}: "
+                f"{other} and {image} would both be written as {outputs[0](name, out)}: "
                 "predict them into two folders"
             )
     taken = {image.resolve() for image in images}
-    for image in images:
-        for output in (path(image, out) for path in outputs):
+    for image, name in names.items():
+        for output in (path(name, out) for path in outputs):
             if output.resolve() in taken:
                 raise DataError(
                     f"{out}: the result of {image} would be written over {output}. Give another "
                     "folder as out."
                 )
             taken.add(output.resolve())
+    return names
 
 
 def write_class_names(names: Sequence[str], out: Path) -> None:
@@ -76,15 +102,15 @@ def write_class_names(names: Sequence[str], out: Path) -> None:
     (out / "classes.json").write_text(text + "\n", "utf-8")
 
 
-def write_label_map(labels: np.ndarray, image: Path, out: Path) -> Path:
-    """Write labels (H, W) uint8 or uint16 of ``image`` as PNG and return the file."""
-    path = label_map_path(image, out)
+def write_label_map(labels: np.ndarray, name: Path, out: Path) -> Path:
+    """Write labels (H, W) uint8 or uint16 of an image as PNG and return the file."""
+    path = label_map_path(name, out)
     _write(path, labels)
     return path
 
 
 def write_overlay(
-    labels: np.ndarray, pixels: np.ndarray, painter: Painter, image: Path, out: Path
+    labels: np.ndarray, pixels: np.ndarray, painter: Painter, name: Path, out: Path
 ) -> Path:
     """Paint the classes over an image, write it as JPEG and return the file.
 
@@ -92,17 +118,17 @@ def write_overlay(
         labels: (H, W), index of the class of each pixel.
         pixels: (H, W, 3) uint8 RGB, the image.
         painter: Painter of the classes.
-        image: File of the image, which gives the overlay its name.
+        name: Name of the image's outputs; see ``output_names``.
         out: Folder of the outputs.
     """
-    path = overlay_path(image, out)
+    path = overlay_path(name, out)
     _write(path, painter.paint(pixels, labels)[..., ::-1])
     return path
 
 
-def write_boxes(drawn: np.ndarray, image: Path, out: Path) -> Path:
+def write_boxes(drawn: np.ndarray, name: Path, out: Path) -> Path:
     """Write an image with its detections, (H, W, 3) uint8 RGB, as JPEG and return the file."""
-    path = boxes_path(image, out)
+    path = boxes_path(name, out)
     _write(path, drawn[..., ::-1])
     return path
 
@@ -114,4 +140,5 @@ def _write(path: Path, pixels: Any) -> None:
     done, encoded = cv2.imencode(path.suffix, np.ascontiguousarray(pixels))
     if not done:
         raise DataError(f"{path}: OpenCV could not encode an image of shape {pixels.shape}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encoded.tobytes())

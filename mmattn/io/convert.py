@@ -22,8 +22,8 @@ from torch import Tensor
 from mmattn.errors import CheckpointError, did_you_mean
 
 from .atomic import atomic_write
+from .checkpoint_files import save_safetensors
 from .inert_modules import ModuleWeights
-from .weights import save_safetensors
 
 StateDict = dict[str, Tensor]
 

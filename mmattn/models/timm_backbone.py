@@ -158,9 +158,9 @@ class TimmBackbone(BaseModule):
         self._is_init = True
 
     def _load(self, checkpoint: str, prefix: str | None = None, **_: Any) -> None:
+        from mmattn.io.checkpoint_files import read_checkpoint
         from mmattn.io.convert import weights_of
-        from mmattn.io.load import load_into
-        from mmattn.io.weights import read_checkpoint
+        from mmattn.io.load_into_model import load_into
 
         from .timm_weights import read_timm_weights
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from mmattn.errors import CheckpointError, ConfigError
+from mmattn.io.checkpoint_files import read_checkpoint
 from mmattn.io.convert import weights_of
-from mmattn.io.load import LoadReport
-from mmattn.io.weights import read_checkpoint
+from mmattn.io.load_into_model import LoadReport
 from mmattn.quiet import quiet
 
 from .timm_models import build_features

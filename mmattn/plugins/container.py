@@ -26,7 +26,7 @@ class Plugins(ModuleDict):
             something else.
     """
 
-    # For the report of mmattn.io.load: a file of the network alone lacks nothing.
+    # For the report of mmattn.io.load_into_model: a file of the network alone lacks nothing.
     allow_missing_keys = True
 
     def __init__(self) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmattn.config.base_variables import late_data_root, late_variables
 from mmattn.config.problems import refuse
 from mmattn.config.read_keys import READ_KEYS
 from mmattn.config.walk import walk
@@ -55,13 +56,22 @@ def check_keys(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]
         logger.warning(
             "%snothing uses %s: the settings there have no effect", where, ", ".join(unused)
         )
+    for late in late_variables(cfg, filename):
+        if late.name != "data_root":  # refused, unless the datasets name it
+            logger.warning("%s: %s", filename, late)
     return unused
 
 
 def key_problems(cfg: Mapping[str, Any]) -> list[str]:
-    """List misspelt top-level keys, and the keys of a config of the time before mmengine."""
+    """List misspelt, outdated and ineffective top-level keys.
+
+    Outdated are those of a config of the time before mmengine; without effect is a ``data_root``
+    that comes after a base has used its own.
+    """
     unread = _unread(cfg)
-    problems = []
+    filename = getattr(cfg, "filename", None)
+    late = late_data_root(cfg, late_variables(cfg, filename))
+    problems = [late] if late else []
     for key in unread:
         near = nearest_read_key(key)
         if near:

@@ -101,7 +101,7 @@ def check_data(
     """
     from mmattn.data.dataset_probe import lazy_dataset
 
-    from .data import below_stride, check_dataset, smallest_stride
+    from .data import check_dataset, smallest_stride
 
     enter_scope(cfg)
     chosen = {split: _dataset(cfg, split) for split in splits}
@@ -118,20 +118,21 @@ def check_data(
     for split, dataset in chosen.items():
         if dataset is None:
             continue
-        stride = None
+        stride = smallest_stride(cfg.get("model") or {})
         for where, leaf in leaf_datasets(dataset, f"{split}_dataloader.dataset"):
-            report = check_dataset(leaf, where, ignored=_ignored(cfg), full=full)
+            report = check_dataset(
+                leaf,
+                where,
+                ignored=_ignored(cfg),
+                full=full,
+                stride=stride,
+                steps=_all_steps(dataset, leaf),
+            )
             of_split.setdefault(split, []).append(report)
             reports.append(report)
-            if report.objects and stride is None:
-                stride = smallest_stride(cfg.get("model") or {})
-            if report.objects and stride:
-                classes = tuple(map(str, report.metainfo.get("classes") or ()))
-                steps = _all_steps(dataset, leaf)
-                small = below_stride(report.objects, classes, steps, stride)
-                report.add([small] if small else ())
         _check_metric_files(cfg, split)
     _compare_splits(of_split, near=full)
+    _note_scarcity(of_split)
     if "train" in splits:
         read = {report.where: report.entries for report in reports if report.entries}
         with explain_registry_errors(cfg.filename):
@@ -167,6 +168,19 @@ def _compare_splits(of_split: Mapping[str, Sequence[DatasetReport]], *, near: bo
     for split, reports in of_split.items():
         for report in reports if split != "train" and train else ():
             report.add(shared_images(train, report.images, split, near=near))
+
+
+def _note_scarcity(of_split: Mapping[str, Sequence[DatasetReport]]) -> None:
+    """Note what a split has too little of, in its reports."""
+    from .data import classes_without_pixels, few_images
+
+    images = {split: sum(r.entries for r in reports) for split, reports in of_split.items()}
+    for split, reports in of_split.items():
+        for report in reports if len(reports) == 1 else ():  # parts of one may complete each other
+            found = [classes_without_pixels(report, split)]
+            if split == "val":
+                found.append(few_images(images.get("train", 0), images["val"]))
+            report.add(finding for finding in found if finding)
 
 
 def _ignored(cfg: Config) -> list[int]:

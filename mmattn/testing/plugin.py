@@ -24,7 +24,7 @@ from mmcv.cnn import build_plugin_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmattn.io.weights import read_weights_stream
+from mmattn.io.checkpoint_files import read_weights_stream
 
 from .plugin_hosts import HOSTS, build_host, host_input, outputs_of, record_calls
 

@@ -190,6 +190,18 @@ class YOLOv12Head(BaseDenseHead):
         )
         return scores.sigmoid(), decode_boxes(logits, points, strides, self.reg_max)
 
+    def decode_for_export(
+        self, outputs: tuple[list[Tensor], list[Tensor]], image_shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Return boxes (N, A, 4) and scores (N, A, C), as ``decode`` does, for an exported file.
+
+        Args:
+            outputs: What ``forward`` returned.
+            image_shape: Height and width of the input; not needed.
+        """
+        scores, boxes = self.decode(*outputs)
+        return boxes, scores
+
     def predict_by_feat(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         cls_scores: list[Tensor],

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader, load_checkpoint
 
 from mmattn.errors import CheckpointError, ConfigError
@@ -365,7 +366,12 @@ def test_payload_that_is_not_needed_is_left_out(tmp_path, canary, payload, form,
     kwargs = FORMATS[form].keywords if isinstance(FORMATS[form], partial) else {}
     content = {"state_dict": ToyModel().state_dict(), "meta": {"x": payloads(canary)[payload]}}
     torch.save(content, tmp_path / form, **kwargs)
-    load_checkpoint(ToyModel(), str(tmp_path / form))
+    logger = MMLogger.get_current_instance()  # which hands nothing on to the root
+    logger.addHandler(caplog.handler)
+    try:
+        load_checkpoint(ToyModel(), str(tmp_path / form))
+    finally:
+        logger.removeHandler(caplog.handler)
     assert f"{form}: left out what is not data: meta.x (" in caplog.text
     assert not canary.exists()
     unpickle(tmp_path / form)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,23 @@ def test_every_argument_has_a_help_text(command: str, monkeypatch) -> None:
         importlib.import_module(f"mmattn.cli.{command}").main([])
     for action in parsers[0]._actions:
         assert action.help, f"{command}: {action.dest} has no help text"
+
+
+@pytest.mark.parametrize("command", ["test", "export", "report", "predict"])
+def test_a_pattern_that_fits_two_checkpoints_is_told(command: str, tmp_path, capsys) -> None:
+    """As ``best_mIoU_iter_*.pth`` does after two trainings into one folder."""
+    old, new = tmp_path / "best_mIoU_iter_900.pth", tmp_path / "best_mIoU_iter_20.pth"
+    for age, file in ((2, old), (1, new)):
+        file.write_bytes(b"")
+        os.utime(file, (1e9 - age, 1e9 - age))
+    module = importlib.import_module(f"mmattn.cli.{command}")
+    words = ["images", "--out", "found"] if command == "predict" else ["--out", "found"]
+    with pytest.raises(SystemExit):
+        module.main(["config.py", str(new), str(old), *words])
+    assert f"not 2: {new}, {old}; the newest is {new}" in capsys.readouterr().err
+
+
+def test_what_is_no_argument_is_still_refused(capsys) -> None:
+    with pytest.raises(SystemExit):
+        importlib.import_module("mmattn.cli.test").main(["config.py", "a.pth", "b", "--zebra"])
+    assert "unrecognized arguments: b --zebra" in capsys.readouterr().err

@@ -60,9 +60,7 @@ def test_a_crash_is_an_outcome() -> None:
 
 
 def test_a_config_that_hangs_is_ended() -> None:
-    start = time.monotonic()
     assert run(hangs, Limits(seconds=1)).error == "not finished within 1 s"
-    assert time.monotonic() - start < 50
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc")

@@ -62,15 +62,7 @@ def test_part_of_the_table_never_replaces_the_page(repo: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "cases"),
-    [
-        pytest.param(
-            *("compatibility.md", ALL_CASES),
-            marks=pytest.mark.xfail(
-                reason="the page of all algorithm folders is not written yet", strict=True
-            ),
-        ),
-        ("compatibility_originals.md", CASES),
-    ],
+    [("compatibility.md", ALL_CASES), ("compatibility_originals.md", CASES)],
     ids=["forks", "originals"],
 )
 def test_committed_page_covers_the_table(repo: Path, name: str, cases: tuple[Case, ...]) -> None:

@@ -107,6 +107,27 @@ def test_cfg_options_are_read_as_upstream_reads_them() -> None:
     assert parse_cfg_options(None) is None
 
 
+@pytest.mark.parametrize("key", ["data_root", "data"])
+@pytest.mark.parametrize("folder", ["my data/Luftbilder (süd)", "a, b", "x (1", "2024", "none"])
+def test_the_path_of_a_folder_is_taken_as_it_is(key: str, folder: str) -> None:
+    assert parse_cfg_options([f"{key}={folder}"]) == {key: folder}
+
+
+def test_spaces_inside_of_values_are_kept() -> None:
+    words = ["data.ann_dir=my masks (old)", "a=[x y, (1, 2 ), [ z]]", "b= 3 ", "c='two words'"]
+    assert parse_cfg_options(words) == {
+        "data.ann_dir": "my masks (old)",
+        "a": ["x y", (1, 2), ["z"]],
+        "b": 3,
+        "c": "two words",
+    }
+
+
+def test_a_bracket_without_its_counterpart_is_named_with_the_option() -> None:
+    with pytest.raises(ConfigError, match=r"data.ann_dir=my \(masks,.*Imbalanced"):
+        parse_cfg_options(["data.ann_dir=my (masks,"])
+
+
 def test_cfg_options_without_a_value_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.depth: expected key=value"):
         parse_cfg_options(["model.depth"])

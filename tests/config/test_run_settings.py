@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
+from torch.utils.data import DataLoader
 
 from mmattn.config.run_settings import (
     add_default_hooks,
+    load_without_workers,
     scale_learning_rate,
     set_work_dir,
     use_amp,
@@ -45,6 +47,19 @@ def test_every_run_gets_progress_tables_curves_and_safe_checkpoints() -> None:
         other = config(default_hooks={"checkpoint": kept})
         add_default_hooks(other)
         assert other.default_hooks.checkpoint == kept
+
+
+@pytest.mark.parametrize("stated", [{"num_workers": 0}, {}])
+def test_no_workers_need_no_second_setting(stated: dict) -> None:
+    """``num_workers=0`` ended in a ValueError of torch, as nearly all configs keep workers."""
+    options = {"persistent_workers": True, "prefetch_factor": 4}
+    cfg = config(
+        train_dataloader={**stated, **options}, val_dataloader={"num_workers": 2, **options}
+    )
+    load_without_workers(cfg)
+    DataLoader([1, 2], **cfg.train_dataloader)
+    assert cfg.val_dataloader == {"num_workers": 2, **options}
+    load_without_workers(config())
 
 
 def test_a_hook_that_is_switched_off_or_the_users_own_stays() -> None:

@@ -56,7 +56,7 @@ COMMANDS = {
     "train": [],
     "test": ["gone.pth"],
     "export": ["gone.pth"],
-    "predict": ["gone.pth", "gone.png", "--out", "out"],
+    "predict": ["gone.pth", __file__, "--out", "out"],
     "compare": ["--insert", "SE", "--at", "backbone.layer3", "--budget", "1it"],
     "report": ["gone.pth", "--out", "out"],
     "check_data": [],

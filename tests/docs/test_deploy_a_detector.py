@@ -47,7 +47,6 @@ def set_up(root: Path) -> None:
     writer.close()
     run = root / "work_dirs/mine"
     config = detector_config("YOLOX", Path("none.json"), Path("data/photos"))
-    config["model"]["test_cfg"]["max_per_img"] = 40
     write_config(run / "mine.py", config)
     torch.manual_seed(0)
     model = as_if_trained(build_model(load_config(run / "mine.py")))
@@ -79,7 +78,7 @@ def test_the_commands_leave_what_the_guide_names(place: Path) -> None:
             "0_boxes.jpg",
             "1_boxes.jpg",
         ]
-    assert list((run / "found/crops").glob("*/0_*.jpg"))
+    assert list((run / "found/crops").glob("*/*.jpg"))
     assert (run / "video/street_boxes.mp4").stat().st_size > 0
     content = json.loads((run / "large/detections.json").read_text())
     assert content["images"][0]["width"] == 240 and content["annotations"]

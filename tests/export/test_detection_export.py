@@ -215,6 +215,29 @@ def test_annotations_that_cannot_be_used_are_named(content, said, run: Run, tmp_
         AnnotatedImages(tmp_path / "a.json", [run.images], CLASSES)
 
 
+def test_annotations_find_their_images_in_folders_where_names_repeat(tmp_path: Path) -> None:
+    """By their names alone, the objects of one image were looked for in the other."""
+    from mmattn.export.detection_accuracy import AnnotatedImages
+
+    for camera in ("cam 0", "cam 1"):
+        (tmp_path / camera).mkdir()
+        (tmp_path / camera / "1.png").write_bytes(b"")
+    (tmp_path / "flat.png").write_bytes(b"")
+    names = ["cam 1/1.png", "cam 0/1.png", "elsewhere/flat.png"]
+    content = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "a"}],
+        "annotations": [],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    found = AnnotatedImages(tmp_path / "a.json", [tmp_path / "**/*.png"], ["a"]).files
+    assert found == {
+        0: tmp_path / "cam 1/1.png",
+        1: tmp_path / "cam 0/1.png",
+        2: tmp_path / "flat.png",
+    }
+
+
 def test_a_file_of_another_program_is_named(run: Run, tmp_path: Path, capsys) -> None:
     import onnx
 

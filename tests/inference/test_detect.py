@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -113,6 +114,21 @@ def test_crops_patterns_and_the_command(network, photos, tmp_path: Path, capsys)
         crop = cv2.imread(str(tmp_path / f"crops/{entry['category_name']}/a_{number}.jpg"))
         _, _, width, height = entry["bbox"]
         assert abs(crop.shape[1] - width) < 2.5 and abs(crop.shape[0] - height) < 2.5
+
+
+def test_images_of_one_name_keep_their_folders(network, photos, tmp_path: Path) -> None:
+    for camera in ("cam 0", "cam 1"):
+        (tmp_path / "in" / camera).mkdir(parents=True)
+        shutil.copy(photos / "a.png", tmp_path / "in" / camera / "1.png")
+    config, weights = network
+    pattern = [tmp_path / "in/**/*"]
+    written = predict_images(load_config(config), weights, pattern, tmp_path / "out")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in written] == [
+        "cam 0/1_boxes.jpg",
+        "cam 1/1_boxes.jpg",
+    ]
+    content = json.loads((tmp_path / "out/detections.json").read_text(encoding="utf-8"))
+    assert [image["file_name"] for image in content["images"]] == ["cam 0/1.png", "cam 1/1.png"]
 
 
 def test_tiles_are_detected_like_images_of_their_size(network, photos, tmp_path: Path) -> None:

@@ -106,17 +106,32 @@ def test_the_overlay_shows_the_image_whatever_loaded_it(
 
 def test_what_cannot_be_predicted_is_named(network: tuple, tmp_path: Path) -> None:
     good = image(tmp_path / "x/a.png", 20, 20)
-    other = image(tmp_path / "y/a.jpg", 20, 20)
+    other = image(tmp_path / "x/a.jpg", 20, 20)
     (tmp_path / "z").mkdir()
     (tmp_path / "broken.png").write_bytes(good.read_bytes()[:60])
     for images, said in (
         ([tmp_path / "gone.png"], r"gone\.png: no such image or folder"),
         ([tmp_path / "z"], "z holds no images"),
-        ([good, other], r"a\.png and .*a\.jpg would both be written as a\.png"),
+        ([good, other], r"a\.png and .*a\.jpg would both be written as .*a\.png"),
         ([tmp_path / "broken.png"], r"broken\.png cannot be read"),
     ):
         with pytest.raises(DataError, match=said):
             predict_images(*network, images, tmp_path / "out")
+
+
+def test_images_of_one_name_keep_their_folders(network: tuple, tmp_path: Path) -> None:
+    """As in data with a folder for each patient."""
+    for patient in ("Patient 1", "Patient ö"):
+        image(tmp_path / "imgs" / patient / "slice 1.tif", 20, 20)
+    with pytest.raises(DataError, match=r"holds no images itself; .* 2 images.*'.*imgs/\*\*/\*'"):
+        predict_images(*network, [tmp_path / "imgs"], tmp_path / "out")
+    for images in ([tmp_path / "imgs/**/*"], (tmp_path / "imgs").iterdir()):
+        written = predict_images(*network, images, tmp_path / "out")
+        assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in written) == [
+            "Patient 1/slice 1.png",
+            "Patient ö/slice 1.png",
+        ]
+        assert len(list((tmp_path / "out").rglob("slice 1_overlay.jpg"))) == 2
 
 
 def test_one_bad_image_does_not_cost_the_others(network: tuple, tmp_path: Path) -> None:

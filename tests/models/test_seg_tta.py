@@ -13,7 +13,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmattn.compare.cost import peak_bytes
+from mmattn.compare.variant_cost import peak_bytes
 
 CLASSES, SIZE = 23, (60, 80)
 

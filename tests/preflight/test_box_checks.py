@@ -132,6 +132,7 @@ def test_what_filter_cfg_leaves_out_is_counted(tmp_path: Path) -> None:
         ({"type": "Resize", "scale": (50, 100), "keep_ratio": False}, (0.25, 1.0)),
         ({"type": "Resize", "scale_factor": 0.5}, (0.5, 0.5)),
         ({"type": "mmdet.Mosaic", "img_scale": (100, 100)}, (0.5, 0.5)),
+        ({"type": "mmattn.MosaicAffine", "scale": (100, 100)}, (0.5, 0.5)),
         ({"type": "RandomChoiceResize", "scales": [(100, 50), (200, 100), (400, 200)],
           "keep_ratio": True}, (1.0, 1.0)),
         ({"type": "RandomResize", "scale": [(100, 50), (300, 150)], "keep_ratio": True},

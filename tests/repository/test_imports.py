@@ -12,15 +12,16 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"ops": ROOT / "custom_ops", "projects": ROOT / "projects"}
 
 #: Room of ``mmattn`` -> rooms that it may import; each may import ``LEAVES`` and itself besides.
-LEAVES = {"costs", "errors", "lazy", "plugin_imports", "quiet", "registry", "type_names"}
+LEAVES = {"errors", "lazy", "plugin_imports", "quiet", "registry", "training_memory", "type_names"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "costs": set(),
     "errors": set(),
     "lazy": set(),
     "quiet": set(),
     "plugin_imports": set(),
     "registry": set(),
+    "training_memory": set(),
     "type_names": set(),
+    "fonts": set(),
     "palette": set(),
     "images": set(),
     "tables": set(),
@@ -35,12 +36,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "boxes": {"data", "images", "palette"},
     "models": {"io", "layers", "plugins"},
     "bridge": {"images", "io", "ops", "plugins"},
-    "detections": {"io", "palette"},
-    "reports": {"images", "io", "palette", "tables"},
+    "detections": {"fonts", "io", "palette"},
+    "reports": {"fonts", "images", "io", "palette", "tables"},
     "preflight": {"boxes", "config", "data", "images", "tasks"},
     "testing": {"io", "ops"},
     "projects": {"io", "layers", "ops"},
-    "evaluation": {"io", "palette", "reports"},
+    "evaluation": {"fonts", "io", "palette", "reports"},
     "inference": {"config", "detections", "images", "io", "layers", "models", "preflight",
                   "reports", "tasks"},
     "export": {"config", "detections", "environment", "evaluation", "images", "inference", "io",

@@ -17,7 +17,7 @@ CALLS = {
     "model_zoo.load_url", "pandas.read_pickle",
 }  # fmt: skip
 KEYWORDS = {"shell": True, "allow_pickle": True, "weights_only": False}
-READER, TRUSTED = "mmattn/io/weights.py", "read_trusted_pickle"
+READER, TRUSTED = "mmattn/io/checkpoint_files.py", "read_trusted_pickle"
 
 
 def violations(source: str) -> Iterator[str]:

@@ -408,11 +408,12 @@ def _sample(case: Case, seed: int, *, targets: bool) -> dict[str, Any]:
 
 @contextmanager
 def _quiet_first_iteration() -> Iterator[None]:
-    """What a runner sets up around a step: a message hub with the iteration, a logger (silent)."""
+    """What a runner sets up around a step: a message hub that counts, a logger (silent)."""
     from mmengine.logging import MessageHub, MMLogger
 
     hubs = MessageHub._instance_dict.copy()
-    MessageHub.get_instance(f"compatibility-{time.time_ns()}").update_info("iter", 0)
+    hub = MessageHub.get_instance(f"compatibility-{time.time_ns()}")
+    hub.update_info_dict({"iter": 0, "epoch": 0})
     try:
         with quiet(MMLogger.get_current_instance()):
             yield

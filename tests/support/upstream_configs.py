@@ -242,7 +242,7 @@ _MMDET: tuple[Case, ...] = (
     _det("mm_grounding_dino/coco/grounding_dino_swin-t_finetune_16xb4_1x_coco"),
     _det("ms_rcnn/ms-rcnn_r50_fpn_1x_coco", "instance"),
     _det("nas_fcos/nas-fcos_r50-caffe_fpn_nashead-gn-head_4xb4-1x_coco"),
-    _det("nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco", size=(128, 128)),
+    _det("nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco", size=(256, 256)),
     _det("objects365/retinanet_r50_fpn_1x_objects365v1"),
     _det(
         f"ocsort/ocsort_yolox_x_8xb4-amp-80e_{_MOT17}",
@@ -265,7 +265,7 @@ _MMDET: tuple[Case, ...] = (
     _det("regnet/retinanet_regnetx-1.6GF_fpn_1x_coco"),
     _det("reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20", "reid", size=(256, 128)),
     _det("reppoints/reppoints-moment_r50_fpn-gn_head-gn_1x_coco"),
-    _det("res2net/faster-rcnn_res2net-101_fpn_2x_coco"),
+    _det("res2net/faster-rcnn_res2net-101_fpn_2x_coco", fits_norms=True),
     _det("resnest/faster-rcnn_s50_fpn_syncbn-backbone+head_ms-range-1x_coco"),
     _det("resnet_strikes_back/retinanet_r50-rsb-pre_fpn_1x_coco"),
     _det("rpn/rpn_r50_fpn_1x_coco", "proposals"),
@@ -303,7 +303,11 @@ _MMDET: tuple[Case, ...] = (
     _det("timm_example/retinanet_timm-tv-resnet50_fpn_1x_coco"),
     _det("tood/tood_r50_fpn_1x_coco"),
     _det("tridentnet/tridentnet_r50-caffe_1x_coco"),
-    _det("v3det/cascade_rcnn_r50_fpn_8x4_sample1e-3_mstrain_v3det_2x"),
+    _det(
+        "v3det/cascade_rcnn_r50_fpn_8x4_sample1e-3_mstrain_v3det_2x",
+        size=(64, 64),  # fewer proposals
+        heavy="each of 13204 classes has a prediction for every proposal",
+    ),
     _det("vfnet/vfnet_r50_fpn_1x_coco"),
     _det("wider_face/retinanet_r50_fpn_1x_widerface", num_classes=1),
     _det("yolact/yolact_r50_1xb8-55e_coco", "instance", size=(138, 138)),
@@ -345,7 +349,11 @@ _MMSEG: tuple[Case, ...] = (
     _seg("poolformer/fpn_poolformer_s12_8xb4-40k_ade20k-512x512"),
     _seg("pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024"),
     _seg("resnest/resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024"),
-    _seg("san/san-vit-b16_coco-stuff164k-640x640", size=(640, 640)),
+    _seg(
+        "san/san-vit-b16_coco-stuff164k-640x640",
+        size=(640, 640),
+        heavy="the text encoder reads the names of 171 classes in 14 sentences each",
+    ),
     _seg("segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512"),
     _seg("segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512"),
     _seg("sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024"),

@@ -16,7 +16,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 
-from mmattn.io import atomic_write, sweep_leftovers
+from mmattn.io import atomic_write, read_checkpoint, sweep_leftovers
 from mmattn.registry import HOOKS
 
 
@@ -40,6 +40,35 @@ class CheckpointHook(_CheckpointHook):
             self.keep_ckpt_ids = deque(self.keep_ckpt_ids)
         if self.save_best:
             self._best = {metric: self._where_now(path) for metric, path in self._best.items()}
+            if runner._resume and "://" not in self.out_dir:
+                for metric in self.key_indicators:
+                    self._find_unrecorded_best(runner, metric)
+
+    def _find_unrecorded_best(self, runner, metric: str) -> None:
+        """Take up a best checkpoint of this run that the resumed one does not know of.
+
+        It is saved after a validation, so that the newest checkpoint may be older. Without it the
+        next validation would count as the best, whatever its score.
+        """
+        only = len(self.key_indicators) == 1
+        info, key = runner.message_hub.runtime_info, None if only else metric
+        score_key, path_key = ("best_score", "best_ckpt")
+        if not only:
+            score_key, path_key = f"best_score_{metric}", f"best_ckpt_{metric}"
+        name = f"best_{metric}_{self.filename_tmpl}".replace("/", "_").replace("{}", "*")
+        for path in sorted(Path(self.out_dir).glob(name)):
+            if self._best.get(key) == str(path):
+                continue
+            content = read_checkpoint(path)
+            score = content.get("message_hub", {}).get("runtime_info", {}).get(score_key)
+            if score is None or content.get("meta", {}).get("seed") != runner.seed:
+                continue  # of another training in this folder
+            if score_key in info and not self.is_better_than[metric](score, info[score_key]):
+                continue
+            runner.message_hub.update_info(score_key, score)
+            runner.message_hub.update_info(path_key, str(path))
+            self._best = {**self._best, key: str(path)}
+            runner.logger.info(f"The best checkpoint so far is {path.name}, with {metric} {score}.")
 
     @property
     def _best(self) -> dict[str | None, str | None]:

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 
 from mmattn.bridge.checkpoints import load_report
 from mmattn.errors import CheckpointError
-from mmattn.io.load import require_complete
+from mmattn.io.load_into_model import require_complete
 from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from .matching import Matches
 #: below 32 and large above 96.
 SIZE_EDGES = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 #: What becomes of an object, in the order of the rows of ``count_sizes``.
-FATES = ("found", "found below the confidence", "missed")
+OUTCOMES = ("found", "found below the confidence", "missed")
 
 
 def count_sizes(matches: Matches, confidence: float) -> np.ndarray:
@@ -21,11 +21,11 @@ def count_sizes(matches: Matches, confidence: float) -> np.ndarray:
         confidence: Lowest score of a detection that counts as found.
 
     Returns:
-        int64 (3, len(SIZE_EDGES)): rows as ``FATES``; the last column is open to above.
+        int64 (3, len(SIZE_EDGES)): rows as ``OUTCOMES``; the last column is open to above.
     """
     scores = matches.hit_scores()
-    fate = np.select([scores >= confidence, scores > -np.inf], [0, 1], default=2)
+    outcome = np.select([scores >= confidence, scores > -np.inf], [0, 1], default=2)
     bins = np.searchsorted(SIZE_EDGES, np.sqrt(matches.obj_area), side="right") - 1
-    counts = np.zeros((len(FATES), len(SIZE_EDGES)), np.int64)
-    np.add.at(counts, (fate, np.maximum(bins, 0)), 1)
+    counts = np.zeros((len(OUTCOMES), len(SIZE_EDGES)), np.int64)
+    np.add.at(counts, (outcome, np.maximum(bins, 0)), 1)
     return counts

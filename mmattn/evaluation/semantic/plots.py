@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmattn.fonts import fitted, text_font
 from mmattn.io import atomic_write
 from mmattn.palette import Palette
 from mmattn.reports.figure_style import new_axes, save_png
@@ -19,7 +20,7 @@ from .worst_images import decode_label_map
 
 # With more classes the numbers in the cells could not be read.
 _MAX_NUMBERED = 25
-_TILE_WIDTH, _GAP, _LINE = 320, 8, 22
+_TILE_WIDTH, _GAP, _LINE, _FONT = 320, 8, 22, 13
 _OPACITY = 0.62
 _OTHER = "no class"
 
@@ -120,7 +121,7 @@ def _row(tiles: Sequence[np.ndarray], title: str) -> np.ndarray:
         row[_LINE : _LINE + height, left : left + _TILE_WIDTH] = cv2.resize(
             tile, (_TILE_WIDTH, height), interpolation=how
         )
-    return _with_text(row, [(0, 2, title)])
+    return _with_text(row, [(0, 2, fitted(title, width, _FONT))])
 
 
 def _heading(width: int) -> np.ndarray:
@@ -139,17 +140,17 @@ def _legend(entries: Sequence[tuple[str, Sequence[int]]], width: int) -> np.ndar
     for index, (name, colour) in enumerate(entries):
         top, left = index // columns * _LINE, index % columns * each
         row[top + 4 : top + 18, left : left + 14] = colour
-        texts.append((left + 20, top + 2, name[:20]))
+        texts.append((left + 20, top + 2, fitted(name, each - 28, _FONT)))
     return _with_text(row, texts)
 
 
 def _with_text(image: np.ndarray, texts: Sequence[tuple[int, int, str]]) -> np.ndarray:
     """Write texts at (x, y) into a copy of ``image``."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=14)
+    font = text_font(14)
     for x, y, text in texts:
         draw.text((x, y), text, fill=(17, 24, 39), font=font)
     return np.asarray(canvas)

@@ -9,7 +9,8 @@ A head may decode itself, and then needs no entry here::
 
 Sizes have to come from the shapes of ``outputs``, since height, width and batch are free. Its
 ``test_cfg`` is then followed over all A candidates together: ``score_thr`` on the scores, the
-``nms_pre`` best, NMS within classes, ``max_per_img``.
+``nms_pre`` best, NMS within classes, ``max_per_img``; with ``multi_label=False`` a candidate stands
+for its best class alone.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ def decoding_of(head: Any) -> Decoding:
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 
     if callable(getattr(head, "decode_for_export", None)):
-        return Decoding(lambda outputs, size: [Candidates(*head.decode_for_export(outputs, size))])
+        return Decoding(
+            lambda outputs, size: [Candidates(*head.decode_for_export(outputs, size))],
+            best_class_only=not (head.test_cfg or {}).get("multi_label", True),
+        )
     name = type(head).__name__
     if not isinstance(head, BaseDenseHead):
         raise ExportError(

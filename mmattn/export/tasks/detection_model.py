@@ -74,7 +74,7 @@ class DetectionExport(ExportableModel):
         """Return what the metadata say about the selection of detections."""
         head: Any = self.model.bbox_head
         said = self.settings.as_dict() if self.settings else _loose_settings(head.test_cfg)
-        strides = getattr(getattr(head, "prior_generator", None), "strides", None)
+        strides = getattr(getattr(head, "prior_generator", head), "strides", None)
         if strides is not None:
             said["strides"] = [int(s[0] if isinstance(s, tuple) else s) for s in strides]
         return said
@@ -176,7 +176,8 @@ def torch_detections(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
 
     Returns:
         ``boxes`` (N, M, 4) in pixels of ``images``, ``scores``, ``labels`` and ``count`` as in a
-        file of the form ``nms``, M being the largest count; and the outputs of the head by name.
+        file of the form ``nms``, M being the largest count; ``image_size`` (N, 2), height and
+        width; and the outputs of the head by name.
     """
     from mmdet.structures import DetDataSample
 
@@ -197,6 +198,7 @@ def torch_detections(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
         "scores": np.full((count, rows), box_selection.LEFT_OUT, np.float32),
         "labels": np.full((count, rows), -1, np.int64),
         "count": np.array([len(result) for result in results], np.int64),
+        "image_size": np.array([[height, width]] * count, np.int64),
     }
     for index, result in enumerate(results):
         boxes = getattr(result.bboxes, "tensor", result.bboxes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmattn.boxes import BoxRecords, Finding, Place
@@ -15,8 +15,10 @@ from mmattn.type_names import bare_name
 #: Steps that set the size of an image, of which the first one in a pipeline counts.
 _RESIZES = (
     *("Resize", "FixScaleResize", "RandomResize", "RandomChoiceResize", "ResizeShortestEdge"),
-    *("Mosaic", "CachedMosaic"),
+    *("Mosaic", "CachedMosaic", "MosaicAffine"),
 )
+#: Steps of these that fit each image into their scale.
+_MOSAICS = ("Mosaic", "CachedMosaic", "MosaicAffine")
 _SHOWN = 3
 
 
@@ -43,26 +45,26 @@ def sized_objects(entries: Sequence[Any], records: BoxRecords | None) -> Iterato
         entries: Entries of the dataset, as mmdet has them; others hold no box.
         records: What a folder of boxes holds, which knows the place of each box.
     """
-    places: dict[tuple, Place] = {}
-    for image in records.images if records is not None else ():
-        for item in image.objects:
-            places[(image.path, *item.box)] = Place(image.source, item.item)
+    known = {image.path: image for image in records.images} if records is not None else {}
     for entry in entries:
         if not isinstance(entry, Mapping) or not entry.get("height") or not entry.get("width"):
             continue
         path = str(entry.get("img_path"))
+        image = known.get(path)
+        items = {item.box: item.item for item in image.objects} if image is not None else {}
+        size = (int(entry["height"]), int(entry["width"]))
         for instance in entry.get("instances") or ():
             box, label = instance.get("bbox"), instance.get("bbox_label")
             if not isinstance(label, int) or box is None or len(box) != 4:
                 continue
             x1, y1, x2, y2 = map(float, box)
-            place = places.get((path, x1, y1, x2, y2), Place(path))
-            size = (int(entry["height"]), int(entry["width"]))
+            item = items.get((x1, y1, x2, y2))
+            place = Place(path) if image is None or item is None else Place(image.source, item)
             yield SizedObject(label, (x2 - x1, y2 - y1), size, place)
 
 
 def below_stride(
-    objects: Sequence[SizedObject],
+    objects: Iterable[SizedObject],
     classes: Sequence[str],
     pipeline: Sequence[Mapping[str, Any]],
     stride: int,
@@ -79,14 +81,15 @@ def below_stride(
         stride: Smallest stride of the head in pixels.
     """
     step = next((step for step in pipeline if bare_name(step.get("type")) in _RESIZES), None)
-    small = []
+    small, totals = [], Counter()
     for item in objects:
+        totals[item.label] += 1
         across, down = scale_of(step, item.size) if step is not None else (1.0, 1.0)
         if math.sqrt(max(item.sides[0] * across * item.sides[1] * down, 0)) < stride:
             small.append(item)
     if not small:
         return None
-    counts, totals = Counter(i.label for i in small), Counter(i.label for i in objects)
+    counts = Counter(item.label for item in small)
     shares = [
         f"{classes[label]} {count} of {totals[label]}"
         for label, count in counts.most_common(_SHOWN)
@@ -119,8 +122,8 @@ def scale_of(step: Mapping[str, Any], size: tuple[int, int]) -> tuple[float, flo
         return 1.0, 1.0
     name = bare_name(step.get("type"))
     wide, high = scale
-    keep = step.get("keep_ratio", name in ("Mosaic", "CachedMosaic", "FixScaleResize"))
-    if name in ("Mosaic", "CachedMosaic"):
+    keep = step.get("keep_ratio", name == "FixScaleResize")
+    if name in _MOSAICS:
         factor = min(wide / width, high / height)
         return factor, factor
     if name == "ResizeShortestEdge":

@@ -19,7 +19,7 @@ from mmattn.errors import DataError, one_line
 from mmattn.images import evenly
 from mmattn.type_names import bare_name
 
-from .box_sizes import SizedObject, sized_objects
+from .box_sizes import below_stride, sized_objects
 from .boxes import check_objects
 from .coco import (
     RecordingCocoReader,
@@ -57,7 +57,6 @@ class DatasetReport:
         warnings: What is doubtful about the annotations but no error.
         findings: The same with every place, as far as a dataset tells it.
         images_with: Class name -> images that hold an object of it.
-        objects: Sizes of the boxes, in the order of the entries.
         images: Paths of the images.
     """
 
@@ -72,7 +71,6 @@ class DatasetReport:
     warnings: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     images_with: dict[str, int] = field(default_factory=dict)
-    objects: tuple[SizedObject, ...] = field(default=(), repr=False)
     images: tuple[str, ...] = field(default=(), repr=False)
 
     def add(self, findings: Iterable[Finding]) -> None:
@@ -88,8 +86,9 @@ class DatasetReport:
         Args:
             warnings: Whether the warnings, which the check has logged, are in it.
         """
-        looked = ", ".join(f"{count} {what}" for what, count in self.looked_at.items())
-        lines = [f"{self.where} ({self.cls}): {self.entries} images; looked at {looked or 'none'}"]
+        looked = ", ".join(_counted(count, what) for what, count in self.looked_at.items())
+        images = _counted(self.entries, "images")
+        lines = [f"{self.where} ({self.cls}): {images}; looked at {looked or 'none'}"]
         lines += [f"  {note}" for note in self.notes]
         lines += [f"  warning: {warning}" for warning in self.warnings if warnings]
         total = sum(self.counts.values()) or 1
@@ -120,12 +119,18 @@ class DatasetReport:
         }
 
 
+def _counted(count: int, plural: str) -> str:
+    return f"{count} {plural if count != 1 else plural.removesuffix('s')}"
+
+
 def check_dataset(
     cfg: Mapping,
     where: str,
     *,
     ignored: Sequence[int] = (),
     full: bool = False,
+    stride: int | None = None,
+    steps: Sequence[Mapping[str, Any]] = (),
 ) -> DatasetReport:
     """Check one dataset (not a wrapper; see ``leaf_datasets``).
 
@@ -138,6 +143,8 @@ def check_dataset(
         where: Config key of the dataset, used in messages.
         ignored: Labels that the model's losses ignore beside 255.
         full: Read every header and mask, and load every image.
+        stride: Smallest stride of the head's grids, which boxes are compared with.
+        steps: Steps of the dataset's pipeline, and of those of its wrappers behind them.
 
     Returns:
         What was found.
@@ -170,7 +177,10 @@ def check_dataset(
         left = len(records.images) - len(entries)
         report.notes += (f"left out by filter_cfg={dict(dataset.filter_cfg or {})}: {left} images",)
     report.images = tuple(e["img_path"] for e in entries if _is_image_entry(e))
-    report.objects = tuple(sized_objects(entries, records))
+    if stride:
+        classes = tuple(map(str, report.metainfo.get("classes") or ()))
+        small = below_stride(sized_objects(entries, records), classes, steps, stride)
+        report.add([small] if small else ())
 
     loaders = {
         bare_name(t.get("type")): t for t in cfg.get("pipeline") or () if isinstance(t, Mapping)

@@ -7,6 +7,7 @@ anew differ in a few of the 256 bits.
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections.abc import Iterable, Sequence
 
@@ -22,6 +23,8 @@ _LEAST = 16
 _ROWS, _COLUMNS = 16, 16
 _DEEPEST = 16
 _CHUNK = 512
+#: Bytes by which files of equal size are told apart before all of them is read.
+_COMPARED = 4096
 
 
 def shared_images(
@@ -73,16 +76,25 @@ def shared_images(
 
 
 def equal_files(first: Iterable[str], second: Iterable[str]) -> dict[str, str]:
-    """Return files of ``second`` -> the equal file of ``first``; only equal sizes are read."""
+    """Return files of ``second`` -> the equal file of ``first``.
+
+    Files of equal size are read, their beginnings first.
+    """
     by_size: dict[int, list[str]] = {}
     for path in first:
-        by_size.setdefault(_size(path), []).append(path)
+        by_size.setdefault(os.path.getsize(path), []).append(path)
+    starts: dict[int, dict[bytes, list[str]]] = {}
     found = {}
     for path in second:
-        for twin in by_size.get(_size(path), ()):
-            if _content(path) == _content(twin):
-                found[path] = twin
-                break
+        size = os.path.getsize(path)
+        if size not in starts:
+            starts[size] = {}
+            for twin in by_size.get(size, ()):
+                starts[size].setdefault(_start(twin), []).append(twin)
+        twins = starts[size].get(_start(path), ()) if starts[size] else ()
+        twin = next((one for one in twins if filecmp.cmp(path, one, shallow=False)), None)
+        if twin is not None:
+            found[path] = twin
     return found
 
 
@@ -132,10 +144,6 @@ def _hashes(paths: Sequence[str]) -> tuple[list[str], np.ndarray]:
     return kept, np.array(bits, bool).reshape(len(kept), _ROWS * _COLUMNS)
 
 
-def _size(path: str) -> int:
-    return os.path.getsize(path)
-
-
-def _content(path: str) -> bytes:
+def _start(path: str) -> bytes:
     with open(path, "rb") as file:
-        return file.read()
+        return file.read(_COMPARED)

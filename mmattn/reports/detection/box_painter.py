@@ -12,16 +12,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmattn.fonts import fitted, text_font
 from mmattn.reports.painter import OUTCOMES, read_photograph
 
 from .numbers import DetectionNumbers, DrawnObject, WorstImage
 
 _RIGHT, _MISSED, _FALSE = (colour for _, colour in OUTCOMES)
 _INK, _PAPER = (17, 24, 39), (229, 231, 235)
-_TILE, _GAP, _LINE, _FONT = 480, 8, 22, 12
+_TILE, _GAP, _LINE, _FONT, _TITLE_FONT = 480, 8, 22, 11, 13
 _OPACITY = 0.45
 # Names of more objects than these hide the image.
 _MAX_NAMES = 30
+#: Detections of an image that are drawn, the best; an untrained network has many more.
+MAX_DRAWN = 100
 Rectangle = tuple[int, int, int, int]
 
 
@@ -42,13 +45,20 @@ def draw_sheet(numbers: DetectionNumbers, *, with_images: bool = True) -> np.nda
     )
     rows = [_text_row(width, title), _legend(width)]
     for image in numbers.worst:
-        errors = f"{image.hits} right, {image.false} false, {image.missed} missed"
-        name = _shortened(image.name.replace("\\", "/").rpartition("/")[2], 60)
-        rows.append(_text_row(width, f"{name}   F1 {image.f1:.2f}: {errors}"))
+        rows.append(_text_row(width, describe(image)))
         left, right = draw_tiles(image, numbers.classes, with_image=with_images)
         gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)
         rows += [np.hstack([left, gap, right]), np.full((_GAP, width, 3), 255, np.uint8)]
     return np.vstack(rows)
+
+
+def describe(image: WorstImage) -> str:
+    """Return the name of an image and what is right and wrong in it, in one line."""
+    name = _shortened(image.name.replace("\\", "/").rpartition("/")[2], 60)
+    text = f"{image.hits} right, {image.false} false, {image.missed} missed"
+    if len(image.detections) > MAX_DRAWN:
+        text += f" (drawn: the {MAX_DRAWN} detections of the highest scores)"
+    return f"{name}: F1 {image.f1:.2f}, {text}"
 
 
 def draw_tiles(
@@ -75,8 +85,9 @@ def draw_tiles(
     photograph = cv2.resize(photograph, size, interpolation=how)
     missed = [one for one in image.objects if not one.right]
     hit = [one for one in image.objects if one.right]
-    right = [one for one in image.detections if one.right]
-    false = [one for one in image.detections if not one.right]
+    drawn = sorted(image.detections, key=lambda one: -one.score)[:MAX_DRAWN]
+    right = [one for one in drawn if one.right]
+    false = [one for one in drawn if not one.right]
     truth = _paint(
         photograph, scale, [(hit, _RIGHT, "solid"), (missed, _MISSED, "dashed")], classes
     )
@@ -147,14 +158,14 @@ def _write_names(
     classes: Sequence[str],
 ) -> np.ndarray:
     """Write class and score beside each box, where no other name is; else leave it out."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     sheet = Image.fromarray(canvas)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=_FONT)
+    font = text_font(_FONT)
     taken: list[Rectangle] = []
     for one, colour in names:
-        text = _shortened(classes[one.label], 18)
+        text = fitted(classes[one.label], 11 * _FONT, _FONT)
         text += "" if np.isnan(one.score) else f" {one.score:.2f}"
         width, height = round(draw.textlength(text, font=font)) + 6, _FONT + 5
         place = _free_place(_scaled(one.box, scale), width, height, sheet.size, taken)
@@ -200,16 +211,16 @@ def _shortened(text: str, length: int) -> str:
 
 
 def _text_row(width: int, text: str) -> np.ndarray:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     row = Image.new("RGB", (width, _LINE), (255, 255, 255))
-    font = ImageFont.load_default(size=14)
-    ImageDraw.Draw(row).text((2, 2), text, fill=_INK, font=font)
+    font = text_font(_TITLE_FONT)
+    ImageDraw.Draw(row).text((2, 2), fitted(text, width - 4, _TITLE_FONT), fill=_INK, font=font)
     return np.asarray(row)
 
 
 def _legend(width: int) -> np.ndarray:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     canvas = np.full((_LINE + 4, width, 3), 255, np.uint8)
     entries = (
@@ -220,7 +231,7 @@ def _legend(width: int) -> np.ndarray:
         left = 6 + 180 * place
         _draw_box(canvas, (left, 5, left + 28, _LINE - 2), colour, style)
     row = Image.fromarray(canvas)
-    draw, font = ImageDraw.Draw(row), ImageFont.load_default(size=14)
+    draw, font = ImageDraw.Draw(row), text_font(_TITLE_FONT)
     for place, (name, _, _) in enumerate(entries):
         draw.text((44 + 180 * place, 3), name, fill=_INK, font=font)
     return np.asarray(row)

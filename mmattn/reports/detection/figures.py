@@ -142,10 +142,10 @@ def sizes(numbers: DetectionNumbers) -> Axes:
         f"{edges[b]}-{edges[b + 1]}" if b + 1 < len(edges) else f"{edges[b]} and up" for b in bins
     ]
     x, bottom = np.arange(len(bins)), np.zeros(len(bins))
-    fates = ("found", f"found below confidence {numbers.confidence:.3f}", "missed")
+    names = ("found", f"found below confidence {numbers.confidence:.3f}", "missed")
     hatches = (None, None, "///")
     for row, name, colour, hatch in zip(
-        counts[:, bins], fates, (_FOUND, _BELOW, _MISSED), hatches, strict=True
+        counts[:, bins], names, (_FOUND, _BELOW, _MISSED), hatches, strict=True
     ):
         axes.bar(
             x, row, bottom=bottom, width=0.8, color=colour, hatch=hatch, label=name,

@@ -17,7 +17,7 @@ from mmattn.reports.html.run_sections import (
 )
 from mmattn.reports.overlays import data_uri
 
-from .box_painter import draw_tiles
+from .box_painter import describe, draw_tiles
 from .figures import FIGURES
 from .numbers import SHAPES, DetectionNumbers
 from .run import DetectionRun, table_note, table_rows, validation_curves
@@ -104,12 +104,11 @@ def _worst(numbers: DetectionNumbers, maps_only: bool) -> list[str]:
     parts: list[str] = [part.paragraph(note, muted=True)]
     for image in numbers.worst:
         tiles = draw_tiles(image, numbers.classes, with_image=not maps_only)
-        title = (
-            f"{Path(image.name).name}: F1 {image.f1:.2f}, {image.hits} right, {image.false} false, "
-            f"{image.missed} missed"
-        )
         rows = [[data_uri(tile, jpeg_quality=90) for tile in tiles]]
-        parts += [part.heading(title), part.image_grid(("ground truth", "detections"), rows)]
+        parts += [
+            part.heading(describe(image)),
+            part.image_grid(("ground truth", "detections"), rows),
+        ]
     return parts
 
 

@@ -178,6 +178,38 @@ def test_run_can_be_moved_and_resumed(run: Path, trained: Path) -> None:
     assert checkpoints(trained) == {"epoch_1.pth", "best_toy_score_epoch_1.pth"}
 
 
+@pytest.mark.parametrize("metrics", ["toy/score", ["toy/score", "toy/other"]])
+def test_a_best_that_the_resumed_checkpoint_does_not_know_stays_the_best(
+    tmp_path: Path, monkeypatch, metrics
+) -> None:
+    """Stopped between the best checkpoint and the newest: a worse one became the best."""
+    saving = {"checkpoint": {**BEST, "save_best": metrics}}
+
+    def stopped(self, runner, step: int, meta: dict) -> None:
+        raise KeyboardInterrupt
+
+    runner = toy_runner(tmp_path, **saving, **epochs(1))
+    runner.train()
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointHook, "_save_checkpoint_with_step", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            hook_of(runner).after_val_epoch(runner, {"toy/score": 1.0, "toy/other": 1.0})
+    assert {"epoch_1.pth", "best_toy_score_epoch_1.pth"} <= checkpoints(tmp_path)
+    runner = toy_runner(tmp_path, **saving, resume=True, **epochs(1))
+    runner.train()  # nothing is left to train
+    hook = hook_of(runner)
+    runner.train_loop._epoch += 1
+    hook.after_val_epoch(runner, {"toy/score": 0.5, "toy/other": 0.5})
+    assert [file.name for file in tmp_path.glob("best_toy_score*")] == [
+        "best_toy_score_epoch_1.pth"
+    ]
+    runner.train_loop._epoch += 1
+    hook.after_val_epoch(runner, {"toy/score": 1.5, "toy/other": 1.5})
+    assert [file.name for file in tmp_path.glob("best_toy_score*")] == [
+        "best_toy_score_epoch_3.pth"
+    ]
+
+
 def test_what_a_killed_run_left_is_removed_at_resume(run: Path, monkeypatch) -> None:
     """Killed after the new checkpoint was written and before the old one was deleted."""
     with monkeypatch.context() as patch:

@@ -16,7 +16,7 @@ from torch import nn
 
 from mmattn.engine.hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
 from mmattn.errors import CheckpointError
-from mmattn.io import weights as reader
+from mmattn.io import checkpoint_files as reader
 
 _numbers = itertools.count()
 

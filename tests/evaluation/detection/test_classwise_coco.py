@@ -174,6 +174,35 @@ def test_what_upstream_evaluates_has_no_tables_and_no_plots(tmp_path: Path) -> N
     assert not (tmp_path / "plots").exists()
 
 
+def test_the_limits_of_detections_are_upstreams(tmp_path: Path) -> None:
+    """mAP is COCO's at 100 detections of an image, the others are at 1000."""
+    file, _ = random_data(tmp_path, 0)
+    content = json.loads(Path(file).read_text())
+    boxes = [[8.0 * i, 8.0 * j, 6.0, 6.0] for i in range(10) for j in range(12)]
+    content["annotations"] = [
+        {"id": n + 1, "image_id": 1, "category_id": 7, "bbox": b, "area": 36.0, "iscrowd": 0}
+        for n, b in enumerate(boxes)
+    ]
+    Path(file).write_text(json.dumps(content))
+    corners = torch.tensor(boxes)
+    corners[:, 2:] += corners[:, :2]
+    found = {
+        "bboxes": corners,
+        "scores": torch.linspace(0.9, 0.1, len(boxes)),
+        "labels": torch.zeros(len(boxes), dtype=torch.long),
+    }
+    empty = {key: value[:0] for key, value in found.items()}
+    samples = [
+        {"img_id": i, "ori_shape": (SIDE, SIDE), "pred_instances": found if i == 1 else empty}
+        for i in range(1, 7)
+    ]
+    theirs = evaluated(CocoMetric(ann_file=file), samples)
+    metric = ClasswiseCocoMetric(ann_file=file)
+    assert evaluated(metric, samples) == pytest.approx(theirs, abs=1e-9)
+    assert theirs["coco/bbox_mAP"] < theirs["coco/bbox_mAP_50"] == 1.0
+    assert metric.numbers["bbox"].precision[metric.numbers["bbox"].classes.index("cat")].min() == 1
+
+
 def test_each_class_is_the_result_of_a_data_set_of_that_class_alone(tmp_path: Path) -> None:
     """Also proves that no value is listed under another class' name, as ids are out of order."""
     file, samples = random_data(tmp_path, 1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.projects.blocks.cbam import CBAM
-from mmattn.testing.costs import kept_for_backward
+from mmattn.testing.module_costs import kept_for_backward
 from mmattn.testing.plugin import PluginTester
 
 

@@ -8,7 +8,7 @@ from mmdet.models.backbones import ResNet
 from torch import nn
 
 from mmattn.projects.blocks.cbam import CBAM
-from mmattn.testing.costs import macs, parameters
+from mmattn.testing.module_costs import macs, parameters
 
 IMAGE = (1, 3, 224, 224)
 

@@ -13,7 +13,7 @@ from timm.layers import EcaModule
 from torch import Tensor
 
 from mmattn.projects.blocks.eca import ECA, kernel_rule
-from mmattn.testing.costs import kept_for_backward
+from mmattn.testing.module_costs import kept_for_backward
 from mmattn.testing.plugin import PluginTester
 
 TABLE = {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mmattn.config import load_config
 from mmattn.plugins import WithPlugins
 from mmattn.projects.blocks.eca import ECA
-from mmattn.testing.costs import macs, parameters
+from mmattn.testing.module_costs import macs, parameters
 
 IMAGE = (1, 3, 224, 224)
 # The published kernels, one for each stage.

@@ -8,7 +8,7 @@ from mmdet.models.backbones import ResNet as MMDetResNet
 from torch import Tensor, nn
 
 from mmattn.projects.blocks.ela import ELA
-from mmattn.testing.costs import kept_for_backward
+from mmattn.testing.module_costs import kept_for_backward
 from mmattn.testing.plugin import PluginTester
 
 # Version -> taps, channels in a group of the convolution, groups of the norm: the sizes as printed.

@@ -10,7 +10,7 @@ from torch import nn
 from mmattn.errors import ConfigError
 from mmattn.plugins import WithPlugins
 from mmattn.projects.blocks.ela import ELA
-from mmattn.testing.costs import macs, parameters
+from mmattn.testing.module_costs import macs, parameters
 
 VERSIONS = ("T", "B", "S", "L")
 PER_CHANNEL = (7, 9, 42, 58)

@@ -188,9 +188,10 @@ def test_running_mean_is_what_is_converted(tmp_path: Path, state, their_classes)
     }
     torch.save(networks, tmp_path / "last.pt")
     converted = convert_checkpoint(read_checkpoint(tmp_path / "last.pt", modules=True))
-    assert converted.state_dict.keys() == ours(state).keys()
+    expected = ours(state)
+    assert converted.state_dict.keys() == expected.keys()
     for key, value in converted.state_dict.items():
-        assert torch.equal(value, ours(state)[key]), key
+        assert torch.equal(value, expected[key]), key
     assert converted.meta == {"dataset_meta": {"classes": list(NAMES.values())}}
 
 

@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmattn.reports.detection.box_painter import _free_place, _meet, draw_sheet, draw_tiles
+from mmattn.reports.detection.box_painter import (
+    MAX_DRAWN,
+    _free_place,
+    _meet,
+    describe,
+    draw_sheet,
+    draw_tiles,
+)
 from mmattn.reports.detection.figures import FIGURES
 from mmattn.reports.detection.numbers import DetectionNumbers, DrawnObject, WorstImage
 from mmattn.reports.painter import OUTCOMES
@@ -73,6 +80,17 @@ def test_each_outcome_has_its_colour(numbers) -> None:
 
     assert [holds(truth, colour) for colour in (right, missed, false)] == [True, True, False]
     assert [holds(detections, colour) for colour in (right, missed, false)] == [True, False, True]
+
+
+def test_of_very_many_detections_the_best_are_drawn_and_the_title_says_so() -> None:
+    found = [DrawnObject(0, (0, 0, 5, 5), False, 0.1) for _ in range(MAX_DRAWN)]
+    found.append(DrawnObject(0, (50, 50, 20, 20), True, 0.9))
+    image = WorstImage("a/gone.png", (100, 100), 0.1, 1, MAX_DRAWN, 0, (), tuple(found))
+    _, detections = draw_tiles(image, ["cat"])
+    assert (detections == OUTCOMES[0][1]).all(axis=-1).any(), "the last of the list, the best"
+    assert describe(image).startswith("gone.png: F1 0.10, 1 right, 100 false, 0 missed (drawn: the")
+    fewer = replace(image, detections=image.detections[:MAX_DRAWN])
+    assert describe(fewer).endswith("0 missed")
 
 
 def test_names_at_the_same_box_stand_apart() -> None:

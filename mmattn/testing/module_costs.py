@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmattn.costs import saved_for_backward
+from mmattn.training_memory import saved_for_backward
 
 
 def parameters(module: nn.Module) -> int:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from mmattn.errors import CheckpointError
-from mmattn.inference.weights import load_weights
-from mmattn.io import weights as reader
+from mmattn.inference.model import load_weights
+from mmattn.io import checkpoint_files as reader
 
 
 def network() -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mmattn.costs import saved_for_backward
+from mmattn.training_memory import saved_for_backward
 
 
 def test_bytes_are_those_of_the_tensors_that_autograd_keeps() -> None:

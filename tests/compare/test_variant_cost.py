@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mmattn.compare.cost import interleaved, measure, peak_bytes, saved_bytes
 from mmattn.compare.statistics import median_difference
+from mmattn.compare.variant_cost import interleaved, measure, peak_bytes, saved_bytes
 
 
 class Linear(nn.Module):

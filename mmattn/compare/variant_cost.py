@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmattn.costs import saved_for_backward
+from mmattn.training_memory import saved_for_backward
 
 from .checks import Batch, network_call, training_loss
 
