@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmattn.config.walk import walk
 from mmattn.type_names import bare_name
@@ -95,8 +95,8 @@ def run_config(cfg: Config, seed: int, work_dir: Path, initial_weights: Path) ->
     Args:
         cfg: Config of the variant.
         seed: Random seed of initial weights, order, augmentation and dropout.
-        work_dir: Folder of the run; a checkpoint there is resumed, unless parts of the config keep a
-            state that is not in it.
+        work_dir: Folder of the run; a checkpoint there is resumed, unless parts of the config
+            keep a state that is not in it.
         initial_weights: File with the initial weights of all that the variants share.
     """
     run = deepcopy(cfg)
