@@ -7,6 +7,7 @@ unrounded, and over images that count several times or not at all.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -205,6 +206,33 @@ def load_counts(folder: Path, written: Mapping[str, Any], metric: str) -> ImageC
             counts = _load_matches(name, folder / file)
             return counts if counts.has(metric) else None
     return None
+
+
+def drawn_values(counts: ImageCounts, metric: str, times: np.ndarray, folder: Path) -> np.ndarray:
+    """Compute ``counts.of_draws``, or read what an earlier report has computed.
+
+    AP of 2000 draws of COCO's 5000 images takes minutes for each run, so it is kept beside them.
+
+    Args:
+        counts: Counts of the run.
+        metric: Name of the metric.
+        times: How often each image counts in each draw, (draws, images).
+        folder: Folder of the run.
+    """
+    if not isinstance(counts, DetectionCounts):
+        return counts.of_draws(metric, times)
+    digest = hashlib.sha256(np.ascontiguousarray(times))
+    for values in (counts.matches.det_image, counts.matches.det_score, counts.matches.match):
+        digest.update(np.ascontiguousarray(values))
+    key, file = digest.hexdigest(), folder / f"drawn_{metric.replace('/', '_')}.npz"
+    if file.is_file():
+        with np.load(file) as kept:
+            if str(kept["of"]) == key:
+                return kept["values"]
+    values = counts.of_draws(metric, times)
+    with atomic_write(file) as open_file:
+        np.savez(open_file, of=key, values=values)
+    return values
 
 
 def _save_matches(path: Path, matches: Matches, metric: HasMatches) -> None:

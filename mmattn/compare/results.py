@@ -13,7 +13,7 @@ from mmattn.errors import ConfigError
 from mmattn.tasks import task_of
 
 from .files import read_json
-from .image_counts import load_counts
+from .image_counts import drawn_values, load_counts
 from .metric import metrics_beside
 from .plan import choose_metric
 from .provenance import machine_and_versions
@@ -186,7 +186,7 @@ def _measure(
             )
         # The value in the result is rounded.
         values[label][seed] = counts.value(metric)
-        drawn.setdefault(label, {})[seed] = counts.of_draws(metric, draws.times)
+        drawn.setdefault(label, {})[seed] = drawn_values(counts, metric, draws.times, folder)
     base, base_drawn = values.get(BASE, {}), drawn.get(BASE, {})
     return {
         label: Measured(

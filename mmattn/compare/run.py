@@ -7,7 +7,7 @@ The folder of a comparison:
     configs/SE.py              one config for each variant
     initial_weights/seed0.pth  initial weights that all variants of a seed share
     runs/SE/seed0/             mmengine's files of a run, result.json, and its counts
-                               of each image: areas.npz, matches_*.npz
+                               of each image: areas.npz, matches_*.npz, drawn_*.npz
     costs.json                 parameters, operations, times, memory
     report.md, runs.csv, report.json, accuracy_latency.png
 """

@@ -12,6 +12,7 @@ import pytest
 from mmattn.compare.image_counts import (
     DetectionCounts,
     best_detections,
+    drawn_values,
     load_counts,
     save_counts,
 )
@@ -116,6 +117,20 @@ def test_counts_come_back_from_their_file(tmp_path: Path, prefix: str | None) ->
         assert counts.value(name) == pytest.approx(original.value(name), nan_ok=True)
     assert load_counts(tmp_path, written, f"{begin}bbox_mAP_s") is None
     assert load_counts(tmp_path, {"areas": False}, "coco/bbox_mAP") is None, "of an older run"
+
+
+def test_draws_are_computed_once_for_the_same_detections(tmp_path: Path, monkeypatch) -> None:
+    counts, other = (counts_of(matched(*random_case(seed))) for seed in (1, 6))
+    times = ImageDraws(len(counts.images), resamples=5).times
+    name = "coco/bbox_mAP_50"
+    wanted = counts.of_draws(name, times)
+    assert np.array_equal(drawn_values(counts, name, times, tmp_path), wanted, equal_nan=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(DetectionCounts, "of_draws", lambda *_: pytest.fail("computed again"))
+        assert np.array_equal(drawn_values(counts, name, times, tmp_path), wanted, equal_nan=True)
+    times = ImageDraws(len(other.images), resamples=5).times
+    anew = drawn_values(other, name, times, tmp_path)
+    assert np.array_equal(anew, other.of_draws(name, times), equal_nan=True)
 
 
 def test_a_better_detector_is_higher_and_the_same_one_has_no_difference() -> None:
