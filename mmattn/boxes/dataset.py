@@ -24,6 +24,7 @@ from mmattn.registry import DATASETS
 from .coco_layout import AnnFile
 from .content import BoxFolder, class_findings
 from .records import BoxImage
+from .sieve import is_mask
 
 #: Arguments of mmdet's datasets that have another name here.
 _OTHER_NAMES = {"data_prefix": "img_dir"}
@@ -235,6 +236,8 @@ class FolderDetDataset(BaseDetDataset):
             }
             if self.targets == "masks":
                 instance["mask"] = item.mask or _whole(item.box)  # crowds may have none
+            elif not self.test_mode and item.mask and is_mask(item.mask, image.size):
+                instance["mask"] = item.mask  # as mmdet's CocoDataset; for copy-paste
             instances.append(instance)
         entry["instances"] = instances
         if self.targets == "panoptic":

@@ -125,9 +125,11 @@ class YOLOv12Head(BaseDenseHead):
         self._init_biases()
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, and the last biases as the authors do."""
+        """Initialise as ``init_cfg`` says, and, unless it is of a file, the last biases too."""
         super().init_weights()
-        self._init_biases()
+        chosen = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
+        if all(one.get("type") != "Pretrained" for one in chosen):
+            self._init_biases()
 
     def _init_biases(self) -> None:
         """Let a class begin with a score as high as its objects are frequent, distances alike."""

@@ -83,6 +83,19 @@ def test_filter_cfg_works_as_upstream_s(tmp_path: Path) -> None:
     assert len(build(root, filter_cfg={"min_size": 64})) == 3
 
 
+@pytest.mark.parametrize("masks", ["polygons", "rle"])
+def test_masks_are_there_for_copy_paste_in_training_alone(masks: str, tmp_path: Path) -> None:
+    """mmdet's own dataset has them beside boxes too; ``FlipCopyPaste`` pastes nothing without."""
+    root = write_coco(tmp_path / "d", masks=masks)
+    ours = build(root, split="train")
+    theirs = upstream(root, "train", ours.metainfo["classes"])
+    with_mask = [[i.get("mask") for i in ours[n]["instances"]] for n in range(4)]
+    assert with_mask == [[i.get("mask") for i in theirs[n]["instances"]] for n in range(4)]
+    assert any(mask for image in with_mask for mask in image)
+    tested = build(root, split="train", test_mode=True)
+    assert not any("mask" in item for n in range(4) for item in tested[n]["instances"])
+
+
 def test_chosen_classes_take_the_labels_of_their_order(tmp_path: Path) -> None:
     dataset = build(write_voc(tmp_path / "d"), metainfo={"classes": ["rod", "cell"]})
     assert dataset.metainfo["classes"] == ("rod", "cell")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,6 +61,30 @@ def test_decoding_and_selection_are_mmdet_s(name: str, photos: np.ndarray) -> No
             score_threshold=limits.score_threshold,
             iou_threshold=limits.iou_threshold,
             max_per_image=limits.max_per_image,
+        )
+        assert result.unmatched == 0 and result.pairs >= 40, result
+
+
+@pytest.mark.parametrize("name", ["YOLOX", "YOLOv12"])
+def test_candidates_are_selected_outside_the_file_as_in_it(name: str, photos: np.ndarray) -> None:
+    """A candidate of YOLOX stands for its best class alone, one of YOLOv12 for each."""
+    model = build(name)
+    wrapper = DetectionExport(model, output="decoded").eval()
+    with torch.no_grad():
+        outputs = wrapper(torch.from_numpy(photos).permute(0, 3, 1, 2).float())
+    said = wrapper.postprocess()
+    metadata: Any = SimpleNamespace(output="decoded", postprocess=said)
+    named = dict(zip(("boxes", "scores"), (o.numpy() for o in outputs), strict=True))
+    limit = said["max_per_image"] if said["max_per_image"] > 0 else None
+    for found, expected in zip(
+        TASK.decoder(metadata)(named), split_images(torch_detections(model, photos)), strict=True
+    ):
+        result = match(
+            found.clipped(128, 160),
+            expected[:limit].clipped(128, 160),
+            score_threshold=said["score_threshold"],
+            iou_threshold=said["iou_threshold"],
+            max_per_image=said["max_per_image"],
         )
         assert result.unmatched == 0 and result.pairs >= 40, result
 

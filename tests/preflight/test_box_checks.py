@@ -48,6 +48,16 @@ def test_images_and_boxes_of_each_class(tmp_path: Path) -> None:
     assert line.split() == ["dot", "2", "instances", "20.0%", "in", "2", "images"]
 
 
+def test_copy_paste_without_a_mask_is_said_to_paste_nothing(tmp_path: Path) -> None:
+    paste = {"type": "mmattn.FlipCopyPaste", "prob": 0.1}
+    pipeline = [{"type": "mmattn.MosaicAffine", "scale": (96, 96)}, paste]
+    options = {"train_dataloader.dataset.pipeline": pipeline}
+    for masks, expected in (("", 1), ("polygons", 0), ("rle", 0)):
+        train, _ = reports(write_coco(tmp_path / f"d{masks}", masks=masks), **options)
+        found = [f for f in train.findings if f.check == "copy-paste-without-masks"]
+        assert len(found) == expected, masks
+
+
 def test_boxes_smaller_than_a_cell_of_the_grid(tmp_path: Path) -> None:
     """dot is 10 x 12 pixels; images of 64 x 96 become half as large, the finest grid has 8."""
     root = write_coco(tmp_path / "d")

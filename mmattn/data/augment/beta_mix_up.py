@@ -12,6 +12,8 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmattn.errors import ConfigError
 from mmattn.registry import TRANSFORMS
 
+from .loaded_boxes import boxes_of, require_boxes
+
 
 @TRANSFORMS.register_module()
 class BetaMixUp(BaseTransform):
@@ -60,7 +62,8 @@ class BetaMixUp(BaseTransform):
         """Blend ``img`` with the image of ``mix_results``, if there is one.
 
         Raises:
-            ConfigError: The two images have different shapes.
+            ConfigError: The two images have different shapes, or come without boxes, labels or
+                flags.
         """
         drawn = results.pop("mix_results", ())
         if not drawn:
@@ -69,6 +72,8 @@ class BetaMixUp(BaseTransform):
         other["mix_results"] = list(drawn[1:])
         for step in self.transforms:
             other = step(other)
+        for sample in (results, other):
+            require_boxes(sample, "BetaMixUp")
         if other["img"].shape != results["img"].shape:
             raise ConfigError(
                 f"BetaMixUp: images of shapes {results['img'].shape} and {other['img'].shape} "
@@ -76,7 +81,9 @@ class BetaMixUp(BaseTransform):
             )
         ratio = np.random.beta(self.alpha, self.alpha)
         results["img"] = blend(results["img"], other["img"], ratio)
-        results["gt_bboxes"] = HorizontalBoxes.cat([results["gt_bboxes"], other["gt_bboxes"]])
+        boxes = np.concatenate([boxes_of(results), boxes_of(other)]).astype(np.float32)
+        results["gt_bboxes"] = HorizontalBoxes(boxes)
+        results.pop("stored_masks", None)  # they are of one image alone
         for key in ("gt_bboxes_labels", "gt_ignore_flags"):
             results[key] = np.concatenate([results[key], other[key]])
         return results

@@ -9,6 +9,8 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmattn.errors import ConfigError
 from mmattn.registry import TRANSFORMS
 
+from .loaded_boxes import boxes_of
+
 
 @TRANSFORMS.register_module()
 class FlipCopyPaste(BaseTransform):
@@ -20,7 +22,7 @@ class FlipCopyPaste(BaseTransform):
     arXiv 2012.07177, with the image's own mirror image as the source).
 
     It comes after :class:`MosaicAffine`, which keeps the masks: polygons and run-length encodings.
-    Images without masks pass unchanged.
+    Images without masks pass unchanged. Boxes to be ignored, such as COCO's crowds, are not pasted.
 
     Args:
         prob: Share of the instances that may be pasted which are.
@@ -38,11 +40,30 @@ class FlipCopyPaste(BaseTransform):
         self.max_covered = max_covered
 
     def transform(self, results: dict) -> dict:
-        """Paste into ``img`` and add boxes, labels and flags of what was pasted."""
-        masks = results.pop("stored_masks", ())
-        boxes = results["gt_bboxes"].tensor.numpy()
+        """Paste into ``img`` and add boxes, labels and flags of what was pasted.
+
+        Raises:
+            ConfigError: There is no ``MosaicAffine`` before it, or another step before it moved the
+                image, which the masks do not follow.
+        """
+        if "stored_masks" not in results:
+            raise ConfigError(
+                "FlipCopyPaste needs the masks that MosaicAffine keeps: write it right behind "
+                "MosaicAffine in the pipeline"
+            )
+        masks = results.pop("stored_masks")
+        if not self.prob:
+            return results
+        if masks is None or results.get("flip"):
+            raise ConfigError(
+                f"FlipCopyPaste: the boxes of {results.get('img_path')}, or of an image mixed with "
+                "it, were changed behind their loading, by Resize, RandomFlip or the like, and the "
+                "masks do not follow them: write such steps behind FlipCopyPaste"
+            )
+        boxes = boxes_of(results).astype(np.float32)
         with_mask = np.array([mask is not None for mask in masks], dtype=bool)
-        if not self.prob or not with_mask.any():
+        with_mask &= ~np.asarray(results["gt_ignore_flags"], dtype=bool)
+        if not with_mask.any():
             return results
 
         image = results["img"]

@@ -45,11 +45,17 @@ class StoredMask:
             (H, W) bool.
         """
         if is_polygons(self.segmentation):
-            drawn = np.zeros(shape, np.uint8)
-            for polygon in self.segmentation:
-                points = map_points(self.matrix, np.asarray(polygon, float).reshape(-1, 2))
-                # One at a time: polygons of one instance may overlap, and add up.
-                cv2.fillPoly(drawn, [np.round(points).astype(np.int32)], 1)
+            # OpenCV's fillPoly counts from the middle of pixel (0, 0) and fills the outline too,
+            # which moves masks by half a pixel and makes them wider.
+            from pycocotools import mask as coco_mask
+
+            polygons = [
+                map_points(self.matrix, np.asarray(polygon, float).reshape(-1, 2)).ravel().tolist()
+                for polygon in self.segmentation
+            ]
+            # Polygons of one instance may overlap, and add up.
+            whole: Any = coco_mask.merge(coco_mask.frPyObjects(polygons, *shape))
+            drawn = coco_mask.decode([whole])[..., 0]
         else:
             drawn = cv2.warpAffine(
                 stored_bitmap(self.segmentation, self.size),
@@ -83,7 +89,9 @@ def stored_bitmap(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     return coco_mask.decode([encoded])[..., 0]
 
 
-def stored_masks(results: Mapping[str, Any], matrix: np.ndarray) -> list[StoredMask | None]:
+def stored_masks(
+    results: Mapping[str, Any], boxes: np.ndarray, matrix: np.ndarray
+) -> list[StoredMask | None] | None:
     """Return the masks of an image's instances in the order of its boxes, None where one has none.
 
     They are taken from ``results["instances"]``, which datasets of mmdet fill with ``mask`` where
@@ -91,16 +99,24 @@ def stored_masks(results: Mapping[str, Any], matrix: np.ndarray) -> list[StoredM
 
     Args:
         results: What the loading steps made of an image.
+        boxes: (N, 4) boxes of the image.
         matrix: (3, 3) map from the image to the augmented one.
+
+    Returns:
+        One for each box; None instead of a list where there are masks, but the boxes are no longer
+        those that were loaded: nobody knows where the masks belong.
     """
-    count = len(results["gt_bboxes"])
     instances = results.get("instances") or ()
-    if len(instances) != count:
-        return [None] * count
+    usable = [is_usable(instance.get("mask")) for instance in instances]
+    if not any(usable):
+        return [None] * len(boxes)
+    loaded = [instance.get("bbox", box) for instance, box in zip(instances, boxes, strict=False)]
+    if len(instances) != len(boxes) or not np.allclose(loaded, boxes, atol=1e-2):
+        return None
     size = tuple(results["img"].shape[:2])
     return [
-        StoredMask(instance["mask"], size, matrix) if is_usable(instance.get("mask")) else None
-        for instance in instances
+        StoredMask(instance["mask"], size, matrix) if use else None
+        for instance, use in zip(instances, usable, strict=True)
     ]
 
 

@@ -21,7 +21,8 @@ from .affine import (
     scale_and_shift,
     worth_keeping,
 )
-from .instance_masks import stored_masks
+from .instance_masks import StoredMask, stored_masks
+from .loaded_boxes import boxes_of, require_boxes
 
 
 @TRANSFORMS.register_module()
@@ -107,8 +108,14 @@ class MosaicAffine(BaseTransform):
         Args:
             results: With ``img`` (H, W, 3) or (H, W), ``gt_bboxes``, ``gt_bboxes_labels``,
                 ``gt_ignore_flags``, and ``mix_results``, three more like it or none.
+
+        Raises:
+            ConfigError: The loading steps gave no boxes, labels or flags, or masks or maps, which
+                would not follow the image.
         """
         samples = [results, *results.pop("mix_results", ())]
+        for sample in samples:
+            require_boxes(sample, "MosaicAffine")
         output = np.full(
             (self.height, self.width, *results["img"].shape[2:]),
             self.pad_val,
@@ -117,12 +124,16 @@ class MosaicAffine(BaseTransform):
         canvas, placements = self._place([sample["img"].shape[:2] for sample in samples])
         to_output = self.affine.draw(canvas, (self.width, self.height))
 
-        boxes, masks = [], []
+        boxes: list[np.ndarray] = []
+        masks: list[StoredMask | None] = []
+        moved = False
         for sample, placement in zip(samples, placements, strict=True):
             draw_warped(sample["img"], placement, canvas, to_output, output)
-            on_canvas = map_boxes(placement, _boxes_of(sample))
-            boxes.append(clip_boxes(on_canvas, 0, 0, *canvas))
-            masks += stored_masks(sample, to_output @ placement)
+            stored = boxes_of(sample)
+            boxes.append(clip_boxes(map_boxes(placement, stored), 0, 0, *canvas))
+            found = stored_masks(sample, stored, to_output @ placement)
+            moved |= found is None
+            masks += [None] * len(stored) if found is None else found
         whole = map_boxes(to_output, np.concatenate(boxes))
         clipped = clip_boxes(whole, 0, 0, self.width, self.height)
         keep = worth_keeping(whole, clipped, **self.limits)
@@ -132,10 +143,10 @@ class MosaicAffine(BaseTransform):
         results["gt_bboxes"] = HorizontalBoxes(clipped[keep].astype(np.float32))
         for key in ("gt_bboxes_labels", "gt_ignore_flags"):
             results[key] = np.concatenate([sample[key] for sample in samples])[keep]
-        results["stored_masks"] = [mask for mask, kept in zip(masks, keep, strict=True) if kept]
-        # They belong to the images as loaded, and must not be packed as if to this one.
+        kept_masks = [mask for mask, kept in zip(masks, keep, strict=True) if kept]
+        results["stored_masks"] = None if moved else kept_masks
+        # They belong to the image as loaded, and must not be packed as if to this one.
         results.pop("instances", None)
-        results.pop("gt_masks", None)
         return results
 
     def _place(self, shapes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], list[np.ndarray]]:
@@ -217,8 +228,3 @@ def draw_warped(
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE if upright else cv2.BORDER_TRANSPARENT,
     )
-
-
-def _boxes_of(sample: dict) -> np.ndarray:
-    boxes = sample["gt_bboxes"]
-    return np.asarray(getattr(boxes, "tensor", boxes), dtype=np.float64).reshape(-1, 4)

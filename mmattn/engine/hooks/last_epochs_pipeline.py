@@ -49,6 +49,7 @@ class LastEpochsPipelineHook(Hook):
         self.last_epochs = last_epochs
         self.pipeline = pipeline
         self.skip = skip
+        self._steps: Any = None
         self._switched = False
 
     def before_train(self, runner: Runner) -> None:
@@ -71,6 +72,10 @@ class LastEpochsPipelineHook(Hook):
                 f"LastEpochsPipelineHook: the training dataset is a {type(dataset).__name__}; "
                 "give pipeline instead of skip"
             )
+        if self.pipeline is not None:
+            from mmengine.dataset import Compose
+
+            self._steps = Compose(self.pipeline)
 
     def before_train_epoch(self, runner: Runner) -> None:
         if self._switched or runner.epoch < runner.max_epochs - self.last_epochs:
@@ -81,9 +86,7 @@ class LastEpochsPipelineHook(Hook):
         if self.skip is not None:
             dataset.update_skip_type_keys(self.skip)
         else:
-            from mmengine.dataset import Compose
-
-            composed = Compose(self.pipeline)
+            composed: Any = self._steps
             if hasattr(dataset, "update_skip_type_keys"):  # a MultiImageMixDataset
                 dataset.pipeline = composed.transforms
                 dataset.pipeline_types = [type(step).__name__ for step in composed.transforms]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from faster_coco_eval import COCO
 
 _EVERY = slice(None)
+_COCO_LIMIT = 100
 _AREAS = {"all": 0, "s": 1, "m": 2, "l": 3}
 #: Key of the result -> (threshold of IoU or all of them, range of areas), as COCO defines them.
 PRECISIONS: dict[str, tuple[float | None, str]] = {
@@ -32,10 +33,12 @@ class CocoPrecision:
     Attributes:
         values: (IoU thresholds, recalls, classes, areas, max detections); -1 where undefined.
         thresholds: IoU thresholds.
+        max_dets: Limits of detections in the order of ``values``, which is ascending.
     """
 
     values: np.ndarray
     thresholds: np.ndarray
+    max_dets: tuple[int, ...]
 
     def per_class(self) -> dict[str, np.ndarray]:
         """Return each of ``PRECISIONS`` by class, (K,); nan for a class without such an object."""
@@ -46,9 +49,16 @@ class CocoPrecision:
         }
 
     def overall(self) -> dict[str, float]:
-        """Return each of ``PRECISIONS`` over all classes; -1 if there is no such object."""
-        # COCO's own summary takes the first limit of detections for mAP and the last elsewhere.
-        return {name: self._mean(name, max_dets=0 if name == "mAP" else -1) for name in PRECISIONS}
+        """Return each of ``PRECISIONS`` over all classes; -1 if there is no such object.
+
+        As COCO's own summary does, mAP is at 100 detections of a class in an image, whatever the
+        order of the limits, and the others are at the largest limit; where 100 is none of the
+        limits, mAP is at the largest too.
+        """
+        of_map = self.max_dets.index(_COCO_LIMIT) if _COCO_LIMIT in self.max_dets else -1
+        return {
+            name: self._mean(name, max_dets=of_map if name == "mAP" else -1) for name in PRECISIONS
+        }
 
     def _mean(
         self,
@@ -101,11 +111,13 @@ def evaluate_coco(
     evaluation = COCOeval_faster(truth, truth.loadRes(detections), shape, print_function=_debug)
     evaluation.params.catIds = list(category_ids)
     evaluation.params.imgIds = list(image_ids)
-    evaluation.params.maxDets = list(max_dets)
+    limits = sorted(max_dets)  # as the evaluator would
+    evaluation.params.maxDets = limits
     evaluation.params.iouThrs = np.atleast_1d(thresholds)
     evaluation.evaluate()
     evaluation.accumulate()
-    return CocoPrecision(np.asarray(evaluation.eval["precision"]), np.atleast_1d(thresholds))
+    precision = np.asarray(evaluation.eval["precision"])
+    return CocoPrecision(precision, np.atleast_1d(thresholds), tuple(limits))
 
 
 def _debug(*message: object) -> None:

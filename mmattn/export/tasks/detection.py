@@ -49,7 +49,10 @@ class DetectionDecoder(Decoder):
     def _select(self, boxes: np.ndarray, scores: np.ndarray) -> Detections:
         """Select from boxes (A, 4) and scores (A, C): threshold, NMS, limit."""
         said: dict[str, Any] = self.metadata.postprocess or {}
-        rows, labels = np.nonzero(scores > said.get("score_threshold", 0.0))
+        above = scores > said.get("score_threshold", 0.0)
+        if not said.get("multi_label", True):
+            above &= np.arange(scores.shape[1]) == scores.argmax(1)[:, None]
+        rows, labels = np.nonzero(above)
         found = Detections.of(boxes[rows], scores[rows, labels], labels)[:MAX_CANDIDATES]
         if said.get("iou_threshold") is not None:
             found = nms(found, said["iou_threshold"])

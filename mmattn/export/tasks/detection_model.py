@@ -74,6 +74,8 @@ class DetectionExport(ExportableModel):
         """Return what the metadata say about the selection of detections."""
         head: Any = self.model.bbox_head
         said = self.settings.as_dict() if self.settings else _loose_settings(head.test_cfg)
+        if self.decoding is not None:
+            said["multi_label"] = not self.decoding.best_class_only
         strides = getattr(getattr(head, "prior_generator", head), "strides", None)
         if strides is not None:
             said["strides"] = [int(s[0] if isinstance(s, tuple) else s) for s in strides]

@@ -120,6 +120,30 @@ class DatasetReport:
         }
 
 
+def _unused_copy_paste(
+    entries: Sequence[Any], steps: Sequence[Mapping[str, Any]]
+) -> tuple[Finding, ...]:
+    """Return what is said of copy-paste where no object has a mask that could be pasted."""
+    pasting = [step for step in steps if bare_name(step.get("type")) == "FlipCopyPaste"]
+    if not any(step.get("prob", 1) for step in pasting):
+        return ()
+    objects = [
+        item
+        for entry in entries
+        if isinstance(entry, Mapping)
+        for item in entry.get("instances") or ()
+    ]
+    if not objects or any(item.get("mask") for item in objects):
+        return ()
+    return (
+        Finding(
+            "copy-paste-without-masks",
+            "FlipCopyPaste in the pipeline pastes nothing: no object has a mask, as polygons or "
+            "run lengths",
+        ),
+    )
+
+
 def _counted(count: int, plural: str) -> str:
     return f"{count} {plural if count != 1 else plural.removesuffix('s')}"
 
@@ -183,6 +207,7 @@ def check_dataset(
         classes = tuple(map(str, report.metainfo.get("classes") or ()))
         small = below_stride(sized_objects(entries, records), classes, steps, stride)
         report.add([small] if small else ())
+    report.add(_unused_copy_paste(entries, steps))
 
     loaders = {
         bare_name(t.get("type")): t for t in cfg.get("pipeline") or () if isinstance(t, Mapping)

@@ -16,7 +16,7 @@ from mmattn.data.augment.hsv_gain import apply_gains
 from mmattn.data.augment.instance_masks import StoredMask, is_usable, stored_masks
 from mmattn.errors import ConfigError, DataError
 
-TRIANGLE = [[2.0, 2.0, 18.0, 2.0, 2.0, 18.0]]
+TRIANGLE = [[2.0, 2.0, 19.0, 2.0, 2.0, 19.0]]
 
 
 def bitmap() -> np.ndarray:
@@ -97,10 +97,68 @@ def test_masks_follow_the_order_of_the_boxes_and_unusable_ones_are_none() -> Non
         "gt_bboxes": HorizontalBoxes(np.zeros((3, 4), np.float32)),
         "instances": [{"mask": TRIANGLE}, {"mask": [[1, 2, 3]]}, {}],
     }
-    masks = stored_masks(results, np.eye(3))
+    masks = stored_masks(results, np.zeros((3, 4)), np.eye(3))
+    assert masks is not None
     assert [mask is not None for mask in masks] == [True, False, False]
     results["instances"] = results["instances"][:2]  # some were filtered: nobody knows which
-    assert stored_masks(results, np.eye(3)) == [None] * 3
+    assert stored_masks(results, np.zeros((3, 4)), np.eye(3)) is None
+
+
+def test_masks_of_boxes_that_were_moved_behind_their_loading_are_not_known() -> None:
+    results = {
+        "img": np.zeros((20, 40, 3), np.uint8),
+        "instances": [{"mask": TRIANGLE, "bbox": [2, 2, 19, 19]}],
+    }
+    assert stored_masks(results, np.array([[2.0, 2, 19, 19]]), np.eye(3)) is not None
+    assert stored_masks(results, np.array([[1.0, 1, 9, 9]]), np.eye(3)) is None
+    assert stored_masks(results, np.array([[21.0, 2, 38, 19]]), np.eye(3)) is None
+
+
+def test_a_polygon_covers_the_pixels_whose_middle_it_holds() -> None:
+    """Corners count from the corner of pixel (0, 0): pixels 3 and 4 lie between 3 and 5."""
+    square = [3.0, 3.0, 5.0, 3.0, 5.0, 5.0, 3.0, 5.0]
+    drawn = StoredMask([square], (8, 8), np.eye(3)).bitmap((8, 8))
+    assert np.argwhere(drawn).tolist() == [[3, 3], [3, 4], [4, 3], [4, 4]]
+    rows, columns = np.mgrid[:64, :64] + 0.5
+    circle = np.linspace(0, 2 * np.pi, 300)
+    for x, y, radius in [(32.2, 30.7, 20.0), (5.0, 60.0, 12.5), (40.5, 20.5, 3.0)]:
+        polygon = np.stack([x + radius * np.cos(circle), y + radius * np.sin(circle)], 1)
+        drawn = StoredMask([polygon.ravel().tolist()], (64, 64), np.eye(3)).bitmap((64, 64))
+        expected = (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
+        offset = np.argwhere(drawn).mean(0) - np.argwhere(expected).mean(0)
+        assert np.abs(offset).max() < 0.2
+        assert drawn.sum() == pytest.approx(expected.sum(), rel=0.05, abs=4)
+
+
+def pasting(**changes: Any) -> dict[str, Any]:
+    return {
+        "img": np.zeros((20, 40, 3), np.uint8),
+        "gt_bboxes": HorizontalBoxes(np.array([[2, 2, 19, 19]], np.float32)),
+        "gt_bboxes_labels": np.array([4]),
+        "gt_ignore_flags": np.array([False]),
+        "stored_masks": [StoredMask(TRIANGLE, (20, 40), np.eye(3))],
+        **changes,
+    }
+
+
+def test_crowds_are_not_pasted() -> None:
+    """A head that learns nothing of crowds would take the pasted pixels for background."""
+    assert len(FlipCopyPaste(prob=1.0)(pasting())["gt_bboxes"]) == 2
+    crowd = pasting(gt_ignore_flags=np.array([True]))
+    assert len(FlipCopyPaste(prob=1.0)(crowd)["gt_bboxes"]) == 1
+
+
+@pytest.mark.parametrize("changes", [{"stored_masks": None}, {"flip": True}])
+def test_masks_that_did_not_follow_their_image_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="behind FlipCopyPaste"):
+        FlipCopyPaste(prob=1.0)(pasting(**changes))
+
+
+def test_copy_paste_without_the_step_that_keeps_the_masks_is_refused() -> None:
+    results = pasting()
+    del results["stored_masks"]
+    with pytest.raises(ConfigError, match="right behind MosaicAffine"):
+        FlipCopyPaste(prob=1.0)(results)
 
 
 @pytest.mark.parametrize("mask", [None, [], [[1, 2, 3, 4]], {"counts": ""}, {"size": [2, 2]}, 3])

@@ -212,7 +212,7 @@ def test_blending_joins_boxes_and_mixes_near_one_half() -> None:
 
 
 def test_copy_paste_needs_masks() -> None:
-    plain = sample(0)
+    plain = {**sample(0), "stored_masks": [None, None]}
     before = plain["img"].copy()
     result = FlipCopyPaste(1.0)(plain)
     assert len(result["gt_bboxes"]) == 2
@@ -222,3 +222,32 @@ def test_copy_paste_needs_masks() -> None:
 def test_a_range_keeps_the_middle_in_the_middle() -> None:
     matrix = RandomAffineRange(translate=0, scale=0.3, degrees=10).draw((200, 100), (64, 32))
     np.testing.assert_allclose(matrix @ [100, 50, 1], [32, 16, 1])
+
+
+@pytest.mark.parametrize("step", [MosaicAffine((64, 64)), BetaMixUp([], prob=1.0)])
+def test_an_image_loaded_without_boxes_is_refused_with_the_step_to_write(step: Any) -> None:
+    for missing in ("gt_bboxes", "gt_bboxes_labels", "gt_ignore_flags"):
+        images = [sample(0), sample(1)]
+        del images[1][missing]
+        with pytest.raises(ConfigError, match=rf"1\.jpg has no {missing}: .*mmdet.LoadAnnotations"):
+            step({**images[0], "mix_results": [images[1]] * 3})
+
+
+@pytest.mark.parametrize("key", ["gt_masks", "gt_seg_map"])
+def test_what_would_stay_behind_the_moved_image_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} of 0.jpg would stay behind"):
+        MosaicAffine((64, 64))({**sample(0), key: object()})
+
+
+def test_masks_go_where_a_step_before_the_mosaic_did_not_take_them() -> None:
+    """Resize scales boxes and leaves the masks of the annotations as they are."""
+    transform = MosaicAffine((WIDTH, HEIGHT), prob=0, affine={"scale": 0.0, "translate": 0.0})
+    loaded = sample(0)
+    for instance, box in zip(loaded["instances"], loaded["gt_bboxes"].tensor.tolist(), strict=True):
+        instance["bbox"] = box
+    assert all(mosaic(transform, [loaded])["stored_masks"])
+    loaded["gt_bboxes"].rescale_((0.5, 0.5))
+    result = mosaic(transform, [loaded])
+    assert result["stored_masks"] is None
+    with pytest.raises(ConfigError, match="do not follow"):
+        FlipCopyPaste(prob=1.0)(result)

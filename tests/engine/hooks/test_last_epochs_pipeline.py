@@ -103,6 +103,9 @@ def test_a_dataset_that_mixes_images_skips_transforms(
 def test_what_cannot_be_switched_is_said_before_the_first_step(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ToyDataset; give pipeline instead of skip"):
         epochs(tmp_path, 2, {"skip": ["Mosaic"]})
+    with pytest.raises(KeyError, match="MarkedAsLost"):
+        epochs(tmp_path, 20, {"last_epochs": 1, "pipeline": [{"type": "mmattn.MarkedAsLost"}]})
+    assert not list(tmp_path.rglob("epoch_*.pth"))
     with pytest.raises(ConfigError, match="goes by iterations"):
         toy_runner(
             tmp_path,

@@ -200,6 +200,10 @@ def test_the_limits_of_detections_are_upstreams(tmp_path: Path) -> None:
     metric = ClasswiseCocoMetric(ann_file=file)
     assert evaluated(metric, samples) == pytest.approx(theirs, abs=1e-9)
     assert theirs["coco/bbox_mAP"] < theirs["coco/bbox_mAP_50"] == 1.0
+    for limits in ((100, 1, 10), (1, 10, 100), (1000, 100, 1)):
+        theirs = evaluated(CocoMetric(ann_file=file, proposal_nums=limits), samples)
+        ours = evaluated(ClasswiseCocoMetric(ann_file=file, proposal_nums=limits), samples)
+        assert ours == pytest.approx(theirs, abs=1e-9), limits
     assert metric.numbers["bbox"].precision[metric.numbers["bbox"].classes.index("cat")].min() == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,6 +96,19 @@ def test_initial_biases(initialise: bool) -> None:
         assert torch.equal(boxes[2].bias, torch.ones(64))
         expected = math.log(5 / 80 / (640 / stride) ** 2)
         torch.testing.assert_close(classes[2].bias, torch.full((80,), expected))
+
+
+def test_biases_of_a_file_are_kept(tmp_path: Path) -> None:
+    """``init_cfg=dict(type='Pretrained')`` loads them, and they are learnt values."""
+    trained = make()
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter)
+    torch.save({"state_dict": trained.state_dict()}, tmp_path / "head.pth")
+    loads = {"type": "Pretrained", "checkpoint": str(tmp_path / "head.pth")}
+    head = make(init_cfg=loads)
+    head.init_weights()
+    for name, value in trained.state_dict().items():
+        assert torch.equal(head.state_dict()[name], value), name
 
 
 def test_decodes_from_the_centres_of_cells() -> None:
