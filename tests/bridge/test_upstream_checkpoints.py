@@ -100,6 +100,7 @@ def test_resumed_training_equals_the_plain_one_bit_for_bit(plain, tmp_path, monk
     assert isinstance(runner.message_hub.get_scalar("train/loss"), HistoryBuffer)
 
 
+@pytest.mark.slow
 def test_plain_mmengine_resumes_bit_for_bit_too(plain: Path, tmp_path: Path, unpickled) -> None:
     """The measure of the test above is mmengine's own."""
     run = halfway(plain, tmp_path / "run")

@@ -38,8 +38,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refusing(socket.socket.connect))
 
 
-# Heavy, and each near to one that stays: Deformable DETR, Mask R-CNN, Faster R-CNN, Mask2Former.
-HEAVY = ("/dino-4scale", "/solov2_r50", "/cascade-rcnn_r50-dconv", "_8xb2-lsj-50e_coco-panoptic")
+# Heavy, and each near to one that stays: Deformable DETR, Faster R-CNN, Mask2Former, FCN.
+HEAVY = (
+    *("/dino-4scale", "/solov2_r50", "/cascade-rcnn_r50-dconv", "_8xb2-lsj-50e_coco-panoptic"),
+    *("/mask-rcnn_r50", "-carafe_", "/psanet_r50", "/ccnet_r50", "/deeplabv3plus_r50"),
+    "/mask2former_r50_8xb2-90k",
+)
 
 
 def is_slow(case: Case) -> bool:

@@ -66,6 +66,7 @@ def test_the_steps_are_one_file_one_line_and_one_test_class() -> None:
     assert test.code.count("class ") == 1
 
 
+@pytest.mark.slow
 def test_the_block_passes_its_tests(checkout: Path) -> None:
     (command,) = commands("3. One test class")
     out = run(command, checkout, PYTHONPATH=str(checkout))

@@ -215,6 +215,7 @@ def test_best_checkpoints(train, tmp_path: Path) -> None:
         assert (tmp_path / "run" / name).is_file()
 
 
+@pytest.mark.slow
 def test_early_stop(train) -> None:
     hook = {"custom_hooks__0__patience": 1, "custom_hooks__0__min_delta": 1000.0}
     steps = {"train_cfg__max_iters": 9, "train_cfg__val_interval": 1}
@@ -231,6 +232,7 @@ def test_class_balanced_crops(write, images: Path) -> None:
     assert max(max(size) for size in sizes) == 256
 
 
+@pytest.mark.slow
 def test_accumulated_gradients(train) -> None:
     """Of five batches four and then one make a step: the optimiser counts two."""
     runner = train("A larger batch than fits", train_cfg__max_iters=5, train_cfg__val_interval=5)
@@ -238,6 +240,7 @@ def test_accumulated_gradients(train) -> None:
     assert {int(state["step"]) for state in states} == {2}
 
 
+@pytest.mark.slow
 def test_mixed_precision(train) -> None:
     runner = train("Mixed precision")
     with runner.optim_wrapper.optim_context(runner.model):

@@ -84,7 +84,7 @@ def label_maps(place: Path, repo: Path, tmp_path: Path, monkeypatch) -> Callable
     "options",
     [
         pytest.param([*WHOLE, *RECIPE], id="whole, scales and flips"),
-        pytest.param([*SLIDE, *RECIPE], id="slide, scales and flips"),
+        pytest.param([*SLIDE, *RECIPE], id="slide, scales and flips", marks=pytest.mark.slow),
         pytest.param([*WHOLE, *A_FLIP], id="whole, a flip", marks=pytest.mark.slow),
     ],
 )

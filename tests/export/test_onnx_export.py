@@ -81,6 +81,7 @@ def test_class_output_of_a_bgr_model_at_one_size(build, small_config, images, tm
         exported(np.zeros((1, 64, 90, 3), np.uint8))
 
 
+@pytest.mark.slow
 def test_pooling_bins_follow_the_image(build, small_config, images, tmp_path) -> None:
     """PSPNet pools to 1, 2, 3 and 6 bins; the exporter alone would freeze those of the trace."""
     cfg = Config.fromfile(small_config)

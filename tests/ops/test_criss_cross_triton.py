@@ -10,6 +10,7 @@ import torch
 from mmattn.ops import criss_cross_attention, use_backend
 from mmattn.testing.op_tester import Sample
 from tests.ops import test_criss_cross as on_cpu
+from tests.support.interpreted_op import SlowWhereInterpreted
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
 
 
-class TestInterpretedTriton(on_cpu.TestCrissCross):
+class TestInterpretedTriton(SlowWhereInterpreted, on_cpu.TestCrissCross):
     backends = ("triton",)
     exports = False  # no matter of the backend
     random_calls = 5
@@ -32,10 +33,6 @@ class TestInterpretedTriton(on_cpu.TestCrissCross):
 
     def test_two_python_threads(self) -> None:
         pytest.skip("Triton's interpreter runs one kernel at a time")
-
-    @pytest.mark.parametrize("layout", ["sliced", "expanded"])
-    def test_any_layout_gives_the_same(self, backend: str, layout: str) -> None:
-        super().test_any_layout_gives_the_same(backend, layout)
 
     @staticmethod
     def samples() -> dict[str, Sample]:

@@ -9,6 +9,7 @@ import torch
 
 from mmattn.testing.op_tester import Sample
 from tests.ops import test_depthwise_conv2d as on_cpu
+from tests.support.interpreted_op import SlowWhereInterpreted
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
 
 
-class TestInterpretedTriton(on_cpu.TestDepthwiseConv2d):
+class TestInterpretedTriton(SlowWhereInterpreted, on_cpu.TestDepthwiseConv2d):
     backends = ("triton",)
     exports = False  # no matter of the backend
     random_calls = 10

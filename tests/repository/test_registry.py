@@ -127,6 +127,7 @@ def family(plugin: str) -> set[str]:
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
+@pytest.mark.slow
 def test_plugin_imports_alone(plugin: str, alone_and_without) -> None:
     """The import of one plugin needs no other plugin, nor brings one in."""
     loaded = set(alone_and_without[0][plugin])
@@ -135,6 +136,7 @@ def test_plugin_imports_alone(plugin: str, alone_and_without) -> None:
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
+@pytest.mark.slow
 def test_the_others_import_without_a_plugin(plugin: str, alone_and_without) -> None:
     """The import half of the promise that a system can be deleted."""
     assert alone_and_without[1][plugin] == [

@@ -7,6 +7,7 @@ The released logs of the paper's training, with 463 iterations per epoch, show a
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def test_accumulated_batches_count_for_the_decay(schedule: Config, tmp_path: Pat
 
 
 def test_the_config_passes_the_preflight(schedule: Config) -> None:
-    cfg = schedule.copy()
+    cfg = deepcopy(schedule)  # Config.copy shares its sections
     cfg.default_scope = "mmdet"
     cfg.model = {"type": "RetinaNet"}
     cfg.train_dataloader = {"batch_size": 2, "num_workers": 0, "dataset": {"type": "CocoDataset"}}

@@ -200,6 +200,7 @@ def test_norm_eval_keeps_statistics() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # mmdet's own
+@pytest.mark.slow
 def test_backbone_under_a_pyramid_and_faster_rcnn_learns() -> None:
     cfg = load_config("mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py").model
     cfg.backbone = {"type": "mmattn.YOLOv12Backbone", "scale": "n", "out_levels": (2, 3, 4, 5)}
