@@ -11,7 +11,7 @@ It starts from random weights; ``load_from=yolov12n.safetensors``, converted by
 
 _base_ = [
     "../_base_/models/yolov12.py",
-    "../_base_/datasets/folder_boxes_640x640.py",
+    "../_base_/datasets/folder_boxes.py",
     "../_base_/schedules/yolov12_600e.py",
     "../_base_/detection_runtime.py",
 ]

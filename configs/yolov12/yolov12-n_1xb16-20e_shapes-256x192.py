@@ -1,7 +1,7 @@
 """YOLOv12-N on the generated shapes, to try the whole path within minutes on a CPU.
 
-python tools/make_shapes.py data/shapes --num-train 400 --num-val 80
-python tools/train.py configs/yolov12/yolov12-n_1xb16-20e_shapes-256x192.py
+mmattn make_shapes data/shapes --num-train 400 --num-val 80
+mmattn train configs/yolov12/yolov12-n_1xb16-20e_shapes-256x192.py
 """
 
 _base_ = [

@@ -8,7 +8,7 @@ on val2017, as their README says. Not reproduced here: this needs 8 GPUs and the
 
 _base_ = [
     "../_base_/models/yolov12.py",
-    "../_base_/datasets/coco_yolov12_640.py",
+    "../_base_/datasets/coco_yolov12.py",
     "../_base_/schedules/yolov12_600e.py",
     "../_base_/detection_runtime.py",
 ]

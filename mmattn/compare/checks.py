@@ -99,11 +99,15 @@ def check_variant(cfg: Config, train_batch: Batch, val_batch: Batch) -> nn.Modul
 
 
 def training_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """Compute the loss of ``batch`` in training mode.
+    """Compute the loss of ``batch`` in training mode, as in the first iteration of a training.
 
     Raises:
         ConfigError: The loss is not finite.
     """
+    from mmengine.logging import MessageHub
+
+    # Some models look there which iteration it is: mmdet's random sizes change in every tenth.
+    MessageHub.get_current_instance().update_info("iter", 0)
     model.train()
     data = model.data_preprocessor(deepcopy(batch), True)
     inputs = data if isinstance(data, Mapping) else {}

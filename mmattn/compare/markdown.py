@@ -7,7 +7,7 @@ from statistics import median
 
 from mmattn.tables import markdown_table
 
-from .results import ComparisonResults, Row
+from .results import ComparisonResults, Measured, Row
 from .statistics import DRAWS, LEVEL, Interval
 
 _HEAD = (
@@ -33,6 +33,8 @@ def markdown_page(results: ComparisonResults, plot: str | None) -> str:
     lines += ["", "## Result", "", summary_table(results), "", *conclusions(results)]
     if plot:
         lines += ["", f"![{metric} against latency]({plot})"]
+    for name in results.beside:
+        lines += ["", f"## Beside: {name}", "", beside_table(results, name)]
     lines += ["", f"## {metric} of each seed", "", _seed_table(results)]
     lines += ["", "## How it was measured", "", *_method(results), *_untimed(results)]
     lines += ["", "## To repeat it", "", "```bash", *comparison.commands, "```", ""]
@@ -45,14 +47,35 @@ def summary_table(results: ComparisonResults) -> str:
     for row in results.rows:
         cells = [row.label, "failed"]
         if row.values:
-            cells[1] = f"{row.mean:.2f}" + ("" if row.std is None else f" ± {row.std:.2f}")
-        if row.vs_base is None:
-            cells += ["", "", "", ""]
-        else:
-            cells += [f"{row.vs_base.mean:+.2f}", _interval(row.vs_base.bootstrap)]
-            cells += [_interval(row.vs_base.t_interval), row.vs_base.verdict]
+            cells[1] = _mean(row, results.digits)
+        cells += _difference_cells(row, results.digits)
+        cells.append("" if row.vs_base is None else row.vs_base.verdict)
         rows.append(cells + _cost_cells(row, results.base))
     return markdown_table(["variant", f"{results.metric}, mean ± sd", *_HEAD], rows)
+
+
+def beside_table(results: ComparisonResults, metric: str) -> str:
+    """Write the table of a metric that is shown beside the one that is compared."""
+    rows = []
+    for row in results.rows:
+        own = row.beside.get(metric)
+        if own is not None:
+            cells = [row.label, _mean(own, results.digits)]
+            rows.append(cells + _difference_cells(own, results.digits))
+    return markdown_table(["variant", f"{metric}, mean ± sd", *_HEAD[:3]], rows)
+
+
+def _mean(measured: Measured, digits: int) -> str:
+    spread = "" if measured.std is None else f" ± {measured.std:.{digits}f}"
+    return f"{measured.mean:.{digits}f}{spread}"
+
+
+def _difference_cells(measured: Measured, digits: int) -> list[str]:
+    vs_base = measured.vs_base
+    if vs_base is None:
+        return ["", "", ""]
+    ends = (vs_base.bootstrap, vs_base.t_interval)
+    return [f"{vs_base.mean:+.{digits}f}", *(_interval(interval, digits) for interval in ends)]
 
 
 def conclusions(results: ComparisonResults) -> list[str]:
@@ -62,10 +85,11 @@ def conclusions(results: ComparisonResults) -> list[str]:
     for row in compared:
         vs_base = row.vs_base
         drawn = "seeds and images" if vs_base.over_images else "seeds"
-        numbers = f"{vs_base.mean:+.2f} {results.metric}, bootstrap over {drawn} "
-        numbers += _interval(vs_base.bootstrap)
+        digits = results.digits
+        numbers = f"{vs_base.mean:+.{digits}f} {results.metric}, bootstrap over {drawn} "
+        numbers += _interval(vs_base.bootstrap, digits)
         if vs_base.t_interval:
-            numbers += f", t {_interval(vs_base.t_interval)}"
+            numbers += f", t {_interval(vs_base.t_interval, digits)}"
         lines.append(f"- {row.label}: {vs_base.verdict} ({numbers}).{_latency(row, results.base)}")
     lines += [
         f"- {row.label}, seed {seed}: no result, {reason}."
@@ -94,8 +118,10 @@ def _cost_cells(row: Row, base: Row) -> list[str]:
     return [parameters, flops, latency, f"{1e3 * median(cost['step']):.0f}", *memory]
 
 
-def _interval(interval: Interval | None) -> str:
-    return "-" if interval is None else f"[{interval[0]:+.2f}, {interval[1]:+.2f}]"
+def _interval(interval: Interval | None, digits: int) -> str:
+    if interval is None:
+        return "-"
+    return f"[{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
 
 
 def _latency(row: Row, base: Row) -> str:
@@ -111,13 +137,14 @@ def _latency(row: Row, base: Row) -> str:
 
 def _seed_table(results: ComparisonResults) -> str:
     base, seeds = results.base, range(results.comparison.seeds)
+    digits = results.digits
     rows = []
     for row in results.rows:
         cells = [row.label]
-        cells += [f"{row.values[s]:.2f}" if s in row.values else "-" for s in seeds]
+        cells += [f"{row.values[s]:.{digits}f}" if s in row.values else "-" for s in seeds]
         for s in seeds:
             both = row is not base and s in row.values and s in base.values
-            cells.append(f"{row.values[s] - base.values[s]:+.2f}" if both else "")
+            cells.append(f"{row.values[s] - base.values[s]:+.{digits}f}" if both else "")
         rows.append(cells)
     head = ["variant", *(f"seed {s}" for s in seeds), *(f"difference {s}" for s in seeds)]
     return markdown_table(head, rows)
@@ -143,12 +170,14 @@ def _method(results: ComparisonResults) -> list[str]:
         "runs of the same seed.",
     ]
     perhaps = ""
+    segmented = any(run.get("areas") for run in results.runs.values())
+    counted = "the pixel counts" if segmented else "the matched detections"
     if any(row.vs_base is not None and row.vs_base.over_images for row in results.rows):
         perhaps = "perhaps: only the bootstrap interval does. "
         lines.append(
             "- Bootstrap: seeds and validation images are drawn with replacement, independently of "
             "each other, the same images for both networks, and the metric is computed anew from "
-            f"the pixel counts. The interval is the middle {LEVEL:.0%} of {DRAWS} draws. A few "
+            f"{counted}. The interval is the middle {LEVEL:.0%} of {DRAWS} draws. A few "
             "seeds can be drawn in few ways (three in ten), so it understates the variation "
             "between seeds."
         )
@@ -172,15 +201,25 @@ def _method(results: ComparisonResults) -> list[str]:
         lines += [
             f"- FLOPs: of one forward pass at {image}, 2 per multiply-add; only matrix products "
             "and convolutions are counted, no means and no gates. Latency: of the same pass in "
-            "eval mode, without post-processing (resizing to the image, NMS). Variants take turns, "
-            f"{rounds} rounds in one process; the latency difference is the median over the "
-            "rounds, with its bootstrap interval.",
+            "eval mode, without post-processing (resizing to the image, decoding of boxes, NMS)"
+            f"{_proposals(results)}. Variants take turns, {rounds} rounds in one process; the "
+            "latency difference is the median over the rounds, with its bootstrap interval.",
             f"- Step: forward and backward pass on a batch of {costs['batch_size']}, median. Peak: "
             "the most memory that torch's allocator had handed out during one forward pass or one "
             "step, in addition to what was there before (weights). Saved: memory that the forward "
             "pass keeps for the backward pass.",
         ]
     return lines + [f"- {remark}" for remark in comparison.remarks]
+
+
+def _proposals(results: ComparisonResults) -> str:
+    """Write what else is in the forward pass of a detector of two stages."""
+    if not results.costs.get("two_stages"):
+        return ""
+    return (
+        "; proposals are part of it, with their NMS, since the second stage works on them. Their "
+        "number depends on the weights: all networks have the initial ones of seed 0"
+    )
 
 
 def _untimed(results: ComparisonResults) -> list[str]:

@@ -1,4 +1,4 @@
-"""The choice of the one metric that is compared."""
+"""The choice of the one metric that is compared, and of those shown beside it."""
 
 from __future__ import annotations
 
@@ -44,3 +44,11 @@ def pick_metric(
     # Names may have a prefix, as in coco/bbox_mAP.
     usual = (name for name in metrics if name.rpartition("/")[2] == task.default_metric)
     return next(usual, next(iter(metrics)))
+
+
+def metrics_beside(metrics: Collection[str], chosen: str, task: Task) -> list[str]:
+    """Return the task's usual metrics, except the chosen one, that there are under its prefix."""
+    prefix = chosen.rpartition("/")[0]
+    usual = (task.default_metric, *task.other_metrics)
+    names = [f"{prefix}/{name}" if prefix else name for name in usual if task.other_metrics]
+    return [name for name in names if name in metrics and name != chosen]

@@ -10,10 +10,10 @@ from typing import Any
 from mmattn.io import atomic_write
 
 from .files import write_csv, write_json
-from .markdown import conclusions, markdown_page, summary_table
+from .markdown import beside_table, conclusions, markdown_page, summary_table
 from .plan import Comparison
 from .plot import plot_accuracy_latency
-from .results import ComparisonResults, read_results
+from .results import ComparisonResults, Measured, read_results
 
 PLOT = "accuracy_latency.png"
 
@@ -44,6 +44,9 @@ def write_report(comparison: Comparison, out: Path, log: Callable[[str], None]) 
         file.write(markdown_page(results, plot))
     log("")
     log(summary_table(results))
+    for name in results.beside:
+        log("")
+        log(beside_table(results, name))
     log("")
     for sentence in conclusions(results):
         log(sentence)
@@ -90,19 +93,8 @@ def _as_json(results: ComparisonResults) -> dict[str, Any]:
         "variants": [
             {
                 "label": row.label,
-                "values": row.values,
-                "mean": row.mean if row.values else None,
-                "std": row.std,
-                "difference": None
-                if row.vs_base is None
-                else {
-                    "per_seed": row.vs_base.per_seed,
-                    "mean": row.vs_base.mean,
-                    "bootstrap": row.vs_base.bootstrap,
-                    "over_images": row.vs_base.over_images,
-                    "t_interval": row.vs_base.t_interval,
-                    "verdict": row.vs_base.verdict,
-                },
+                **_measured(row),
+                "beside": {name: _measured(own) for name, own in row.beside.items()},
                 "cost": row.cost,
                 "failures": row.failures,
             }
@@ -112,4 +104,23 @@ def _as_json(results: ComparisonResults) -> dict[str, Any]:
         "commits": sorted({run["commit"] for run in results.runs.values()}),
         "machine": results.machine,
         "remarks": comparison.remarks,
+    }
+
+
+def _measured(measured: Measured) -> dict[str, Any]:
+    vs_base = measured.vs_base
+    return {
+        "values": measured.values,
+        "mean": measured.mean if measured.values else None,
+        "std": measured.std,
+        "difference": None
+        if vs_base is None
+        else {
+            "per_seed": vs_base.per_seed,
+            "mean": vs_base.mean,
+            "bootstrap": vs_base.bootstrap,
+            "over_images": vs_base.over_images,
+            "t_interval": vs_base.t_interval,
+            "verdict": vs_base.verdict,
+        },
     }

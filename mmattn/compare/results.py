@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmattn.errors import ConfigError
+from mmattn.tasks import task_of
 
 from .files import read_json
+from .image_counts import drawn_values, load_counts
+from .metric import metrics_beside
 from .plan import choose_metric
 from .provenance import machine_and_versions
-from .statistics import (
-    AREA_METRICS,
-    Difference,
-    Interval,
-    area_metric,
-    difference,
-    median_difference,
-    std,
-)
-from .train_variant import AREAS, RESULT
+from .statistics import Difference, ImageDraws, Interval, difference, median_difference, std
+from .train_variant import RESULT
 from .variants import BASE
 
 if TYPE_CHECKING:
@@ -34,22 +29,16 @@ COSTS = "costs.json"
 
 
 @dataclass
-class Row:
-    """Results of one variant.
+class Measured:
+    """One metric of one variant.
 
     Attributes:
-        label: Name of the variant, as on the command line.
         values: Value of the metric, by seed.
         vs_base: Difference to the base; None for the base, or where no seed is common.
-        cost: Entry of ``costs.json``; None if nothing was measured.
-        failures: Reason why a seed has no result, by seed.
     """
 
-    label: str
     values: dict[int, float]
     vs_base: Difference | None
-    cost: dict[str, Any] | None
-    failures: dict[int, str]
 
     @property
     def mean(self) -> float:
@@ -60,6 +49,23 @@ class Row:
     def std(self) -> float | None:
         """Standard deviation over seeds; None for fewer than two."""
         return std(list(self.values.values()))
+
+
+@dataclass
+class Row(Measured):
+    """Results of one variant: the metric that is compared, and what belongs to it.
+
+    Attributes:
+        label: Name of the variant, as on the command line.
+        cost: Entry of ``costs.json``; None if nothing was measured.
+        failures: Reason why a seed has no result, by seed.
+        beside: Values and difference of the metrics that are shown beside, by their names.
+    """
+
+    label: str
+    cost: dict[str, Any] | None
+    failures: dict[int, str]
+    beside: dict[str, Measured] = field(default_factory=dict)
 
     @property
     def latency(self) -> tuple[float, float]:
@@ -96,6 +102,16 @@ class ComparisonResults:
         """Row of the network without a block."""
         return self.rows[0]
 
+    @property
+    def beside(self) -> list[str]:
+        """Names of the metrics that are shown beside."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.beside))
+
+    @property
+    def digits(self) -> int:
+        """Digits behind the point: 2 of a metric in percent, 4 of one that is a fraction."""
+        return 4 if all(abs(v) <= 1 for row in self.rows for v in row.values.values()) else 2
+
 
 def read_results(comparison: Comparison) -> ComparisonResults:
     """Read the results that are there, variant by variant.
@@ -113,67 +129,91 @@ def read_results(comparison: Comparison) -> ComparisonResults:
     if first is None:
         raise ConfigError(f"{comparison.work_dir}: no run of {BASE!r} is finished yet.")
     metric = choose_metric(comparison, first["metrics"])
+    if "mAP" in metric and first["metrics"][metric] == -1:
+        raise ConfigError(
+            f"{comparison.config}: the validation images hold no object that {metric} counts, so "
+            "it is -1. Choose another --metric."
+        )
     for result in runs.values():
         if metric not in result.get("metrics", {metric}):
             result["failure"] = f"the evaluation returned no {metric}"
     file = comparison.work_dir / COSTS
     costs = read_json(file) if file.is_file() else {"costs": {}}
-    rows = _build_rows(comparison, metric, runs, costs["costs"])
+    beside = metrics_beside(first["metrics"], metric, task_of(comparison.cfg))
+    measured = {name: _measure(comparison, name, runs) for name in (metric, *beside)}
+    rows = []
+    for variant in comparison.variants:
+        label = variant.label
+        failures = {
+            s: r["failure"] for (of, s), r in runs.items() if of == label and "failure" in r
+        }
+        own = measured[metric].get(label, Measured({}, None))
+        if own.values or failures:
+            others = {name: measured[name][label] for name in beside if label in measured[name]}
+            cost = costs["costs"].get(label)
+            rows.append(Row(own.values, own.vs_base, label, cost, failures, others))
     machine = costs.get("machine") or machine_and_versions()
     return ComparisonResults(comparison, metric, rows, runs, costs, machine)
 
 
-def _build_rows(
-    comparison: Comparison,
-    metric: str,
-    runs: Mapping[tuple[str, int], Mapping[str, Any]],
-    costs: Mapping[str, Any],
-) -> list[Row]:
-    """Build a row for every variant that has a value or a failure."""
-    rows: list[Row] = []
-    base_areas: dict[int, np.ndarray] = {}
-    for variant in comparison.variants:
-        label = variant.label
-        results = {seed: result for (name, seed), result in runs.items() if name == label}
-        values: dict[int, float] = {}
-        areas: dict[int, np.ndarray] = {}
-        for seed, result in results.items():
-            if "failure" in result:
-                continue
-            values[seed] = result["metrics"][metric]
-            if result["areas"] and metric in AREA_METRICS:
-                areas[seed] = np.load(comparison.run_dir(variant, seed) / AREAS)["areas"]
-                # The value in the result is rounded.
-                values[seed] = float(area_metric(areas[seed].sum(axis=0), metric))
-        failures = {
-            seed: result["failure"] for seed, result in results.items() if "failure" in result
-        }
-        vs_base = None
-        if label == BASE:
-            base_areas = areas
-        else:
-            vs_base = _vs_base(values, rows[0].values, areas, base_areas, metric)
-        if values or failures:
-            rows.append(Row(label, values, vs_base, costs.get(label), failures))
-    return rows
+def _measure(
+    comparison: Comparison, metric: str, runs: Mapping[tuple[str, int], Mapping[str, Any]]
+) -> dict[str, Measured]:
+    """Compute a metric of all runs that have it, and each variant's difference to the base.
+
+    Raises:
+        ConfigError: Two runs were validated on unlike images.
+    """
+    values: dict[str, dict[int, float]] = {}
+    drawn: dict[str, dict[int, np.ndarray]] = {}
+    draws: ImageDraws | None = None
+    images: tuple[Any, ...] = ()
+    for (label, seed), result in runs.items():
+        if "failure" in result or metric not in result["metrics"]:
+            continue
+        values.setdefault(label, {})[seed] = result["metrics"][metric]
+        variant = next(v for v in comparison.variants if v.label == label)
+        folder = comparison.run_dir(variant, seed)
+        counts = load_counts(folder, result, metric)
+        if counts is None:
+            continue
+        if draws is None:
+            images, draws = counts.images, ImageDraws(len(counts.images))
+        if counts.images != images:
+            raise ConfigError(
+                f"{folder}: validated on other images than the runs before it, so they can't be "
+                "compared. Delete that folder, and start the same command again."
+            )
+        # The value in the result is rounded.
+        values[label][seed] = counts.value(metric)
+        drawn.setdefault(label, {})[seed] = drawn_values(counts, metric, draws.times, folder)
+    base, base_drawn = values.get(BASE, {}), drawn.get(BASE, {})
+    return {
+        label: Measured(
+            own,
+            None if label == BASE else _vs_base(own, base, drawn.get(label, {}), base_drawn, draws),
+        )
+        for label, own in values.items()
+    }
 
 
 def _vs_base(
     values: Mapping[int, float],
     base_values: Mapping[int, float],
-    areas: Mapping[int, np.ndarray],
-    base_areas: Mapping[int, np.ndarray],
-    metric: str,
+    drawn: Mapping[int, np.ndarray],
+    base_drawn: Mapping[int, np.ndarray],
+    draws: ImageDraws | None,
 ) -> Difference | None:
-    """Compare the seeds that both have; with pixel counts, if all of these have them."""
+    """Compare the seeds that both have; with draws of images, if all of these have them."""
     seeds = [seed for seed in values if seed in base_values]
     if not seeds:
         return None
-    counted = all(seed in areas and seed in base_areas for seed in seeds)
+    pairs = [values[seed] for seed in seeds], [base_values[seed] for seed in seeds]
+    if draws is None or not all(seed in drawn and seed in base_drawn for seed in seeds):
+        return difference(*pairs)
     return difference(
-        [values[seed] for seed in seeds],
-        [base_values[seed] for seed in seeds],
-        np.stack([areas[seed] for seed in seeds]) if counted else None,
-        np.stack([base_areas[seed] for seed in seeds]) if counted else None,
-        metric,
+        *pairs,
+        np.stack([drawn[seed] for seed in seeds]),
+        np.stack([base_drawn[seed] for seed in seeds]),
+        draws.shares(len(seeds)),
     )

@@ -6,7 +6,8 @@ The folder of a comparison:
     base.py                    the config before anything was inserted
     configs/SE.py              one config for each variant
     initial_weights/seed0.pth  initial weights that all variants of a seed share
-    runs/SE/seed0/             mmengine's files of a run, result.json, areas.npz
+    runs/SE/seed0/             mmengine's files of a run, result.json, and its counts
+                               of each image: areas.npz, matches_*.npz, drawn_*.npz
     costs.json                 parameters, operations, times, memory
     report.md, runs.csv, report.json, accuracy_latency.png
 """
@@ -23,6 +24,7 @@ from typing import Any
 from mmattn.config.registry_scope import enter_scope
 from mmattn.environment import commit
 from mmattn.errors import ConfigError
+from mmattn.io import read_checkpoint
 from mmattn.preflight.run import preflight
 from mmattn.quiet import output_to
 
@@ -241,6 +243,10 @@ def _measure_costs(comparison: Comparison, log: Log) -> None:
         batch = collate_first(cfg, "train", train, size)
         image = collate_first(cfg, "val", val, 1)
         models = {label: build_model(config) for label, config in comparison.configs.items()}
+        # The number of proposals of a detector of two stages depends on the weights.
+        weights = read_checkpoint(comparison.initial_weights(0))["state_dict"]
+        for model in models.values():
+            model.load_state_dict(weights, strict=False)
         costs = measure(models, batch, image, device=get_device())
         shape = _input_shape(models[BASE], image)
     write_json(
@@ -251,6 +257,7 @@ def _measure_costs(comparison: Comparison, log: Log) -> None:
             "machine": machine,
             "batch_size": size,
             "image": shape,
+            "two_stages": bool(getattr(models[BASE], "with_rpn", False)),
             "costs": {label: cost.to_dict() for label, cost in costs.items()},
         },
     )

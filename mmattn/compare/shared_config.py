@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mmattn.config.walk import walk
 from mmattn.type_names import bare_name
 
+from .epoch_hooks import translate_hooks
 from .schedule import original_length, rescaled
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 #: Checkpoints of a run, and iterations that are not worth one.
 _SAVES, _CHEAP = 5, 20
+#: Parts of mmdet that remember something between steps which no checkpoint holds.
+_FORGETFUL = {
+    "CachedMosaic": "images of earlier samples",
+    "CachedMixUp": "images of earlier samples",
+    "BatchSyncRandomResize": "the present size of the images",
+}
 
 
 def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Config, list[str]]:
@@ -28,7 +35,10 @@ def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Confi
         num_samples: Number of samples in the training set.
 
     Returns:
-        New config, and remarks on settings of ``cfg`` that have no effect here.
+        New config, and remarks on settings of ``cfg`` that act otherwise, or have no effect, here.
+
+    Raises:
+        ConfigError: The length of the training, or a hook that counts epochs, has no counterpart.
     """
     shared = deepcopy(cfg)
     original, epoch = original_length(cfg, num_samples)
@@ -41,14 +51,19 @@ def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Confi
         shared.param_scheduler = rescaled(
             cfg.to_dict()["param_scheduler"], iterations, original, epoch
         )
+    hooks = translate_hooks(cfg, epoch * iterations / original)
     loader = shared.train_dataloader
     loader.pop("num_batch_per_epoch", None)
     loader.sampler = {"type": "mmattn.SeededSampler", "inner": loader.sampler}
     loader.dataset = {"type": "mmattn.SeededDataset", "seed": 0, "dataset": loader.dataset}
+    if hooks.switches:
+        size = samples_per_step(cfg)
+        loader.dataset["switches"] = [
+            {"sample": switch.pop("iteration") * size, **switch} for switch in hooks.switches
+        ]
 
-    hooks = shared.get("default_hooks") or {}
     shared.default_hooks = {
-        **hooks,
+        **hooks.default,
         "checkpoint": {
             "type": "CheckpointHook",
             "by_epoch": False,
@@ -62,11 +77,16 @@ def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Confi
         },
     }
     shared.log_processor = {**(cfg.get("log_processor") or {}), "by_epoch": False}
-    custom = [
-        hook for hook in shared.get("custom_hooks") or [] if "EarlyStopping" not in _type_name(hook)
-    ]
-    shared.custom_hooks = [*custom, {"type": "mmattn.SeedPerIterHook"}]
-    return shared, _remarks(cfg, custom)
+    shared.custom_hooks = [*hooks.custom, {"type": "mmattn.SeedPerIterHook"}]
+    remarks = hooks.remarks
+    forgetful = forgetful_parts(cfg)
+    if forgetful:
+        parts = " and ".join(f"{name} ({_FORGETFUL[name]})" for name in forgetful)
+        remarks.append(
+            f"A run that was stopped begins anew: {parts} is in no checkpoint, so that a resumed "
+            "run would see other images."
+        )
+    return shared, remarks
 
 
 def run_config(cfg: Config, seed: int, work_dir: Path, initial_weights: Path) -> Config:
@@ -75,7 +95,8 @@ def run_config(cfg: Config, seed: int, work_dir: Path, initial_weights: Path) ->
     Args:
         cfg: Config of the variant.
         seed: Random seed of initial weights, order, augmentation and dropout.
-        work_dir: Folder of the run; a checkpoint there is resumed.
+        work_dir: Folder of the run; a checkpoint there is resumed, unless parts of the config
+            keep a state that is not in it.
         initial_weights: File with the initial weights of all that the variants share.
     """
     run = deepcopy(cfg)
@@ -83,27 +104,23 @@ def run_config(cfg: Config, seed: int, work_dir: Path, initial_weights: Path) ->
     run.randomness = {**(cfg.get("randomness") or {}), "seed": seed, "diff_rank_seed": False}
     run.train_dataloader.dataset.seed = seed
     run.launcher = "none"
-    run.resume = (work_dir / "last_checkpoint").is_file()
+    run.resume = (work_dir / "last_checkpoint").is_file() and not forgetful_parts(cfg)
     run.load_from = None if run.resume else str(initial_weights)
     return run
 
 
-def _type_name(hook: Any) -> str:
-    return bare_name(hook.get("type") if isinstance(hook, Mapping) else type(hook))
+def samples_per_step(cfg: Config) -> int:
+    """Return the batch size of the training, which a batch sampler may have instead."""
+    loader = cfg.train_dataloader
+    return loader.get("batch_size") or (loader.get("batch_sampler") or {}).get("batch_size") or 1
 
 
-def _remarks(cfg: Config, custom: list[Any]) -> list[str]:
-    """List the hooks of ``cfg`` that count epochs, which a training by iterations does not have."""
-    remarks = []
-    for hook in custom:
-        keys = (
-            [key for key in hook if "epoch" in key and hook[key]] if hasattr(hook, "keys") else []
-        )
-        if keys:
-            remarks.append(
-                f"{_type_name(hook)} ({', '.join(keys)}) counts epochs and stays in its first "
-                "state: this training counts iterations."
-            )
-    if any("EarlyStopping" in _type_name(hook) for hook in cfg.get("custom_hooks") or []):
-        remarks.append("EarlyStoppingHook is left out, so that all variants train equally long.")
-    return remarks
+def forgetful_parts(cfg: Config) -> list[str]:
+    """List the parts of ``cfg`` whose state is in no checkpoint, so that it can't be resumed."""
+    found = {
+        bare_name(value)
+        for key in ("train_dataloader", "model")
+        for path, value in walk(cfg.get(key))
+        if path.rpartition(".")[2] == "type"
+    }
+    return sorted(found & set(_FORGETFUL))

@@ -5,15 +5,15 @@ dropout, so they are a pair, and their difference says more than two means do. T
 come out otherwise:
 
 - the seed: another initialisation and another order of images;
-- the validation images: another sample of the same streets.
+- the validation images: another sample of the same scenes.
 
 The **bootstrap** draws both with replacement, seeds and images independently of each other, the
-same images for both networks and all seeds, and computes the difference of the metric anew, from
-the summed pixel counts, as the metric itself does. The middle 95 % of 2000 such draws is the
-interval. It needs counts for each image, so it exists for segmentation; elsewhere only seeds are
-drawn. With few seeds that part means little: three seeds can be drawn in ten ways only, among them
-three times the same, and the standard deviation of a bootstrap over n seeds is too small by the
-factor sqrt((n - 1) / n).
+same images for both networks and all seeds, and computes the difference of the metric anew, as the
+metric itself does: from the summed pixel counts of a segmentor, from the matched detections of a
+detector. The middle 95 % of 2000 such draws is the interval. It needs counts for each image
+(``image_counts``); for a metric without them only seeds are drawn. With few seeds that part means
+little: three seeds can be drawn in ten ways only, among them three times the same, and the standard
+deviation of a bootstrap over n seeds is too small by the factor sqrt((n - 1) / n).
 
 The **t interval** takes the differences of the seeds as a sample from a normal distribution, and is
 wide if there are few: with three seeds it reaches 4.3 standard errors to each side. It does not
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,15 +37,10 @@ from mmattn.evaluation.bootstrap import (
     bootstrap_values,
     draw_with_replacement,
     percentile_interval,
-    sum_drawn,
 )
-from mmattn.evaluation.semantic.scores import class_scores, mean_over_classes, pixel_accuracy
 
 #: Number of times that seeds, images and rounds are drawn.
 DRAWS = 2000
-# Metric that follows from pixel counts -> its group in ``scores.METRICS``, its score per class.
-_CLASS_SCORES = {"mIoU": ("mIoU", "IoU"), "mAcc": ("mIoU", "Acc"), "mDice": ("mDice", "Dice")}
-AREA_METRICS = (*_CLASS_SCORES, "aAcc")
 
 
 @dataclass(frozen=True)
@@ -84,24 +80,22 @@ class Difference:
 def difference(
     values: Sequence[float],
     base_values: Sequence[float],
-    areas: np.ndarray | None = None,
-    base_areas: np.ndarray | None = None,
-    metric: str = "",
+    drawn: np.ndarray | None = None,
+    base_drawn: np.ndarray | None = None,
+    shares: np.ndarray | None = None,
 ) -> Difference:
     """Compare the runs of equal seeds.
 
     Args:
         values, base_values: The metric of each seed, in the same order of seeds.
-        areas, base_areas: Pixel counts behind the metric, (seeds, images, 4, classes).
-        metric: Name of the metric, to compute it from the areas.
+        drawn, base_drawn, shares: See ``bootstrap_images``; without them, seeds alone are drawn.
     """
     per_seed = tuple(float(a - b) for a, b in zip(values, base_values, strict=True))
-    over_images = areas is not None and base_areas is not None
-    if over_images:
-        interval = bootstrap_areas(areas, base_areas, metric)
-    else:
+    if drawn is None or base_drawn is None or shares is None:
         interval = bootstrap_values(per_seed, resamples=DRAWS)
-    return Difference(per_seed, interval, t_interval(per_seed), over_images)
+        return Difference(per_seed, interval, t_interval(per_seed), False)
+    interval = bootstrap_images(drawn, base_drawn, shares)
+    return Difference(per_seed, interval, t_interval(per_seed), True)
 
 
 def std(values: Sequence[float]) -> float | None:
@@ -119,27 +113,37 @@ def t_interval(values: Sequence[float]) -> Interval | None:
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
-def bootstrap_areas(
-    areas: np.ndarray, base_areas: np.ndarray, metric: str, resamples: int = DRAWS, seed: int = 0
-) -> Interval:
+class ImageDraws:
+    """Draws of validation images, the same ones for all networks and seeds.
+
+    Args:
+        images: Number of images.
+        resamples: Number of draws.
+        seed: Random seed of the draws.
+
+    Attributes:
+        times: How often each image is in each draw, int64 (draws, images).
+    """
+
+    def __init__(self, images: int, resamples: int = DRAWS, seed: int = 0) -> None:
+        self._generator = np.random.default_rng(seed)
+        self.times = draw_with_replacement(images, resamples, self._generator)
+
+    def shares(self, seeds: int) -> np.ndarray:
+        """Draw seeds, independently of the images; return the share of each, (draws, seeds)."""
+        generator = deepcopy(self._generator)  # the same for every network
+        return draw_with_replacement(seeds, len(self.times), generator) / seeds
+
+
+def bootstrap_images(values: np.ndarray, base_values: np.ndarray, shares: np.ndarray) -> Interval:
     """Compute the percentile interval of the mean difference, over seeds and images.
 
     Args:
-        areas, base_areas: Pixel counts of both networks, (seeds, images, 4, classes).
-        metric: Name of the metric, one of ``AREA_METRICS``.
-        resamples: Number of times that seeds and images are drawn.
-        seed: Random seed of the draws.
+        values, base_values: Metric of each run in each draw of images, (seeds, draws); nan where a
+            draw holds no object at all.
+        shares: Share of each seed in each draw, (draws, seeds).
     """
-    seeds, images = areas.shape[:2]
-    generator = np.random.default_rng(seed)
-    times = draw_with_replacement(images, resamples, generator)
-    weights = draw_with_replacement(seeds, resamples, generator) / seeds
-    total = np.zeros(resamples)
-    for index in range(seeds):
-        drawn = area_metric(sum_drawn(times, areas[index]), metric)
-        base_drawn = area_metric(sum_drawn(times, base_areas[index]), metric)
-        total += weights[:, index] * (drawn - base_drawn)
-    low, high = percentile_interval(total)
+    low, high = percentile_interval((shares.T * (values - base_values)).sum(axis=0))
     return float(low), float(high)
 
 
@@ -152,23 +156,6 @@ def median_difference(
     """
     differences = np.subtract(values, base_values)
     return float(np.median(differences)), bootstrap_values(differences, np.median, resamples=DRAWS)
-
-
-def area_metric(areas: np.ndarray, metric: str) -> np.ndarray:
-    """Compute a segmentation metric, in percent, from pixel counts.
-
-    Args:
-        areas: Pixels of each class, (..., 4, classes): hit, union, predicted, labelled, as
-            ``ClasswiseIoUMetric.areas`` has them. Classes that are neither labelled nor predicted
-            are left out of means.
-        metric: Name of the metric, one of ``AREA_METRICS``.
-    """
-    hit, _, predicted, labelled = np.moveaxis(areas.astype(np.float64), -2, 0)
-    counts = {"hit": hit, "predicted": predicted, "labelled": labelled}
-    if metric == "aAcc":
-        return 100 * pixel_accuracy(counts)
-    group, score = _CLASS_SCORES[metric]
-    return 100 * mean_over_classes(class_scores(counts, [group])[score])
 
 
 def _sign(interval: Interval) -> int:

@@ -9,19 +9,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from mmengine.hooks import Hook
 
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.engine.runner import build_runner
 from mmattn.environment import commit
 from mmattn.errors import NumericsError
-from mmattn.evaluation.protocols import HasAreas
-from mmattn.io import atomic_write
 from mmattn.quiet import output_to
 
 from .files import read_json, write_json
 from .fingerprint import SETTINGS, check_settings, fingerprint
+from .image_counts import save_counts
 from .initial_weights import CheckInitialWeightsHook
 from .shared_config import run_config
 
@@ -29,8 +27,8 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
-#: Files in a run's folder: its result, its pixel counts for each image, what was printed.
-RESULT, AREAS, CONSOLE = "result.json", "areas.npz", "console.txt"
+#: Files in a run's folder: its result, what was printed.
+RESULT, CONSOLE = "result.json", "console.txt"
 
 
 def run_variant(
@@ -88,7 +86,7 @@ def run_variant(
                 )
         if "failure" not in result:
             result["metrics"] = {key: float(value) for key, value in metrics.items()}
-            result["areas"] = _write_areas(runner, work_dir)
+            result |= save_counts(runner.val_loop.evaluator.metrics, work_dir)
         _release(runner)
     result["step_seconds"] = monitor.step_seconds
     write_json(work_dir / RESULT, result)
@@ -119,16 +117,6 @@ def _release(runner: Runner) -> None:
         if type(handler) is logging.StreamHandler:
             runner.logger.removeHandler(handler)
     runner.visualizer.close()
-
-
-def _write_areas(runner: Runner, work_dir: Path) -> bool:
-    """Write the pixel counts of each image, for the bootstrap; return whether there are any."""
-    for metric in runner.val_loop.evaluator.metrics:
-        if isinstance(metric, HasAreas) and metric.areas is not None:
-            with atomic_write(work_dir / AREAS) as file:
-                np.savez_compressed(file, areas=metric.areas.astype(np.int64))
-            return True
-    return False
 
 
 def _software() -> dict[str, str]:

@@ -7,6 +7,7 @@ in the dataset already when a config that inherits it sets ``data_root``.
 from __future__ import annotations
 
 import ast
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,8 @@ class LateVariable:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}={self.value!r} changes nothing: {self.base.name} has put its own value, "
-            f"{self.old!r}, where it belongs already"
+            f"{self.name}={self.value!r} changes nothing: its base {self.base.name} has used its "
+            f"own value, {self.old!r}, already"
         )
 
 
@@ -76,9 +77,9 @@ def late_data_root(cfg: Mapping[str, Any], late: Sequence[LateVariable]) -> str 
         root = str(variable.value).rstrip("/")
         if variable.name == "data_root" and not any(_below(root, cfg.get(key)) for key in LOADERS):
             return (
-                f"{variable}. Give it as an option, --cfg-options data_root={variable.value}, or "
-                "write it into each dataset: train_dataloader = "
-                "dict(dataset=dict(data_root=data_root)), and so on"
+                f"{variable}. Give it as an option, --cfg-options "
+                f"{shlex.quote(f'data_root={variable.value}')}, or write it into each dataset: "
+                "train_dataloader = dict(dataset=dict(data_root=data_root)), and so on"
             )
     return None
 
@@ -123,8 +124,10 @@ def _bases(path: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
 
 def _loaded(path: Path) -> set[str]:
     """Return the names that a Python config reads anywhere."""
+    if path.suffix != ".py":
+        return set()
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8")) if path.suffix == ".py" else ast.Module()
+        tree = ast.parse(path.read_text(encoding="utf-8"))
     except (OSError, SyntaxError):
         return set()
     nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Name))

@@ -37,7 +37,10 @@ _TRUTH = {
 _COCO = ("CocoMetric", "ClasswiseCocoMetric")
 _PANOPTIC = ("CocoPanopticMetric", "FolderPanopticMetric")
 #: Metrics that need no annotation file: they write predictions, or compare with packed boxes.
-_WITHOUT_FILE = ("DumpDetResults", "DumpResults", "DumpProposals", "VOCMetric")
+_WITHOUT_FILE = (
+    *("DumpDetResults", "DumpResults", "DumpProposals"),
+    *("VOCMetric", "ClasswiseVOCMetric"),
+)
 _FILES = ("ann_file", "seg_prefix")
 
 
@@ -71,8 +74,8 @@ def refuse_foreign_training(cfg: Config, folder: str) -> None:
 def use_box_metrics(cfg: Config, task: Task) -> None:
     """Let the metrics compare with the ground truth of the images, and pack it with them."""
     fields = _TRUTH[task.name]
-    for key in [key for key in cfg if key not in ("model", "train_dataloader")]:
-        if isinstance(cfg[key], (Mapping, list, tuple)) and not key.endswith("evaluator"):
+    for key in ("val_dataloader", "test_dataloader", "tta_pipeline"):
+        if cfg.get(key) is not None:
             cfg[key] = rewrite(cfg[key], _packing(fields))
     for key in ("val_evaluator", "test_evaluator"):
         if cfg.get(key):

@@ -17,7 +17,7 @@ The config that a run leaves in its folder has all of this written out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from .box_overrides import (
     use_box_metrics,
 )
 from .class_counts import open_counts, own_counts
+from .read_keys import READ_KEYS
 from .walk import LOADERS, leaf_datasets, rewrite, walk
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def use_folder(cfg: Config, folder: str) -> None:
     if boxes:
         refuse_foreign_training(cfg, folder)
     old = own_counts(cfg)
+    variables = _variables_of_loaders(cfg)
     for key in [key for key in cfg if key != "model"]:
         if isinstance(cfg[key], (Mapping, list, tuple)):
             cfg[key] = rewrite(cfg[key], _folder_loaders(task))
@@ -125,6 +127,32 @@ def use_folder(cfg: Config, folder: str) -> None:
             cfg[key] = rewrite(cfg[key], open_counts(old), key)
     if boxes:
         use_box_metrics(cfg, task)
+    used = dict(_parts_of_loaders(cfg))
+    for key, path in variables.items():
+        if path in used:
+            cfg[key] = deepcopy(used[path])
+
+
+def _variables_of_loaders(cfg: Config) -> dict[str, str]:
+    """Return variables of the file -> the part of a loader that has their value.
+
+    They have to follow, or the config that a run leaves would hold settings that nothing uses.
+    """
+    parts = [(path, value) for path, value in _parts_of_loaders(cfg) if value]
+    found: dict[str, str] = {}
+    for key in [key for key in cfg if key not in READ_KEYS]:
+        path = next((path for path, value in parts if value == cfg[key]), None)
+        if path is not None:
+            found[key] = path
+    return found
+
+
+def _parts_of_loaders(cfg: Config) -> Iterator[tuple[str, Any]]:
+    """Yield the datasets and pipelines of the loaders with their paths."""
+    for loader in LOADERS:
+        for path, value in walk(cfg.get(loader), loader):
+            if path.rpartition(".")[2] in ("dataset", "pipeline"):
+                yield path, value
 
 
 #: Arguments that mmcv's loader of images and mmattn's share.

@@ -71,19 +71,25 @@ def refuse_missing(paths: Iterable[str], what: str, where: str) -> None:
     more = f"\n  ... and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
     raise DataError(
         f"{where}: {len(missing)} of {len(paths)} {what} do not exist:\n  {listed}{more}\n"
-        f"{_reason(missing)}"
+        f"{why_missing(missing[0])}"
     )
 
 
-def _reason(missing: list[str]) -> str:
-    """Return the likely cause, from what lies beside the first missing file."""
-    folder, name = os.path.split(missing[0])
+def why_missing(path: str) -> str:
+    """Return why a file is probably missing and what to do, from what lies beside it."""
+    folder, name = os.path.split(path)
+    if name.startswith(".") and name.count(".") == 1:
+        return "It is an ending without a name: delete the empty line of the list"
     if not os.path.isdir(folder or "."):
         return f"The folder {folder} does not exist: check data_root and data_prefix"
     beside = os.listdir(folder or ".")
     same_case = [other for other in beside if other.lower() == name.lower()]
     if same_case:
-        return f"{same_case[0]!r} exists: upper and lower case differ"
+        return (
+            f"{same_case[0]!r} exists: upper and lower case differ. Rename the files, or write "
+            "their names as they are into the list or annotation file; a dataset that has "
+            "img_suffix takes the ending from there"
+        )
     stem, suffix = os.path.splitext(name)
     others = [other for other in beside if os.path.splitext(other)[0] == stem]
     if others:

@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "HasAreas": "protocols",
         "HasClassTables": "protocols",
         "HasDetectionNumbers": "protocols",
+        "HasMatches": "protocols",
         "SavesPlots": "protocols",
     },
 )

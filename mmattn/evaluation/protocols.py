@@ -16,6 +16,8 @@ from .class_table import ClassTable
 if TYPE_CHECKING:
     from mmattn.reports.detection.numbers import DetectionNumbers
 
+    from .detection.matching import Matches
+
 
 @runtime_checkable
 class HasClassTables(Protocol):
@@ -58,6 +60,21 @@ class HasAreas(Protocol):
     """
 
     areas: np.ndarray | None
+
+
+@runtime_checkable
+class HasMatches(Protocol):
+    """A detection metric that keeps its matches; comparisons resample images from them.
+
+    Attributes:
+        matches: ``bbox`` or ``segm`` -> matches of the last evaluation; empty before the first one.
+        iou_thrs: IoU thresholds of AP.
+        proposal_nums: Limits of detections of a class in an image.
+    """
+
+    matches: Mapping[str, Matches]
+    iou_thrs: Sequence[float]
+    proposal_nums: Sequence[int]
 
 
 @runtime_checkable

@@ -111,7 +111,9 @@ def read_header(source: str | os.PathLike | bytes, name: str | None = None) -> I
         start = file.read(26)
         file.seek(0)
         if start[:4] in _TIFF_MAGIC:
-            header = _from_tiff(file)
+            with _LOCK, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of damage, which is raised with the file's name
+                header = _from_tiff(file)
         else:
             header = _from_pillow(file, start)
     height, width = header.stored_size

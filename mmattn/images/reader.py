@@ -167,10 +167,14 @@ def _three(pixels: np.ndarray) -> np.ndarray:
 def _opencv(content: bytes, flag: int) -> np.ndarray | None:
     if not content:
         return None
+    messages = cv2.utils.logging  # about damage, which is raised with the file's name
+    before = messages.setLogLevel(messages.LOG_LEVEL_SILENT)
     try:
         return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
     except cv2.error:
         return None
+    finally:
+        messages.setLogLevel(before)
 
 
 def _turned(pixels: np.ndarray, header: ImageHeader, flag: int) -> np.ndarray:

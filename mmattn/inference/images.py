@@ -50,7 +50,7 @@ def _why_no_images(folder: Path) -> str:
 
     # Names with brackets or stars would be patterns themselves.
     pattern = f"'{glob.escape(str(folder))}/**/*'"
-    below = [file for file in folder.rglob("*") if is_image_file(file.name)]
+    below = sorted(file for file in folder.rglob("*") if is_image_file(file.name))
     if below:
         count = f"{len(below)} image{'' if len(below) == 1 else 's'}"
         return (

@@ -17,7 +17,7 @@ from typing import Any
 from mmattn.config.base_variables import late_data_root, late_variables
 from mmattn.config.problems import refuse
 from mmattn.config.read_keys import READ_KEYS
-from mmattn.config.walk import walk
+from mmattn.config.walk import rewrite, walk
 
 from .slips import is_slip
 
@@ -109,9 +109,27 @@ def _unused_blocks(cfg: Mapping[str, Any], unread: list[str]) -> list[str]:
     """Unread keys with settings (a ``dict`` or a list of them) that nothing read contains."""
     used: list[Any] = []
     for key in READ_KEYS & set(cfg):
-        blocks = (value for _, value in walk(cfg[key]))
+        blocks = (value for _, value in walk(_without_scopes(cfg[key])))
         used.extend(value for value in blocks if isinstance(value, (Mapping, list, tuple)))
-    return [key for key in unread if _is_block(cfg[key]) and not _is_used(cfg[key], used)]
+    return [
+        key
+        for key in unread
+        if _is_block(cfg[key]) and not _is_used(_without_scopes(cfg[key]), used)
+    ]
+
+
+def _without_scopes(value: Any) -> Any:
+    """Return settings without the ``_scope_`` that mmengine writes into inherited ones.
+
+    It writes it into a variable and not into the place where the base has used that.
+    """
+
+    def change(path: str, inner: Any) -> Any:
+        if isinstance(inner, Mapping):
+            return {key: one for key, one in inner.items() if key != "_scope_"}
+        return inner
+
+    return rewrite(value, change)
 
 
 def _is_block(value: Any) -> bool:

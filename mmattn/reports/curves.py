@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from .figure_style import legend_above, new_axes, plain_frame, save_png
 Curve = list[tuple[float, float]]
 # Values about the run rather than about the learning.
 _NO_CURVE = {"time", "data_time", "memory", "epoch", "iter", "step", "eta"}
+
+_OF_COCO = re.compile(r"(^|[/_])(m?AP|m?AR)([@_]|$)")
 
 
 def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[str, Curve]]:
@@ -42,9 +45,16 @@ def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[st
                 curves[name] = [point for point in curves[name] if point[0] < first]
             for record in chosen:
                 for name, value in record.items():
-                    if name not in _NO_CURVE and isinstance(value, (int, float)):
+                    if name in _NO_CURVE or _is_no_value(name, value):
+                        continue
+                    if isinstance(value, (int, float)):
                         curves.setdefault(name, []).append((record["step"], value))
     return training, validation
+
+
+def _is_no_value(name: str, value: object) -> bool:
+    """Return whether a metric says that it has none: COCO's -1 where no object is of a size."""
+    return value == -1 and _OF_COCO.search(name) is not None
 
 
 def run_minutes(vis_data: Path) -> float:

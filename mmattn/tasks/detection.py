@@ -15,6 +15,7 @@ DETECTION = Task(
         ("mmdet", "VOCMetric"): "mmattn.ClasswiseVOCMetric",
     },
     default_metric="bbox_mAP",
+    other_metrics=("bbox_mAP_50",),
     annotation_loaders=("LoadAnnotations",),
     folder_dataset="mmattn.FolderDetDataset",
     folder_targets="boxes",

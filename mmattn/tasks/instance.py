@@ -11,5 +11,6 @@ INSTANCE = replace(
     DETECTION,
     name="instance segmentation",
     folder_targets="masks",
+    other_metrics=("bbox_mAP_50", "segm_mAP", "segm_mAP_50"),
     heads=(*DETECTION.heads, r"(?:roi_head\.)?(?:mask|mask_iou|point)_head(?:\[\d+\])?"),
 )

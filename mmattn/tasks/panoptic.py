@@ -16,6 +16,7 @@ PANOPTIC = replace(
         for scope, name in (("mmdet", "CocoPanopticMetric"), ("mmattn", "FolderPanopticMetric"))
     },
     default_metric="PQ",
+    other_metrics=("SQ", "RQ"),
     annotation_loaders=("LoadPanopticAnnotations",),
     prediction="pred_panoptic_seg",
     tta=None,  # mmdet's averages boxes

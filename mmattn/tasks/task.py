@@ -55,6 +55,7 @@ class Task:
         metrics: Upstream's metric, as (scope, name) -> our metric that takes the same options.
         metric_options: Metric, as (scope, name) -> options that every run adds to it.
         default_metric: Last part of the name of the metric that runs are compared by.
+        other_metrics: Last parts of the names of metrics that are shown beside it.
         annotation_loaders: Steps of a pipeline that load ground truth.
         target_steps: Steps of a training pipeline that derive targets of losses from it.
         folder_dataset: Dataset that reads any folder of this task; None where there is none.
@@ -88,6 +89,7 @@ class Task:
     dump_metric: str
     compilable_parts: tuple[str, ...]
     insertable_parts: tuple[str, ...] = ("backbone", "neck")
+    other_metrics: tuple[str, ...] = ()
     heads_of_other_counts: tuple[str, ...] = ()
     metrics: Mapping[tuple[str | None, str], str] = field(default_factory=dict)
     metric_options: Mapping[tuple[str | None, str], Mapping[str, Any]] = field(default_factory=dict)

@@ -65,6 +65,7 @@ class YOLOv12Neck(BaseModule):
         for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
             if len(channels) != 3:
                 raise ConfigError(f"{name} must be three numbers, of P3, P4 and P5; got {channels}")
+        self.in_channels = tuple(in_channels)  # WithPlugins looks there
         p3, p4, p5 = in_channels
         n3, n4, n5 = out_channels
         norm: dict[str, Any] = {"norm_cfg": norm_cfg}

@@ -279,21 +279,27 @@ def test_a_killed_comparison_goes_on(repo: Path, shapes: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_detector_by_epochs(repo: Path, tmp_path: Path, capsys) -> None:
-    """mmdet's config counts epochs and gives no counts per image: seeds alone are drawn."""
+    """mmdet's config counts epochs; AP by size gives no counts per image: seeds alone are drawn."""
     spec = importlib.util.spec_from_file_location("tool", repo / "tools" / "compare.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    words = ["--config", RETINANET, "--insert", "SE,ECA", "--at", "backbone.layer3.*.conv2"]
+    words = [RETINANET, "--insert", "SE,ECA", "--at", "backbone.layer3.*.conv2"]
     words += ["--at", "neck", "--seeds", "2", "--budget", "4it", "--work-dir", str(tmp_path)]
     assert tool.main(words) == 0
     text = (tmp_path / "report.md").read_text()
     assert "coco/bbox_mAP, mean" in text
-    assert "bootstrap over seeds" in text and "seeds and images" not in text
-    assert "This metric gives no counts for each image" in text
+    assert "bootstrap over seeds and images" in text and "the matched detections" in text
+    assert tool.main([*words, "--report-only", "--metric", "coco/bbox_mAP_s"]) == 0
+    other = (tmp_path / "report.md").read_text()
+    assert "bootstrap over seeds" in other and "seeds and images" not in other
+    assert "This metric gives no counts for each image" in other
+    # Images of 64 x 96 pixels have no large objects.
+    assert tool.main([*words, "--report-only", "--metric", "coco/bbox_mAP_l"]) == 2
+    assert "hold no object that coco/bbox_mAP_l counts" in capsys.readouterr().err
     assert "mmattn compare " in text and " --insert " in text
     config = (tmp_path / "configs" / "SE.py").read_text()
     assert "max_iters=4" in config and "by_epoch=True" not in config
-    assert tool.main([*words[:3], "SEE", *words[4:]]) == 2
+    assert tool.main([*words[:2], "SEE", *words[3:]]) == 2
     assert "Did you mean 'SE'" in capsys.readouterr().err
 
 

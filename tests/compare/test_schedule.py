@@ -149,7 +149,7 @@ def test_another_loop_is_refused() -> None:
 def test_what_goes_by_epochs_is_remarked() -> None:
     cfg = load_config(
         RETINANET,
-        {"custom_hooks": [{"type": "YOLOXModeSwitchHook", "num_last_epochs": 15}]},
+        {"custom_hooks": [{"type": "TheirHook", "begin_epoch": 15}]},
     )
     cfg.custom_hooks.append({"type": "EarlyStoppingHook", "monitor": "coco/bbox_mAP"})
     shared, remarks = shared_config(cfg, 20, num_samples=8)
@@ -157,8 +157,8 @@ def test_what_goes_by_epochs_is_remarked() -> None:
         "type": "IterBasedTrainLoop", "max_iters": 20, "val_interval": 20,
     }  # fmt: skip
     type_names = [hook["type"] for hook in shared.custom_hooks]
-    assert type_names == ["YOLOXModeSwitchHook", "mmattn.SeedPerIterHook"]
-    assert "YOLOXModeSwitchHook (num_last_epochs) counts epochs" in remarks[0]
+    assert type_names == ["TheirHook", "mmattn.SeedPerIterHook"]
+    assert "TheirHook (begin_epoch) counts epochs" in remarks[0]
     assert "EarlyStoppingHook is left out" in remarks[1]
 
 

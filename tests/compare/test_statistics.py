@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from mmattn.compare.image_counts import AREA_METRICS, PixelCounts, area_metric
 from mmattn.compare.statistics import (
-    AREA_METRICS,
     Difference,
-    area_metric,
-    bootstrap_areas,
+    ImageDraws,
+    bootstrap_images,
     difference,
     std,
     t_interval,
@@ -28,6 +28,18 @@ def areas(seed: int, images: int = 6, classes: int = 3, quality: float = 0.7) ->
     predicted = generator.integers(50, 200, (images, classes))
     intersection = (np.minimum(labelled, predicted) * quality).astype(int)
     return np.stack([intersection, labelled + predicted - intersection, predicted, labelled], 1)
+
+
+def bootstrap_areas(
+    ours: np.ndarray, base: np.ndarray, metric: str, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """The interval over seeds and images, from pixel counts (seeds, images, 4, classes)."""
+    draws = ImageDraws(ours.shape[1], resamples, seed)
+    drawn, base_drawn = (
+        np.stack([PixelCounts(run).of_draws(metric, draws.times) for run in runs])
+        for runs in (ours, base)
+    )
+    return bootstrap_images(drawn, base_drawn, draws.shares(len(ours)))
 
 
 def test_a_metric_from_counts_is_mmsegs_metric() -> None:
@@ -129,7 +141,15 @@ def test_a_real_gain_is_found_and_noise_is_not() -> None:
     def metric(counts: np.ndarray) -> list[float]:
         return [float(area_metric(run.sum(0), "mIoU")) for run in counts]
 
-    assert difference(metric(better), metric(base), better, base, "mIoU").verdict == "higher"
+    def verdict(ours: np.ndarray) -> str:
+        draws = ImageDraws(40)
+        drawn, base_drawn = (
+            np.stack([PixelCounts(run).of_draws("mIoU", draws.times) for run in runs])
+            for runs in (ours, base)
+        )
+        return difference(metric(ours), metric(base), drawn, base_drawn, draws.shares(3)).verdict
+
+    assert verdict(better) == "higher"
     other = np.stack([areas(s + 50, images=40, quality=0.7) for s in range(3)])
-    assert difference(metric(other), metric(base), other, base, "mIoU").verdict == "within noise"
+    assert verdict(other) == "within noise"
     assert set(AREA_METRICS) == {"mIoU", "mAcc", "mDice", "aAcc"}

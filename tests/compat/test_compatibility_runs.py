@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,14 @@ def works(case: Case) -> Outcome:
 def crashes(case: Case) -> Outcome:
     print("the last words", flush=True)
     os.kill(os.getpid(), signal.SIGSEGV)
+    raise AssertionError("not reached")
+
+
+def fetches(case: Case) -> Outcome:
+    try:
+        socket.create_connection(("127.0.0.1", 9), timeout=1)
+    except OSError as error:
+        return Outcome(case, error=str(error))
     raise AssertionError("not reached")
 
 
@@ -57,6 +66,10 @@ def test_a_crash_is_an_outcome() -> None:
     outcome = run(crashes)
     assert not outcome.works
     assert outcome.error == "its process ended with exit code -11: the last words"
+
+
+def test_a_config_that_fetches_fails() -> None:
+    assert "tried to reach the network: ('127.0.0.1', 9)" in run(fetches).error
 
 
 def test_a_config_that_hangs_is_ended() -> None:

@@ -86,7 +86,8 @@ ROWS = {
     "broken": Outcome(SECOND, builds=True, error="RuntimeError: in /me/site-packages/a.py: a | b"),
     "without": Outcome(
         THIRD,
-        error="MissingPackageError: model.tracker needs 'lap'",
+        error="MissingPackageError: /me/a.py: model.tracker (ByteTracker) needs 'lap', which is "
+        "not installed. To install: pip install lap",
         needs={"lap": ""},
         install="pip install lap",
     ),
@@ -109,6 +110,9 @@ def line_of(page: str, case: Case) -> str:
 def test_the_summary_counts_what_the_tables_show() -> None:
     page = page_of(*list(ROWS.values())[1:])
     head = page.split("\n## ")[0]
+    told = "3 of 5 configs build, train and predict. 1 need an optional package"
+    assert told in " ".join(head.split())
+    assert "1 fail for another reason." in " ".join(head.split())
     assert "| Promised configs | 1 | 1 | 1 | 1 | 1 |" in head
     assert f"| {ALGORITHM_TITLE} | 2 | 2 | 1 | 1 | 1 |" in head
     assert "| Needs an optional package | 2 | 1 | 1 | 1 | 1 |" in head
@@ -121,6 +125,7 @@ def test_a_package_has_a_table_of_its_own() -> None:
     page = page_of(ROWS["with"], ROWS["without"])
     told = line_of(page, THIRD)
     assert told.startswith(f"| `{THIRD.config}` | `pip install lap` | no lap | no | no |")
+    assert told.endswith("| model.tracker (ByteTracker) needs 'lap' |"), "which part needs it"
     assert "| `pip install lap` | lap 0.5 | yes | yes: 2 | 1/1 | yes |" in line_of(page, FOURTH)
     assert f"- `{THIRD.config}`" not in page, "a package that is missing is no defect"
 

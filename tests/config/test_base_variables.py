@@ -35,7 +35,7 @@ def derived(tmp_path: Path):
 def test_a_data_root_that_no_dataset_reads_is_refused(derived) -> None:
     """It was ignored, and the data of the base were read."""
     cfg = derived("data_root = 'data/mine'")
-    said = r"data_root='data/mine' changes nothing: base.py .*'data/base/'.*data_root=data/mine"
+    said = r"data_root='data/mine' changes nothing: .*base.py .*'data/base/'.*data_root=data/mine"
     with pytest.raises(ConfigError, match=said):
         check_keys(cfg, cfg.filename)
 
@@ -59,7 +59,10 @@ def test_one_that_is_read_or_is_the_same_passes(derived, text: str, options: dic
 def test_other_variables_are_told(derived, caplog) -> None:
     cfg = derived("size = (8, 8)")
     check_keys(cfg, cfg.filename)
-    assert "size=(8, 8) changes nothing: base.py has put its own value, (4, 4)" in caplog.text
+    assert (
+        "size=(8, 8) changes nothing: its base base.py has used its own value, (4, 4)"
+        in caplog.text
+    )
 
 
 def test_configs_of_the_packages_have_none_that_matters() -> None:

@@ -116,6 +116,14 @@ def test_wrappers_and_their_pipelines_stay(boxes: str) -> None:
     assert new.dataset.filter_cfg == old.dataset.filter_cfg
 
 
+def test_variables_of_the_file_follow(boxes: str) -> None:
+    """Else the config that a run leaves would hold settings that nothing uses."""
+    cfg = load_config(YOLOX.replace("tiny", "s"), {"data": boxes})
+    assert cfg.train_dataset == cfg.train_dataloader.dataset
+    assert cfg.train_pipeline == cfg.train_dataloader.dataset.pipeline
+    assert cfg.test_pipeline == cfg.val_dataloader.dataset.pipeline
+
+
 def test_metrics_take_the_truth_from_the_images(boxes: str) -> None:
     cfg = load_config(YOLOX, {"data": boxes})
     for key in ("val_evaluator", "test_evaluator"):

@@ -10,9 +10,8 @@ from mmengine.config import Config
 from mmattn.config import find_config
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs/_base_/datasets"
-SEMANTIC = sorted(
-    file.stem for file in FOLDER.glob("*.py") if file.stem.endswith(tuple("0123456789"))
-)
+#: Their names end with the size of their crops.
+SEMANTIC = sorted(file.stem for file in FOLDER.glob("*_*[0-9]x[0-9]*.py"))
 UPSTREAM = {
     "ade20k_512x512": "ade20k",
     "cityscapes_512x1024": "cityscapes",

@@ -46,7 +46,7 @@ def set_up(root: Path) -> None:
         writer.write(noise(96, 128))
     writer.close()
     run = root / "work_dirs/mine"
-    config = detector_config("YOLOX", Path("none.json"), Path("data/photos"))
+    config = detector_config("GFL", Path("none.json"), Path("data/photos"))
     write_config(run / "mine.py", config)
     torch.manual_seed(0)
     model = as_if_trained(build_model(load_config(run / "mine.py")))

@@ -90,4 +90,5 @@ def test_files_that_the_commands_name_are_those_of_a_run() -> None:
     """The config and checkpoints that a training leaves, and the config that the reader writes."""
     named = {word for words in commands() for word in words if word.endswith((".py", ".pth"))}
     run = {"work_dirs/NAME/NAME.py", "work_dirs/NAME/best_mIoU_iter_*.pth"}
+    run |= {"work_dirs/NAME/best_coco_bbox_mAP_epoch_*.pth"}
     assert {name for name in named if "::" not in name} == {*run, "my_segmentor.py"}

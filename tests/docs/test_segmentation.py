@@ -149,7 +149,8 @@ def test_the_table_of_data_sets_is_true(repo: Path) -> None:
             assert cfg.data_root.rstrip("/") == folder
             named.add(name)
     files = {file.name for file in (repo / "configs/_base_/datasets").glob("*.py")}
-    others = {"shapes_detection.py", "shapes_instance.py", "shapes_panoptic.py"}  # of detectors
+    others = {f"shapes_{task}.py" for task in ("detection", "instance", "panoptic")}
+    others |= {"coco_yolov12.py", "folder_boxes.py"}
     assert {name for name in files if "-edges_" not in name} - others == named
 
 

@@ -47,7 +47,7 @@ def test_blood_cells_by_yolox(shared_data: Path, tmp_path: Path, capfd) -> None:
     shown = capfd.readouterr()
     assert "bbox_head.num_classes=3; compared by ClasswiseCocoMetric" in shown.out
     for name in ("Platelets", "RBC", "WBC"):
-        assert re.search(rf"\| {name} +\| +[\d.]+ \|", shown.out + shown.err), name
+        assert re.search(rf"\| {name} +\| +\d+ \|", shown.out + shown.err), name
     assert "BloodImage_00343.xml (object 4, RBC)" in shown.err
 
 
@@ -63,8 +63,7 @@ def test_nuclei_by_rtmdet(shared_data: Path, tmp_path: Path, capfd) -> None:
         **{f"train_dataloader__dataset__pipeline__{k}": v for k, v in steps.items()},
     )  # fmt: skip
     shown = capfd.readouterr()
-    for kind in ("bbox", "segm"):
-        assert f"{kind} average precision, per class" in shown.out + shown.err
+    assert len(re.findall(r"\| nucleus +\| +\d+ \|", shown.out + shown.err)) == 2  # boxes, masks
 
 
 @pytest.mark.slow

@@ -11,10 +11,11 @@ from mmattn.evaluation import (
     HasAreas,
     HasClassTables,
     HasDetectionNumbers,
+    HasMatches,
     SavesPlots,
 )
 
-PROTOCOLS = (HasClassTables, SavesPlots, HasAreas, HasDetectionNumbers)
+PROTOCOLS = (HasClassTables, SavesPlots, HasAreas, HasDetectionNumbers, HasMatches)
 
 
 def abilities(metric) -> list[bool]:
@@ -22,12 +23,12 @@ def abilities(metric) -> list[bool]:
 
 
 def test_our_metrics_have_them() -> None:
-    assert abilities(ClasswiseIoUMetric()) == [True, True, True, False]
-    assert abilities(ClasswiseCocoMetric()) == [True, True, False, True]
+    assert abilities(ClasswiseIoUMetric()) == [True, True, True, False, False]
+    assert abilities(ClasswiseCocoMetric()) == [True, True, False, True, True]
 
 
 def test_upstreams_metrics_have_none() -> None:
-    assert abilities(IoUMetric()) == abilities(CocoMetric()) == [False] * 4
+    assert abilities(IoUMetric()) == abilities(CocoMetric()) == [False] * 5
 
 
 def test_a_metric_needs_no_base_class() -> None:
@@ -35,4 +36,4 @@ def test_a_metric_needs_no_base_class() -> None:
         def save_plots(self, folder, name):
             return []
 
-    assert abilities(Plain()) == [False, True, False, False]
+    assert abilities(Plain()) == [False, True, False, False, False]

@@ -149,10 +149,9 @@ def test_foreign_onnx_files_are_refused(dynamic_file, tmp_path) -> None:
         OnnxSession(tmp_path / "none.onnx")
 
 
-def test_detectors_are_refused_by_name() -> None:
-    class Detector(torch.nn.Module):
+def test_other_networks_are_refused_by_name() -> None:
+    class Network(torch.nn.Module):
         pass
 
-    Detector.__module__ = "mmdet.models.detectors.retinanet"
-    with pytest.raises(ExportError, match="detectors not yet"):
-        export_onnx(Detector(), Path("never.onnx"), shape=(64, 64))
+    with pytest.raises(ExportError, match="Network cannot be exported: it is neither"):
+        export_onnx(Network(), Path("never.onnx"), shape=(64, 64))

@@ -65,14 +65,14 @@ def annotations_of(folder: Path, name: str) -> tuple[list[dict], dict]:
 
 def test_the_detections_are_those_of_mmdet_s_api(network, photos, tmp_path: Path) -> None:
     lines: list[str] = []
-    options = DetectionOptions(score_threshold=0.2)
+    options = DetectionOptions(score_threshold=0.08)
     config = load_config(network[0])
     written = predict_images(
         config, network[1], [photos], tmp_path, detection=options, log=lines.append
     )
     assert [file.name for file in written] == ["a_boxes.jpg", "b_boxes.jpg"]
     for name, size in (("a", (120, 90)), ("b", (75, 140))):
-        expected = upstream(network, photos / f"{name}.png").clipped(*size).above(0.2)
+        expected = upstream(network, photos / f"{name}.png").clipped(*size).above(0.08)
         assert len(expected) > 3
         found, image = annotations_of(tmp_path, f"{name}.png")
         assert (image["height"], image["width"]) == size
@@ -103,7 +103,7 @@ def test_mmdet_s_inferencer_takes_our_files(network, photos, tmp_path: Path) -> 
 
 def test_crops_patterns_and_the_command(network, photos, tmp_path: Path, capsys) -> None:
     words = [*map(str, network), str(photos / "*.png"), "--out", str(tmp_path), "--save-crops"]
-    assert main([*words, "--score-threshold", "0.4"]) == 0
+    assert main([*words, "--score-threshold", "0.08"]) == 0
     assert f"2 drawn images in {tmp_path}" in capsys.readouterr().out
     found, _ = annotations_of(tmp_path, "a.png")
     crops = sorted(tmp_path.glob("crops/*/a_*.jpg"))
@@ -135,8 +135,8 @@ def test_tiles_are_detected_like_images_of_their_size(network, photos, tmp_path:
     """An image of one tile's size is detected as it is; a larger one gets more, in its pixels."""
     large = cv2.resize(cv2.imread(str(photos / "a.png")), (220, 300))
     cv2.imwrite(str(tmp_path / "large.png"), large)
-    whole = DetectionOptions(score_threshold=0.2)
-    tiled = DetectionOptions(score_threshold=0.2, tile=128, overlap=0.25)
+    whole = DetectionOptions(score_threshold=0.08)
+    tiled = DetectionOptions(score_threshold=0.08, tile=128, overlap=0.25)
     predictor = load_torch_predictor(load_config(network[0]), network[1])
     for name, options in (("whole", whole), ("tiled", tiled)):
         predict_with(predictor, [tmp_path / "large.png"], tmp_path / name, detection=options)

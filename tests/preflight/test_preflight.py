@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmattn.config import find_config
+from mmattn.config import find_config, load_config
 from mmattn.config.registry_scope import enter_scope
 from mmattn.data.shapes import write_shapes_dataset
 from mmattn.errors import ConfigError, DataError
@@ -573,3 +573,17 @@ def test_every_upstream_config_passes(package: str):
         check_upstream(f"{package}::{name}")
         read += 1
     assert read > 600
+
+
+def test_the_config_that_a_run_leaves_is_not_told_to_have_unused_settings(
+    tmp_path: Path, caplog
+) -> None:
+    """mmengine marks inherited variables by ``_scope_``, and not the place where they are used."""
+    (tmp_path / "left.py").write_text(
+        "vis_backends = [dict(_scope_='mmdet', type='LocalVisBackend')]\n"
+        "visualizer = dict(_scope_='mmdet', type='DetLocalVisualizer',\n"
+        "    vis_backends=[dict(type='LocalVisBackend')])\n"
+        "other = [dict(type='LocalVisBackend', x=1)]\n"
+    )
+    cfg = load_config(tmp_path / "left.py")
+    assert check_keys(cfg, cfg.filename) == ["other"]

@@ -54,3 +54,12 @@ def test_smoothing_averages_the_past() -> None:
 
 def test_nothing_logged_draws_nothing(tmp_path: Path) -> None:
     assert plot_curves([write(tmp_path / "s.json", [])], tmp_path / "out") == []
+
+
+def test_a_metric_without_a_value_has_no_point(tmp_path: Path) -> None:
+    """COCO's -1 for sizes that no object has made a curve of all others at the top."""
+    names = ("coco/bbox_mAP_l", "coco/bbox_mAP", "coco/AR@100", "loss_of_val")
+    records = [dict.fromkeys(names, -1.0) | {"step": 1}, dict.fromkeys(names, 0.5) | {"step": 2}]
+    _, metrics = read_scalars([write(tmp_path / "a.json", records)])
+    expected = {name: [(2, 0.5)] for name in names[:3]}
+    assert metrics == {**expected, "loss_of_val": [(1, -1.0), (2, 0.5)]}

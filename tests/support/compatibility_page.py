@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -18,8 +19,8 @@ NEEDS_TITLE = "Needs an optional package"
 HEADER = """\
 # Compatibility
 
-Which configs of mmdet and mmseg run with mmattn as they are shipped. Written by `{command}`;
-do not edit by hand.
+Which configs of mmdet and mmseg run with mmattn as they are shipped.
+Written by `{command}`; do not edit by hand.
 
 {versions} These are {family}; the page of the others is [{other}]({other}).
 
@@ -102,12 +103,23 @@ def summary(groups: dict[str, list[Outcome]]) -> str:
     every = [outcome for outcomes in groups.values() for outcome in outcomes]
     if len(rows) > 1:
         rows["All"] = _counts(every)
-    parts = [outcome for outcome in every if outcome.case.trains_by_parts and outcome.predicts]
     head = ("", "configs", "build", "train a step", "predict", "work")
-    lines = [*_table(head, ([title, *map(str, row)] for title, row in rows.items()))]
+    cells = ([title, *map(str, counts)] for title, counts in rows.items())
+    return "\n".join([*textwrap.wrap(_in_words(every), width=100), "", *_table(head, cells)])
+
+
+def _in_words(every: Sequence[Outcome]) -> str:
+    """The sum of the summary, and what the columns leave open."""
+    said = [f"{sum(one.works for one in every)} of {len(every)} configs build, train and predict."]
+    lacking = sum("MissingPackageError" in one.error for one in every)
+    if lacking:
+        said.append(f"{lacking} need an optional package that was not installed here.")
+    failing = sum(not one.works and "MissingPackageError" not in one.error for one in every)
+    said.append(f"{failing} fail for another reason." if failing else "None fails otherwise.")
+    parts = sum(bool(one.case.trains_by_parts) and one.works for one in every)
     if parts:
-        lines += ["", f"{len(parts)} of those that work have no training step: remarks say why."]
-    return "\n".join(lines)
+        said.append(f"Without a training step of their own, among those that work: {parts}.")
+    return " ".join(said)
 
 
 def _counts(outcomes: Sequence[Outcome]) -> list[int]:
@@ -150,7 +162,11 @@ def _yes(value: bool) -> str:
 def remarks(outcome: Outcome) -> str:
     """Why a config does not work, and what else there is to know of it."""
     case = outcome.case
-    said = [case.why_not or shown(outcome.error)] if _fails(outcome) else []
+    said = []
+    if lacking := re.search(r"(\S+ (\([^)]*\) )?needs '.*), which (is|are) not", outcome.error):
+        said.append(lacking[1])
+    elif outcome.error:
+        said.append(case.why_not or shown(outcome.error))
     if case.note:
         said.append(case.note)
     if case.trains_by_parts:

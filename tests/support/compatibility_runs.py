@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import resource
+import socket
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from .compatibility import Outcome, run_case
+from .no_network import refusing
 from .upstream_configs import ALL_CASES, Case
 
 REPO = Path(__file__).resolve().parents[2]
@@ -123,11 +125,12 @@ def run_in_process(
 
 
 def _child(config: str, sender: Connection, output: str, runner: Callable[[Case], Outcome]) -> None:
-    """Run one config and send its outcome; what the libraries print goes to a file."""
+    """Run one config, without a network, and send its outcome; what is printed goes to a file."""
     with open(output, "w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     (case,) = (case for case in ALL_CASES if case.config == config)
+    socket.socket.connect = refusing(socket.socket.connect)
     outcome = runner(case)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     outcome.cpu_seconds = round(usage.ru_utime + usage.ru_stime, 1)

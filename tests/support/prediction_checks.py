@@ -72,8 +72,9 @@ def _check_semantic(sample: Any, size: tuple[int, int], classes: int) -> None:
 
 def _classes_of(cfg: Config) -> int:
     head = cfg.model.decode_head
-    # A cascade's last head gives the result.
-    return (head[-1] if isinstance(head, (list, tuple)) else head).num_classes
+    # A cascade's last head gives the result; K-Net's stages have the classes of the first.
+    head = head[-1] if isinstance(head, (list, tuple)) else head
+    return head.get("kernel_generate_head", head).num_classes
 
 
 def expect(value: torch.Tensor, shape: tuple[int, ...], name: str) -> None:

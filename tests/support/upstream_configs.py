@@ -319,7 +319,11 @@ _MMDET: tuple[Case, ...] = (
 _MMSEG: tuple[Case, ...] = (
     _seg("ann/ann_r50-d8_4xb2-40k_cityscapes-512x1024"),
     _seg("apcnet/apcnet_r50-d8_4xb2-40k_cityscapes-512x1024"),
-    _seg("beit/beit-base_upernet_8xb2-160k_ade20k-640x640", size=(640, 640)),
+    _seg(
+        "beit/beit-base_upernet_8xb2-160k_ade20k-640x640",
+        size=(640, 640),
+        heavy="each of 12 layers keeps the attention among 1601 positions",
+    ),
     _seg("bisenetv1/bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024"),
     _seg("bisenetv2/bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024"),
     _seg("cgnet/cgnet_fcn_4xb8-60k_cityscapes-512x1024"),
@@ -343,7 +347,10 @@ _MMSEG: tuple[Case, ...] = (
     _seg("mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512", size=(512, 512)),
     _seg("maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512"),
     _seg("mobilenet_v2/mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024"),
-    _seg("mobilenet_v3/mobilenet-v3-d8-s_lraspp_4xb4-320k_cityscapes-512x1024"),
+    _seg(
+        "mobilenet_v3/mobilenet-v3-d8-s_lraspp_4xb4-320k_cityscapes-512x1024",
+        size=(400, 400),  # its head pools windows of 49 positions, 8 pixels apart
+    ),
     _seg("nonlocal_net/nonlocal_r50-d8_4xb2-40k_cityscapes-512x1024"),
     _seg("ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024"),
     _seg("poolformer/fpn_poolformer_s12_8xb4-40k_ade20k-512x512"),

@@ -16,18 +16,20 @@ so does a run that is resumed.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count, islice
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, Compose
 from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from torch.utils.data import Sampler
 
+from mmattn.errors import ConfigError
 from mmattn.registry import DATA_SAMPLERS, DATASETS
 
 
@@ -79,19 +81,45 @@ class SeededDataset:
     Args:
         dataset: The inner dataset or its config.
         seed: Random seed of the run.
+        switches: Changes of the inner dataset's pipeline during the run, as dicts: ``sample``, the
+            number of the first sample behind the change, and ``pipeline``, a list of transforms, or
+            ``skip``, types that a ``MultiImageMixDataset`` leaves out. The number decides, not the
+            moment, so workers that load ahead and runs that are resumed are right too.
+
+    Raises:
+        ConfigError: The inner dataset has no pipeline of its own, or nothing that could be skipped.
     """
 
-    def __init__(self, dataset: BaseDataset | Mapping[str, Any], seed: int):
+    def __init__(
+        self,
+        dataset: BaseDataset | Mapping[str, Any],
+        seed: int,
+        switches: Sequence[Mapping[str, Any]] = (),
+    ):
         built = ROOT_DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
-        self.__dict__.update(dataset=built, seed=seed)
+        ordered = sorted(switches, key=lambda switch: switch["sample"])
+        self.__dict__.update(
+            dataset=built,
+            seed=seed,
+            stage=0,
+            starts=[switch["sample"] for switch in ordered],
+            stages=_pipelines(built, ordered) if ordered else [],
+        )
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
         number = getattr(index, "number", int(index))
+        self._enter_stage(bisect_right(self.starts, number))
         with seeded_generators(self.seed, number):
             return self.dataset[int(index)]
+
+    def _enter_stage(self, stage: int) -> None:
+        if stage != self.stage:
+            for name, value in self.stages[stage].items():
+                setattr(self.dataset, name, value)
+            self.__dict__["stage"] = stage
 
     def __getattr__(self, name: str) -> Any:
         if name == "dataset":  # not there yet: this object is being unpickled
@@ -100,6 +128,39 @@ class SeededDataset:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.dataset, name, value)
+
+
+def _pipelines(dataset: Any, switches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the attributes of ``dataset`` that make up its pipeline, before and after each switch.
+
+    Raises:
+        ConfigError: The dataset has none.
+    """
+    mixes = hasattr(dataset, "update_skip_type_keys")  # a MultiImageMixDataset
+    names = ("pipeline", "pipeline_types", "_skip_type_keys") if mixes else ("pipeline",)
+    if not hasattr(dataset, "pipeline"):
+        raise ConfigError(
+            f"The training pipeline is to change, but the dataset is a {type(dataset).__name__}, "
+            "which has no pipeline of its own: set it on a dataset that has one."
+        )
+    stages = [{name: getattr(dataset, name) for name in names}]
+    for switch in switches:
+        stage = dict(stages[-1])
+        if "skip" in switch:
+            if not mixes:
+                raise ConfigError(
+                    f"Transforms are to be skipped in the training pipeline, but the dataset is a "
+                    f"{type(dataset).__name__} and no MultiImageMixDataset: change the pipeline "
+                    "instead (LastEpochsPipelineHook with pipeline)."
+                )
+            stage["_skip_type_keys"] = list(switch["skip"])
+        else:
+            composed = Compose(switch["pipeline"])
+            stage["pipeline"] = composed.transforms if mixes else composed
+            if mixes:
+                stage["pipeline_types"] = [type(step).__name__ for step in composed.transforms]
+        stages.append(stage)
+    return stages
 
 
 @DATA_SAMPLERS.register_module()

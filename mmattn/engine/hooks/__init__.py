@@ -8,9 +8,11 @@ from .class_rows import ClassRowsHook
 from .classwise_results import ClasswiseResultsHook
 from .compile import CompileHook
 from .early_stopping import EarlyStoppingHook
+from .epoch_info_by_iter import EpochInfoByIterHook
 from .eval_plots import EvalPlotsHook
 from .first_screen import FirstScreenHook
 from .fuse import FuseHook
+from .l1_loss_from_iter import L1LossFromIterHook
 from .last_epochs_pipeline import LastEpochsPipelineHook
 from .painted_predictions import PaintedPredictionsHook
 from .progress import ProgressHook
@@ -27,9 +29,11 @@ __all__ = [
     "ClasswiseResultsHook",
     "CompileHook",
     "EarlyStoppingHook",
+    "EpochInfoByIterHook",
     "EvalPlotsHook",
     "FirstScreenHook",
     "FuseHook",
+    "L1LossFromIterHook",
     "LastEpochsPipelineHook",
     "PaintedPredictionsHook",
     "ProgressHook",

@@ -24,7 +24,7 @@ from .analysis import analyse, class_table, interval_table
 from .coco_evaluator import PRECISIONS, coco_of, evaluate_coco
 from .confidence import confidence_curves
 from .intervals import ap_intervals
-from .matching import match_dataset
+from .matching import Matches, match_dataset
 from .plots import save_plots
 from .worst_images import worst_images
 
@@ -49,6 +49,7 @@ class ClasswiseCocoMetric(CocoMetric):
     Attributes:
         class_tables: A table with a row for each class for each of ``metric``, and one of the
             intervals.
+        matches: ``bbox`` or ``segm`` -> detections of the last evaluation matched with objects.
         numbers: ``bbox`` or ``segm`` -> all numbers of the last evaluation, for plots and reports.
         scores: The results before they are rounded.
 
@@ -100,6 +101,7 @@ class ClasswiseCocoMetric(CocoMetric):
         )
         self.bootstrap = bootstrap
         self.worst = worst
+        self.matches: dict[str, Matches] = {}
         self.numbers: dict[str, DetectionNumbers] = {}
         self.scores: dict[str, float] = {}
         self._own_prefix = prefix
@@ -128,7 +130,7 @@ class ClasswiseCocoMetric(CocoMetric):
         Raises:
             ConfigError: ``metric`` asks for masks, and the model predicts none.
         """
-        self.class_tables, self.numbers, self.scores = (), {}, {}
+        self.class_tables, self.matches, self.numbers, self.scores = (), {}, {}, {}
         items = tuple(self.metric_items or PRECISIONS)
         ours = set(self.metrics) <= {"bbox", "segm"} and set(items) <= set(PRECISIONS)
         if self.format_only or not ours or not results:
@@ -272,6 +274,7 @@ class ClasswiseCocoMetric(CocoMetric):
             worst=worst,
             intervals=intervals,
         )
+        self.matches[iou_type] = matches
         self.numbers[iou_type] = numbers
         self.class_tables += (class_table(numbers),)
         if ends:

@@ -14,7 +14,7 @@ from typing import Any
 from mmattn.boxes import BoxRecords, Finding
 from mmattn.boxes.coco_content import check_content, read_content
 from mmattn.data.dataset_probe import lazy_dataset, located
-from mmattn.data.files import check_place, endings, is_remote, refuse_missing
+from mmattn.data.files import check_place, endings, is_remote, refuse_missing, why_missing
 from mmattn.errors import DataError, one_line
 from mmattn.images import evenly
 from mmattn.type_names import bare_name
@@ -27,6 +27,7 @@ from .coco import (
     check_names,
     why_empty,
 )
+from .faults import FaultyFiles
 from .images import ImageLoader, check_images
 from .masks import MaskRules, check_masks, check_read_masks
 from .panoptic import check_panoptic
@@ -174,7 +175,8 @@ def check_dataset(
         What was found.
 
     Raises:
-        DataError: The data is wrong; the message names the first fault, its file and the fix.
+        DataError: The data is wrong; the message names the first fault, its file and the fix, and
+            the other faulty files among those looked at.
         ConfigError: The dataset cannot be built.
     """
     root = cfg.get("data_root")
@@ -214,12 +216,22 @@ def check_dataset(
         return report  # volumes, videos, arrays: their own transforms know them
     refuse_missing((e["img_path"] for e in entries), "images", where)
     loader = ImageLoader(loaders["LoadImageFromFile"], getattr(dataset, "bit_depth", None), where)
+    faults = FaultyFiles(where)
     found = check_images(
-        entries, loader, headers=None if full else _HEADERS, loaded=None if full else _DECODED
+        entries,
+        loader,
+        faults,
+        headers=None if full else _HEADERS,
+        loaded=None if full else _DECODED,
     )
     report.looked_at["headers"] = found.headers
     report.notes += found.notes
-    _check_labels(dataset, entries, loaders, loader, ignored, full, report)
+    try:
+        _check_labels(dataset, entries, loaders, loader, ignored, full, report, faults)
+    except DataError:
+        faults.refuse()  # with the masks among them; what is wrong with all of these comes next
+        raise
+    faults.refuse()
     sizes = [(index, loader.size(entries[index]["img_path"])) for index in found.thin]
     check_pipeline_on(dataset, cfg["pipeline"], sizes, where)
     return report
@@ -233,6 +245,7 @@ def _check_labels(
     ignored: Sequence[int],
     full: bool,
     report: DatasetReport,
+    faults: FaultyFiles,
 ) -> None:
     """Check masks, panoptic maps and instances, whatever the pipeline loads."""
     where, classes = report.where, tuple(report.metainfo.get("classes") or ())
@@ -249,7 +262,7 @@ def _check_labels(
         )
     elif hasattr(dataset, "mask_reader") and with_maps:
         pixels = check_read_masks(
-            with_maps, dataset.mask_reader, images.size, classes, where, limit
+            with_maps, dataset.mask_reader, images.size, classes, faults, limit
         )
         report.looked_at["masks"] = len(evenly(len(with_maps), limit))
         report.unit = "pixels"
@@ -259,7 +272,7 @@ def _check_labels(
         if classes and "label_map" in with_maps[0]:
             rules = _mask_rules(dataset, with_maps[0], loaders["LoadAnnotations"], classes, ignored)
             read = stock_reader(loaders["LoadAnnotations"], dataset, where)
-            pixels = check_masks(with_maps, read, images.size, rules, where, limit)
+            pixels = check_masks(with_maps, read, images.size, rules, faults, limit)
             report.looked_at["masks"] = len(evenly(len(with_maps), limit))
             report.unit = "pixels"
             report.counts = {name: pixels.get(i, 0) for i, name in enumerate(classes)}
@@ -394,6 +407,11 @@ def _cannot_read(ann_file: str, where: str, error: Exception) -> str:
         return (
             f"{where}: {ann_file} has an entry without {error}: it is not the annotation format "
             "that this dataset reads"
+        )
+    missing = error.filename if isinstance(error, FileNotFoundError) else None
+    if isinstance(missing, str) and not is_remote(missing):
+        return (
+            f"{where}: {ann_file} asks for {missing}, which does not exist. {why_missing(missing)}"
         )
     return f"{where}: {ann_file} cannot be read: {one_line(error)}"
 

@@ -17,6 +17,8 @@ from mmattn.images import evenly
 from mmattn.images.header import ImageHeader, open_image, read_header
 from mmattn.images.reader import bits_in_use, turned_example
 
+from .faults import FaultyFiles
+
 #: How the bytes of a whole file end; a file that ends otherwise is decoded to be sure.
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82"}
 #: Largest number of unusual images that are loaded beside the sample.
@@ -146,7 +148,12 @@ class ImageLoader:
 
 
 def check_images(
-    entries: Sequence[dict], loader: ImageLoader, *, headers: int | None, loaded: int | None
+    entries: Sequence[dict],
+    loader: ImageLoader,
+    faults: FaultyFiles,
+    *,
+    headers: int | None,
+    loaded: int | None,
 ) -> ImageFindings:
     """Read headers of images, load a sample, and compare both with what annotations state.
 
@@ -154,44 +161,55 @@ def check_images(
         entries: Entries of the dataset, with ``img_path``, and ``height`` and ``width``
             where annotated.
         loader: Loader of the pipeline.
+        faults: Takes up an image that cannot be read or loaded, or that has another size than
+            annotated.
         headers: Largest number of headers to read, evenly spread; None reads all.
         loaded: Largest number of images to load, likewise; unusual ones are loaded besizes.
 
     Raises:
-        DataError: An image that cannot be read or loaded, that has another size than annotated, or
-            of which the loader leaves nearly nothing.
+        DataError: The loader leaves nearly nothing of the images.
     """
     chosen = evenly(len(entries), headers).tolist()
     unusual: list[int] = []
     sizes: list[tuple[tuple[int, int], int]] = []
+    faulty: set[int] = set()
     for index in chosen:
-        entry = entries[index]
-        header = loader.header(entry["img_path"])
-        size = loader.size(entry["img_path"])
-        stated = (entry.get("height"), entry.get("width"))
-        # A swapped pair comes from EXIF orientation, which tools treat in both ways.
-        if None not in stated and sorted(stated) != sorted(size):
-            raise DataError(
-                f"{loader.where}: the image {entry['img_path']} is {size[0]} x {size[1]} (height x "
-                f"width), its annotation says {stated[0]} x {stated[1]}. Boxes and masks would "
-                "not fit: annotate the image that is there, or restore the annotated one"
-            )
-        if header is None or not header.is_plain:
-            unusual.append(index)
-        sizes.append((size, index))
+        faulty.add(index)
+        with faults.collected():
+            header, size = _header_and_size(entries[index], loader)
+            faulty.discard(index)
+            if header is None or not header.is_plain:
+                unusual.append(index)
+            sizes.append((size, index))
     sample = set(evenly(len(entries), loaded).tolist())
+    sample = (sample | set(unusual[:_UNUSUAL])) - faulty
     seen = _Losses(loader)
-    for index in sorted(sample | set(unusual[:_UNUSUAL])):
+    for index in sorted(sample):
         path = entries[index]["img_path"]
-        header = loader.header(path)
-        # A decoder that stops at the first fault knows more than one that goes on.
-        if header is not None and header.is_plain:
-            _decode_all(path, loader.where)
-        seen.add(path, header, loader.load(path))
+        with faults.collected():
+            header = loader.header(path)
+            # A decoder that stops at the first fault knows more than one that goes on.
+            if header is not None and header.is_plain:
+                _decode_all(path, loader.where)
+            seen.add(path, header, loader.load(path))
     seen.refuse_dark()
-    return ImageFindings(
-        len(chosen), len(sample | set(unusual[:_UNUSUAL])), seen.notes(), _thin(sizes)
-    )
+    return ImageFindings(len(chosen), len(sample), seen.notes(), _thin(sizes))
+
+
+def _header_and_size(
+    entry: Mapping[str, Any], loader: ImageLoader
+) -> tuple[ImageHeader | None, tuple[int, int]]:
+    header = loader.header(entry["img_path"])
+    size = loader.size(entry["img_path"])
+    stated: tuple[Any, Any] = (entry.get("height"), entry.get("width"))
+    # A swapped pair comes from EXIF orientation, which tools treat in both ways.
+    if None not in stated and sorted(stated) != sorted(size):
+        raise DataError(
+            f"{loader.where}: the image {entry['img_path']} is {size[0]} x {size[1]} (height x "
+            f"width), its annotation says {stated[0]} x {stated[1]}. Boxes and masks would "
+            "not fit: annotate the image that is there, or restore the annotated one"
+        )
+    return header, size
 
 
 def _thin(sizes: Sequence[tuple[tuple[int, int], int]]) -> list[int]:

@@ -10,6 +10,8 @@ import numpy as np
 from mmattn.errors import DataError
 from mmattn.images import evenly
 
+from .faults import FaultyFiles
+
 ImageSize = Callable[[str], tuple[int, int]]
 
 _IGNORED = 255
@@ -47,7 +49,7 @@ def check_masks(
     read: Callable[[str], np.ndarray],
     image_size: ImageSize,
     rules: MaskRules,
-    where: str,
+    faults: FaultyFiles,
     limit: int | None,
 ) -> dict[int, int]:
     """Decode masks and check values and size against classes and image.
@@ -57,30 +59,33 @@ def check_masks(
         read: Function from the path of a mask to its pixels, as the pipeline's loader decodes them.
         image_size: Function from the path of an image to its height and width as loaded.
         rules: Rules by which values become labels.
-        where: Config key of the dataset, used in messages.
+        faults: Takes up a mask that is wrong, with the likely mistake; knows the config key.
         limit: Largest number of files to look at, evenly spread; None looks at all.
 
     Returns:
         Pixels of each label in the masks looked at.
 
     Raises:
-        DataError: A mask is wrong; the message names the first one and the likely mistake.
+        DataError: The masks as a whole are useless.
     """
+    where = faults.where
     pixels: dict[int, int] = {}
     values_seen: set[int] = set()
     chosen = evenly(len(entries), limit)
     for index in chosen:
         image, path = entries[index]["img_path"], entries[index]["seg_map_path"]
-        mask = _plain(read(path), path, where, rules)
-        _check_size(mask, path, image, image_size, where)
-        counts = _histogram(mask)
-        values_seen.update(counts)
-        wrong = [v for v in counts if not 0 <= v <= 255 or not rules.is_known(rules.label(v))]
-        if wrong:
-            raise _out_of_range(path, where, wrong, values_seen, rules)
-        for value, count in counts.items():
-            label = rules.label(value)
-            pixels[label] = pixels.get(label, 0) + count
+        with faults.collected():
+            mask = _plain(read(path), path, where, rules)
+            _check_size(mask, path, image, image_size, where)
+            counts = _histogram(mask)
+            values_seen.update(counts)
+            wrong = [v for v in counts if not 0 <= v <= 255 or not rules.is_known(rules.label(v))]
+            if wrong:
+                raise _out_of_range(path, where, wrong, values_seen, rules)
+            for value, count in counts.items():
+                label = rules.label(value)
+                pixels[label] = pixels.get(label, 0) + count
+    faults.refuse()
     _refuse_useless(pixels, values_seen, entries, rules, where)
     rest = (entries[index]["seg_map_path"] for index in _others(len(entries), chosen))
     labels = (
@@ -97,7 +102,7 @@ def check_read_masks(
     reader: Callable[[str], np.ndarray],
     image_size: ImageSize,
     classes: Sequence[str],
-    where: str,
+    faults: FaultyFiles,
     limit: int | None,
 ) -> dict[int, int]:
     """Check masks as ``check_masks`` does, of a dataset that reads a format of its own.
@@ -107,7 +112,7 @@ def check_read_masks(
         reader: Function from a path to labels ``(H, W)``, 255 for ignored; raises a DataError.
         image_size: Function from the path of an image to its height and width as loaded.
         classes: Names of the labels.
-        where: Config key of the dataset, used in messages.
+        faults: Takes up a mask that is wrong, with the likely mistake; knows the config key.
         limit: Largest number of files to look at, evenly spread; None looks at all.
     """
 
@@ -117,14 +122,17 @@ def check_read_masks(
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
 
+    where = faults.where
     pixels: dict[int, int] = {}
     chosen = evenly(len(entries), limit)
     for index in chosen:
         path = entries[index]["seg_map_path"]
-        labels = read(path)
-        _check_size(labels, path, entries[index]["img_path"], image_size, where)
-        for label, count in _histogram(labels).items():
-            pixels[label] = pixels.get(label, 0) + count
+        with faults.collected():
+            labels = read(path)
+            _check_size(labels, path, entries[index]["img_path"], image_size, where)
+            for label, count in _histogram(labels).items():
+                pixels[label] = pixels.get(label, 0) + count
+    faults.refuse()
     rest = (entries[index]["seg_map_path"] for index in _others(len(entries), chosen))
     others = (set(_histogram(read(path))) for path in rest)
     ignored = frozenset({_IGNORED})

@@ -21,6 +21,8 @@ _RIGHT, _MISSED, _FALSE = (colour for _, colour in OUTCOMES)
 _INK, _PAPER = (17, 24, 39), (229, 231, 235)
 _TILE, _GAP, _LINE, _FONT, _TITLE_FONT = 480, 8, 22, 11, 13
 _OPACITY = 0.45
+# Farther out than any image is large, in pixels, and still a coordinate that can be drawn to.
+_FAR = 1 << 14
 # Names of more objects than these hide the image.
 _MAX_NAMES = 30
 #: Detections of an image that are drawn, the best; an untrained network has many more.
@@ -117,7 +119,10 @@ def _paint(
 
 def _scaled(box: Sequence[float], scale: float) -> Rectangle:
     x, y, w, h = box
-    return round(x * scale), round(y * scale), round((x + w) * scale), round((y + h) * scale)
+    # Detectors that have hardly been trained predict boxes of infinite size, or none (nan).
+    corners = np.nan_to_num(np.multiply((x, y, x + w, y + h), scale), nan=0.0)
+    x0, y0, x1, y1 = np.clip(corners, -_FAR, _FAR).round().astype(int).tolist()
+    return x0, y0, x1, y1
 
 
 def _fill(canvas: np.ndarray, mask: np.ndarray, colour: Sequence[int]) -> None:

@@ -250,3 +250,10 @@ def test_silu_follows_every_convolution_but_those_of_attention(build_meta) -> No
     conv = Conv(4, 4).eval()
     x = torch.randn(1, 4, 3, 3)
     torch.testing.assert_close(conv(x), F.silu(conv.bn(conv.conv(x))))
+
+
+def test_blocks_are_put_behind_the_neck_without_saying_what_it_is_given() -> None:
+    neck = {"type": "mmattn.YOLOv12Neck", "in_channels": (8, 16, 32), "out_channels": (16, 16, 32)}
+    block = {"cfg": {"type": "mmattn.SE"}, "stages": [0, 1, 2]}
+    network = MODELS.build({"type": "mmattn.WithPlugins", "inner": neck, "plugins": [block]})
+    assert len(network.plugins) == 3

@@ -93,6 +93,18 @@ def test_of_very_many_detections_the_best_are_drawn_and_the_title_says_so() -> N
     assert describe(fewer).endswith("0 missed")
 
 
+def test_a_box_without_end_is_drawn_to_the_edge() -> None:
+    """Exponentials of untrained weights: infinite sizes, and corners that are no number."""
+    inf, nan = float("inf"), float("nan")
+    found = (
+        DrawnObject(0, (20, 20, inf, inf), False, 0.9),
+        DrawnObject(0, (-inf, 10, inf, 30), False, 0.8),
+        DrawnObject(0, (nan, nan, nan, nan), False, 0.7),
+    )
+    _, detections = draw_tiles(WorstImage("gone.png", (100, 100), 0, 0, 3, 0, (), found), ["cat"])
+    assert (detections == OUTCOMES[2][1]).all(axis=-1).any()
+
+
 def test_names_at_the_same_box_stand_apart() -> None:
     taken: list = []
     for _ in range(4):

@@ -1,0 +1,79 @@
+"""Promise: YOLOv12 goes the whole way on somebody's boxes: trained, resumed, tested, exported, run.
+
+The config is the one of the README but for its size, on a folder in Pascal VOC's form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmattn.io import read_checkpoint
+from tests.support.box_folders import write_voc
+
+CONFIG = "configs/folder/yolov12-n_1xb16-100e_folder-640x640.py"
+SIZE = [64, 64]
+OPTIONS = [
+    "train_dataloader.batch_size=2",
+    "train_dataloader.num_workers=0",
+    "train_dataloader.persistent_workers=False",
+    "val_dataloader.num_workers=0",
+    "val_dataloader.persistent_workers=False",
+    "train_dataloader.dataset.pipeline.0.scale=(64,64)",
+    "val_dataloader.dataset.pipeline.1.scale=(64,64)",
+    "val_dataloader.dataset.pipeline.2.size=(64,64)",
+    "custom_hooks.0.last_epochs=1",
+    "custom_hooks.0.pipeline.0.scale=(64,64)",
+    "train_cfg.val_interval=1",
+    "default_hooks.checkpoint.interval=1",
+]
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_voc(tmp_path_factory.mktemp("cells"))
+
+
+def options(boxes: Path, *more: str) -> list[str]:
+    return ["--cfg-options", f"data_root={boxes}", *OPTIONS, *more]
+
+
+def test_two_epochs_train_close_the_mosaic_and_are_averaged(
+    boxes: Path, run: Callable[..., None], repo: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "run"
+    set_to = options(boxes, "train_cfg.max_epochs=2")
+    run("train", repo / CONFIG, "--work-dir", work, *set_to)
+    checkpoint = read_checkpoint(work / "epoch_2.pth")
+    assert {"state_dict", "ema_state_dict", "optimizer", "param_schedulers"} <= set(checkpoint)
+    assert len(checkpoint["meta"]["dataset_meta"]["classes"]) > 1
+    log = next(work.glob("*/*.log")).read_text()
+    assert "Epoch 2: the training pipeline is now that of the last 1 epochs" in log
+
+
+@pytest.mark.slow
+def test_it_is_resumed_exported_and_run_without_torch(
+    boxes: Path, run: Callable[..., None], repo: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "run"
+    for epochs, words in ((1, ()), (2, ("--resume",))):
+        set_to = options(boxes, f"train_cfg.max_epochs={epochs}")
+        run("train", repo / CONFIG, "--work-dir", work, *words, *set_to)
+    config, checkpoint = work / Path(CONFIG).name, work / "epoch_2.pth"
+    run("test", config, checkpoint, "--work-dir", tmp_path / "test")
+    low = ["--cfg-options", "model.test_cfg.score_thr=0.0001"]
+    images = boxes / "JPEGImages"
+    exported = tmp_path / "detector.onnx"
+    run("export", config, checkpoint, "--out", exported, "--dynamic", "--images", images, *low)
+    for weights, name in ((checkpoint, "torch"), (None, "onnx")):
+        source = [config, weights, *low] if weights else [exported]
+        words, extra = [one for one in source if one not in low], low if weights else []
+        run("predict", *words, images, "--out", tmp_path / name, *extra)
+    found = [
+        json.loads((tmp_path / name / "detections.json").read_text()) for name in ("torch", "onnx")
+    ]
+    counts = [len(one["annotations"] if isinstance(one, dict) else one) for one in found]
+    assert counts[0] == counts[1] > 0
