@@ -1,10 +1,11 @@
-"""Compare the batch size of a training with the number of its images."""
+"""Batches of a training: their size beside the number of images, and what is drawn for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from mmattn.config.walk import walk
 from mmattn.errors import ConfigError
 from mmattn.type_names import bare_name
 
@@ -43,6 +44,37 @@ def check_batches(cfg: Mapping[str, Any], images: Mapping[str, int]) -> str | No
             f"all. {fix}, or drop_last=False"
         )
     return f"{fact}: each epoch is a single, smaller batch. {fix}"
+
+
+def repeated_draws(cfg: Mapping[str, Any]) -> str | None:
+    """Return a warning where every epoch draws the same random numbers for its images.
+
+    mmengine seeds each process that loads data with the seed of the run and its number, and
+    without ``persistent_workers`` an epoch starts new ones. So its n-th image is cropped and
+    flipped as the n-th one of every other epoch, and is joined with the same images in a mosaic.
+
+    Args:
+        cfg: The whole config.
+    """
+    loader = cfg.get("train_dataloader") or {}
+    train = cfg.get("train_cfg") or {}
+    loop = bare_name(train.get("type"))
+    by_epoch = train.get("by_epoch", not loop or loop == "EpochBasedTrainLoop")
+    datasets = [value for path, value in walk(loader.get("dataset")) if path.endswith("type")]
+    if (
+        not by_epoch
+        or not loader.get("num_workers")
+        or loader.get("persistent_workers")
+        or loader.get("worker_init_fn")
+        or any(bare_name(value) == "SeededDataset" for value in datasets)
+    ):
+        return None
+    return (
+        "train_dataloader.persistent_workers is not set: every epoch starts its "
+        f"{loader['num_workers']} processes anew, and mmengine seeds them alike, so that all "
+        "epochs draw the same random numbers for crops, flips and mosaics. Set "
+        "train_dataloader.persistent_workers=True"
+    )
 
 
 def _length(dataset: Any, where: str, images: Mapping[str, int]) -> int | None:

@@ -12,7 +12,7 @@ from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.sections import check_sections
 from mmattn.config.walk import leaf_datasets, walk
 
-from .batches import check_batches
+from .batches import check_batches, repeated_draws
 from .config_arguments import argument_problems
 from .config_keys import check_keys, key_problems
 from .config_types import type_problems
@@ -137,8 +137,9 @@ def check_data(
         read = {report.where: report.entries for report in reports if report.entries}
         with explain_registry_errors(cfg.filename):
             warning = check_batches(cfg, read)
-        if warning:
-            logger.warning("%s", warning)
+        for text in (warning, repeated_draws(cfg)):
+            if text:
+                logger.warning("%s", text)
     if table:
         for report in reports:
             logger.info("%s", report.table(warnings=False))  # they were logged

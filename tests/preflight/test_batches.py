@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmattn.errors import ConfigError
-from mmattn.preflight.batches import check_batches
+from mmattn.preflight.batches import check_batches, repeated_draws
 
 LEAF = {"type": "CocoDataset"}
 
@@ -59,3 +59,44 @@ def test_wrappers_are_counted_through() -> None:
 def test_what_fits_or_is_not_known_passes(dataset: dict | None) -> None:
     assert check_batches(config(8, dataset), {}) is None
     assert check_batches(config(8, dataset), images(8)) is None
+
+
+def test_epochs_that_draw_the_same_random_numbers_are_told() -> None:
+    """The numbers are compared where they are drawn: in new processes of mmengine's seeding."""
+    from functools import partial
+
+    import numpy as np
+    from mmengine.dataset import worker_init_fn
+    from torch.utils.data import DataLoader
+
+    class Drawing:
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> int:
+            return int(np.random.randint(0, 10**6))
+
+    for lasting in (False, True):
+        seeding = partial(worker_init_fn, num_workers=1, rank=0, seed=0)
+        loader = DataLoader(
+            Drawing(), 4, num_workers=1, persistent_workers=lasting, worker_init_fn=seeding
+        )
+        first, second = ([batch.tolist() for batch in loader] for _ in range(2))
+        cfg = config(4, num_workers=1, persistent_workers=lasting) | {
+            "train_cfg": {"max_epochs": 2}
+        }
+        assert (repeated_draws(cfg) is not None) == (first == second)
+
+
+@pytest.mark.parametrize(
+    ("loader", "train_cfg"),
+    [
+        ({"num_workers": 0}, {"by_epoch": True}),
+        ({"num_workers": 2}, {"type": "IterBasedTrainLoop", "max_iters": 9}),
+        ({"num_workers": 2}, {"by_epoch": False}),
+        ({"num_workers": 2, "worker_init_fn": {"type": "mine"}}, {"by_epoch": True}),
+        ({"num_workers": 2, "dataset": {"type": "mmattn.SeededDataset", "dataset": LEAF}}, {}),
+    ],
+)
+def test_epochs_with_numbers_of_their_own_are_not_told(loader: dict, train_cfg: dict) -> None:
+    assert repeated_draws(config(4) | {"train_dataloader": loader, "train_cfg": train_cfg}) is None

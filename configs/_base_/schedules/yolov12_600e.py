@@ -5,7 +5,9 @@ alone has the whole schedule in fewer epochs. For other batches than the 256 ima
 nothing is to be changed either; the loss grows with the batch (TaskAlignedLoss), and so does the
 weight decay. The last epochs without mosaics are in the pipeline's config, which adds
     dict(type="mmattn.LastEpochsPipelineHook", last_epochs=10, pipeline=...)
-With accumulated batches, give ``default_hooks.ema.interval`` the number of them.
+With k accumulated batches, give ``default_hooks.ema.interval=k``, and multiply box_gain, cls_gain
+and dfl_gain of ``model.bbox_head.loss_cfg`` (7.5, 0.5, 1.5) by k: mmengine takes the mean of their
+gradients, where one batch of as many images has the sum.
 """
 
 optim_wrapper = dict(
