@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mmattn.evaluation.bootstrap import sum_drawn
+from mmattn.evaluation.detection.coco_evaluator import limit_of_map
 from mmattn.evaluation.detection.intervals import ap_of_draws
 from mmattn.evaluation.detection.matching import Matches
 from mmattn.evaluation.protocols import HasAreas, HasMatches
@@ -92,8 +93,8 @@ class DetectionCounts:
         name: Beginning of the names of its metrics, such as ``coco/bbox``.
         matches: Detections matched with objects, without overlaps (``pair_*``).
         thresholds: IoU thresholds of AP.
-        max_dets: Limits of detections of a class in an image; COCO takes the lowest for AP and
-            the highest for AP at one threshold.
+        max_dets: Limits of detections of a class in an image; COCO takes 100 for AP, if it is
+            one of them, and the highest for AP at one threshold.
     """
 
     name: str
@@ -118,7 +119,7 @@ class DetectionCounts:
     def of_draws(self, metric: str, times: np.ndarray) -> np.ndarray:
         """See ``ImageCounts``; a class without an object in a draw is left out of its mean."""
         threshold = _AP[metric.removeprefix(f"{self.name}_")]
-        limit = min(self.max_dets) if threshold is None else max(self.max_dets)
+        limit = limit_of_map(self.max_dets) if threshold is None else max(self.max_dets)
         levels = self.thresholds if threshold is None else np.array([threshold])
         ap = ap_of_draws(best_detections(self.matches, limit), levels, times)[0]
         defined = ~np.isnan(ap)

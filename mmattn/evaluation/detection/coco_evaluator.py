@@ -55,7 +55,7 @@ class CocoPrecision:
         order of the limits, and the others are at the largest limit; where 100 is none of the
         limits, mAP is at the largest too.
         """
-        of_map = self.max_dets.index(_COCO_LIMIT) if _COCO_LIMIT in self.max_dets else -1
+        of_map = self.max_dets.index(limit_of_map(self.max_dets))
         return {
             name: self._mean(name, max_dets=of_map if name == "mAP" else -1) for name in PRECISIONS
         }
@@ -122,3 +122,12 @@ def evaluate_coco(
 
 def _debug(*message: object) -> None:
     logging.getLogger(__name__).debug(" ".join(map(str, message)))
+
+
+def limit_of_map(max_dets: Sequence[int]) -> int:
+    """Return the number of detections of a class in an image that COCO's mAP is at.
+
+    Args:
+        max_dets: All limits: 100 if it is one of them, else the largest.
+    """
+    return _COCO_LIMIT if _COCO_LIMIT in max_dets else max(max_dets)
