@@ -52,6 +52,7 @@ def final_weights(run: Path, iterations: int = 5) -> dict[str, torch.Tensor]:
     return torch.load(run / f"iter_{iterations}.pth", weights_only=False)["state_dict"]
 
 
+@pytest.mark.slow
 def test_shared_weights_are_equal_though_blocks_take_random_numbers(tmp_path: Path) -> None:
     """Without care, layers behind a new block would weights from other numbers."""
     enter_scope(variant("none", tmp_path))
@@ -109,6 +110,7 @@ def batches(cfg: Config, count: int, disturb: bool = False) -> list[bytes]:
     raise AssertionError("the loader ended")
 
 
+@pytest.mark.slow
 def test_batches_depend_on_the_seed_alone(tmp_path: Path) -> None:
     """Not on what a model draws, nor on the number of workers; but on the seed."""
     weights = tmp_path / "none.pth"

@@ -27,6 +27,7 @@ from tests.support.small_detectors import CLASSES, as_if_trained, detector_confi
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/deploy_a_detector.md"
 BLOCKS = read_code_blocks(GUIDE)
+pytestmark = pytest.mark.slow  # tests/export/test_detection_export.py has the same path in short
 COMMANDS = [shlex.split(c) for b in BLOCKS if b.language == "bash" for c in b.commands]
 
 

@@ -195,6 +195,7 @@ def test_validation_loss(train) -> None:
     assert metrics["val_loss"] > metrics["val_decode.loss_ce"] > 0
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_what_is_tested(train, evaluate, tmp_path: Path) -> None:
     """The averages are validated; a test of the checkpoint finds the same, with the hook or not."""
     runner = train("Averaged weights", custom_hooks__0__momentum=0.5)

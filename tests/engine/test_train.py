@@ -155,8 +155,11 @@ def checkpoint(shapes: Path, tmp_path_factory) -> Path:
     "options",
     [
         {"model__decode_head__channels": 12},
-        {"model__backbone__depth": 34},
-        {"model__backbone__base_channels": 4, "model__decode_head__in_channels": 32},
+        pytest.param({"model__backbone__depth": 34}, marks=pytest.mark.slow),
+        pytest.param(
+            {"model__backbone__base_channels": 4, "model__decode_head__in_channels": 32},
+            marks=pytest.mark.slow,
+        ),
         {"config": "tiny_retinanet"},
         {"model__backbone__base_channels": 4, "model__decode_head__in_channels": 32,
          "custom_hooks": [{"type": "EMAHook"}]},

@@ -60,6 +60,7 @@ def bevanet_s(street) -> nn.Module:
     return settled(load_config("mmattn::bevanet/bevanet-s_1xb12-20k_camvid-360x480.py"), street)
 
 
+@pytest.mark.slow
 def test_fused_narrow_bevanet_returns_classes(street, tmp_path) -> None:
     """An eighth of the width and one block per stage, at one size: what every run can afford."""
     backbone = {"channels": 8, "num_blocks": (1, 1, 1), "context_channels": 16}

@@ -203,6 +203,7 @@ def test_record_names_the_source_by_its_hash(tmp_path: Path) -> None:
     assert checkpoint["meta"]["provenance"] == written
 
 
+@pytest.mark.slow
 def test_tool_tells_that_it_converted_nothing(tmp_path: Path, repo: Path) -> None:
     source, out = tmp_path / "other.pth", tmp_path / "out.safetensors"
     torch.save({"foo.bar.weight": torch.zeros(3, 3)}, source)

@@ -271,6 +271,7 @@ class Attention(torch.nn.Module):
 @pytest.mark.parametrize(
     ("graph", "dynamo"), [("grid_sample", False), ("gather", False), ("gather", True)]
 )
+@pytest.mark.slow
 def test_both_graphs_in_onnxruntime(graph: str, dynamo: bool) -> None:
     """Batch and queries are free, points beyond the maps included."""
     onnx = pytest.importorskip("onnx")

@@ -175,6 +175,7 @@ def test_segmentation_with_test_time_augmentation(
     assert len(rows(newest(tmp_path, "results.csv"), "test")) == 11 * 2
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_and_can_tell_itself_from_full_precision(
     trained: dict, run, tmp_path: Path
 ) -> None:
@@ -187,6 +188,7 @@ def test_mixed_precision_trains_and_can_tell_itself_from_full_precision(
     assert 0 < different < 0.05
 
 
+@pytest.mark.slow
 def test_testing_in_mixed_precision_is_near_full_precision_but_not_it(
     trained: dict, run, tmp_path: Path
 ) -> None:

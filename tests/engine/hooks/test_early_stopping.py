@@ -50,6 +50,7 @@ def test_a_resumed_run_stops_where_one_that_was_not_interrupted_does(
     assert resumed(runner, tmp_path / "a", 2).iter == 3
 
 
+@pytest.mark.slow
 def test_a_run_that_had_stopped_stays_stopped(runner, tmp_path: Path) -> None:
     folder = tmp_path / "a"
     saved = {"train_cfg.val_interval": 2}

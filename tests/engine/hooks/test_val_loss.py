@@ -51,6 +51,7 @@ def test_it_is_the_mean_loss_of_the_images(runner) -> None:
     assert last["val_decode.loss_ce"] == last["val_loss"]
 
 
+@pytest.mark.slow
 def test_the_training_takes_the_same_course(runner, tmp_path) -> None:
     """Dropout draws the same masks, buffers and modes are left as they were."""
     norm = {"type": "BN", "_delete_": True}
