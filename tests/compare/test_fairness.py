@@ -161,6 +161,7 @@ def test_seeded_generators_leave_the_process_as_it_was() -> None:
         assert torch.equal(torch.rand(1), inside)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_if_it_was_not(tmp_path: Path) -> None:
     """Weights, images, dropout and optimiser go on bit by bit; the result is the same."""
     cfg, weights = variant("CBAM", tmp_path), tmp_path / "seed0.pth"

@@ -259,6 +259,7 @@ def test_segmentation_options_for_a_detector_and_the_reverse(
     assert "--tile: for detection alone" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_segmentor_s_file_predicts_too(run: Run, dynamic_file, small_model, tmp_path) -> None:
     """Its label maps are those of torch on the same pixels."""
     written = predict_with(load_predictor(dynamic_file), [run.images], tmp_path)

@@ -30,6 +30,7 @@ def main(repo):
     return tool.main
 
 
+@pytest.mark.slow
 def test_export_checks_on_the_validation_set(small_config, checkpoint, repo, tmp_path) -> None:
     out = tmp_path / "model.onnx"
     command = [sys.executable, "tools/export.py", small_config, checkpoint, "--format", "onnx"]

@@ -368,6 +368,7 @@ def outputs(checkout_with: Callable[..., Path]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("first", ["transform", "assigner", "hook", "scheduler"])
+@pytest.mark.slow
 def test_everything_in_a_systems_folder_is_found_by_name(
     first: str, outputs: dict[str, str]
 ) -> None:
@@ -377,6 +378,7 @@ def test_everything_in_a_systems_folder_is_found_by_name(
     assert modules[-6:] == [f"mmattn.projects.toy.{home}" for home in homes]
 
 
+@pytest.mark.slow
 def test_a_broken_plugin_breaks_itself_alone_and_says_why(outputs: dict[str, str]) -> None:
     lines = outputs["ask broken"].splitlines()
     assert lines[:3] == ["ECA", "CBAM", "CCHead"]
@@ -397,11 +399,13 @@ def test_a_broken_plugin_breaks_itself_alone_and_says_why(outputs: dict[str, str
     assert unheard == "mmengine's own error"
 
 
+@pytest.mark.slow
 def test_a_repaired_plugin_works_at_the_next_attempt(outputs: dict[str, str]) -> None:
     """So does one that failed only because it was imported in the middle of another import."""
     assert outputs["repair"].split() == ["EarlyGate", "LateGate"]
 
 
+@pytest.mark.slow
 def test_a_look_up_in_the_middle_of_a_plugins_import(outputs: dict[str, str]) -> None:
     """``_register`` then imports all plugins while that one is half imported."""
     assert outputs["look up while importing"].split() == ["Asking", "ECA", "[]"]

@@ -103,6 +103,7 @@ def test_every_validation_has_a_table_with_a_row_per_class(trained: dict) -> Non
     assert len({row["class"] for row in values}) == 10 + 1
 
 
+@pytest.mark.slow
 def test_a_training_is_reported_without_an_exported_file(repo, trained, tmp_path) -> None:
     checkpoint = trained["work_dir"] / "iter_8.pth"
     command = [sys.executable, "tools/report.py", FCN, checkpoint, "--out", tmp_path]

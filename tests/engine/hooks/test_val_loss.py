@@ -75,6 +75,7 @@ def test_it_goes_where_metrics_go(runner, tmp_path) -> None:
     assert scalars.count('"val_loss"') == 2
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_judged_where_they_are_validated(runner) -> None:
     """With EMA of no momentum at all the average stays the first weights; so does their loss."""
     ema = {"type": "EMAHook", "momentum": 1e-12}
