@@ -1,7 +1,7 @@
 """YOLOv12-N on BCCD, blood cells in three classes (205 training images): 120 epochs, for a CPU.
 
 BCCD (MIT): https://github.com/Shenggan/BCCD_Dataset, the folder with ``JPEGImages``,
-``Annotations`` and ``ImageSets``. Figures of this config are in docs/results.
+``Annotations`` and ``ImageSets``. docs/results/yolov12_bccd has figures.
 
     mmattn train configs/yolov12/yolov12-n_1xb16-120e_bccd-320x256.py --cfg-options data_root=BCCD
 """
