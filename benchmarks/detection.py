@@ -14,8 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from machine import as_line, machine
-from ops import Timing, as_summary, as_table, time_row, write
+from ops import time_and_report
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,24 +30,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="path without suffix for a .json and a .md")
     args = parser.parse_args(argv)
 
-    import torch
     from detection_cases import find_rows
 
-    timings: list[Timing] = []
-    for row in find_rows(args.device, args.subjects):
-        if args.rows not in row.name:
-            continue
-        for threads in args.threads if args.device == "cpu" else [torch.get_num_threads()]:
-            torch.set_num_threads(threads)
-            print(f"{row.op}: {row.name} ({threads} threads)", file=sys.stderr, flush=True)
-            timings += time_row(row, threads, args.seconds, args.device)
-    table = as_table(timings)
-    print(as_line(machine(args.device)))
-    print(table)
-    print(as_summary(timings))
-    if args.output:
-        write(args.output, timings, table, args.device)
-    return 1 if any(t.goal.endswith("missed") for t in timings) else 0
+    chosen = [row for row in find_rows(args.device, args.subjects) if args.rows in row.name]
+    return time_and_report(chosen, args)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,6 @@ def main(argv: list[str] | None = None) -> int:
         print(summary_of(args.show))
         return 0
 
-    import torch
     from ops_cases import find_rows
 
     chosen = [
@@ -76,8 +75,19 @@ def main(argv: list[str] | None = None) -> int:
         for row in find_rows(args.device, args.ops)
         if args.rows in row.name and (args.all or args.ops or row.goals or row.at_most)
     ]
+    return time_and_report(chosen, args)
+
+
+def time_and_report(rows, args: argparse.Namespace) -> int:
+    """Time rows, print the table and write it where ``args.output`` says; return the exit status.
+
+    ``args`` has ``threads``, ``device``, ``seconds`` and ``output``, as this file's commands read
+    them.
+    """
+    import torch
+
     timings: list[Timing] = []
-    for row in chosen:
+    for row in rows:
         for threads in args.threads if args.device == "cpu" else [torch.get_num_threads()]:
             torch.set_num_threads(threads)
             print(f"{row.op}: {row.name} ({threads} threads)", file=sys.stderr, flush=True)

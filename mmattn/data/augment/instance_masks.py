@@ -31,10 +31,6 @@ class StoredMask:
     size: tuple[int, int]
     matrix: np.ndarray
 
-    def moved(self, matrix: np.ndarray) -> StoredMask:
-        """Return the same mask after a further map of the image."""
-        return StoredMask(self.segmentation, self.size, matrix @ self.matrix)
-
     def bitmap(self, shape: tuple[int, int]) -> np.ndarray:
         """Draw the mask.
 
