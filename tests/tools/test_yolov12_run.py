@@ -1,11 +1,10 @@
-"""Promise: YOLOv12 goes the whole way on somebody's boxes: trained, resumed, tested, exported, run.
+"""Promise: YOLOv12 goes a long way on somebody's boxes: trained, resumed, tested.
 
 The config is the one of the README but for its size, on a folder in Pascal VOC's form.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from mmattn.io import read_checkpoint
 from tests.support.box_folders import write_voc
 
 CONFIG = "configs/folder/yolov12-n_1xb16-100e_folder-640x640.py"
-SIZE = [64, 64]
 OPTIONS = [
     "train_dataloader.batch_size=2",
     "train_dataloader.num_workers=0",
@@ -55,7 +53,7 @@ def test_two_epochs_train_close_the_mosaic_and_are_averaged(
 
 
 @pytest.mark.slow
-def test_it_is_resumed_exported_and_run_without_torch(
+def test_it_is_resumed_and_tested(
     boxes: Path, run: Callable[..., None], repo: Path, tmp_path: Path
 ) -> None:
     work = tmp_path / "run"
@@ -64,16 +62,3 @@ def test_it_is_resumed_exported_and_run_without_torch(
         run("train", repo / CONFIG, "--work-dir", work, *words, *set_to)
     config, checkpoint = work / Path(CONFIG).name, work / "epoch_2.pth"
     run("test", config, checkpoint, "--work-dir", tmp_path / "test")
-    low = ["--cfg-options", "model.test_cfg.score_thr=0.0001"]
-    images = boxes / "JPEGImages"
-    exported = tmp_path / "detector.onnx"
-    run("export", config, checkpoint, "--out", exported, "--dynamic", "--images", images, *low)
-    for weights, name in ((checkpoint, "torch"), (None, "onnx")):
-        source = [config, weights, *low] if weights else [exported]
-        words, extra = [one for one in source if one not in low], low if weights else []
-        run("predict", *words, images, "--out", tmp_path / name, *extra)
-    found = [
-        json.loads((tmp_path / name / "detections.json").read_text()) for name in ("torch", "onnx")
-    ]
-    counts = [len(one["annotations"] if isinstance(one, dict) else one) for one in found]
-    assert counts[0] == counts[1] > 0
