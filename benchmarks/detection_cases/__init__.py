@@ -9,7 +9,15 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 
+import torch
 from ops_cases import Row
+from torch import nn
+
+#: Detectors of mmdet of about the size of YOLOv12-n and -s.
+OTHERS = {
+    "mmdet, YOLOX-tiny": "mmdet::yolox/yolox_tiny_8xb8-300e_coco.py",
+    "mmdet, RTMDet-tiny": "mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py",
+}
 
 
 def find_rows(device: str, subjects: Sequence[str] = ()) -> list[Row]:
@@ -27,3 +35,16 @@ def find_rows(device: str, subjects: Sequence[str] = ()) -> list[Row]:
         if not subjects or name in subjects:
             rows += importlib.import_module(f"{__name__}.{name}").rows(device)
     return rows
+
+
+def build_detector(config: str, device: str) -> nn.Module:
+    """Build the detector of a config in eval mode, with random weights."""
+    from mmengine.registry import MODELS, init_default_scope
+
+    from mmattn.config import load_config
+
+    init_default_scope("mmdet")
+    settings = load_config(config).model
+    settings.backbone.pop("init_cfg", None)  # weights that would be downloaded
+    torch.manual_seed(0)
+    return MODELS.build(settings).eval().to(device)

@@ -89,8 +89,10 @@ def _data(splits: Sequence[tuple[str, DataLoader]]) -> Iterator[str]:
         place = getattr(inner, "data_root", None) or getattr(inner, "ann_file", None) or ""
         place = f" in {place}" if place else ""
         if summary := getattr(inner, "summary", None):  # a folder whose layout was recognised
-            used = "" if len(inner) == len(inner.records.images) else f"; {len(inner)} images used"
-            yield f"{summary}, of {inner.data_root}{used}"
+            if len(inner) != len(inner.records.images):
+                split, _, rest = summary.partition(": ")
+                summary = f"{split}: {len(inner)} of {rest}"
+            yield f"{summary}, of {inner.data_root}"
             continue
         images = f"{len(dataset)} image{'s' * (len(dataset) != 1)}"
         yield f"{name:<5} {images}, {type(inner).__name__}{place}"

@@ -52,6 +52,7 @@ class ParityRow:
         max_logit: Largest |torch|.
         relative: ``max_difference / max_logit``.
         agreement: Share of equal results, by the task's measure.
+        undecided: Share of those that count as equal since rounding alone decides them.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ParityRow:
     max_logit: float
     relative: float | None
     agreement: float
+    undecided: float = 0.0
 
     def passes(self, tolerance: float, min_agreement: float) -> bool:
         # Written so that NaN fails.
@@ -138,6 +140,12 @@ class ParityReport:
             f"{self.agreement_title} >= {self.min_agreement:.2%}"
         )
         more = [part.describe() for part in (self.accuracy, self.int8) if part]
+        undecided = max((row.undecided for row in self.rows), default=0.0)
+        if undecided > 1 - self.min_agreement:
+            more.append(
+                f"up to {undecided:.1%} of the detections hang on rounding: overlapping boxes with "
+                "equal scores, either of which NMS may keep. Few after a training"
+            )
         return "\n".join([line.rstrip() for line in text] + [limits, *more, *self.notes])
 
     def to_json(self) -> str:
@@ -378,6 +386,7 @@ def _compare(
             max_logit=measure.largest,
             relative=measure.relative,
             agreement=measure.agreement,
+            undecided=measure.undecided,
         )
         for measure in measures
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmattn.detections import Detections
-from mmattn.export.tasks.detection_match import Match, match
+from mmattn.export.tasks.detection_match import Candidates, Match, match
 
 LIMITS = {"score_threshold": 0.05, "iou_threshold": 0.5, "max_per_image": 100}
 
@@ -59,6 +59,47 @@ def test_rounding_at_a_limit_is_excused(found: Detections) -> None:
     assert compare(Detections.concatenate([found, half]), found).unmatched == 0
     third = Detections.of([[0, 67, 100, 100]], [0.6], [0])
     assert compare(Detections.concatenate([found, third]), found).unmatched == 1
+
+
+def candidates_of(*lists: Detections) -> Candidates:
+    """Return all detections of some lists as candidates of three classes."""
+    found = Detections.concatenate(list(lists))
+    scores = np.zeros((len(found), 3), np.float32)
+    scores[np.arange(len(found)), found.labels] = found.scores
+    return Candidates(found.boxes, scores, (700, 700))
+
+
+def test_either_of_two_overlapping_boxes_of_equal_scores_may_stay(found: Detections) -> None:
+    pair = Detections.of([[500, 0, 600, 100], [510, 0, 610, 100]], [0.7, 0.6999], [0, 0])
+    candidates = candidates_of(found, pair)
+    one, other = (Detections.concatenate([found, pair[np.array([row])]]) for row in (0, 1))
+    assert match(one, other, **LIMITS, candidates=candidates) == Match(4, 0, 2, 0.0)
+    # Not where it is not known that both are candidates.
+    assert compare(one, other).unmatched == 2
+    assert match(one, other, **LIMITS, candidates=candidates_of(one)).unmatched == 1
+
+
+def test_nms_has_to_keep_the_better_one(found: Detections) -> None:
+    pair = Detections.of([[500, 0, 600, 100], [510, 0, 610, 100]], [0.7, 0.6], [0, 0])
+    one, other = (Detections.concatenate([found, pair[np.array([row])]]) for row in (0, 1))
+    result = match(one, other, **LIMITS, candidates=candidates_of(found, pair))
+    assert (result.unmatched, result.borderline) == (1, 1)
+
+
+def test_a_file_that_does_not_suppress_is_found(found: Detections) -> None:
+    doubles = Detections.of([[500, 0, 600, 100], [510, 0, 610, 100]], [0.7, 0.7], [0, 0])
+    one = Detections.concatenate([found, doubles[:1]])
+    both = Detections.concatenate([found, doubles])
+    candidates = candidates_of(found, doubles)
+    assert match(both, one, **LIMITS, candidates=candidates).unmatched == 1
+    assert match(one, both, **LIMITS, candidates=candidates).unmatched == 1
+
+
+def test_boxes_that_were_cut_are_compared_as_they_were_before() -> None:
+    # They overlap by less than NMS's threshold, and by more once they are cut.
+    whole = Detections.of([[-300, 0, 100, 100], [-10, 0, 110, 100]], [0.7, 0.7], [0, 0])
+    candidates = candidates_of(whole)
+    assert match(whole.clipped(700, 700), whole[:1], **LIMITS, candidates=candidates).unmatched == 1
 
 
 def test_nothing_against_nothing_is_equal() -> None:

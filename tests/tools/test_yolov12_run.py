@@ -1,10 +1,11 @@
-"""Promise: YOLOv12 goes a long way on somebody's boxes: trained, resumed, tested.
+"""Promise: YOLOv12 goes the whole way on somebody's boxes: trained, resumed, tested, exported, run.
 
 The config is the one of the README but for its size, on a folder in Pascal VOC's form.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mmattn.io import read_checkpoint
 from tests.support.box_folders import write_voc
 
 CONFIG = "configs/folder/yolov12-n_1xb16-100e_folder-640x640.py"
+SIZE = [64, 64]
 OPTIONS = [
     "train_dataloader.batch_size=2",
     "train_dataloader.num_workers=0",
@@ -53,7 +55,7 @@ def test_two_epochs_train_close_the_mosaic_and_are_averaged(
 
 
 @pytest.mark.slow
-def test_it_is_resumed_and_tested(
+def test_it_is_resumed_exported_and_run_without_torch(
     boxes: Path, run: Callable[..., None], repo: Path, tmp_path: Path
 ) -> None:
     work = tmp_path / "run"
@@ -62,3 +64,19 @@ def test_it_is_resumed_and_tested(
         run("train", repo / CONFIG, "--work-dir", work, *words, *set_to)
     config, checkpoint = work / Path(CONFIG).name, work / "epoch_2.pth"
     run("test", config, checkpoint, "--work-dir", tmp_path / "test")
+    # A network of two steps: no score is high, and many are equal but for rounding.
+    low = ["--cfg-options", "model.test_cfg.score_thr=0.0001"]
+    images, exported = boxes / "JPEGImages", tmp_path / "detector.onnx"
+    run("export", config, checkpoint, "--out", exported, "--dynamic", "--images", images, *low)
+    said = json.loads((tmp_path / "parity.json").read_text())
+    assert {row["agreement"] for row in said["rows"]} == {1.0}
+    for name, words in (("torch", [config, checkpoint, *low]), ("onnx", [exported])):
+        out = tmp_path / name
+        run("predict", *words, images, "--out", out, "--score-threshold", "0.0001")
+    counts = [len(found_in(tmp_path / name)) for name in ("torch", "onnx")]
+    assert counts[0] == counts[1] > 0
+
+
+def found_in(folder: Path) -> list[dict]:
+    found = json.loads((folder / "detections.json").read_text())
+    return found["annotations"] if isinstance(found, dict) else found

@@ -14,7 +14,7 @@ from mmattn.detections import Detections, nms
 from mmattn.errors import ExportError
 
 from ..metadata import ExportMetadata
-from .detection_match import MAX_SCORE_DIFFERENCE, match, same_boxes
+from .detection_match import MAX_SCORE_DIFFERENCE, Candidates, match, same_boxes
 from .task import Decoder, ExportTask, Outputs, ParityMeasure
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def split_images(outputs: Outputs) -> Iterator[Detections]:
 class DetectionParity(ParityMeasure):
     """Pairs the detections of a file with torch's, or compares the outputs where there are none.
 
-    A file of the form ``nms`` has to return what torch returns; of the form ``decoded``, each
-    detection of torch has to be among its candidates; of the form ``raw``, the outputs of the head
-    have to be equal. Boxes are compared within the image.
+    A file of the form ``nms`` has to return what torch returns, and nothing that is no candidate in
+    torch; of the form ``decoded``, each detection of torch has to be among its candidates; of the
+    form ``raw``, the outputs of the head have to be equal. Boxes are compared within the image.
 
     Args:
         metadata: Metadata of the file.
@@ -86,6 +86,7 @@ class DetectionParity(ParityMeasure):
         self.decode = DetectionDecoder(metadata)
         self.same = 0
         self.total = 0
+        self.borderline = 0
 
     def add(self, outputs: Outputs, expected: Outputs) -> None:
         if self.metadata.output == "raw":
@@ -98,19 +99,16 @@ class DetectionParity(ParityMeasure):
         if self.metadata.output == "decoded":
             self._add_decoded(outputs, expected, torch_found)
             return
-        # Some heads cut boxes at the border after NMS, which a file leaves to its caller.
-        sizes = expected["image_size"].tolist()
-        for ours, theirs, size in zip(self.decode(outputs), torch_found, sizes, strict=True):
-            said = self.metadata.postprocess or {}
-            result = match(
-                ours.clipped(*size),
-                theirs.clipped(*size),
-                score_threshold=said["score_threshold"],
-                iou_threshold=said["iou_threshold"],
-                max_per_image=said["max_per_image"],
-            )
+        said = self.metadata.postprocess or {}
+        limits = {key: said[key] for key in ("score_threshold", "iou_threshold", "max_per_image")}
+        for image, (ours, theirs) in enumerate(zip(self.decode(outputs), torch_found, strict=True)):
+            boxes, scores = (expected[f"candidate_{name}"][image] for name in ("boxes", "scores"))
+            height, width = expected["image_size"][image].tolist()
+            candidates = Candidates(boxes, scores, (height, width))
+            result = match(ours, theirs, **limits, candidates=candidates)
             self.same += 2 * result.pairs + result.borderline
             self.total += 2 * result.pairs + result.borderline + result.unmatched
+            self.borderline += result.borderline
 
     def _add_decoded(
         self, outputs: Outputs, expected: Outputs, torch_found: list[Detections]
@@ -143,6 +141,10 @@ class DetectionParity(ParityMeasure):
     def agreement(self) -> float:
         """Share of the detections that the other program has too; 1 where neither has any."""
         return self.same / self.total if self.total else 1.0
+
+    @property
+    def undecided(self) -> float:
+        return self.borderline / self.total if self.total else 0.0
 
 
 class ObjectDetection(ExportTask):

@@ -88,8 +88,8 @@ class DetectionExport(ExportableModel):
         size = images.shape[-2], images.shape[-1]
         groups = self.decoding.decode(outputs, size)
         if self.settings is None:
-            scores = [g.scores if g.factor is None else g.scores * g.factor for g in groups]
-            return torch.cat([g.boxes for g in groups], 1), torch.cat(scores, 1)
+            scores = torch.cat([_final_scores(group) for group in groups], 1)
+            return torch.cat([group.boxes for group in groups], 1), scores
         return self._select(groups, self.settings)
 
     def _select(self, groups: list[Candidates], settings: TestSettings) -> tuple[Tensor, ...]:
@@ -179,7 +179,9 @@ def torch_detections(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         ``boxes`` (N, M, 4) in pixels of ``images``, ``scores``, ``labels`` and ``count`` as in a
         file of the form ``nms``, M being the largest count; ``image_size`` (N, 2), height and
-        width; and the outputs of the head by name.
+        width; the outputs of the head by name; and of a head that can be exported with its
+        decoding, all boxes before NMS, ``candidate_boxes`` (N, A, 4) and ``candidate_scores``
+        (N, A, classes).
     """
     from mmdet.structures import DetDataSample
 
@@ -207,8 +209,21 @@ def torch_detections(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
         found["boxes"][index, : len(result)] = boxes.cpu().numpy()
         found["scores"][index, : len(result)] = result.scores.cpu().numpy()
         found["labels"][index, : len(result)] = result.labels.cpu().numpy()
-    raw = flat_outputs(model.bbox_head(features))
+    outputs = model.bbox_head(features)
+    raw = flat_outputs(outputs)
+    try:
+        check_parts(model.bbox_head)
+        groups = decoding_of(model.bbox_head).decode(outputs, (height, width))
+    except ExportError:
+        pass  # no form but raw was exported
+    else:
+        raw["candidate_boxes"] = torch.cat([group.boxes for group in groups], 1)
+        raw["candidate_scores"] = torch.cat([_final_scores(group) for group in groups], 1)
     return {**found, **{name: values.cpu().numpy() for name, values in raw.items()}}
+
+
+def _final_scores(group: Candidates) -> Tensor:
+    return group.scores if group.factor is None else group.scores * group.factor
 
 
 def _loose_settings(test_cfg: Any) -> dict[str, Any]:

@@ -67,6 +67,11 @@ class ParityMeasure(ABC):
         """Share of the decoded results that are equal, 0 to 1."""
 
     @property
+    def undecided(self) -> float:
+        """Share of the results that count as equal since rounding alone decides them, 0 to 1."""
+        return 0.0
+
+    @property
     def relative(self) -> float | None:
         """``max_difference`` relative to ``largest``."""
         if self.max_difference is None:
