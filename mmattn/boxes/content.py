@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from mmattn.data.folder.draw import check_fraction, draw
+from mmattn.data.folder.draw import DrawOptions, ValDraw, draw_val
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
 from .coco import read_coco
@@ -76,6 +76,7 @@ class BoxFolder:
         map_dir: Folder of the panoptic maps in ``root``, likewise.
         val_fraction: Share of the images that becomes ``val`` where there is none.
         split_seed: Random seed of that draw.
+        draw_by: ``folder`` or ``image``, what is drawn; see ``DrawOptions``.
         missing_images: ``error`` for annotations of images that are not there, or ``skip``.
         bad_objects: ``error`` for objects that cannot be meant so, or ``skip``.
 
@@ -96,10 +97,11 @@ class BoxFolder:
         map_dir: str | None = None,
         val_fraction: float = 0.2,
         split_seed: int = 0,
+        draw_by: str = "folder",
         missing_images: str = "error",
         bad_objects: str = "error",
     ) -> None:
-        check_fraction(val_fraction)
+        self._options_of_draw = DrawOptions(val_fraction, split_seed, draw_by)
         self.root = root
         self.layout: BoxLayout = find_box_layout(
             root,
@@ -112,7 +114,6 @@ class BoxFolder:
         )
         self._options = ReadOptions(missing_images, bad_objects, masks=targets == "masks")
         self._img_dir, self._map_dir = img_dir, map_dir
-        self._draw = (val_fraction, split_seed)
 
     def records(self, split: str) -> BoxRecords:
         """Return the images of a split.
@@ -139,9 +140,16 @@ class BoxFolder:
             raise DataError(
                 f"{self.root}: one image cannot be split into train and val. Add images"
             )
-        chosen = draw((image.name for image in pool.images), *self._draw)
-        kept = tuple(i for i in pool.images if (i.name in chosen) == (split == "val"))
-        return _of_images(pool, kept)
+        val = self._draw(pool).val
+        drawn = zip(pool.images, val, strict=True)
+        return _of_images(
+            pool, tuple(image for image, is_val in drawn if is_val == (split == "val"))
+        )
+
+    def _draw(self, pool: BoxRecords) -> ValDraw:
+        names = [image.name for image in pool.images]
+        files = [image.path for image in pool.images]
+        return draw_val(names, files, self._options_of_draw, pool.names)
 
     def classes(self) -> BoxClasses:
         """Return the classes of all splits: those of training first, in the order of its file.
@@ -185,11 +193,8 @@ class BoxFolder:
         if split == "all":
             place = "; ".join(source.place for source in layout.sources.values())
         if layout.drawn and split in ("train", "val"):
-            fraction, seed = self._draw
-            place = (
-                f"{layout.sources[layout.drawn].place}, drawn by val_fraction {fraction:g}, "
-                f"split_seed {seed}"
-            )
+            how = self._draw(self._read(layout.drawn)).text
+            place = f"{layout.sources[layout.drawn].place}, drawn by {how}"
         folders = sorted({os.path.dirname(image.path) for image in records.images})
         shown = [os.path.relpath(folder, layout.root) for folder in folders]
         boxes = sum(len(image.objects) for image in records.images)

@@ -65,6 +65,8 @@ class FolderSegDataset(BaseSegDataset):
         missing_masks: ``error`` for images without a mask, or ``skip`` them.
         val_fraction: Share of the images that is drawn for ``val`` where no folder is for it.
         split_seed: Random seed of that draw.
+        draw_by: ``folder``: where images lie in several sub-folders (patients, videos), these are
+            drawn as wholes; ``image``: each image for itself.
         img_dir: Folder of images in ``data_root``, if it is not found by its name.
         ann_dir: Folder of masks, likewise.
         img_suffix: Ending of the images, where not all files are.
@@ -100,6 +102,7 @@ class FolderSegDataset(BaseSegDataset):
         missing_masks: str = "error",
         val_fraction: float = 0.2,
         split_seed: int = 0,
+        draw_by: str = "folder",
         img_dir: str | None = None,
         ann_dir: str | None = None,
         img_suffix: str | None = None,
@@ -133,6 +136,7 @@ class FolderSegDataset(BaseSegDataset):
             "skip_missing_masks": missing_masks == "skip",
             "val_fraction": val_fraction,
             "split_seed": split_seed,
+            "draw_by": draw_by,
         }
         if data_prefix is None:
             layout = find_layout(data_root, img_dir=img_dir, ann_dir=ann_dir, **options)
@@ -304,10 +308,7 @@ def _notes(
         if like.casefold() in LIKE_IGNORE:
             notes.append(f'{like!r} is trained as a class; only one called "ignore" is left out')
     if layout.drawn and split in ("train", "val"):
-        notes.append(
-            f"{split} drawn from {layout.folders_of(split)[0]}: val_fraction "
-            f"{layout.val_fraction:g}, split_seed {layout.split_seed}"
-        )
+        notes.append(f"{split} drawn from {layout.folders_of(split)[0]}: {layout.draw().text}")
     unused = layout.unused_masks()
     if unused:
         count = "1 mask belongs" if len(unused) == 1 else f"{len(unused)} masks belong"
