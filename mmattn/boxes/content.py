@@ -77,6 +77,7 @@ class BoxFolder:
         val_fraction: Share of the images that becomes ``val`` where there is none.
         split_seed: Random seed of that draw.
         draw_by: ``folder`` or ``image``, what is drawn; see ``DrawOptions``.
+        classes_file: List of the classes in ``root``, if it is not found, or to set their order.
         missing_images: ``error`` for annotations of images that are not there, or ``skip``.
         bad_objects: ``error`` for objects that cannot be meant so, or ``skip``.
 
@@ -98,6 +99,7 @@ class BoxFolder:
         val_fraction: float = 0.2,
         split_seed: int = 0,
         draw_by: str = "folder",
+        classes_file: str | None = None,
         missing_images: str = "error",
         bad_objects: str = "error",
     ) -> None:
@@ -111,6 +113,7 @@ class BoxFolder:
             ann_dir=ann_dir,
             img_dir=img_dir,
             skip_missing=missing_images == "skip",
+            classes_file=classes_file,
         )
         self._options = ReadOptions(missing_images, bad_objects, masks=targets == "masks")
         self._img_dir, self._map_dir = img_dir, map_dir
@@ -162,21 +165,21 @@ class BoxFolder:
             layout.sources, key=lambda split: ("train", "all", "val", "test").index(split)
         )
         read = [self._read(split) for split in order]
+        names = list(dict.fromkeys(name for records in read for name in records.names))
         if layout.form == "voc":  # VOC names classes nowhere but in its objects
-            found = sorted({name for records in read for name in records.names})
-            unknown = [name for name in found if layout.names and name not in layout.names]
+            names.sort()
+        if layout.names:
+            unknown = [name for name in names if name not in layout.names]
             if unknown:
                 raise DataError(
                     f"{self.root}: objects are called {', '.join(map(repr, unknown[:5]))}, which "
                     f"the file of names does not have: {', '.join(layout.names)}."
                     f"{did_you_mean(unknown[0], layout.names)}"
                 )
-            names = list(layout.names or found)
-        else:
-            names = list(dict.fromkeys(name for records in read for name in records.names))
+            names = list(layout.names)
         if not names:
             raise DataError(f"{self.root}: no annotation has an object, so there are no classes")
-        stated = layout.classes.source if layout.classes else ""
+        stated = layout.classes.source if layout.classes else layout.names_file
         source = stated or layout.sources[order[0]].place
         if read[0].things is None:
             return BoxClasses(tuple(names), None, source)

@@ -50,6 +50,8 @@ class FolderDetDataset(BaseDetDataset):
         map_dir: Folder of the panoptic maps in ``data_root``, likewise.
         val_fraction: Share of the images that is drawn for ``val`` where nothing is for it.
         split_seed: Random seed of that draw.
+        classes_file: List of the classes in ``data_root``, if it is not found: names one a line, or
+            a table (``mmattn.data.folder.class_list``). It sets their order, too.
         draw_by: ``folder``: where images lie in several sub-folders (patients, videos), these are
             drawn as wholes; ``image``: each image for itself.
         missing_images: ``error`` for annotations of images that are not there, or ``skip`` them.
@@ -85,6 +87,7 @@ class FolderDetDataset(BaseDetDataset):
         val_fraction: float = 0.2,
         split_seed: int = 0,
         draw_by: str = "folder",
+        classes_file: str | None = None,
         missing_images: str = "error",
         bad_objects: str = "error",
         bit_depth: int | None = None,
@@ -109,6 +112,7 @@ class FolderDetDataset(BaseDetDataset):
             val_fraction=val_fraction,
             split_seed=split_seed,
             draw_by=draw_by,
+            classes_file=classes_file,
             missing_images=missing_images,
             bad_objects=bad_objects,
         )
