@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from mmattn.config import load_config
-from mmattn.environment import collect_env
+from mmattn.environment import collect_env, complexity_in_test
 from mmattn.inference import build_model
 from mmattn.layers.fuse import fuse
 from mmattn.reports import SegmentationRun
 from mmattn.reports.curves import run_minutes
-from mmattn.reports.run import Step
+from mmattn.reports.run import ModelSize, Step
 from mmattn.reports.semantic.run import Sample
 
 from .accuracy import class_ious, exported_predictor, torch_predictor
@@ -49,6 +49,9 @@ def measure_run(
     parity = read_parity(exported_file) if exported_file else None
     model, pairs = build_model(cfg, checkpoint), validation_pairs(cfg)
     classes, palette = (model.dataset_meta.get(key) or () for key in ("classes", "palette"))
+    first = pairs[0][0]
+    sample = {"inputs": first.inputs, "data_samples": first.sample}
+    size = ModelSize(*complexity_in_test(model, sample))
     predict = torch_predictor(fuse(model))
     exported, predict_exported = None, None
     if exported_file:
@@ -72,6 +75,8 @@ def measure_run(
         training_minutes=run_minutes(scalars[0].parent) if scalars else None,
         samples=samples,
         parity=parity,
+        size=size,
+        file_bytes=Path(exported_file).stat().st_size if exported_file else None,
         steps=list(steps),
         environment=collect_env(),
     )
