@@ -78,6 +78,7 @@ class BoxFolder:
         split_seed: Random seed of that draw.
         draw_by: ``folder`` or ``image``, what is drawn; see ``DrawOptions``.
         classes_file: List of the classes in ``root``, if it is not found, or to set their order.
+        voc_offset: The number of the first pixel in VOC's files, 0 or 1; see ``voc.py``.
         missing_images: ``error`` for annotations of images that are not there, or ``skip``.
         bad_objects: ``error`` for objects that cannot be meant so, or ``skip``.
 
@@ -100,6 +101,7 @@ class BoxFolder:
         split_seed: int = 0,
         draw_by: str = "folder",
         classes_file: str | None = None,
+        voc_offset: int = 0,
         missing_images: str = "error",
         bad_objects: str = "error",
     ) -> None:
@@ -115,7 +117,16 @@ class BoxFolder:
             skip_missing=missing_images == "skip",
             classes_file=classes_file,
         )
-        self._options = ReadOptions(missing_images, bad_objects, masks=targets == "masks")
+        if voc_offset not in (0, 1):
+            raise ConfigError(f"voc_offset={voc_offset!r}: give 0 or 1")
+        if voc_offset and self.layout.form != "voc":
+            raise ConfigError(
+                f"voc_offset={voc_offset}, but {root} holds {FORMS[self.layout.form]}, whose boxes "
+                "begin at 0: leave it out"
+            )
+        self._options = ReadOptions(
+            missing_images, bad_objects, masks=targets == "masks", voc_offset=voc_offset
+        )
         self._img_dir, self._map_dir = img_dir, map_dir
 
     def records(self, split: str) -> BoxRecords:
