@@ -21,6 +21,7 @@ def show_predictions(
     show_dir: str | None,
     wait_time: float = 2.0,
     opacity: float | None = None,
+    legend: bool = True,
 ) -> Config:
     """Draw the predictions, in windows or into a folder.
 
@@ -45,6 +46,7 @@ def show_predictions(
         saves: dict = {"type": ours, "folder": show_dir}
         if ours == "mmattn.PaintedPredictionsHook":
             saves.update({} if opacity is None else {"opacity": opacity})
+            saves.update({} if legend else {"legend": False})
         else:
             saves.update({key: hook[key] for key in ("score_thr", "backend_args") if key in hook})
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), saves]

@@ -44,6 +44,12 @@ def test_images_of_segmentation_are_painted_as_predict_paints_them() -> None:
     assert "draw" not in cfg.default_hooks.visualization, "upstream would paint a second time"
 
 
+def test_the_legend_can_be_left_out() -> None:
+    cfg = Config({"default_scope": "mmseg"})
+    show_predictions(cfg, show=False, show_dir="painted", legend=False)
+    assert cfg.custom_hooks[0]["legend"] is False
+
+
 def test_a_visualisation_hook_of_ones_own_is_asked() -> None:
     hooks = {"visualization": {"type": "Own"}}
     cfg = Config({"default_scope": "mmseg", "default_hooks": hooks})

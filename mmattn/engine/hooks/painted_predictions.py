@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmattn.engine.drawn_names import drawn_file, drawn_names
 from mmattn.io import atomic_write
 from mmattn.registry import HOOKS
+from mmattn.reports.legend import with_legend
 from mmattn.reports.painter import Painter, read_photograph
 
 if TYPE_CHECKING:
@@ -33,13 +34,15 @@ class PaintedPredictionsHook(Hook):
     Args:
         folder: Folder of the files; it is created if needed.
         opacity: Opacity of the colours, 0 to 1.
+        legend: Whether the names of what is painted stand in a strip below.
     """
 
     priority = "LOW"
 
-    def __init__(self, folder: str | Path, opacity: float = 0.5) -> None:
+    def __init__(self, folder: str | Path, opacity: float = 0.5, legend: bool = True) -> None:
         self.folder = Path(folder)
         self.opacity = opacity
+        self.legend = legend
         self._painter: Painter | None = None
         self._bit_depth: int | None = None
         self._names: dict[str, Path] = {}
@@ -66,7 +69,10 @@ class PaintedPredictionsHook(Hook):
                 truth = None
             photograph = read_photograph(str(sample.img_path), predicted.shape, self._bit_depth)
             tiles = self._painter.tiles(photograph, predicted, truth)
-            self._save(side_by_side(tiles), str(sample.img_path))
+            sheet = side_by_side(tiles)
+            if self.legend:
+                sheet = with_legend(sheet, self._painter.legend_of(predicted, truth))
+            self._save(sheet, str(sample.img_path))
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         runner.logger.info(f"Painted predictions: {self._count} images in {self.folder}")
