@@ -16,7 +16,7 @@ from mmattn.environment import collect_env, complexity_in_test
 from mmattn.errors import ConfigError
 from mmattn.evaluation.protocols import HasDetectionNumbers
 from mmattn.inference.model import unwrap_model
-from mmattn.reports.curves import read_scalars, run_minutes
+from mmattn.reports.curves import run_minutes, scalars_of_run
 from mmattn.reports.detection.run import DetectionRun, ExportedDetections
 from mmattn.reports.run import ModelSize, Step
 
@@ -115,8 +115,7 @@ def measure_run(
             f"{config}: val_evaluator measures no boxes or masks, so there is nothing to report. "
             "Set its metric to 'bbox' or 'segm', and leave format_only and metric_items out."
         )
-    scalars = sorted(Path(checkpoint).parent.glob("*/vis_data/scalars.json"))
-    scalars = [file for file in scalars if _of_training(file)][-1:]
+    scalars = scalars_of_run(Path(checkpoint).parent)
     logger = cfg.get("default_hooks", {}).get("logger") or {}
     return DetectionRun(
         title=Path(config).stem,
@@ -126,7 +125,7 @@ def measure_run(
         num_images=next(iter(numbers.values())).num_images,
         scalars=scalars,
         validation_axis="epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
-        training_minutes=run_minutes(scalars[0].parent) if scalars else None,
+        training_minutes=sum(run_minutes(file.parent) for file in scalars) if scalars else None,
         steps=list(steps),
         environment=collect_env(),
     )
@@ -185,9 +184,3 @@ def _load(cfg: Config, checkpoint: str | Path) -> Config:
     cfg.load_from = existing_checkpoint(str(checkpoint))
     cfg.resume = False
     return cfg
-
-
-def _of_training(file: Path) -> bool:
-    """Return whether a file of scalars is that of a training; tests leave some too."""
-    training, _ = read_scalars([file])
-    return bool(training)
