@@ -7,9 +7,10 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -122,12 +123,44 @@ def complexity(model: nn.Module, inputs: Tensor) -> tuple[int, int]:
     Returns:
         Parameters and operations.
     """
+    return _parameters(model), _operations(lambda: model(inputs))
+
+
+def complexity_in_test(
+    model: Any, sample: Mapping[str, Any]
+) -> tuple[int, int, tuple[int, int, int, int]]:
+    """Count the parameters of a model, and the operations of the test of one image.
+
+    Args:
+        model: A model of mmengine, before its layers are fused.
+        sample: One image as the test pipeline packs it: ``inputs`` and ``data_samples``. It is not
+            changed.
+
+    Returns:
+        Parameters, operations (see ``complexity``), and the shape (N, C, H, W) that the network
+        gets: resized and padded.
+    """
+    batch = {key: [value.clone()] for key, value in sample.items()}
+    prepared = model.data_preprocessor(batch, False)["inputs"]
+    batch = {key: [value.clone()] for key, value in sample.items()}
+    training = model.training
+    model.eval()
+    flops = _operations(lambda: model.test_step(batch))
+    model.train(training)
+    return _parameters(model), flops, tuple(prepared.shape)
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _operations(call: Callable[[], Any]) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(inputs)
-    return sum(p.numel() for p in model.parameters()), counter.get_total_flops()
+        call()
+    return counter.get_total_flops()
 
 
 def _mmcv_operators() -> str:

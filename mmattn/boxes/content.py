@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from mmattn.data.folder.draw import check_fraction, draw
+from mmattn.data.folder.draw import DrawOptions, ValDraw, draw_val
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
 from .coco import read_coco
@@ -76,6 +76,9 @@ class BoxFolder:
         map_dir: Folder of the panoptic maps in ``root``, likewise.
         val_fraction: Share of the images that becomes ``val`` where there is none.
         split_seed: Random seed of that draw.
+        draw_by: ``folder`` or ``image``, what is drawn; see ``DrawOptions``.
+        classes_file: List of the classes in ``root``, if it is not found, or to set their order.
+        voc_offset: The number of the first pixel in VOC's files, 0 or 1; see ``voc.py``.
         missing_images: ``error`` for annotations of images that are not there, or ``skip``.
         bad_objects: ``error`` for objects that cannot be meant so, or ``skip``.
 
@@ -96,10 +99,13 @@ class BoxFolder:
         map_dir: str | None = None,
         val_fraction: float = 0.2,
         split_seed: int = 0,
+        draw_by: str = "folder",
+        classes_file: str | None = None,
+        voc_offset: int = 0,
         missing_images: str = "error",
         bad_objects: str = "error",
     ) -> None:
-        check_fraction(val_fraction)
+        self._options_of_draw = DrawOptions(val_fraction, split_seed, draw_by)
         self.root = root
         self.layout: BoxLayout = find_box_layout(
             root,
@@ -109,10 +115,19 @@ class BoxFolder:
             ann_dir=ann_dir,
             img_dir=img_dir,
             skip_missing=missing_images == "skip",
+            classes_file=classes_file,
         )
-        self._options = ReadOptions(missing_images, bad_objects, masks=targets == "masks")
+        if voc_offset not in (0, 1):
+            raise ConfigError(f"voc_offset={voc_offset!r}: give 0 or 1")
+        if voc_offset and self.layout.form != "voc":
+            raise ConfigError(
+                f"voc_offset={voc_offset}, but {root} holds {FORMS[self.layout.form]}, whose boxes "
+                "begin at 0: leave it out"
+            )
+        self._options = ReadOptions(
+            missing_images, bad_objects, masks=targets == "masks", voc_offset=voc_offset
+        )
         self._img_dir, self._map_dir = img_dir, map_dir
-        self._draw = (val_fraction, split_seed)
 
     def records(self, split: str) -> BoxRecords:
         """Return the images of a split.
@@ -139,9 +154,16 @@ class BoxFolder:
             raise DataError(
                 f"{self.root}: one image cannot be split into train and val. Add images"
             )
-        chosen = draw((image.name for image in pool.images), *self._draw)
-        kept = tuple(i for i in pool.images if (i.name in chosen) == (split == "val"))
-        return _of_images(pool, kept)
+        val = self._draw(pool).val
+        drawn = zip(pool.images, val, strict=True)
+        return _of_images(
+            pool, tuple(image for image, is_val in drawn if is_val == (split == "val"))
+        )
+
+    def _draw(self, pool: BoxRecords) -> ValDraw:
+        names = [image.name for image in pool.images]
+        files = [image.path for image in pool.images]
+        return draw_val(names, files, self._options_of_draw, pool.names)
 
     def classes(self) -> BoxClasses:
         """Return the classes of all splits: those of training first, in the order of its file.
@@ -154,21 +176,21 @@ class BoxFolder:
             layout.sources, key=lambda split: ("train", "all", "val", "test").index(split)
         )
         read = [self._read(split) for split in order]
+        names = list(dict.fromkeys(name for records in read for name in records.names))
         if layout.form == "voc":  # VOC names classes nowhere but in its objects
-            found = sorted({name for records in read for name in records.names})
-            unknown = [name for name in found if layout.names and name not in layout.names]
+            names.sort()
+        if layout.names:
+            unknown = [name for name in names if name not in layout.names]
             if unknown:
                 raise DataError(
                     f"{self.root}: objects are called {', '.join(map(repr, unknown[:5]))}, which "
                     f"the file of names does not have: {', '.join(layout.names)}."
                     f"{did_you_mean(unknown[0], layout.names)}"
                 )
-            names = list(layout.names or found)
-        else:
-            names = list(dict.fromkeys(name for records in read for name in records.names))
+            names = list(layout.names)
         if not names:
             raise DataError(f"{self.root}: no annotation has an object, so there are no classes")
-        stated = layout.classes.source if layout.classes else ""
+        stated = layout.classes.source if layout.classes else layout.names_file
         source = stated or layout.sources[order[0]].place
         if read[0].things is None:
             return BoxClasses(tuple(names), None, source)
@@ -185,11 +207,8 @@ class BoxFolder:
         if split == "all":
             place = "; ".join(source.place for source in layout.sources.values())
         if layout.drawn and split in ("train", "val"):
-            fraction, seed = self._draw
-            place = (
-                f"{layout.sources[layout.drawn].place}, drawn by val_fraction {fraction:g}, "
-                f"split_seed {seed}"
-            )
+            how = self._draw(self._read(layout.drawn)).text
+            place = f"{layout.sources[layout.drawn].place}, drawn by {how}"
         folders = sorted({os.path.dirname(image.path) for image in records.images})
         shown = [os.path.relpath(folder, layout.root) for folder in folders]
         boxes = sum(len(image.objects) for image in records.images)

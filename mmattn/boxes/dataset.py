@@ -50,6 +50,12 @@ class FolderDetDataset(BaseDetDataset):
         map_dir: Folder of the panoptic maps in ``data_root``, likewise.
         val_fraction: Share of the images that is drawn for ``val`` where nothing is for it.
         split_seed: Random seed of that draw.
+        classes_file: List of the classes in ``data_root``, if it is not found: names one a line, or
+            a table (``mmattn.data.folder.class_list``). It sets their order, too.
+        voc_offset: The number of the first pixel in Pascal VOC's files: 0, or 1 as in the files of
+            the challenge, whose boxes begin at ``xmin - 1`` and end at ``xmax``.
+        draw_by: ``folder``: where images lie in several sub-folders (patients, videos), these are
+            drawn as wholes; ``image``: each image for itself.
         missing_images: ``error`` for annotations of images that are not there, or ``skip`` them.
         bad_objects: ``error`` for objects that cannot be meant so (no numbers, negative sizes,
             shares above 1), or ``skip`` them.
@@ -82,6 +88,9 @@ class FolderDetDataset(BaseDetDataset):
         map_dir: str | None = None,
         val_fraction: float = 0.2,
         split_seed: int = 0,
+        draw_by: str = "folder",
+        classes_file: str | None = None,
+        voc_offset: int = 0,
         missing_images: str = "error",
         bad_objects: str = "error",
         bit_depth: int | None = None,
@@ -105,6 +114,9 @@ class FolderDetDataset(BaseDetDataset):
             map_dir=map_dir,
             val_fraction=val_fraction,
             split_seed=split_seed,
+            draw_by=draw_by,
+            classes_file=classes_file,
+            voc_offset=voc_offset,
             missing_images=missing_images,
             bad_objects=bad_objects,
         )

@@ -23,7 +23,7 @@ from .coco_layout import AnnFile, find_coco
 from .sources import FORMS, BoxLayout, Source, named_splits
 from .voc_layout import find_voc
 from .yolo import YoloClasses
-from .yolo_layout import NAME_FILES, find_yolo, read_description, read_names
+from .yolo_layout import find_yolo, names_beside, read_description, read_names
 
 TARGETS = ("boxes", "masks", "panoptic")
 LAYOUTS = ("auto", *FORMS)
@@ -38,6 +38,7 @@ def find_box_layout(
     ann_dir: str | None = None,
     img_dir: str | None = None,
     skip_missing: bool = False,
+    classes_file: str | None = None,
 ) -> BoxLayout:
     """Look into a folder, or at a file.
 
@@ -49,6 +50,7 @@ def find_box_layout(
         ann_dir: Folder of the annotations in ``root``, if it is not found.
         img_dir: Folder of the images in ``root``, likewise.
         skip_missing: Leave annotations of images that are not there out.
+        classes_file: List of the classes in ``root``, if it is not found, or to set their order.
 
     Raises:
         DataError: The place is missing, holds none of the formats, or several.
@@ -59,7 +61,9 @@ def find_box_layout(
             hint = did_you_mean(str(value), known)
             raise ConfigError(f"{option}={value!r}: give one of {', '.join(known)}.{hint}")
     if os.path.isfile(root):
-        return _of_file(root, targets)
+        beside = classes_file and os.path.join(os.path.dirname(root), classes_file)
+        return _of_file(root, beside)
+    listed = classes_file and os.path.join(root, classes_file)
     check_place(root, "data_root", folder=True)
     files = files_below(root, all_endings=True)
     found: dict[str, Mapping[str, Source]] = {}
@@ -72,7 +76,12 @@ def find_box_layout(
         notes += more
     if layout in ("auto", "yolo") and not ann_file:
         found["yolo"], classes, more = find_yolo(
-            root, files, ann_dir=ann_dir, img_dir=img_dir, skip_missing=skip_missing
+            root,
+            files,
+            ann_dir=ann_dir,
+            img_dir=img_dir,
+            skip_missing=skip_missing,
+            classes_file=listed,
         )
         notes += more
     forms = [form for form, sources in found.items() if sources]
@@ -86,29 +95,38 @@ def find_box_layout(
     (form,) = forms
     _refuse_wrong_form(root, form, targets)
     sources, more = named_splits(found[form])
+    order = YoloClasses((), "")
+    if form != "yolo" and listed:
+        order = YoloClasses(read_names(listed), listed)
+    elif form == "voc":
+        order, none = names_beside(root, [file for file in files if "/" not in file], ())
+        notes += none
     return BoxLayout(
         form,
         root,
         sources,
         classes=classes if form == "yolo" else None,
-        names=_order(root, files) if form == "voc" else (),
+        names=order.names,
         notes=(*notes, *more),
+        names_file=order.source,
     )
 
 
-def _of_file(path: str, targets: str) -> BoxLayout:
+def _of_file(path: str, classes_file: str | None) -> BoxLayout:
     """Return the layout of one file, with the images around it."""
     ending = os.path.splitext(path)[1].lower()
     folder = os.path.dirname(os.path.abspath(path))
     if ending in (".yaml", ".yml"):
-        sources, classes, notes = read_description(path)
+        sources, classes, notes = read_description(path, classes_file)
         return BoxLayout("yolo", folder, sources, classes=classes, notes=tuple(notes))
     if ending == ".json":
         # COCO's images lie beside the folder of annotations.
         root = folder if files_below(folder, limit=1) else os.path.dirname(folder)
         if os.path.basename(folder).lower() in ("annotations", "annotation", "annots"):
             root = os.path.dirname(folder)
-        return BoxLayout("coco", root, {"all": Source(path, (path,))})
+        names = read_names(classes_file) if classes_file else ()
+        source = {"all": Source(path, (path,))}
+        return BoxLayout("coco", root, source, names=names, names_file=classes_file or "")
     raise DataError(
         f"{path}: a file of boxes is COCO's .json or YOLO's data.yaml. Give the folder of the "
         "dataset for other formats"
@@ -126,12 +144,6 @@ def _refuse_wrong_form(root: str, form: str, targets: str) -> None:
             f"{root} holds {FORMS[form]}, which has boxes alone: instance segmentation needs "
             "masks, as COCO's polygons or run lengths. Take a detector of boxes, or export as COCO"
         )
-
-
-def _order(root: str, files: list[str]) -> tuple[str, ...]:
-    """Return the names of a file of names in the folder itself; empty where there is none."""
-    name = next((name for name in NAME_FILES if name in files), None)
-    return read_names(os.path.join(root, name)) if name else ()
 
 
 def _places(sources: Mapping[str, Source]) -> str:

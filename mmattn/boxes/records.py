@@ -145,11 +145,13 @@ class ReadOptions:
         bad_objects: ``error`` for objects that cannot be meant so (no numbers, negative sizes,
             shares above 1), or ``skip`` them.
         masks: Whether each object must have a mask.
+        voc_offset: The number of an image's first pixel in Pascal VOC's files, 0 or 1.
     """
 
     missing_images: str = "error"
     bad_objects: str = "error"
     masks: bool = False
+    voc_offset: int = 0
 
 
 @dataclass

@@ -45,6 +45,7 @@ class BoxLayout:
         classes: Names by class number, of YOLO.
         names: Names of the classes in the order of a file of names; empty where there is none.
         notes: What was found out, in short sentences.
+        names_file: Path of the file of ``names``.
     """
 
     form: str
@@ -53,6 +54,7 @@ class BoxLayout:
     classes: YoloClasses | None = None
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    names_file: str = ""
 
     @property
     def drawn(self) -> str | None:

@@ -1,4 +1,12 @@
-"""Pascal VOC's annotations: one XML file for each image."""
+"""Pascal VOC's annotations: one XML file for each image.
+
+The challenge's own files number pixels from 1, and the last pixel belongs to the box (development
+kit, "Annotation": "the top-left pixel in the image has coordinates (1, 1)"). In coordinates whose
+zero is the corner of the image such a box begins at ``xmin - 1`` and ends at ``xmax``. Most tools
+that write the format today write those coordinates as they are, and nothing in a file says which
+is meant: a box at 0 tells, but none at 0 does not, as some tools write 1 for it. So boxes are taken
+as they stand unless ``voc_offset=1`` says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +71,7 @@ def read_voc(
             tally.add("no-size", Place(file))
         objects = []
         for index, entry in enumerate(root.iterfind("object"), 1):
-            item = _object(entry, f"object {index}", file, sieve)
+            item = _object(entry, f"object {index}", file, sieve, options.voc_offset)
             if item is None:
                 continue
             names.add(item.name)
@@ -72,11 +80,13 @@ def read_voc(
             if sieve.takes(item, size, file):
                 objects.append(item)
         images.append(BoxImage(place, stem, len(images) + 1, size, file, tuple(objects)))
+    notes = () if options.voc_offset else _numbering(images)
     found_odd = (*sieve.finish(), *tally.findings(_TEXTS), *duplicates(images))
     return BoxRecords(
         tuple(images),
         tuple(sorted(names)),
         BOX_FORMAT,
+        notes=notes,
         findings=found_odd,
         left_out=tuple(sieve.left_out),
     )
@@ -100,8 +110,23 @@ def _parse(file: str) -> ET.Element:
     return root
 
 
-def _object(entry: ET.Element, item: str, file: str, sieve: Sieve) -> BoxObject | None:
-    """Return the object of an element; None where it cannot even be read."""
+def _numbering(images: Sequence[BoxImage]) -> tuple[str, ...]:
+    """Say how boxes are taken, unless one begins at 0, which only one numbering has."""
+    boxes = [item.box for image in images for item in image.objects]
+    if not boxes or min(min(box[:2]) for box in boxes) < 1:
+        return ()
+    return (
+        "boxes are taken as they stand; no box begins before 1: if the files number pixels from 1, "
+        "as those of the VOC challenge do, set data.voc_offset=1",
+    )
+
+
+def _object(entry: ET.Element, item: str, file: str, sieve: Sieve, offset: int) -> BoxObject | None:
+    """Return the object of an element; None where it cannot even be read.
+
+    Raises:
+        DataError: Pixels are said to be numbered from 1, and the box begins at 0.
+    """
     name = (entry.findtext("name") or "").strip()
     if not name:
         sieve.refuse("no-name", file, item)
@@ -113,8 +138,13 @@ def _object(entry: ET.Element, item: str, file: str, sieve: Sieve) -> BoxObject 
         sieve.refuse("not-numbers", file, f"{item}, {name}")
         return None
     difficult = (entry.findtext("difficult") or "").strip() == "1"
-    box = (x1, y1, x2, y2)
-    return BoxObject(name, box, box, f"{item}, {name}", crowd=difficult)
+    if min(x1, y1) < offset:
+        raise DataError(
+            f"{file} ({item}, {name}): the box begins at {min(x1, y1):g}, so pixels are numbered "
+            f"from 0; leave data.voc_offset={offset} out"
+        )
+    written, box = (x1, y1, x2, y2), (x1 - offset, y1 - offset, x2, y2)
+    return BoxObject(name, box, written, f"{item}, {name}", crowd=difficult)
 
 
 def _stated(root: ET.Element) -> tuple[int, int] | None:

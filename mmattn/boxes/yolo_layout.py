@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from mmattn.data.folder.class_list import read_class_list
 from mmattn.data.folder.layout import IMAGE_FOLDERS
 from mmattn.data.folder.listing import files_below
 from mmattn.data.folder.patterns import SPLITS
@@ -21,6 +23,7 @@ from .yolo import YoloClasses
 LABEL_FOLDERS = ("labels", "label", "annotations", "labels_txt", "txt")
 #: Files of names, one a line, in the order in which they are looked for.
 NAME_FILES = ("classes.txt", "obj.names", "classes.names", "labels.txt", "_darknet.labels")
+NAME_FILES += ("classes.csv", "labels.csv", "class_dict.csv")
 _YAML = (".yaml", ".yml")
 
 
@@ -31,6 +34,7 @@ def find_yolo(
     ann_dir: str | None = None,
     img_dir: str | None = None,
     skip_missing: bool = False,
+    classes_file: str | None = None,
 ) -> tuple[dict[str, Source], YoloClasses, list[str]]:
     """Return the images of each split with their label files, empty where there are none.
 
@@ -40,6 +44,7 @@ def find_yolo(
         ann_dir: Folder of the label files in ``root``, if it is not found.
         img_dir: Folder of the images, likewise.
         skip_missing: Leave labels without an image out instead of refusing them.
+        classes_file: Path of the list of classes, if it is not found.
 
     Raises:
         DataError: Several files could be meant, or they contradict each other.
@@ -51,7 +56,7 @@ def find_yolo(
             f"data={os.path.join(root, described[0])} or the other"
         )
     if described:
-        return read_description(os.path.join(root, described[0]))
+        return read_description(os.path.join(root, described[0]), classes_file)
     texts = {file for file in files if file.endswith(".txt")}
     if not texts:
         return {}, YoloClasses((), ""), []
@@ -101,17 +106,26 @@ def find_yolo(
             for image, label, stem in pairs
         ]
         sources[split] = Source(listed(places, 2), pairs=tuple(joined))
-    return sources, _names(root, files, sorted(folders)), notes
+    if classes_file is not None:
+        return sources, YoloClasses(read_names(classes_file), classes_file), notes
+    classes, more = names_beside(root, files, sorted(folders))
+    return sources, classes, [*notes, *more]
 
 
-def read_description(path: str) -> tuple[dict[str, Source], YoloClasses, list[str]]:
+def read_description(
+    path: str, classes_file: str | None = None
+) -> tuple[dict[str, Source], YoloClasses, list[str]]:
     """Read a ``data.yaml``: names, and for each split a folder or a list of images.
+
+    Args:
+        path: Path of the file.
+        classes_file: Path of a list of classes, whose names are taken instead.
 
     Raises:
         DataError: It is not valid, contradicts itself, or names what is not there.
     """
     content = _load_yaml(path)
-    names = content.get("names")
+    names = content.get("names") if classes_file is None else list(read_names(classes_file))
     if isinstance(names, Mapping):
         try:
             numbered = {int(key): str(value) for key, value in names.items()}
@@ -148,19 +162,52 @@ def read_description(path: str) -> tuple[dict[str, Source], YoloClasses, list[st
         sources[split] = Source(f"{os.path.basename(path)}, {given}", pairs=tuple(pairs))
     if not sources:
         raise DataError(f"{path} has no train and no val: write the folder of the images of each")
-    return sources, YoloClasses(names, path), []
+    return sources, YoloClasses(names, classes_file or path), []
 
 
 def read_names(path: str) -> tuple[str, ...]:
-    """Read a file of names, one a line.
+    """Read a list of classes, in the order of their numbers.
+
+    Args:
+        path: Text of one name a line, a table (``mmattn.data.folder.class_list``), or JSON: a list
+            of names, or names by number.
 
     Raises:
-        DataError: It is empty, or has a name twice.
+        DataError: It is empty, has a name twice, or its numbers have gaps.
     """
-    names = tuple(lines_once(path))
-    if not names:
-        raise DataError(f"{path} is empty: write the names of the classes, one a line")
-    return names
+    names, values = _of_json(path) if path.lower().endswith(".json") else _of_list(path)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} has the name {twice[0]!r} twice: give each class its own")
+    if values is None:
+        return tuple(names)
+    if sorted(values) != list(range(len(values))):
+        raise DataError(
+            f"{path} has the numbers {sorted(values)[:10]}, where 0 to {len(values) - 1} without "
+            "a gap are expected"
+        )
+    return tuple(name for _, name in sorted(zip(values, names, strict=True)))
+
+
+def _of_list(path: str) -> tuple[Sequence[str], Sequence[int] | None]:
+    listed = read_class_list(path)
+    return listed.names, listed.values
+
+
+def _of_json(path: str) -> tuple[Sequence[str], Sequence[int] | None]:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            content = json.load(file)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no JSON that can be read: {error}") from error
+    if isinstance(content, list) and content and all(isinstance(n, str) for n in content):
+        return [name.strip() for name in content], None
+    if isinstance(content, dict) and content:
+        for pairs in (content.items(), ((key, name) for name, key in content.items())):
+            pairs = list(pairs)
+            if all(str(key).isdecimal() and isinstance(name, str) for key, name in pairs):
+                return [name.strip() for _, name in pairs], [int(key) for key, _ in pairs]
+    raise DataError(f'{path}: write ["first", "second"] or {{"0": "first", "1": "second"}}')
 
 
 def _describes(root: str, file: str) -> bool:
@@ -255,15 +302,25 @@ def _is_label(root: str, file: str) -> bool:
         return False
 
 
-def _names(root: str, files: Sequence[str], folders: Sequence[str]) -> YoloClasses:
-    there = set(files)
+def names_beside(
+    root: str, files: Sequence[str], folders: Sequence[str]
+) -> tuple[YoloClasses, list[str]]:
+    """Return the names of the nearest file of names, and notes on those that are none."""
+    there, notes = set(files), []
     for name in NAME_FILES:
         for folder in ("", *folders, *(os.path.dirname(folder) for folder in folders)):
             file = os.path.join(folder, name)
-            if file in there:
-                path = os.path.join(root, file)
-                return YoloClasses(read_names(path), path)
-    return YoloClasses((), "")
+            if file not in there:
+                continue
+            path = os.path.join(root, file)
+            try:
+                return YoloClasses(read_names(path), path), notes
+            except DataError as error:
+                if name.endswith(".csv"):  # of images and their labels, perhaps
+                    notes.append(f"not read for the classes: {error}")
+                    continue
+                raise
+    return YoloClasses((), ""), notes
 
 
 def _refuse_equal(names: Sequence[str], path: str) -> None:

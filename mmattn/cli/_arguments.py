@@ -115,6 +115,15 @@ def add_amp(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_no_legend(parser: argparse._ActionsContainer) -> None:
+    """Add ``--no-legend``."""
+    parser.add_argument(
+        "--no-legend",
+        action="store_true",
+        help="leave out the names of the classes below images of segmentation",
+    )
+
+
 def add_opacity(parser: argparse._ActionsContainer, default: float | None) -> None:
     """Add ``--opacity``.
 

@@ -71,6 +71,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
     )
     maps = parser.add_argument_group("segmentation")
     arguments.add_opacity(maps, 0.5)
+    arguments.add_no_legend(maps)
     arguments.add_no_fuse(parser, "run")
     arguments.add_cfg_options(parser)
     args = parser.parse_args(argv)
@@ -134,6 +135,7 @@ def _predict(args: argparse.Namespace) -> None:
         args.images,
         args.out,
         opacity=args.opacity,
+        legend=not args.no_legend,
         detection=options,
         max_frames=args.max_frames,
         log=print,

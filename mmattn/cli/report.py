@@ -15,6 +15,7 @@ from . import _arguments as arguments
 from ._run import run
 
 if TYPE_CHECKING:
+    from mmattn.engine.detection_measurement import OpenedFile
     from mmattn.reports.run import Step
 
 EXAMPLES = """\
@@ -49,8 +50,8 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn report") -> ar
     parser.add_argument(
         "--exported",
         metavar="FILE",
-        help="exported file (.onnx or .xml) of a semantic segmentation model, with parity.json "
-        "beside it, if there is one",
+        help="exported file (.onnx or .xml) of a semantic segmentation model or a detector, with "
+        "parity.json beside it, if there is one",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder of the report"
@@ -100,7 +101,9 @@ def _report(args: argparse.Namespace, command: str) -> None:
                 f"--exported {args.exported}: a report on {task.name} measures the checkpoint "
                 "alone. Leave --exported out."
             )
-        options["exported_file"] = args.exported
+        options[task.report.exported] = args.exported
+        if task.report.exported == "exported":
+            options["exported"] = _opened(args.exported)
     measured = import_module(task.report.measurement).measure_run(
         args.config,
         args.checkpoint,
@@ -114,6 +117,15 @@ def _report(args: argparse.Namespace, command: str) -> None:
     if args.html:
         file = args.out / "report.html"
         print(f"wrote {pages.write_html_report(measured, file, maps_only=args.maps_only)}")
+
+
+def _opened(file: str) -> OpenedFile:
+    from mmattn.engine.detection_measurement import OpenedFile
+    from mmattn.export.parity import read_parity
+    from mmattn.export.predictors import load_predictor
+
+    parity = read_parity(file)
+    return OpenedFile(Path(file), load_predictor(file), parity)
 
 
 def _steps(args: argparse.Namespace, command: str) -> list[Step]:

@@ -36,6 +36,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn test") -> argp
         help="paint the predictions over the images, beside the ground truth, and save them in DIR",
     )
     arguments.add_opacity(parser, None)
+    arguments.add_no_legend(parser)
     parser.add_argument(
         "--wait-time",
         type=float,
@@ -76,6 +77,7 @@ def _test(args: argparse.Namespace) -> None:
         show_dir=args.show_dir,
         wait_time=args.wait_time,
         opacity=args.opacity,
+        legend=not args.no_legend,
         tta=args.tta,
         amp=args.amp,
         fuse=not args.no_fuse,

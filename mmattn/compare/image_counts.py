@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ import numpy as np
 from mmattn.evaluation.bootstrap import sum_drawn
 from mmattn.evaluation.detection.coco_evaluator import limit_of_map
 from mmattn.evaluation.detection.intervals import ap_of_draws
-from mmattn.evaluation.detection.matching import Matches
+from mmattn.evaluation.detection.matching import Matches, best_detections
 from mmattn.evaluation.protocols import HasAreas, HasMatches
 from mmattn.evaluation.semantic.scores import class_scores, mean_over_classes, pixel_accuracy
 from mmattn.io import atomic_write
@@ -142,25 +142,6 @@ def area_metric(areas: np.ndarray, metric: str) -> np.ndarray:
         return 100 * pixel_accuracy(counts)
     group, score = _CLASS_SCORES[metric]
     return 100 * mean_over_classes(class_scores(counts, [group])[score])
-
-
-def best_detections(matches: Matches, limit: int) -> Matches:
-    """Keep the detections of the highest scores, ``limit`` of each class in each image.
-
-    Detections choose their objects in the order of their scores, so that those of the others stay.
-    """
-    order = np.lexsort((-matches.det_score, matches.det_label, matches.det_image))
-    groups = np.stack([matches.det_image, matches.det_label])[:, order]
-    first = np.ones(len(order), bool)
-    first[1:] = (groups[:, 1:] != groups[:, :-1]).any(axis=0)
-    starts = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
-    kept = np.zeros(len(order), bool)
-    kept[order] = np.arange(len(order)) - starts < limit
-    if kept.all():
-        return matches
-    names = ("det_image", "det_label", "det_score", "det_source")
-    columns: dict[str, Any] = {name: getattr(matches, name)[kept] for name in names}
-    return replace(matches, match=matches.match[:, kept], **columns)
 
 
 def save_counts(metrics: Iterable[Any], folder: Path) -> dict[str, Any]:

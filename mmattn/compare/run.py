@@ -208,6 +208,7 @@ def _train(comparison: Comparison, log: Log) -> None:
                     comparison.run_dir(variant, seed),
                     comparison.initial_weights(seed),
                     run.update,
+                    log,
                 )
             run.finish(_outcome(comparison, result), time.perf_counter() - begin)
 

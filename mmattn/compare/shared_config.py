@@ -95,8 +95,7 @@ def run_config(cfg: Config, seed: int, work_dir: Path, initial_weights: Path) ->
     Args:
         cfg: Config of the variant.
         seed: Random seed of initial weights, order, augmentation and dropout.
-        work_dir: Folder of the run; a checkpoint there is resumed, unless parts of the config
-            keep a state that is not in it.
+        work_dir: Folder of the run; a checkpoint there is resumed (``resumable_checkpoint``).
         initial_weights: File with the initial weights of all that the variants share.
     """
     run = deepcopy(cfg)
@@ -104,9 +103,33 @@ def run_config(cfg: Config, seed: int, work_dir: Path, initial_weights: Path) ->
     run.randomness = {**(cfg.get("randomness") or {}), "seed": seed, "diff_rank_seed": False}
     run.train_dataloader.dataset.seed = seed
     run.launcher = "none"
-    run.resume = (work_dir / "last_checkpoint").is_file() and not forgetful_parts(cfg)
-    run.load_from = None if run.resume else str(initial_weights)
+    checkpoint = resumable_checkpoint(cfg, work_dir)
+    run.resume = checkpoint is not None
+    run.load_from = str(checkpoint or initial_weights)
     return run
+
+
+def resumable_checkpoint(cfg: Config, work_dir: Path) -> Path | None:
+    """Return the checkpoint that a stopped run goes on from.
+
+    It is the one that ``last_checkpoint`` names. A run that was stopped between a checkpoint and
+    that pointer, or whose pointer names a file that is gone, goes on from the newest there is.
+
+    Returns:
+        None for a run that begins: there is no checkpoint, or parts of ``cfg`` keep a state that is
+        in none.
+    """
+    if forgetful_parts(cfg):
+        return None
+    pointer = work_dir / "last_checkpoint"
+    if pointer.is_file():
+        name = pointer.read_text("utf-8").strip()
+        named = [work_dir / name, work_dir / Path(name).name] if name else []
+        for path in named:
+            if path.is_file():
+                return path
+    found = [path for path in work_dir.glob("iter_*.pth") if path.stem[5:].isdecimal()]
+    return max(found, key=lambda path: int(path.stem[5:]), default=None)
 
 
 def samples_per_step(cfg: Config) -> int:

@@ -21,7 +21,7 @@ from .files import read_json, write_json
 from .fingerprint import SETTINGS, check_settings, fingerprint
 from .image_counts import save_counts
 from .initial_weights import CheckInitialWeightsHook
-from .shared_config import run_config
+from .shared_config import forgetful_parts, resumable_checkpoint, run_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -37,6 +37,7 @@ def run_variant(
     work_dir: Path,
     initial_weights: Path,
     progress: Callable[[int, int], None],
+    log: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Train ``cfg`` and evaluate it, or read the result if that was done before.
 
@@ -49,6 +50,7 @@ def run_variant(
         work_dir: Folder of the run.
         initial_weights: File with the initial weights of what the variants share.
         progress: Function of (iterations done, iterations in all).
+        log: Called with one line where the folder holds a run that was stopped.
 
     Returns:
         Content of ``result.json``: ``metrics``, or ``failure`` if the loss was not finite or the
@@ -61,6 +63,8 @@ def run_variant(
     check_settings(work_dir, settings)
     if (work_dir / RESULT).is_file():
         return read_json(work_dir / RESULT)
+    if (work_dir / SETTINGS).is_file():
+        log(_about_stopped(cfg, work_dir))
     write_json(work_dir / SETTINGS, settings)
     cfg = run_config(cfg, seed, work_dir, initial_weights)
     # mmengine keeps one message hub and one logger per name, named by the second.
@@ -91,6 +95,18 @@ def run_variant(
     result["step_seconds"] = monitor.step_seconds
     write_json(work_dir / RESULT, result)
     return result
+
+
+def _about_stopped(cfg: Config, work_dir: Path) -> str:
+    """Say how the run in a folder goes on, and clear it for one that begins anew."""
+    checkpoint = resumable_checkpoint(cfg, work_dir)
+    if checkpoint is not None:
+        return f"{work_dir}: was stopped, and goes on from {checkpoint.name}"
+    reason = "its state is in no checkpoint" if forgetful_parts(cfg) else "it has no checkpoint"
+    # Those of the stopped run would be taken for this one's.
+    for stale in (work_dir / "last_checkpoint", *work_dir.glob("iter_*.pth")):
+        stale.unlink(missing_ok=True)
+    return f"{work_dir}: was stopped, and begins anew: {reason}"
 
 
 def time_steps(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mmattn.config.class_counts import COUNT_KEYS, STUFF, ClassCounts, counts_data
 from mmattn.config.walk import rewrite
@@ -15,7 +15,7 @@ from mmattn.io.class_rows import ClassRows, RowsReport, class_names, class_rows,
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-    from torch import nn
+    from torch import Tensor, nn
 
 logger = logging.getLogger("mmattn")
 
@@ -46,6 +46,9 @@ def keep_rows_by_name(
     counts = ClassCounts.of(meta)
     own = model.state_dict()
     rows = rows_of_classes(cfg, {k: tuple(v.shape) for k, v in own.items()}, counts)
+    notes = []
+    for prefix, head in stated_heads(model).items():
+        notes += _as_stated(rows, prefix, head, checkpoint["state_dict"], own)
     if not rows:
         return None
     totals = {len(new[1]): (old[1], new[1]), len(new[0]): (old[0], new[0])}
@@ -57,7 +60,64 @@ def keep_rows_by_name(
         {count: pair[1] for count, pair in totals.items()},
         source,
     )
+    report.notes += notes
     return report
+
+
+@runtime_checkable
+class StatesItsClasses(Protocol):
+    """A head that knows which of its weights have a row for each class, as ``YOLOv12Head``.
+
+    Attributes:
+        class_channels: Width of the layers before these, an argument of the head.
+    """
+
+    class_channels: int
+
+    def weights_of_classes(self) -> tuple[str, ...]:
+        """Return their names below the head."""
+        ...
+
+
+def stated_heads(model: nn.Module) -> dict[str, StatesItsClasses]:
+    """Return the heads of a model that state which weights are of classes, by their prefix."""
+    return {
+        f"{name}.": module
+        for name, module in model.named_modules()
+        if isinstance(module, StatesItsClasses)
+    }
+
+
+def _as_stated(
+    rows: dict[str, ClassRows | None],
+    prefix: str,
+    head: StatesItsClasses,
+    state_dict: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+) -> list[str]:
+    """Correct ``rows`` by what a head says of itself, and return what the user has to know.
+
+    A weight of another shape than the model's cannot be loaded; one of the same shape can, whatever
+    its shape would be with one class more.
+    """
+    stated = {f"{prefix}{name}" for name in head.weights_of_classes()}
+    others = [name for name in own if name.startswith(prefix) and name not in stated]
+    for name in others:
+        rows.pop(name, None)
+        if name in state_dict and state_dict[name].shape != own[name].shape:
+            rows[name] = None
+    for name in stated:
+        rows[name] = ClassRows(0, own[name].shape[0], 1)
+    widths = {state_dict[n].shape[1] for n in stated if n in state_dict and state_dict[n].ndim > 1}
+    if len(widths) != 1 or widths == {head.class_channels}:
+        return []
+    width = widths.pop()
+    rows.update(dict.fromkeys(stated))  # a bias means nothing without its weight
+    return [
+        f"the class branches are {width} channels wide in the checkpoint and {head.class_channels} "
+        f"here, since their width follows the number of classes, and start anew; "
+        f"model.{prefix}class_channels={width} keeps them"
+    ]
 
 
 def rows_of_classes(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,24 +12,45 @@ from mmattn.config.load import load_config
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step as ConfigStep
 from mmattn.config.run_settings import existing_checkpoint, set_work_dir
-from mmattn.environment import collect_env
+from mmattn.environment import collect_env, complexity_in_test
 from mmattn.errors import ConfigError
 from mmattn.evaluation.protocols import HasDetectionNumbers
-from mmattn.reports.curves import read_scalars, run_minutes
-from mmattn.reports.detection.run import DetectionRun
-from mmattn.reports.run import Step
+from mmattn.inference.model import unwrap_model
+from mmattn.reports.curves import run_minutes, scalars_of_run
+from mmattn.reports.detection.run import DetectionRun, ExportedDetections
+from mmattn.reports.run import ModelSize, Step
 
 from .console import brief_console
 from .runner import build_runner
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
+
+    from mmattn.inference.predictor import Predictor
+    from mmattn.reports.detection.numbers import DetectionNumbers
+
+
+@dataclass(frozen=True)
+class OpenedFile:
+    """An exported file that is ready to detect.
+
+    Attributes:
+        path: Path of the file.
+        predictor: The file in its runtime.
+        parity: Content of the ``parity.json`` beside it.
+    """
+
+    path: Path
+    predictor: Predictor
+    parity: Mapping[str, Any]
 
 
 def measure_run(
     config: str | Path,
     checkpoint: str | Path,
     *,
+    exported: OpenedFile | None = None,
     num_images: int = 4,
     steps: Sequence[Step] = (),
 ) -> DetectionRun:
@@ -40,12 +62,14 @@ def measure_run(
     Args:
         config: Config of the run.
         checkpoint: Weights, in the folder of the run.
+        exported: Exported file, which is measured on the same images.
         num_images: Number of the worst images to show.
         steps: Commands that led to the weights.
 
     Raises:
         MMAttnError: Config, data or checkpoint are wrong; the message says how.
-        ConfigError: No metric of ``val_evaluator`` has numbers to report.
+        ConfigError: No metric of ``val_evaluator`` has numbers to report, or the exported file has
+            other classes than the data.
     """
     from .hooks.eval_plots import EvalPlotsHook
     from .hooks.fuse import FuseHook
@@ -78,26 +102,73 @@ def measure_run(
             )
         for metric in reported:
             metric.worst = num_images
+        if exported is not None:
+            _check_classes(exported, runner.test_dataloader.dataset)
         with explain_registry_errors(cfg.filename):
+            sample = runner.test_dataloader.dataset[0]
+            size = ModelSize(*complexity_in_test(unwrap_model(runner), sample))
             runner.test()
-    numbers = {shape: found for metric in reported for shape, found in metric.numbers.items()}
+        numbers = _numbers(reported)
+        measured = exported and _measure_exported(exported, runner)
     if not numbers:
         raise ConfigError(
             f"{config}: val_evaluator measures no boxes or masks, so there is nothing to report. "
             "Set its metric to 'bbox' or 'segm', and leave format_only and metric_items out."
         )
-    scalars = sorted(Path(checkpoint).parent.glob("*/vis_data/scalars.json"))
-    scalars = [file for file in scalars if _of_training(file)][-1:]
+    scalars = scalars_of_run(Path(checkpoint).parent)
     logger = cfg.get("default_hooks", {}).get("logger") or {}
     return DetectionRun(
         title=Path(config).stem,
         numbers=numbers,
+        exported=measured,
+        size=size,
         num_images=next(iter(numbers.values())).num_images,
         scalars=scalars,
         validation_axis="epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
-        training_minutes=run_minutes(scalars[0].parent) if scalars else None,
+        training_minutes=sum(run_minutes(file.parent) for file in scalars) if scalars else None,
         steps=list(steps),
         environment=collect_env(),
+    )
+
+
+def _numbers(metrics: Sequence[HasDetectionNumbers]) -> dict[str, DetectionNumbers]:
+    return {shape: found for metric in metrics for shape, found in metric.numbers.items()}
+
+
+def _check_classes(exported: OpenedFile, dataset: Any) -> None:
+    ours = list(dataset.metainfo.get("classes") or ())
+    theirs = list(exported.predictor.classes)
+    if ours != theirs:
+        raise ConfigError(
+            f"{exported.path} has the classes {', '.join(theirs[:5])}, the validation set "
+            f"{', '.join(ours[:5])}: give the file that this checkpoint was exported to."
+        )
+
+
+def _measure_exported(exported: OpenedFile, runner: Runner) -> ExportedDetections:
+    """Let the file detect in the images of a test, and the same metrics evaluate that.
+
+    The images are read from their files: how they are resized is written in the exported file.
+    """
+    import torch
+    from mmengine.structures import InstanceData
+
+    loader: Any = runner.test_dataloader
+    evaluator = runner.build_evaluator(runner.cfg.test_evaluator)
+    evaluator.dataset_meta = loader.dataset.metainfo
+    for batch in loader:
+        for sample in batch["data_samples"]:
+            found, _ = exported.predictor.predict_file(Path(sample.img_path))
+            sample.pred_instances = InstanceData(
+                bboxes=torch.as_tensor(found.boxes, dtype=torch.float32).reshape(-1, 4),
+                scores=torch.as_tensor(found.scores, dtype=torch.float32),
+                labels=torch.as_tensor(found.labels, dtype=torch.int64),
+            )
+        evaluator.process(data_samples=batch["data_samples"], data_batch=batch)
+    evaluator.evaluate(len(loader.dataset))
+    metrics = [one for one in evaluator.metrics if isinstance(one, HasDetectionNumbers)]
+    return ExportedDetections(
+        exported.path.name, exported.path.stat().st_size, exported.parity, _numbers(metrics)
     )
 
 
@@ -113,9 +184,3 @@ def _load(cfg: Config, checkpoint: str | Path) -> Config:
     cfg.load_from = existing_checkpoint(str(checkpoint))
     cfg.resume = False
     return cfg
-
-
-def _of_training(file: Path) -> bool:
-    """Return whether a file of scalars is that of a training; tests leave some too."""
-    training, _ = read_scalars([file])
-    return bool(training)

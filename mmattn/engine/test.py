@@ -29,6 +29,7 @@ def test(
     show_dir: str | None = None,
     wait_time: float = 2.0,
     opacity: float | None = None,
+    legend: bool = True,
     tta: bool = False,
     amp: bool = False,
     fuse: bool = True,
@@ -48,6 +49,7 @@ def test(
         wait_time: Seconds per window.
         opacity: Opacity of the colours in these plots, 0 to 1; None for 0.5 in semantic
             segmentation, and for the visualizer's own in detection.
+        legend: Whether the names of the classes stand below these plots, in semantic segmentation.
         tta: Average over augmented copies of each image.
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
         fuse: Test the fused model where the network can be fused (``mmattn.layers.fuse``).
@@ -72,7 +74,8 @@ def test(
             Step("checkpoint", lambda cfg: _set_checkpoint(cfg, checkpoint)),
         ]
         if show or show_dir:
-            shown = {"show": show, "show_dir": show_dir, "wait_time": wait_time, "opacity": opacity}
+            shown = {"show": show, "show_dir": show_dir, "wait_time": wait_time}
+            shown |= {"opacity": opacity, "legend": legend}
             steps.append(Step("--show", lambda cfg: show_predictions(cfg, **shown)))
         if tta:
             steps.append(Step("--tta", use_tta))

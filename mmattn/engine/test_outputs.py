@@ -21,11 +21,13 @@ def show_predictions(
     show_dir: str | None,
     wait_time: float = 2.0,
     opacity: float | None = None,
+    legend: bool = True,
 ) -> Config:
     """Draw the predictions, in windows or into a folder.
 
-    Windows, and images of detection, are upstream's. Images of semantic segmentation in mmseg are
-    painted by ``PaintedPredictionsHook``, unless the config has a visualisation hook of its own.
+    Windows are upstream's. Images of semantic segmentation in mmseg are painted by
+    ``PaintedPredictionsHook``, those of mmdet's tasks are drawn by its visualizer and named by
+    ``DrawnPredictionsHook``; a visualisation hook of the config's own keeps its way.
     """
     task = task_of(cfg)
     if not cfg.get("visualizer"):
@@ -39,11 +41,15 @@ def show_predictions(
     hook = cfg.default_hooks.visualization
     if opacity is not None:
         cfg.visualizer["alpha"] = opacity
-    if show_dir and painted_by_us(task, hook):
-        painter = {"type": "mmattn.PaintedPredictionsHook", "folder": show_dir}
-        if opacity is not None:
-            painter["opacity"] = opacity
-        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), painter]
+    ours = _hook_of_ours(task, hook) if show_dir else None
+    if ours is not None:
+        saves: dict = {"type": ours, "folder": show_dir}
+        if ours == "mmattn.PaintedPredictionsHook":
+            saves.update({} if opacity is None else {"opacity": opacity})
+            saves.update({} if legend else {"legend": False})
+        else:
+            saves.update({key: hook[key] for key in ("score_thr", "backend_args") if key in hook})
+        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), saves]
         show_dir = None
         if not show:
             return cfg
@@ -59,10 +65,12 @@ def show_predictions(
     return cfg
 
 
-def painted_by_us(task: Task, hook: dict | None) -> bool:
-    """Return whether images of a test are painted by ``PaintedPredictionsHook``."""
-    name = bare_name((hook or {}).get("type"))
-    return task.label_map_metrics != {} and name == "SegVisualizationHook"
+def _hook_of_ours(task: Task, hook: dict) -> str | None:
+    """Return our hook that saves images in place of upstream's; None for a hook of one's own."""
+    name = bare_name(hook.get("type"))
+    if name == "SegVisualizationHook":
+        return "mmattn.PaintedPredictionsHook" if task.label_map_metrics else None
+    return "mmattn.DrawnPredictionsHook" if name == "DetVisualizationHook" else None
 
 
 def dump_metric(cfg: Config, out: str) -> dict | None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from mmattn.config import load_config
-from mmattn.environment import collect_env
+from mmattn.environment import collect_env, complexity_in_test
 from mmattn.inference import build_model
 from mmattn.layers.fuse import fuse
 from mmattn.reports import SegmentationRun
-from mmattn.reports.curves import run_minutes
-from mmattn.reports.run import Step
+from mmattn.reports.curves import run_minutes, scalars_of_run
+from mmattn.reports.run import ModelSize, Step
 from mmattn.reports.semantic.run import Sample
 
 from .accuracy import class_ious, exported_predictor, torch_predictor
@@ -49,6 +49,9 @@ def measure_run(
     parity = read_parity(exported_file) if exported_file else None
     model, pairs = build_model(cfg, checkpoint), validation_pairs(cfg)
     classes, palette = (model.dataset_meta.get(key) or () for key in ("classes", "palette"))
+    first = pairs[0][0]
+    sample = {"inputs": first.inputs, "data_samples": first.sample}
+    size = ModelSize(*complexity_in_test(model, sample))
     predict = torch_predictor(fuse(model))
     exported, predict_exported = None, None
     if exported_file:
@@ -59,7 +62,7 @@ def measure_run(
         image, truth = pairs[int(index)]
         answer = None if predict_exported is None else predict_exported(image)
         samples.append(Sample(image.read_pixels(), truth, predict(image), answer))
-    scalars = sorted(Path(checkpoint).parent.glob("*/vis_data/scalars.json"))[-1:]
+    scalars = scalars_of_run(Path(checkpoint).parent)
     logger = cfg.get("default_hooks", {}).get("logger") or {}
     return SegmentationRun(
         title=Path(config).stem,
@@ -69,9 +72,11 @@ def measure_run(
         exported=exported,
         scalars=scalars,
         validation_axis="epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
-        training_minutes=run_minutes(scalars[0].parent) if scalars else None,
+        training_minutes=sum(run_minutes(file.parent) for file in scalars) if scalars else None,
         samples=samples,
         parity=parity,
+        size=size,
+        file_bytes=Path(exported_file).stat().st_size if exported_file else None,
         steps=list(steps),
         environment=collect_env(),
     )

@@ -47,7 +47,9 @@ class ExportMetadata:
         postprocess: For detection, ``score_threshold``, ``iou_threshold``, ``nms_pre`` and
             ``max_per_image`` of the config's test, in the file if ``output`` is ``"nms"``,
             ``multi_label``, whether a candidate may be of several classes or stands for its best
-            alone, and the ``strides`` of the pyramid; for segmentation ``align_corners``, by which
+            alone, the ``strides`` of the pyramid and, of the form ``decoded``, ``min_box_size`` and
+            ``thresholded``, whether the file has applied ``score_threshold`` (to class scores that
+            a centerness is multiplied to after that); for segmentation ``align_corners``, by which
             logits are resized to the size of the image.
         bit_depth: Bits in use of images that have more than 8, as the config's dataset says.
         precision: ``"float32"``, or ``"int8"`` of a quantised file.

@@ -31,6 +31,7 @@ def predict_images(
     *,
     device: str | torch.device | None = None,
     opacity: float = 0.5,
+    legend: bool = True,
     detection: DetectionOptions | None = None,
     max_frames: int | None = None,
     fuse: bool = True,
@@ -46,6 +47,7 @@ def predict_images(
         out: Folder of the results.
         device: Device of the model; a GPU if there is one.
         opacity: Opacity of the classes' colours, 0 to 1, for segmentation.
+        legend: Whether the names of the classes in an image stand below it, for segmentation.
         detection: What is kept of detections; ``DetectionOptions()`` by default.
         max_frames: Largest number of frames of a video or camera; None for all.
         fuse: Run the fused model where the network has one (``mmattn.layers.fuse``).
@@ -71,6 +73,7 @@ def predict_images(
         images,
         out,
         opacity=opacity,
+        legend=legend,
         detection=detection,
         max_frames=max_frames,
         log=log,
@@ -83,6 +86,7 @@ def predict_with(
     out: str | Path,
     *,
     opacity: float = 0.5,
+    legend: bool = True,
     detection: DetectionOptions | None = None,
     max_frames: int | None = None,
     log: Callable[[str], None] = lambda text: None,
@@ -98,6 +102,7 @@ def predict_with(
             names by index; for detection what ``detect_files`` says. Where images of several
             folders share a name, the results keep the sub-folders.
         opacity: Opacity of the classes' colours, 0 to 1, for segmentation.
+        legend: Whether the names of the classes in an image stand below it, for segmentation.
         detection: What is kept of detections; ``DetectionOptions()`` by default.
         max_frames: Largest number of frames of a video or camera; None for all.
         log: Called with one line for each image.
@@ -113,7 +118,7 @@ def predict_with(
     if predictor.result == "boxes":
         options = detection or DetectionOptions()
         return detect_files(predictor, sources, out, options, max_frames=max_frames, log=log)
-    return _segment_files(predictor, sources, Path(out), opacity, max_frames, log)
+    return _segment_files(predictor, sources, Path(out), opacity, legend, max_frames, log)
 
 
 def _segment_files(
@@ -121,6 +126,7 @@ def _segment_files(
     sources: Iterable[str | Path],
     out: Path,
     opacity: float,
+    legend: bool,
     max_frames: int | None,
     log: Callable[[str], None],
 ) -> list[Path]:
@@ -144,7 +150,7 @@ def _segment_files(
             log(str(error))
             continue
         written.append(write_label_map(labels.astype(dtype), paths[file], out))
-        write_overlay(labels, pixels, painter, paths[file], out)
+        write_overlay(labels, pixels, painter, paths[file], out, legend=legend)
         log(f"{file}: {_shares(labels, names)}")
     for video in videos:
         paint = _painting(predictor, painter)

@@ -110,7 +110,13 @@ def write_label_map(labels: np.ndarray, name: Path, out: Path) -> Path:
 
 
 def write_overlay(
-    labels: np.ndarray, pixels: np.ndarray, painter: Painter, name: Path, out: Path
+    labels: np.ndarray,
+    pixels: np.ndarray,
+    painter: Painter,
+    name: Path,
+    out: Path,
+    *,
+    legend: bool = True,
 ) -> Path:
     """Paint the classes over an image, write it as JPEG and return the file.
 
@@ -120,9 +126,15 @@ def write_overlay(
         painter: Painter of the classes.
         name: Name of the image's outputs; see ``output_names``.
         out: Folder of the outputs.
+        legend: Whether the names of the classes in the image stand in a strip below it.
     """
+    from mmattn.reports.legend import with_legend
+
     path = overlay_path(name, out)
-    _write(path, painter.paint(pixels, labels)[..., ::-1])
+    painted = painter.paint(pixels, labels)
+    if legend:
+        painted = with_legend(painted, painter.legend_of(labels))
+    _write(path, painted[..., ::-1])
     return path
 
 

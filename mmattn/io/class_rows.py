@@ -98,6 +98,7 @@ class RowsReport:
         mapped: Weights whose rows were taken over.
         initial: Weights that depend on the classes in another way, and start from their initial
             values.
+        notes: What else there is to know, in sentences.
     """
 
     source: str
@@ -106,6 +107,7 @@ class RowsReport:
     unused: list[str] = field(default_factory=list)
     mapped: list[str] = field(default_factory=list)
     initial: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """One sentence: ``rows of 2 classes (RBC, WBC) kept by name, 1 new (Platelets)``."""
@@ -120,7 +122,7 @@ class RowsReport:
                 f"{len(self.initial)} weights that depend on the classes otherwise start from "
                 f"their initial values{_named(self.initial)}"
             )
-        return ", ".join(parts)
+        return "; ".join([", ".join(parts), *self.notes])
 
 
 def take_over(
@@ -163,6 +165,8 @@ def take_over(
         else:
             result[name] = mapped
             report.mapped.append(name)
+    if not report.mapped:
+        report.kept, report.new = [], list(every_new)
     return result, report
 
 

@@ -20,7 +20,8 @@ def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[st
     """Read one or more ``scalars.json`` as one history.
 
     A run that was resumed repeats steps which an earlier file already has; the later file wins
-    from its first step on.
+    from its first step on. A validation behind the step at which a later start goes on is of a
+    branch that was given up; one at the very step of its checkpoint stays, as it isn't repeated.
 
     Args:
         files: Files of one run, oldest first.
@@ -36,6 +37,11 @@ def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[st
         records = [json.loads(line) for line in lines if line.strip()]
         # Only training records carry a learning rate, whatever it is called.
         learns = [any(key.endswith("lr") for key in record) for record in records]
+        trained = [r["step"] for r, learn in zip(records, learns, strict=True) if learn]
+        if trained:
+            # Epochs, where validations are counted in them, are fewer than iterations.
+            for name, curve in validation.items():
+                validation[name] = [point for point in curve if point[0] < min(trained)]
         for curves, of_training in ((training, True), (validation, False)):
             chosen = [r for r, learn in zip(records, learns, strict=True) if learn is of_training]
             if not chosen:
@@ -50,6 +56,28 @@ def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[st
                     if isinstance(value, (int, float)):
                         curves.setdefault(name, []).append((record["step"], value))
     return training, validation
+
+
+def scalars_of_run(folder: str | Path) -> list[Path]:
+    """Return the ``scalars.json`` files of the newest training in a folder, oldest first.
+
+    A training that was resumed has one for each start. Tests leave such files too, and so do
+    earlier trainings in the same folder: theirs are left out.
+    """
+    found: list[Path] = []
+    for file in sorted(Path(folder).glob("*/vis_data/scalars.json"), reverse=True):
+        if read_scalars([file])[0]:
+            found.insert(0, file)
+            if not _was_resumed(file.with_name("config.py")):
+                break
+    return found
+
+
+def _was_resumed(config: Path) -> bool:
+    """Return whether the config of a start, as mmengine dumps it, resumes."""
+    if not config.is_file():
+        return False
+    return re.search(r"^resume\s*=\s*True\b", config.read_text("utf-8"), re.MULTILINE) is not None
 
 
 def _is_no_value(name: str, value: object) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from mmattn.tables import markdown_table
 
 from .curves import plot_curves
 from .number_formats import duration
@@ -38,6 +41,20 @@ def training(run: Run, folder: Path) -> list[str]:
     alt_texts = {"curves_loss.png": "loss", "curves_metrics.png": "validation"}
     plots = [f"![{alt_texts[file.name]}]({file.name})" for file in files]
     return ["## Training", "\n".join(plots)] if plots else []
+
+
+def parity_table(parity: Mapping[str, Any]) -> list[str]:
+    """Write the content of ``parity.json``: a row for each size that was checked."""
+    rows = []
+    for row in parity["rows"]:
+        size = f"{row['batch']} x 3 x {row['height']} x {row['width']} ({row['name']})"
+        difference, relative = (
+            "-" if row[key] is None else f"{row[key]:.1e}" for key in ("max_difference", "relative")
+        )
+        rows.append([size, difference, relative, f"{100 * row['agreement']:.4f} %"])
+    agreement = parity.get("agreement_title", "same class")
+    titles = ["input", "largest difference of logits", "relative", agreement]
+    return [markdown_table(titles, rows, align="lrrr"), *parity["notes"]]
 
 
 def environment(tables: Mapping[str, Mapping[str, str]]) -> list[str]:

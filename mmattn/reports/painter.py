@@ -115,6 +115,24 @@ class Painter:
             entries += [(f"{name}: {outcome}", colour) for outcome, colour in OUTCOMES]
         return entries
 
+    def legend_of(
+        self, predicted: np.ndarray, truth: np.ndarray | None = None
+    ) -> list[tuple[str, Palette]]:
+        """Return (name, RGB) for what is painted in an image, the largest area first.
+
+        Args:
+            predicted: (H, W) class indices
+            truth: (H, W) class indices beside which the prediction is painted; None without.
+        """
+        maps = [predicted] if truth is None else [predicted, truth]
+        areas = np.zeros(len(self.classes), np.int64)
+        for labels in maps:
+            inside = labels[(labels >= 0) & (labels < len(self.classes))].astype(np.int64)
+            areas += np.bincount(inside, minlength=len(self.classes))
+        order = np.argsort(-areas, kind="stable")
+        present = [int(index) for index in order if areas[index]]
+        return self.legend(present, with_truth=truth is not None)
+
     def tiles(
         self, image: np.ndarray, predicted: np.ndarray, truth: np.ndarray | None
     ) -> list[np.ndarray]:

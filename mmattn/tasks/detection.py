@@ -34,5 +34,7 @@ DETECTION = Task(
         pack_options={"meta_keys": _UNDO},
     ),
     compilable_parts=("backbone", "neck", "bbox_head"),
-    report=RunReport("mmattn.engine.detection_measurement", "mmattn.reports.detection"),
+    report=RunReport(
+        "mmattn.engine.detection_measurement", "mmattn.reports.detection", exported="exported"
+    ),
 )

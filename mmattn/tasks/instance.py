@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .detection import DETECTION
+from .task import RunReport
 
 #: Test-time augmentation averages its boxes and leaves its masks out, as mmdet's own does.
 INSTANCE = replace(
@@ -12,5 +13,7 @@ INSTANCE = replace(
     name="instance segmentation",
     folder_targets="masks",
     other_metrics=("bbox_mAP_50", "segm_mAP", "segm_mAP_50"),
+    # Exported files predict boxes alone.
+    report=RunReport("mmattn.engine.detection_measurement", "mmattn.reports.detection"),
     heads=(*DETECTION.heads, r"(?:roi_head\.)?(?:mask|mask_iou|point)_head(?:\[\d+\])?"),
 )

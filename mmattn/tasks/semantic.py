@@ -36,7 +36,9 @@ SEMANTIC = Task(
     ),
     training_only=("auxiliary_head.",),
     compilable_parts=("backbone", "neck", "decode_head"),
-    report=RunReport("mmattn.export.measurement", "mmattn.reports.semantic", exported=True),
+    report=RunReport(
+        "mmattn.export.measurement", "mmattn.reports.semantic", exported="exported_file"
+    ),
 )
 
 #: As mmdet does it (``SemSegMetric``, X-Decoder). Own folders, label maps, test-time

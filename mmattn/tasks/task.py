@@ -34,12 +34,13 @@ class RunReport:
     Attributes:
         measurement: Module whose ``measure_run`` measures a run and returns the data of its report.
         pages: Package whose ``write_markdown_report`` and ``write_html_report`` write it.
-        exported: Whether an exported file can be measured too.
+        exported: How ``measure_run`` takes an exported file: ``exported_file``, its path,
+            or ``exported``, opened; ``""`` where none can be measured.
     """
 
     measurement: str
     pages: str
-    exported: bool = False
+    exported: str = ""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,9 @@ class YOLOv12Head(BaseDenseHead):
         in_channels: Channels of each level.
         strides: Pixels per cell of each level.
         reg_max: Bins R of a distance.
+        class_channels: Width of the layers before the last of the class branches. By default it is
+            ``max(in_channels[0], min(num_classes, 100))``, so that weights for 80 classes fit a
+            YOLOv12-N of 3 classes, which has 64, in no layer of that branch; 80 keeps them.
         loss_cfg: Arguments of ``TaskAlignedLoss`` besides those that this head knows, such as
             ``dict(topk=10)``.
         norm_cfg: Config of the batch norms; eps is 1e-3 and momentum 0.03 unless it says otherwise.
@@ -75,6 +78,7 @@ class YOLOv12Head(BaseDenseHead):
         *,
         strides: Sequence[int] = (8, 16, 32),
         reg_max: int = 16,
+        class_channels: int | None = None,
         loss_cfg: dict[str, Any] | None = None,
         norm_cfg: dict | None = None,
         train_cfg: dict | None = None,
@@ -97,7 +101,10 @@ class YOLOv12Head(BaseDenseHead):
         self.test_cfg = None if test_cfg is None else ConfigDict(test_cfg)
         self.loss_terms = _build_loss(num_classes, self.strides, reg_max, loss_cfg or {})
         box_channels = max(16, in_channels[0] // 4, 4 * reg_max)
-        class_channels = max(in_channels[0], min(num_classes, 100))
+        if class_channels is None:
+            class_channels = max(in_channels[0], min(num_classes, 100))
+        require_at_least(1, class_channels=class_channels)
+        self.class_channels = class_channels
         norm: dict[str, Any] = {"norm_cfg": norm_cfg}
 
         def box_branch(channels: int) -> nn.Sequential:
@@ -123,6 +130,14 @@ class YOLOv12Head(BaseDenseHead):
         self.box_branches = nn.ModuleList(map(box_branch, in_channels))
         self.class_branches = nn.ModuleList(map(class_branch, in_channels))
         self._init_biases()
+
+    def weights_of_classes(self) -> tuple[str, ...]:
+        """Names of the weights whose rows stand for the classes, one each.
+
+        Of 65 to 99 classes a YOLOv12-N has as many hidden channels, which stand for no class.
+        """
+        levels = range(len(self.strides))
+        return tuple(f"class_branches.{i}.2.{part}" for i in levels for part in ("weight", "bias"))
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says, and, unless it is of a file, the last biases too."""

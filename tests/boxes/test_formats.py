@@ -263,3 +263,29 @@ def test_coco_and_nuclei(shared_data: Path) -> None:
     assert len(panoptic.classes().names) == 133 and len(panoptic.classes().things or ()) == 80
     nuclei = BoxFolder(str(shared_data / "nuclei"), targets="masks")
     assert [len(nuclei.records(s).images) for s in ("train", "val")] == [240, 60]
+
+
+def test_pixels_of_voc_count_from_0_unless_it_is_said(tmp_path: Path) -> None:
+    """In the challenge's files a box of the whole image is 1, 1, width, height."""
+    write_image(tmp_path / "d/a.png", [], size=(40, 60))
+    size = "<size><width>60</width><height>40</height></size>"
+    write_voc_file(tmp_path / "d/a.xml", [("rod", 1, 1, 60, 40)], size)
+    write_image(tmp_path / "d/b.png", [], seed=1, size=(40, 60))
+    write_voc_file(tmp_path / "d/b.xml", [("rod", 5, 6, 20, 30)], size)
+    root = str(tmp_path / "d")
+    plainly = BoxFolder(root).records("all")
+    assert [i.objects[0].box for i in plainly.images] == [(1, 1, 60, 40), (5, 6, 20, 30)]
+    assert "set data.voc_offset=1" in plainly.notes[0]
+    records = BoxFolder(root, voc_offset=1).records("all")
+    assert [i.objects[0].box for i in records.images] == [(0, 0, 60, 40), (4, 5, 20, 30)]
+    assert not records.notes
+
+    write_voc_file(tmp_path / "d/b.xml", [("rod", 0, 6, 20, 30)], size)
+    assert not BoxFolder(root).records("all").notes
+    with pytest.raises(DataError, match=r"b.xml .object 1, rod.: the box begins at 0"):
+        BoxFolder(root, voc_offset=1).records("all")
+    with pytest.raises(ConfigError, match="give 0 or 1"):
+        BoxFolder(root, voc_offset=2)
+    coco = write_coco(tmp_path / "coco")
+    with pytest.raises(ConfigError, match="holds COCO JSON, whose boxes begin at 0"):
+        BoxFolder(str(coco), voc_offset=1)

@@ -6,7 +6,13 @@ import pytest
 from mmengine.config import Config
 
 from mmattn.compare.epoch_hooks import translate_hooks
-from mmattn.compare.shared_config import forgetful_parts, run_config, shared_config
+from mmattn.compare.shared_config import (
+    forgetful_parts,
+    resumable_checkpoint,
+    run_config,
+    shared_config,
+)
+from mmattn.compare.train_variant import _about_stopped
 from mmattn.config import load_config
 from mmattn.errors import ConfigError
 from tests.support.comparison_configs import RETINANET
@@ -89,6 +95,7 @@ def test_what_no_checkpoint_holds_begins_anew(tmp_path) -> None:
     """A resumed run would mix other images than one that was never stopped."""
     cfg = load_config(RETINANET)
     (tmp_path / "last_checkpoint").write_text("iter_2.pth")
+    (tmp_path / "iter_2.pth").touch()
     shared, remarks = shared_config(cfg, 4, num_samples=8)
     assert not remarks and run_config(shared, 0, tmp_path, tmp_path / "seed0.pth").resume
     cfg.train_dataloader.dataset.pipeline.insert(2, {"type": "CachedMosaic"})
@@ -98,3 +105,32 @@ def test_what_no_checkpoint_holds_begins_anew(tmp_path) -> None:
     assert "A run that was stopped begins anew: BatchSyncRandomResize (" in remarks[0]
     run = run_config(shared, 0, tmp_path, tmp_path / "seed0.pth")
     assert not run.resume and run.load_from == str(tmp_path / "seed0.pth")
+
+
+def test_a_run_without_its_pointer_goes_on_from_the_newest_checkpoint(tmp_path) -> None:
+    """A run may be killed between a checkpoint and the pointer to it, or lose the named file."""
+    shared, _ = shared_config(load_config(RETINANET), 4, num_samples=8)
+    weights = tmp_path / "seed0.pth"
+    assert resumable_checkpoint(shared, tmp_path) is None
+    run = run_config(shared, 0, tmp_path, weights)
+    assert not run.resume and run.load_from == str(weights)
+    for name in ("iter_9.pth", "iter_10.pth", "iter_x.pth", "best_iter_99.pth"):
+        (tmp_path / name).touch()
+    for pointer in (None, "", "iter_11.pth"):
+        if pointer is not None:
+            (tmp_path / "last_checkpoint").write_text(pointer)
+        run = run_config(shared, 0, tmp_path, weights)
+        assert run.resume and run.load_from == str(tmp_path / "iter_10.pth"), pointer
+    (tmp_path / "last_checkpoint").write_text("/moved/from/here/iter_9.pth\n")
+    assert resumable_checkpoint(shared, tmp_path) == tmp_path / "iter_9.pth"
+
+
+def test_a_stopped_run_says_how_it_goes_on(tmp_path) -> None:
+    shared, _ = shared_config(load_config(RETINANET), 4, num_samples=8)
+    assert "begins anew: it has no checkpoint" in _about_stopped(shared, tmp_path)
+    (tmp_path / "iter_2.pth").touch()
+    assert "goes on from iter_2.pth" in _about_stopped(shared, tmp_path)
+    assert (tmp_path / "iter_2.pth").is_file()
+    shared.model.data_preprocessor.batch_augments = [{"type": "BatchSyncRandomResize"}]
+    assert "begins anew: its state is in no checkpoint" in _about_stopped(shared, tmp_path)
+    assert not (tmp_path / "iter_2.pth").exists()

@@ -11,14 +11,13 @@ import pytest
 
 from mmattn.compare.image_counts import (
     DetectionCounts,
-    best_detections,
     drawn_values,
     load_counts,
     save_counts,
 )
 from mmattn.compare.statistics import ImageDraws, difference
 from mmattn.evaluation.detection.coco_evaluator import coco_of, evaluate_coco
-from mmattn.evaluation.detection.matching import Matches
+from mmattn.evaluation.detection.matching import Matches, best_detections
 from tests.support.coco_cases import THRESHOLDS, matched, random_case, simple_case, without_boxes
 
 LIMITS = (5, 100, 200)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mmattn.data.folder import find_layout
-from mmattn.data.folder.layout import draw
+from mmattn.data.folder.draw import draw
 from mmattn.errors import ConfigError, DataError
 
 

@@ -134,6 +134,60 @@ def test_segmentation() -> None:
     same_scores(*scores)
 
 
+def yolov12(count: int) -> Config:
+    cfg = load_config("mmattn::yolov12/yolov12-n_8xb32-600e_coco.py")
+    cfg.model.bbox_head.num_classes = count
+    return cfg
+
+
+def loaded(old: tuple[str, ...], new: tuple[str, ...], **head: Any) -> tuple[nn.Module, ...]:
+    """A YOLOv12-N of the classes ``old``, one of ``new`` that starts from it, and the report."""
+    torch.manual_seed(0)
+    cfg = yolov12(len(new))
+    cfg.model.bbox_head.update(head)
+    init_default_scope("mmdet")
+    models = [build_model(one) for one in (yolov12(len(old)), cfg)]
+    for model in models:
+        for weight in model.bbox_head.parameters():
+            nn.init.normal_(weight.data, std=0.5)
+    meta = {"dataset_meta": {"classes": old}}
+    checkpoint: dict[str, Any] = {"state_dict": dict(models[0].state_dict()), "meta": meta}
+    report = keep_rows_by_name(checkpoint, models[1], cfg, {"classes": new}, "old.pth")
+    models[1].load_state_dict(checkpoint["state_dict"], strict=False)
+    return *models, report
+
+
+def test_hidden_channels_as_many_as_classes_are_no_classes() -> None:
+    """YOLOv12-N of 65 to 99 classes has as many hidden channels in its class branches."""
+    names = tuple(f"class {i}" for i in range(70))
+    old, new, report = loaded(names, names[::-1])
+    assert len(report.mapped) == 6 and not report.initial
+    for branch, other in zip(
+        old.bbox_head.class_branches, new.bbox_head.class_branches, strict=True
+    ):
+        for part in (0, 1):
+            for a, b in zip(branch[part].parameters(), other[part].parameters(), strict=True):
+                assert torch.equal(a, b), "the layers before the last are as they were"
+        assert torch.equal(branch[2].weight, other[2].weight.flip(0))
+
+
+def test_a_class_branch_of_another_width_starts_anew_and_says_so() -> None:
+    names = tuple(f"class {i}" for i in range(80))
+    _, new, report = loaded(names, names[:3])
+    assert (new.bbox_head.class_channels, report.kept, report.mapped) == (64, [], [])
+    assert report.new == list(names[:3]) and "3 new" in str(report)
+    assert "80 channels wide in the checkpoint and 64 here" in str(report)
+    assert "model.bbox_head.class_channels=80 keeps them" in str(report)
+
+    old, new, report = loaded(names, names[:3], class_channels=80)
+    assert report.kept == list(names[:3]) and not report.initial and not report.notes
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        scores = [m.eval()(image)[0] for m in (old, new)]
+    for a, b in zip(*scores, strict=True):
+        torch.testing.assert_close(b, a[:, :3])
+
+
 def test_as_many_classes_in_another_order_are_not_taken_by_position() -> None:
     """Shapes are equal, so that a plain load would train each class from another one's row."""
     names = ("bus", "cat", "owl", "dog", "car")

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 import mmattn.engine
 from mmattn.cli.report import main
 from mmattn.config import load_config
-from mmattn.engine.detection_measurement import measure_run
+from mmattn.detections import Detections
+from mmattn.engine.detection_measurement import OpenedFile, measure_run
 from mmattn.errors import ConfigError
+from mmattn.export import export
+from mmattn.export.check_images import validation_dataset
 from mmattn.inference import build_model
+from mmattn.reports.detection.run import exported_rows
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +74,66 @@ def test_without_cocos_metric_the_message_says_what_to_add(run, tmp_path: Path) 
         measure_run(other, checkpoint)
 
 
-def test_an_exported_detector_is_refused_before_anything_is_built(run, tmp_path, capsys) -> None:
+def test_an_exported_file_is_measured_by_the_same_metric(run, tmp_path: Path) -> None:
+    """A file that finds every object has an AP of 1, whatever the network finds."""
     config, checkpoint = run
-    arguments = [str(config), str(checkpoint), "--out", str(tmp_path / "r")]
-    assert main([*arguments, "--exported", "model.onnx"]) == ConfigError.exit_code
-    assert "a report on object detection measures the checkpoint alone" in capsys.readouterr().err
+    cfg = load_config(config)
+    dataset = validation_dataset(cfg)
+    truth = {
+        info["img_path"]: [(i["bbox"], i["bbox_label"]) for i in info["instances"]]
+        for info in map(dataset.get_data_info, range(len(dataset)))
+    }
+
+    def predict_file(file: Path) -> tuple[Detections, None]:
+        boxes, labels = zip(*truth[str(file)], strict=True)
+        return Detections.of(np.array(boxes), np.ones(len(boxes)), np.array(labels)), None
+
+    file = tmp_path / "perfect.onnx"
+    file.write_bytes(b"1234")
+    perfect = SimpleNamespace(classes=dataset.metainfo["classes"], predict_file=predict_file)
+    opened = OpenedFile(file, perfect, {"runtime": "onnxruntime 1"})  # type: ignore[arg-type]
+    measured = measure_run(config, checkpoint, exported=opened, num_images=0)
+    assert measured.exported is not None and measured.exported.file_bytes == 4
+    assert measured.exported.numbers["bbox"].value("AP") == pytest.approx(1)
+    assert measured.numbers["bbox"].value("AP") < 0.5
+    titles, rows = exported_rows(measured, "bbox")
+    assert titles[1:3] == ["AP, torch", "AP, onnxruntime"] and rows[-1][2] == "100.00"
+
+    size = measured.size
+    assert size is not None
+    assert size.parameters == sum(p.numel() for p in build_model(cfg).parameters())
+    assert size.flops > 1e6 and size.input_shape[:2] == (1, 3)
+
+
+@pytest.mark.slow
+def test_the_command_reports_an_exported_file(run, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("onnxruntime")
+    config, checkpoint = run
+    file, out = tmp_path / "tiny.onnx", tmp_path / "r"
+    export(str(config), str(checkpoint), out=file, num_images=1)
+    words = [str(config), str(checkpoint), "--exported", str(file), "--out", str(out), "--html"]
+    assert main(words) == 0, capsys.readouterr().err
+    text = (out / "README.md").read_text(encoding="utf-8")
+    assert "## The exported file against torch, on 4 validation images" in text
+    assert "GFLOPs at 1 x 3 x" in text and "`tiny.onnx`, " in text
+    assert json.loads((out / "parity.json").read_text())["file"].endswith("tiny.onnx")
+    assert "Does the exported file detect the same?" in (out / "report.html").read_text("utf-8")
+
+
+def test_the_file_of_another_detector_is_refused(run) -> None:
+    config, checkpoint = run
+    other = SimpleNamespace(classes=["a", "b"], predict_file=None)
+    with pytest.raises(ConfigError, match=r"x\.onnx has the classes a, b, the validation set"):
+        measure_run(config, checkpoint, exported=OpenedFile(Path("x.onnx"), other, {}))
+
+
+def test_exported_masks_are_refused_before_anything_is_built(
+    repo: Path, tmp_path: Path, capsys
+) -> None:
+    words = ["mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py", "x.pth", "--out", str(tmp_path / "r")]
+    assert main([*words, "--exported", "model.onnx"]) == ConfigError.exit_code
+    said = capsys.readouterr().err
+    assert "a report on instance segmentation measures the checkpoint alone" in said
     assert not (tmp_path / "r").exists()
 
 

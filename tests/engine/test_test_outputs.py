@@ -18,9 +18,21 @@ def test_windows_and_images_are_switched_on(default_hooks: dict | None) -> None:
     show_predictions(cfg, show=True, show_dir="painted", wait_time=0.5)
     hook = cfg.default_hooks.visualization
     assert (hook.draw, hook.show, hook.wait_time) == (True, True, 0.5)
-    # mmdet joins it to the folder of the run: a relative one would lie somewhere else.
-    assert hook.test_out_dir == os.path.abspath("painted")
-    assert hook.type == ("X" if default_hooks else "DetVisualizationHook")
+    if default_hooks:
+        # mmdet joins it to the folder of the run: a relative one would lie somewhere else.
+        assert hook.type == "X" and hook.test_out_dir == os.path.abspath("painted")
+    else:
+        saves = {"type": "mmattn.DrawnPredictionsHook", "folder": "painted"}
+        assert hook.type == "DetVisualizationHook" and cfg.custom_hooks == [saves]
+        assert "test_out_dir" not in hook, "upstream would draw a second time"
+
+
+def test_images_of_detection_keep_the_settings_of_the_hook() -> None:
+    hook = {"type": "mmdet.DetVisualizationHook", "score_thr": 0.6}
+    cfg = Config({"default_scope": "mmdet", "default_hooks": {"visualization": hook}})
+    show_predictions(cfg, show=False, show_dir="drawn")
+    assert cfg.custom_hooks[0]["score_thr"] == 0.6
+    assert "draw" not in cfg.default_hooks.visualization
 
 
 def test_images_of_segmentation_are_painted_as_predict_paints_them() -> None:
@@ -30,6 +42,12 @@ def test_images_of_segmentation_are_painted_as_predict_paints_them() -> None:
         {"type": "mmattn.PaintedPredictionsHook", "folder": "painted", "opacity": 0.3}
     ]
     assert "draw" not in cfg.default_hooks.visualization, "upstream would paint a second time"
+
+
+def test_the_legend_can_be_left_out() -> None:
+    cfg = Config({"default_scope": "mmseg"})
+    show_predictions(cfg, show=False, show_dir="painted", legend=False)
+    assert cfg.custom_hooks[0]["legend"] is False
 
 
 def test_a_visualisation_hook_of_ones_own_is_asked() -> None:

@@ -62,11 +62,19 @@ def test_maps_overlays_and_names_are_written(network: tuple, tmp_path: Path) -> 
         classes = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         assert classes.shape == size and classes.max() < 3
         overlay = cv2.imread(str(path.with_name(f"{path.stem}_overlay.jpg")))
-        assert overlay.shape == (*size, 3)
+        assert overlay.shape[0] > size[0] and overlay.shape[1:] == (size[1], 3), "no legend"
         shares = [f"{np.mean(classes == i):.1%}" for i in np.unique(classes)]
         (line,) = [line for line in lines if f"{path.stem}." in line]
         assert all(share in line for share in shares)
     assert json.loads((tmp_path / "out/new/classes.json").read_text()) == CLASSES
+
+
+def test_without_a_legend_the_overlay_has_the_size_of_the_image(
+    network: tuple, tmp_path: Path
+) -> None:
+    file = image(tmp_path / "a.png", 50, 70)
+    predict_images(*network, [file], tmp_path / "out", legend=False)
+    assert cv2.imread(str(tmp_path / "out/a_overlay.jpg")).shape == (50, 70, 3)
 
 
 def test_each_image_is_decoded_once(network: tuple, tmp_path: Path, monkeypatch) -> None:
@@ -99,7 +107,7 @@ def test_the_overlay_shows_the_image_whatever_loaded_it(
     file = tmp_path / "a.png"
     cv2.imwrite(str(file), np.full((20, 30, 3), (200, 100, 20), np.uint8))
     predict_images(cfg, network[1], [file], tmp_path / "out", opacity=0.0)
-    painted = cv2.imread(str(tmp_path / "out/a_overlay.jpg"))
+    painted = cv2.imread(str(tmp_path / "out/a_overlay.jpg"))[:20]
     # In grey: 0.299 red + 0.587 green + 0.114 blue; 121 if red and blue were exchanged.
     assert abs(np.median(painted) - 87) < 4
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from mmattn.reports.curves import plot_curves, read_scalars, smoothed
+from mmattn.reports.curves import plot_curves, read_scalars, scalars_of_run, smoothed
 
 
 def write(path: Path, records: list[dict]) -> Path:
@@ -34,6 +34,32 @@ def test_a_resumed_run_replaces_what_it_repeats(tmp_path: Path) -> None:
     assert curves["loss"] == [(10, 3.0), (20, 2.5)]
     assert metrics == {"mIoU": [(10, 1.0), (20, 2.0)]}
     assert "time" not in curves
+
+
+def test_the_validation_behind_a_resumed_checkpoint_stays(tmp_path: Path) -> None:
+    """The checkpoint of step 20 was written before the validation of step 20."""
+    first = [training(10, 3.0), training(20, 2.0), {"mIoU": 2.0, "step": 20}]
+    first += [training(30, 1.9), {"mIoU": 3.0, "step": 30}]  # behind the checkpoint: given up
+    second = [training(25, 1.8)]
+    files = [write(tmp_path / "a.json", first), write(tmp_path / "b.json", second)]
+    curves, metrics = read_scalars(files)
+    assert curves["loss"] == [(10, 3.0), (20, 2.0), (25, 1.8)]
+    assert metrics == {"mIoU": [(20, 2.0)]}
+
+
+def test_a_run_has_the_scalars_of_all_its_starts(tmp_path: Path) -> None:
+    starts = {"1": False, "2": False, "3": True, "4": True}
+    for name, resumed in starts.items():
+        folder = tmp_path / name / "vis_data"
+        folder.mkdir(parents=True)
+        write(folder / "scalars.json", [training(10 * int(name), 1.0)])
+        (folder / "config.py").write_text(f"model = dict(resume=1)\nresume = {resumed}\n")
+    tested = tmp_path / "5/vis_data"
+    tested.mkdir(parents=True)
+    write(tested / "scalars.json", [{"mIoU": 1.0, "step": 0}])
+    names = [file.parent.parent.name for file in scalars_of_run(tmp_path)]
+    assert names == ["2", "3", "4"], "another training and a test in this folder do not count"
+    assert scalars_of_run(tmp_path / "gone") == []
 
 
 def test_plots_are_written_and_show_something(tmp_path: Path) -> None:

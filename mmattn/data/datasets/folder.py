@@ -30,6 +30,7 @@ from mmattn.data.folder import (
     read_classes,
     survey_masks,
 )
+from mmattn.data.folder.class_list import find_class_list
 from mmattn.data.folder.classes_file import IGNORED, LIKE_IGNORE
 from mmattn.data.folder.mask_reader import MASK_FORMATS, check_choice
 from mmattn.data.folder.patterns import Pattern
@@ -58,13 +59,16 @@ class FolderSegDataset(BaseSegDataset):
         data_root: Path of the folder.
         split: ``train``, ``val``, ``test``, or ``all`` for every image there is.
         classes_file: Names of the classes, relative to ``data_root``; by default ``classes.json``
-            if it is there, else the classes are counted in the masks.
+            or a list such as ``classes.txt`` or ``labels.csv`` (``folder/class_list.py``) if it is
+            there, else the classes are counted in the masks.
         mask_format: ``auto``, ``index``, ``binary``, ``rgb`` or ``alpha``.
         unknown_values: ``error`` for values and colours that no class has, or ``ignore`` their
             pixels.
         missing_masks: ``error`` for images without a mask, or ``skip`` them.
         val_fraction: Share of the images that is drawn for ``val`` where no folder is for it.
         split_seed: Random seed of that draw.
+        draw_by: ``folder``: where images lie in several sub-folders (patients, videos), these are
+            drawn as wholes; ``image``: each image for itself.
         img_dir: Folder of images in ``data_root``, if it is not found by its name.
         ann_dir: Folder of masks, likewise.
         img_suffix: Ending of the images, where not all files are.
@@ -100,6 +104,7 @@ class FolderSegDataset(BaseSegDataset):
         missing_masks: str = "error",
         val_fraction: float = 0.2,
         split_seed: int = 0,
+        draw_by: str = "folder",
         img_dir: str | None = None,
         ann_dir: str | None = None,
         img_suffix: str | None = None,
@@ -133,6 +138,7 @@ class FolderSegDataset(BaseSegDataset):
             "skip_missing_masks": missing_masks == "skip",
             "val_fraction": val_fraction,
             "split_seed": split_seed,
+            "draw_by": draw_by,
         }
         if data_prefix is None:
             layout = find_layout(data_root, img_dir=img_dir, ann_dir=ann_dir, **options)
@@ -156,6 +162,8 @@ class FolderSegDataset(BaseSegDataset):
             reduce_zero_label=reduce_zero_label,
         )
         self.notes = _notes(layout, split, classes, mask_format, why)
+        if classes_file is None and not os.path.exists(os.path.join(data_root, CLASSES_FILE)):
+            self.notes += tuple(find_class_list(data_root, os.listdir(data_root), least=2)[1])
         metainfo.update(classes=classes.names)
         metainfo.setdefault("palette", [list(colour) for colour in classes.palette])
         prefix = dict(zip(("img_path", "seg_map_path"), layout.folders_of(split), strict=True))
@@ -270,8 +278,8 @@ def _meaning(
     reduce_zero_label: bool,
 ) -> tuple[FolderClasses, str, str, int | None]:
     """Return classes, mask format, its reason and white, which are equal for all splits."""
-    path = os.path.join(root, classes_file or CLASSES_FILE)
-    classes = read_classes(path) if classes_file or os.path.exists(path) else None
+    path = _classes_path(root, classes_file)
+    classes = None if path is None else read_classes(path)
     if classes is not None and mask_format not in ("auto", "binary"):
         return classes, mask_format, "as set", None
     masks = [pair.mask for pair in layout.pairs("all")]
@@ -285,6 +293,14 @@ def _meaning(
     if classes is None:
         classes = classes_from_masks(survey, mask_format, root, reduce_zero_label=reduce_zero_label)
     return classes, mask_format, why, white
+
+
+def _classes_path(root: str, classes_file: str | None) -> str | None:
+    """Return the file that names the classes; None where there is none."""
+    path = os.path.join(root, classes_file or CLASSES_FILE)
+    if classes_file or os.path.exists(path):
+        return path
+    return find_class_list(root, os.listdir(root), least=2)[0]
 
 
 def _notes(
@@ -304,10 +320,7 @@ def _notes(
         if like.casefold() in LIKE_IGNORE:
             notes.append(f'{like!r} is trained as a class; only one called "ignore" is left out')
     if layout.drawn and split in ("train", "val"):
-        notes.append(
-            f"{split} drawn from {layout.folders_of(split)[0]}: val_fraction "
-            f"{layout.val_fraction:g}, split_seed {layout.split_seed}"
-        )
+        notes.append(f"{split} drawn from {layout.folders_of(split)[0]}: {layout.draw().text}")
     unused = layout.unused_masks()
     if unused:
         count = "1 mask belongs" if len(unused) == 1 else f"{len(unused)} masks belong"

@@ -1,6 +1,7 @@
 """``classes.json``: the names of the classes and what stands for each of them in the masks.
 
-One of these four forms::
+Lists in other files (``classes.txt``, ``labels.csv``, …) are read by ``class_list.py`` and mean the
+same. JSON has one of these four forms::
 
     ["road", "car", "tree"]                     mask value 0, 1, 2
     {"0": "road", "7": "car", "200": "tree"}    mask value to name
@@ -21,6 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmattn.errors import ConfigError, DataError, did_you_mean
+
+from .class_list import ClassList, is_class_list, read_class_list
 
 #: The name whose pixels are left out, in any letter case.
 IGNORE = "ignore"
@@ -94,11 +97,13 @@ class FolderClasses:
 
 
 def read_classes(path: str) -> FolderClasses:
-    """Read a ``classes.json``.
+    """Read a ``classes.json``, or a list as ``read_class_list`` takes it.
 
     Raises:
         DataError: It is missing, is not valid JSON or has none of the forms.
     """
+    if is_class_list(path):
+        return _from_rows(read_class_list(path))
     try:
         with open(path, encoding="utf-8-sig") as file:  # some editors write a byte order mark
             content = json.load(file, object_pairs_hook=lambda pairs: _unique(pairs, path))
@@ -159,6 +164,30 @@ def _from_colours(content: Mapping[str, Any], path: str) -> FolderClasses:
         colours={colour: label[name] for colour, name in colour_names.items()},
         palette=[first[name] for name in names],
     )
+
+
+def _from_rows(listed: ClassList) -> FolderClasses:
+    """Return the classes of a list: by its values or colours, else by position."""
+    names, path = [_name(name, listed.path) for name in listed.names], listed.path
+    by_value: dict[int, str] = {}
+    for value, name in zip(listed.values or (), names, strict=False):
+        if value in by_value:
+            raise _no_form(path, f"{by_value[value]!r} and {name!r} have the value {value}")
+        by_value[value] = name
+    found = _from_values(by_value, path) if by_value else None
+    if listed.colours is not None:
+        colours: dict[str, list[list[int]]] = {}
+        for name, colour in zip(names, listed.colours, strict=True):
+            colours.setdefault(name, []).append(list(colour))
+        coloured = _from_colours(colours, path)
+        if found is None:
+            found = coloured
+        else:  # the order is that of the values: both have the same names
+            label = {**{name: i for i, name in enumerate(found.names)}, IGNORE: IGNORED}
+            in_order = {(*c,): label[name] for name, all_of in colours.items() for c in all_of}
+            palette = [(*colours[name][0],) for name in found.names]
+            found = replace(found, colours=in_order, palette=palette)  # type: ignore[arg-type]
+    return replace(found or _from_list(names, path), source=listed.source)
 
 
 def _build(by_value: Mapping[int, str], path: str) -> FolderClasses:

@@ -3,9 +3,98 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from mmattn.errors import ConfigError
+from mmattn.errors import ConfigError, did_you_mean
+
+#: What is drawn: whole sub-folders, so that no patient or video is on both sides, or images.
+DRAW_BY = ("folder", "image")
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """How images are drawn for validation.
+
+    Attributes:
+        fraction: Share of the images that become ``val``, 0 to 1.
+        seed: Random seed of the draw.
+        by: ``folder``: images of one sub-folder stay together where there are several; ``image``:
+            each is drawn for itself.
+
+    Raises:
+        ConfigError: A value is out of range or not known.
+    """
+
+    fraction: float = 0.2
+    seed: int = 0
+    by: str = "folder"
+
+    def __post_init__(self) -> None:
+        check_fraction(self.fraction)
+        if self.by not in DRAW_BY:
+            hint = did_you_mean(str(self.by), DRAW_BY)
+            raise ConfigError(f"draw_by={self.by!r}: give one of {', '.join(DRAW_BY)}.{hint}")
+
+
+@dataclass(frozen=True)
+class ValDraw:
+    """What was drawn.
+
+    Attributes:
+        val: For each image, whether it is for validation.
+        text: The draw in words: its settings, and what it was made among.
+    """
+
+    val: tuple[bool, ...]
+    text: str
+
+
+def draw_val(
+    names: Sequence[str],
+    files: Sequence[str],
+    options: DrawOptions,
+    classes: Collection[str] = (),
+) -> ValDraw:
+    """Draw images for validation.
+
+    Where images lie in several sub-folders, these are drawn as wholes: neighbouring slices of a
+    patient, or frames of a video, are nearly the same image, and a score on the one after training
+    on the other tells nothing. A sub-folder is the first folder below the nearest one that all
+    images share; images in no sub-folder are drawn one by one. Where the drawn sub-folders hold
+    more than half of all images, the largest go back.
+
+    The draw is by hashes of names: it is the same on every machine, and images or sub-folders that
+    are added later move no other one unless the half is passed.
+
+    Args:
+        names: Names of the images, without endings.
+        files: Their files, in the same order.
+        options: Share, seed and what is drawn.
+        classes: Names of the classes. Sub-folders that are named after them sort images, and a
+            drawn one would leave its class without training: images are drawn then.
+    """
+    how = f"val_fraction {options.fraction:g}, split_seed {options.seed}"
+    groups = _groups(names, files)
+    folders = {group for group in groups if group.endswith("/")}
+    if not folders or options.by == "image":
+        chosen = draw(names, options.fraction, options.seed)
+        return ValDraw(tuple(name in chosen for name in names), f"{how}, image by image")
+    labels = {_folded(name) for name in classes}
+    if len(folders) > 1 and {_folded(folder) for folder in folders} <= labels:
+        chosen = draw(names, options.fraction, options.seed)
+        text = f"{how}, image by image since the sub-folders are named after classes"
+        return ValDraw(tuple(name in chosen for name in names), text)
+    sizes = Counter(groups)
+    chosen = _at_most_half(draw(sizes, options.fraction, options.seed), sizes)
+    val = tuple(group in chosen for group in groups)
+    text = (
+        f"{how}, by sub-folder: {len(chosen & folders)} of {len(folders)} are val, with "
+        f"{sum(val)} of {len(val)} images; draw_by=image draws single ones"
+    )
+    return ValDraw(val, text)
 
 
 def draw(stems: Iterable[str], fraction: float, seed: int) -> set[str]:
@@ -15,7 +104,7 @@ def draw(stems: Iterable[str], fraction: float, seed: int) -> set[str]:
     ['d']
     """
     ranks = {
-        stem: int.from_bytes(hashlib.sha256(f"{seed}:{stem}".encode()).digest()[:8]) / 2**64
+        stem: int.from_bytes(hashlib.sha256(f"{seed}:{stem}".encode()).digest()[:8], "big") / 2**64
         for stem in stems
     }
     order = sorted(ranks, key=ranks.__getitem__)
@@ -31,3 +120,33 @@ def check_fraction(fraction: float) -> None:
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"val_fraction={fraction}: give a share between 0 and 1")
+
+
+def _groups(names: Sequence[str], files: Sequence[str]) -> list[str]:
+    """Return for each image its sub-folder, with a slash behind it, or its own name."""
+    places = [os.path.dirname(os.path.abspath(file)) for file in files]
+    top = os.path.commonpath(places) if places else ""
+    below = [os.path.relpath(place, top).split(os.sep)[0] for place in places]
+    return [
+        name if folder == os.curdir else f"{folder}/"
+        for name, folder in zip(names, below, strict=True)
+    ]
+
+
+def _at_most_half(chosen: set[str], sizes: Mapping[str, int]) -> set[str]:
+    """Return as many of the chosen groups as hold half of all images, or the smallest of all."""
+
+    def order(group: str) -> tuple[int, str]:
+        return sizes[group], group
+
+    half = sum(sizes.values()) / 2
+    kept = set(chosen)
+    while len(kept) > 1 and sum(sizes[group] for group in kept) > half:
+        kept.remove(max(kept, key=order))
+    if sum(sizes[group] for group in kept) > half:
+        return {min(sizes, key=order)}
+    return kept
+
+
+def _folded(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

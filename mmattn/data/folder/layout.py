@@ -8,9 +8,9 @@ Layouts that are recognised, letter case aside (``masks`` stands for any of ``MA
     images/a.jpg               masks/a.png                   no splits
 
 Images and masks may lie in further folders, the same on both sides. Where there is no ``val``,
-images are drawn for it: an image is for validation when the hash of the seed and its name falls
-below ``val_fraction``. So the split does not depend on the machine, and an image that is added
-later moves no other one.
+images are drawn for it, whole sub-folders where there are several (``draw.py``): one is for
+validation when the hash of the seed and its name falls below ``val_fraction``. So the split does
+not depend on the machine, and an image that is added later moves no other one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mmattn.errors import DataError, did_you_mean
 from mmattn.images import IMAGE_SUFFIXES, is_image_file
 
 from .beside import rivals
-from .draw import check_fraction, draw
+from .draw import DrawOptions, ValDraw, draw_val
 from .listing import files_below, subfolders
 from .patterns import SPLITS, Pattern, pattern_of, suggest_patterns
 
@@ -67,6 +67,7 @@ class FolderLayout:
         skip_missing_masks: Leave images without a mask out instead of refusing them.
         val_fraction: Share of the images that become ``val`` where there is none.
         split_seed: Random seed of that draw.
+        draw_by: ``folder`` or ``image``, what is drawn; see ``draw.DrawOptions``.
         not_used: Folders of images beside those in ``folders``, relative to ``root``.
     """
 
@@ -79,6 +80,7 @@ class FolderLayout:
     skip_missing_masks: bool = False
     val_fraction: float = 0.2
     split_seed: int = 0
+    draw_by: str = "folder"
     not_used: Sequence[str] = ()
     _matched: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -122,14 +124,20 @@ class FolderLayout:
         self.folders_of(split)
         if split in self.folders and not (split == "train" and self.drawn == "train"):
             return list(self._read(split).values())
-        pool = self._read(self.drawn)
+        pool = list(self._read(self.drawn).values())
         if len(pool) < 2:
             raise DataError(
                 f"{self.root}: one image cannot be split into train and val. Add images, or "
                 "put it into both by hand"
             )
-        chosen = draw(pool, self.val_fraction, self.split_seed)
-        return [pair for stem, pair in pool.items() if (stem in chosen) == (split == "val")]
+        val = self.draw().val
+        return [pair for pair, drawn in zip(pool, val, strict=True) if drawn == (split == "val")]
+
+    def draw(self) -> ValDraw:
+        """Draw ``val``, where it is no folder of its own."""
+        pool = self._read(self.drawn or "all")
+        options = DrawOptions(self.val_fraction, self.split_seed, self.draw_by)
+        return draw_val(list(pool), [pair.image for pair in pool.values()], options)
 
     def unused_masks(self) -> list[str]:
         """Return the files beside the masks that belong to no image."""
@@ -336,7 +344,8 @@ def find_layout(
         DataError: The folder is missing or has none of the layouts.
     """
     check_place(root, "data_root", folder=True)
-    check_fraction(options.get("val_fraction", 0.2))
+    drawn = {"val_fraction": "fraction", "split_seed": "seed", "draw_by": "by"}
+    DrawOptions(**{drawn[key]: value for key, value in options.items() if key in drawn})
     given = ann_dir is not None
     images, masks = _folder(root, img_dir, True), _folder(root, ann_dir, False)
     if images and masks:

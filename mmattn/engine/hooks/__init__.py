@@ -7,6 +7,7 @@ from .checkpoint import CheckpointHook
 from .class_rows import ClassRowsHook
 from .classwise_results import ClasswiseResultsHook
 from .compile import CompileHook
+from .drawn_predictions import DrawnPredictionsHook
 from .early_stopping import EarlyStoppingHook
 from .epoch_info_by_iter import EpochInfoByIterHook
 from .eval_plots import EvalPlotsHook
@@ -28,6 +29,7 @@ __all__ = [
     "ClassRowsHook",
     "ClasswiseResultsHook",
     "CompileHook",
+    "DrawnPredictionsHook",
     "EarlyStoppingHook",
     "EpochInfoByIterHook",
     "EvalPlotsHook",

@@ -21,7 +21,7 @@ from mmattn.registry import METRICS
 from mmattn.reports.detection.numbers import DetectionNumbers
 
 from .analysis import analyse, class_table, interval_table
-from .coco_evaluator import PRECISIONS, coco_of, evaluate_coco
+from .coco_evaluator import PRECISIONS, coco_of, evaluate_coco, limit_of_map
 from .confidence import confidence_curves
 from .intervals import ap_intervals
 from .matching import Matches, match_dataset
@@ -258,7 +258,12 @@ class ClasswiseCocoMetric(CocoMetric):
         )
         ends: dict[str, np.ndarray] = {}
         if self.bootstrap:
-            ends = ap_intervals(matches, thresholds, resamples=self.bootstrap)
+            ends = ap_intervals(
+                matches,
+                thresholds,
+                resamples=self.bootstrap,
+                map_limit=limit_of_map(self.proposal_nums),
+            )
         intervals = {
             name: (float(ends[name][0]), float(ends[name][1]))
             for name in ("mAP_50", "mAP")

@@ -7,14 +7,19 @@ import numpy as np
 from mmattn.evaluation.bootstrap import draw_with_replacement, percentile_interval
 
 from .average_precision import ranked, weighted_precision
-from .matching import FOREGROUND, IGNORED, Matches
+from .matching import FOREGROUND, IGNORED, Matches, best_detections
 
 # Numbers in one array of weights: bounds the memory.
 _CHUNK = 1 << 22
 
 
 def ap_intervals(
-    matches: Matches, thresholds: np.ndarray, *, resamples: int, seed: int = 0
+    matches: Matches,
+    thresholds: np.ndarray,
+    *,
+    resamples: int,
+    seed: int = 0,
+    map_limit: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Compute 95 % percentile intervals of AP and AP50.
 
@@ -26,17 +31,21 @@ def ap_intervals(
         thresholds: IoU thresholds of AP, all of them in ``matches.thresholds``.
         resamples: Number of times that the images are drawn.
         seed: Random seed of the draws.
+        map_limit: Detections of a class in an image that ``mAP`` counts, as ``limit_of_map`` says;
+            None for all. COCO counts 100 for it, and the largest limit for everything else.
 
     Returns:
         ``AP`` and ``AP50`` of each class, (2, K), and ``mAP`` and ``mAP_50``, (2,): lower and upper
         end; nan where a score is undefined in every draw.
     """
-    draws = ap_of_draws(matches, thresholds, _draws(len(matches.image_ids), resamples, seed))
-    defined = ~np.isnan(draws)
-    with np.errstate(invalid="ignore"):
-        means = np.where(defined, draws, 0.0).sum(axis=2) / defined.sum(axis=2)
-    (ap, ap50), (mean, mean50) = draws, means
-    scores = {"AP": ap, "AP50": ap50, "mAP": mean, "mAP_50": mean50}
+    times = _draws(len(matches.image_ids), resamples, seed)
+    ap, ap50 = ap_of_draws(matches, thresholds, times)
+    ap_of_map = ap
+    if map_limit is not None:
+        limited = best_detections(matches, map_limit)
+        if limited is not matches:
+            ap_of_map = ap_of_draws(limited, thresholds, times)[0]
+    scores = {"AP": ap, "AP50": ap50, "mAP": _mean(ap_of_map), "mAP_50": _mean(ap50)}
     return {name: percentile_interval(values) for name, values in scores.items()}
 
 
@@ -61,6 +70,13 @@ def ap_of_draws(matches: Matches, thresholds: np.ndarray, times: np.ndarray) -> 
         result[0, :, label] = np.mean([own[t] for t in thresholds.tolist()], axis=0)
         result[1, :, label] = own[FOREGROUND]
     return result
+
+
+def _mean(draws: np.ndarray) -> np.ndarray:
+    """Return the mean over the classes that are defined in a draw, (B, K) -> (B,)."""
+    defined = ~np.isnan(draws)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, draws, 0.0).sum(axis=1) / defined.sum(axis=1)
 
 
 def _draws(images: int, resamples: int, seed: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,6 +177,34 @@ def match_dataset(
         pair_det=join("pair_det", np.int32),
         pair_obj=join("pair_obj", np.int32),
         pair_iou=join("pair_iou", np.float64),
+    )
+
+
+def best_detections(matches: Matches, limit: int) -> Matches:
+    """Keep the detections of the highest scores, ``limit`` of each class in each image.
+
+    Detections choose their objects in the order of their scores, so that those of the others stay.
+    """
+    order = np.lexsort((-matches.det_score, matches.det_label, matches.det_image))
+    groups = np.stack([matches.det_image, matches.det_label])[:, order]
+    first = np.ones(len(order), bool)
+    first[1:] = (groups[:, 1:] != groups[:, :-1]).any(axis=0)
+    starts = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    kept = np.zeros(len(order), bool)
+    kept[order] = np.arange(len(order)) - starts < limit
+    if kept.all():
+        return matches
+    names = ("det_image", "det_label", "det_score", "det_source")
+    columns: dict[str, Any] = {name: getattr(matches, name)[kept] for name in names}
+    pairs = kept[matches.pair_det]
+    places = (np.cumsum(kept) - 1).astype(np.int32)
+    return replace(
+        matches,
+        match=matches.match[:, kept],
+        pair_det=places[matches.pair_det[pairs]],
+        pair_obj=matches.pair_obj[pairs],
+        pair_iou=matches.pair_iou[pairs],
+        **columns,
     )
 
 

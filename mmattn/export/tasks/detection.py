@@ -49,9 +49,13 @@ class DetectionDecoder(Decoder):
     def _select(self, boxes: np.ndarray, scores: np.ndarray) -> Detections:
         """Select from boxes (A, 4) and scores (A, C): threshold, NMS, limit."""
         said: dict[str, Any] = self.metadata.postprocess or {}
-        above = scores > said.get("score_threshold", 0.0)
+        # The product of a class score and a factor may be lower than a class score has to be.
+        above = scores > (0.0 if said.get("thresholded") else said.get("score_threshold", 0.0))
         if not said.get("multi_label", True):
             above &= np.arange(scores.shape[1]) == scores.argmax(1)[:, None]
+        smallest = said.get("min_box_size")
+        if smallest is not None and smallest >= 0:
+            above &= (boxes[:, 2:] - boxes[:, :2] > smallest).all(1)[:, None]
         rows, labels = np.nonzero(above)
         found = Detections.of(boxes[rows], scores[rows, labels], labels)[:MAX_CANDIDATES]
         if said.get("iou_threshold") is not None:

@@ -32,7 +32,9 @@ class DetectionExport(ExportableModel):
         - ``nms``: boxes (N, K, 4), scores (N, K), labels (N, K) int64 and count (N,) int64, the
           number of detections; rows beyond it hold zeros, the score -1 and the label -1. Boxes are
           left, top, right and bottom in pixels of the input.
-        - ``decoded``: boxes (N, A, 4) and scores (N, A, classes) of all candidates.
+        - ``decoded``: boxes (N, A, 4) and scores (N, A, classes) of all candidates. Where a head
+          multiplies a factor to its class scores (the centerness of FCOS and ATSS), ``score_thr``
+          is for the class score alone, as in mmdet: the product is 0 for those below it.
         - ``raw``: what the head returns, ``cls_scores_0`` (N, priors * classes, h, w) and so on.
 
     Raises:
@@ -76,6 +78,8 @@ class DetectionExport(ExportableModel):
         said = self.settings.as_dict() if self.settings else _loose_settings(head.test_cfg)
         if self.decoding is not None:
             said["multi_label"] = not self.decoding.best_class_only
+        if self.output == "decoded":
+            said["thresholded"] = self._has_factor()
         strides = getattr(getattr(head, "prior_generator", head), "strides", None)
         if strides is not None:
             said["strides"] = [int(s[0] if isinstance(s, tuple) else s) for s in strides]
@@ -88,7 +92,7 @@ class DetectionExport(ExportableModel):
         size = images.shape[-2], images.shape[-1]
         groups = self.decoding.decode(outputs, size)
         if self.settings is None:
-            scores = torch.cat([_final_scores(group) for group in groups], 1)
+            scores = torch.cat([final_scores(group, self.threshold) for group in groups], 1)
             return torch.cat([group.boxes for group in groups], 1), scores
         return self._select(groups, self.settings)
 
@@ -125,19 +129,30 @@ class DetectionExport(ExportableModel):
             return dict.fromkeys(("boxes", "scores", "labels", "count"), batch)
         if self.output == "decoded":
             return {name: {0: "batch", 1: "candidates"} for name in ("boxes", "scores")}
+        outputs, _ = self._head_outputs()
+        return {
+            name: {0: "batch", 2: f"height_{level}", 3: f"width_{level}"}
+            for name in flat_outputs(outputs)
+            for level in [name.rpartition("_")[2]]
+        }
+
+    def _has_factor(self) -> bool:
+        """Return whether the head multiplies a factor to its class scores."""
+        assert self.decoding is not None
+        groups = self.decoding.decode(*self._head_outputs())
+        return any(group.factor is not None for group in groups)
+
+    @torch.no_grad()
+    def _head_outputs(self) -> tuple[Any, tuple[int, int]]:
+        """Return what the head says of a small black image, and the size of that."""
         device = next(self.model.parameters()).device
         side = -(-128 // self.size_divisor) * self.size_divisor
         was_training = self.model.training
         self.model.eval()
-        with torch.no_grad():
-            features = self.model.extract_feat(torch.zeros(1, 3, side, side, device=device))
-            names = list(flat_outputs(self.model.bbox_head(features)))
+        features = self.model.extract_feat(torch.zeros(1, 3, side, side, device=device))
+        outputs = self.model.bbox_head(features)
         self.model.train(was_training)
-        return {
-            name: {0: "batch", 2: f"height_{level}", 3: f"width_{level}"}
-            for name in names
-            for level in [name.rpartition("_")[2]]
-        }
+        return outputs, (side, side)
 
 
 def check_detector(model: nn.Module) -> None:
@@ -218,12 +233,22 @@ def torch_detections(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
         pass  # no form but raw was exported
     else:
         raw["candidate_boxes"] = torch.cat([group.boxes for group in groups], 1)
-        raw["candidate_scores"] = torch.cat([_final_scores(group) for group in groups], 1)
+        threshold = float((model.bbox_head.test_cfg or {}).get("score_thr") or 0.0)
+        raw["candidate_scores"] = torch.cat([final_scores(g, threshold) for g in groups], 1)
     return {**found, **{name: values.cpu().numpy() for name, values in raw.items()}}
 
 
-def _final_scores(group: Candidates) -> Tensor:
-    return group.scores if group.factor is None else group.scores * group.factor
+def final_scores(group: Candidates, threshold: float) -> Tensor:
+    """Return the scores of all candidates that are selected outside of the file, 0 for none.
+
+    Args:
+        group: Candidates.
+        threshold: Threshold of the scores before they are multiplied by their factor.
+    """
+    if group.factor is None:
+        return group.scores
+    product = group.scores * group.factor
+    return torch.where(group.scores > threshold, product, torch.zeros_like(product))
 
 
 def _loose_settings(test_cfg: Any) -> dict[str, Any]:
@@ -235,4 +260,5 @@ def _loose_settings(test_cfg: Any) -> dict[str, Any]:
         "iou_threshold": nms.get("iou_threshold"),
         "nms_pre": int(cfg.get("nms_pre") or -1),
         "max_per_image": int(cfg.get("max_per_img") or -1),
+        "min_box_size": cfg.get("min_bbox_size", -1),
     }

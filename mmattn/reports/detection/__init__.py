@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_attributes(
     {
         "DetectionNumbers": "numbers",
         "DetectionRun": "run",
+        "ExportedDetections": "run",
         "write_html_report": "html_report",
         "write_markdown_report": "markdown_report",
     },

@@ -13,14 +13,16 @@ from mmattn.reports.html.run_sections import (
     environment_section,
     loss_plot,
     metric_plot,
+    parity_table,
     steps_section,
 )
+from mmattn.reports.number_formats import count
 from mmattn.reports.overlays import data_uri
 
 from .box_painter import describe, draw_tiles
 from .figures import FIGURES
 from .numbers import SHAPES, DetectionNumbers
-from .run import DetectionRun, table_note, table_rows, validation_curves
+from .run import DetectionRun, exported_rows, table_note, table_rows, validation_curves
 
 
 def write_html_report(run: DetectionRun, path: str | Path, *, maps_only: bool = False) -> Path:
@@ -43,8 +45,9 @@ def write_html_report(run: DetectionRun, path: str | Path, *, maps_only: bool = 
             report.section(f"Worst images: {shape}", *_worst(numbers, maps_only))
     for title, parts in {
         "Training": _training(run),
+        "Does the exported file detect the same?": _exported(run),
         "What was run": steps_section(run),
-        "Model and environment": environment_section(run),
+        "Model and environment": environment_section(run, _exported_file(run)),
     }.items():
         if parts:
             report.section(title, *parts)
@@ -61,7 +64,35 @@ def _headline(run: DetectionRun) -> list[tuple[str, str, str]]:
             low, high = (100 * end for end in numbers.intervals["mAP"])
             note += f"; 95 %: {low:.1f} to {high:.1f}"
         cards.append((f"AP, {SHAPES[iou_type]}", f"{ap:.1f} %" if ap == ap else "-", note))
+        _, rows = exported_rows(run, iou_type)
+        if run.exported is not None and rows:
+            in_torch, in_file = rows[-1][1:3]
+            name = f"AP, {run.exported.runtime}"
+            cards.append((name, f"{in_file} %", f"{in_torch} % in torch"))
     return cards + cost_cards(run)
+
+
+def _exported_file(run: DetectionRun) -> dict[str, str]:
+    if run.exported is None:
+        return {}
+    return {"exported file": f"{run.exported.file}, {count(run.exported.file_bytes)}B"}
+
+
+def _exported(run: DetectionRun) -> list[str]:
+    if run.exported is None:
+        return []
+    parity = run.exported.parity
+    note = (
+        f"torch and {parity['runtime']} ran on {run.image_count}; AP in percent. Below is what the "
+        f"export found. Limits: raw outputs within {parity['tolerance']:g} of the largest, "
+        f"{parity.get('agreement_title', 'agreement')} for {100 * parity['min_agreement']:g} %."
+    )
+    parts = [part.paragraph(note, muted=True)]
+    for iou_type in run.numbers:
+        titles, rows = exported_rows(run, iou_type)
+        if rows:
+            parts.append(part.table(titles, rows, numbers=range(1, len(titles)), total=True))
+    return [*parts, *parity_table(parity)]
 
 
 def _table(numbers: DetectionNumbers) -> list[str]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
 
 from mmattn.io import atomic_write
 from mmattn.reports.figure_style import save_png
-from mmattn.reports.markdown_sections import environment, head, training
+from mmattn.reports.markdown_sections import environment, head, parity_table, training
+from mmattn.reports.number_formats import count
 from mmattn.tables import markdown_table
 
 from .box_painter import draw_sheet
 from .figures import FIGURES
 from .numbers import SHAPES, DetectionNumbers
-from .run import DetectionRun, table_note, table_rows
+from .run import DetectionRun, exported_rows, table_note, table_rows
 
 
 def write_markdown_report(
@@ -24,7 +26,8 @@ def write_markdown_report(
 
     Args:
         run: The run to report.
-        folder: Folder of the page, its plots, ``worst_bbox.jpg`` and ``detection_bbox.json``.
+        folder: Folder of the page, its plots, ``worst_bbox.jpg``, ``detection_bbox.json`` and, with
+            an exported file, ``parity.json``.
         maps_only: Whether to draw boxes without their images, for a dataset that may not be passed
             on.
 
@@ -41,7 +44,12 @@ def write_markdown_report(
             _worst(numbers, folder, maps_only),
         ]
         numbers.write_json(folder / f"detection_{iou_type}.json")
-    sections += [training(run, folder), environment(run.environment), list(run.notes)]
+    sections += [
+        training(run, folder),
+        _exported(run, folder),
+        environment(run.environment),
+        list(run.notes),
+    ]
     paragraphs = [paragraph for section in sections for paragraph in section]
     page = folder / "README.md"
     with atomic_write(page, "w") as file:
@@ -57,6 +65,25 @@ def _table(run: DetectionRun, numbers: DetectionNumbers) -> list[str]:
         markdown_table(["class", *numbers.columns], rows, align="l" + "r" * len(numbers.columns)),
         table_note(numbers),
     ]
+
+
+def _exported(run: DetectionRun, folder: Path) -> list[str]:
+    if run.exported is None:
+        return []
+    with atomic_write(folder / "parity.json", "w") as file:
+        file.write(json.dumps(run.exported.parity, indent=2) + "\n")
+    parts = [
+        f"## The exported file against torch, on {run.image_count}",
+        f"`{run.exported.file}`, {count(run.exported.file_bytes)}B, in "
+        f"{run.exported.parity['runtime']}; in percent.",
+    ]
+    for iou_type in run.numbers:
+        titles, rows = exported_rows(run, iou_type)
+        if not rows:
+            continue
+        rows[-1][0] = f"**{rows[-1][0]}**"
+        parts.append(markdown_table(titles, rows, align="l" + "r" * (len(titles) - 1)))
+    return [*parts, *parity_table(run.exported.parity)]
 
 
 def _plots(numbers: DetectionNumbers, folder: Path) -> list[str]:

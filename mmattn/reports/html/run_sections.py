@@ -84,6 +84,32 @@ def _finish(axes, x_label: str, y_label: str) -> str:
     return svg_data_uri(axes)
 
 
+def parity_table(parity: Mapping[str, Any]) -> list[str]:
+    """Write the content of ``parity.json``: a row for each size that was checked, and its notes."""
+    rows = []
+    for row in parity["rows"]:
+        near = row["relative"] is None or row["relative"] <= parity["tolerance"]
+        passes = near and row["agreement"] >= parity["min_agreement"]
+        verdict = '<span class="ok">ok</span>' if passes else '<span class="bad">fails</span>'
+        rows.append(
+            [
+                row["name"],
+                shape(row["batch"], 3, row["height"], row["width"]),
+                row["images"],
+                "-" if row["max_difference"] is None else f"{row['max_difference']:.1e}",
+                "-" if row["relative"] is None else f"{row['relative']:.1e}",
+                f"{100 * row['agreement']:.4f} %",
+                part.Html(verdict),
+            ]
+        )
+    agreement = parity.get("agreement_title", "same class")
+    head = ("size", "input", "images", "largest |difference|", "relative", agreement, "")
+    return [
+        part.table(head, rows, numbers=(2, 3, 4, 5)),
+        *(part.paragraph(note) for note in parity["notes"]),
+    ]
+
+
 def steps_section(run: Run) -> list[str]:
     """Write what was run, with its commands and times."""
     if not run.steps:

@@ -14,9 +14,10 @@ from mmattn.reports.html.run_sections import (
     environment_section,
     loss_plot,
     metric_plot,
+    parity_table,
     steps_section,
 )
-from mmattn.reports.number_formats import count, percent, shape
+from mmattn.reports.number_formats import count, percent
 from mmattn.reports.overlays import colour_map, data_uri
 from mmattn.reports.painter import Painter
 
@@ -156,22 +157,6 @@ def _parity(run: SegmentationRun) -> list[str]:
     parity = run.parity
     if parity is None:
         return []
-    rows = []
-    for row in parity["rows"]:
-        near = row["relative"] is None or row["relative"] <= parity["tolerance"]
-        passes = near and row["agreement"] >= parity["min_agreement"]
-        verdict = '<span class="ok">ok</span>' if passes else '<span class="bad">fails</span>'
-        rows.append(
-            [
-                row["name"],
-                shape(row["batch"], 3, row["height"], row["width"]),
-                row["images"],
-                "-" if row["max_difference"] is None else f"{row['max_difference']:.1e}",
-                "-" if row["relative"] is None else f"{row['relative']:.1e}",
-                f"{100 * row['agreement']:.4f} %",
-                part.Html(verdict),
-            ]
-        )
     intro = ""
     if run.file_bytes is not None and run.runtime == "onnxruntime":
         intro = f"The file holds standard ONNX operators only ({count(run.file_bytes)}B). "
@@ -180,9 +165,4 @@ def _parity(run: SegmentationRun) -> list[str]:
         f"{parity['tolerance']:g} of the largest logit, the same class for "
         f"{100 * parity['min_agreement']:g} % of the pixels."
     )
-    head = ("size", "input", "images", "largest |difference|", "relative", "same class", "")
-    return [
-        part.paragraph(intro, muted=True),
-        part.table(head, rows, numbers=(2, 3, 4, 5)),
-        *(part.paragraph(note) for note in parity["notes"]),
-    ]
+    return [part.paragraph(intro, muted=True), *parity_table(parity)]

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from mmattn.io import atomic_write
-from mmattn.reports.markdown_sections import environment, head, training
+from mmattn.reports.markdown_sections import environment, head, parity_table, training
+from mmattn.reports.number_formats import count
 from mmattn.reports.overlays import colour_map
 from mmattn.reports.painter import Painter
 from mmattn.tables import markdown_table
@@ -122,16 +123,5 @@ def _parity(run: SegmentationRun, folder: Path) -> list[str]:
         return []
     with atomic_write(folder / "parity.json", "w") as file:
         file.write(json.dumps(run.parity, indent=2) + "\n")
-    rows = []
-    for row in run.parity["rows"]:
-        size = f"{row['batch']} x 3 x {row['height']} x {row['width']} ({row['name']})"
-        difference, relative = (
-            "-" if row[key] is None else f"{row[key]:.1e}" for key in ("max_difference", "relative")
-        )
-        rows.append([size, difference, relative, f"{100 * row['agreement']:.4f} %"])
-    head = ["input", "largest difference of logits", "relative", "same class"]
-    return [
-        "## The exported file against torch",
-        markdown_table(head, rows, align="lrrr"),
-        *run.parity["notes"],
-    ]
+    size = [] if run.file_bytes is None else [f"The file has {count(run.file_bytes)}B."]
+    return ["## The exported file against torch", *size, *parity_table(run.parity)]

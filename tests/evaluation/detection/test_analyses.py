@@ -11,7 +11,7 @@ from faster_coco_eval import COCO
 from mmattn.evaluation.detection.confidence import confidence_curves
 from mmattn.evaluation.detection.confusion import confusion_matrix
 from mmattn.evaluation.detection.intervals import ap_intervals, ap_of_draws
-from mmattn.evaluation.detection.matching import IGNORED
+from mmattn.evaluation.detection.matching import IGNORED, best_detections
 from mmattn.evaluation.detection.sizes import SIZE_EDGES, count_sizes
 from mmattn.evaluation.detection.worst_images import worst_images
 from tests.support.coco_cases import (
@@ -135,6 +135,26 @@ def test_intervals_hold_the_score_and_do_not_change() -> None:
     once = ap_of_draws(matches, THRESHOLDS, np.ones((1, len(matches.image_ids))))
     low, high = first["mAP"]
     assert low <= np.nanmean(once[0]) <= high and low < high
+
+
+def test_the_interval_of_map_is_at_the_limit_of_map() -> None:
+    """mAP counts 100 detections of a class in an image, where AP50 counts the largest limit."""
+    dataset, detections = random_case(8)
+    matches = matched(dataset, detections)
+    ends = ap_intervals(matches, THRESHOLDS, resamples=100, map_limit=1)
+    alone = ap_intervals(matched(dataset, detections, max_dets=1), THRESHOLDS, resamples=100)
+    every = ap_intervals(matches, THRESHOLDS, resamples=100)
+    np.testing.assert_array_equal(ends["mAP"], alone["mAP"])
+    assert not np.array_equal(ends["mAP"], every["mAP"])
+    np.testing.assert_array_equal(ends["mAP_50"], every["mAP_50"])
+
+
+def test_the_best_detections_keep_their_pairs() -> None:
+    dataset, detections = random_case(8)
+    ours = best_detections(matched(dataset, detections), 1)
+    plain = matched(dataset, detections, max_dets=1)
+    for name in ("match", "det_image", "det_score", "pair_det", "pair_obj", "pair_iou"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(plain, name), err_msg=name)
 
 
 def worst_of(dataset: dict, detections: list[dict], limit: int, confidence: float = 0.5):
