@@ -14,6 +14,7 @@ with the same offsets for all three, and the weights of a block shared by all le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +96,7 @@ class DynamicHeadBlock(nn.Module):
         """Return the attended levels.
 
         Raises:
-            ConfigError: There is no level, one has other channels, or is not half of the one before.
+            ConfigError: The levels are no pyramid of ``in_channels`` channels (``check_levels``).
         """
         if is_exporting():  # sizes may be symbols there
             return self.textbook(levels)
@@ -188,12 +189,13 @@ def check_levels(levels: Sequence[Tensor], in_channels: int) -> None:
             )
         )
     sizes = [(x.shape[2], x.shape[3]) for x in levels]
-    for i, ((height, width), size) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, ((height, width), size) in enumerate(pairwise(sizes)):
         half = (-(-height // 2), -(-width // 2))
         if size != half:
             raise ConfigError(
-                f"Dynamic Head needs levels that halve, rounded up: level {i} is {height} x {width},"
-                f" so level {i + 1} has to be {half[0]} x {half[1]}, and is {size[0]} x {size[1]}; "
+                f"Dynamic Head needs levels that halve, rounded up: level {i} is "
+                f"{height} x {width}, so level {i + 1} has to be {half[0]} x {half[1]}, and is "
+                f"{size[0]} x {size[1]}; "
                 "set pad_size_divisor of the data preprocessor to the last level's stride, or "
                 "choose levels of consecutive strides"
             )

@@ -1,7 +1,7 @@
 """Norms, gates, mean and dynamic ReLU as one pass over the maps of a level.
 
-A norm is an affine map of each channel once its moments are known, and so is all that follows it but
-the last maximum. Channel means of every step follow from those of the convolutions' outputs:
+A norm is an affine map of each channel once its moments are known, and so is all that follows it
+but the last maximum. Channel means of every step follow from those of the convolutions' outputs:
 
     z = sum_b s_b · up(x_b) + t,      y = max(a1 z + b1, a2 z + b2)
 

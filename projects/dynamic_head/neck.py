@@ -21,19 +21,20 @@ class DynamicHead(BaseModule):
 
     Takes the arguments, and the weights, of mmdet's ``DyHead``, and returns the same::
 
-        neck=[dict(type="FPN", ...), dict(type="mmattn.DynamicHead", in_channels=256, out_channels=256)]
+        neck=[dict(type="FPN", ...),
+              dict(type="mmattn.DynamicHead", in_channels=256, out_channels=256)]
 
-    ``high_mode`` says how the next coarser level, of h x w, is convolved with the offsets of a level
+    ``high_mode`` says how the next coarser level, h x w, is convolved with the offsets of a level
     of H x W:
 
     - ``"official"``: with the first 18 h w of its 18 H W offsets, channels and rows mixed up
-      (``high_mode.beginning``). The authors' kernel did that, and mmdet's does: neither compares the
-      sizes. **All published weights were trained so**, and need it.
-    - ``"natural"``: upsampled to H x W first, then convolved there, as the paper describes. 46 % more
-      multiply-adds at 800 x 1344.
+      (``high_mode.beginning``). The authors' kernel did that, and mmdet's does: neither compares
+      the sizes. **All published weights were trained so**, and need it.
+    - ``"natural"``: upsampled to H x W first, then convolved there, as the paper describes. 47 %
+      more multiply-adds at 800 x 1344.
     - ``"resize"``: with offsets and masks interpolated to h x w, as many multiply-adds as
-      ``"official"``. Offsets are then pixels of the coarser map, as they are pixels of the finer one
-      in the branch from below; neither is scaled.
+      ``"official"``. Offsets are then pixels of the coarser map, as they are pixels of the finer
+      one in the branch from below; neither is scaled.
 
     The last two are for trainings from the start; which of the three is most accurate was not
     measured here.

@@ -68,8 +68,8 @@ class SpatialAttention(nn.Module):
 
     Example:
         >>> import torch
-        >>> x, offset, mask = torch.zeros(1, 8, 5, 6), torch.zeros(1, 18, 3, 3), torch.ones(1, 9, 3, 3)
-        >>> SpatialAttention(8, 16, stride=2)(x, offset, mask).shape
+        >>> offset, mask = torch.zeros(1, 18, 3, 3), torch.ones(1, 9, 3, 3)
+        >>> SpatialAttention(8, 16, stride=2)(torch.zeros(1, 8, 5, 6), offset, mask).shape
         torch.Size([1, 16, 3, 3])
     """
 
