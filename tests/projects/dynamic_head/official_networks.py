@@ -111,9 +111,7 @@ class Block(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.DyConv = nn.ModuleList(DeformConvNorm(channels, stride) for stride in (1, 1, 2))
-        self.AttnConv = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, 1, 1), nn.ReLU()
-        )
+        self.AttnConv = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, 1, 1), nn.ReLU())
         self.offset = nn.Conv2d(channels, 27, 3, padding=1)
         self.relu = nn.Module()
         self.relu.fc = nn.Sequential(

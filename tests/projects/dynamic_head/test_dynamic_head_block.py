@@ -285,7 +285,10 @@ def test_training_keeps_less_than_half_of_what_the_textbook_does(pyramid: Pyrami
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"high_mode": "offical"}, r"high_mode must be one of .*'offical'.*Did you mean 'official'"),
+        (
+            {"high_mode": "offical"},
+            r"high_mode must be one of .*'offical'.*Did you mean 'official'",
+        ),
         ({"init": "zero"}, r"init must be one of mmdet, official; got 'zero'"),
         ({"in_channels": [256, 512]}, r"in_channels must be a whole number.*\[256, 512\]"),
         ({"in_channels": 0}, r"in_channels must be a whole number of at least 1"),
