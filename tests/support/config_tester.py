@@ -39,7 +39,7 @@ class ConfigTester:
         expected: Config -> its task, as ``Case`` has it, and how many blocks its model has.
         quick: The config that the default run trains, if any; the others are for ``-m slow``.
         special: Config -> further arguments of its ``Case``, such as the size of the images.
-        in_memory: Configs whose constructors read numbers, so that no model without memory is built.
+        in_memory: Configs whose constructors read numbers: torch's meta device has none.
     """
 
     folder: str

@@ -1,4 +1,4 @@
-"""Promise: the block does what its formulas say, fast and slow alike, and says what does not fit."""
+"""Promise: the block does what its formulas say, fast and slow alike; mistakes are named."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_bad_arguments_are_refused(options: dict, message: str) -> None:
 
 def test_levels_that_do_not_fit_are_refused(pyramid: Pyramid) -> None:
     neck = DynamicHead(32, 32, 1)
-    with pytest.raises(ConfigError, match="at least one feature map.*an empty one"):
+    with pytest.raises(ConfigError, match=r"at least one feature map.*an empty one"):
         neck([])
     with pytest.raises(ConfigError, match=r"levels have \[16, 16\].*write in_channels=16"):
         neck(pyramid(16, (8, 8), 2))

@@ -32,10 +32,10 @@ class TestConfigs(ConfigTester):
     block = DynamicHeadBlock
     expected = {
         "atss_r50_fpn_dyhead-mmdet_1x_coco": ("detection", 6),
-        **{name: ("detection", 6) for name in OFFICIAL},
+        **dict.fromkeys(OFFICIAL, ("detection", 6)),
     }
     quick = ""
-    special = {name: SPECIAL for name in ("atss_r50_fpn_dyhead-mmdet_1x_coco", *OFFICIAL)}
+    special = dict.fromkeys(("atss_r50_fpn_dyhead-mmdet_1x_coco", *OFFICIAL), SPECIAL)
     in_memory = (SWIN,)
 
 

@@ -1,4 +1,4 @@
-"""Promise: a detector with Dynamic Head becomes a file that finds what torch finds, in two forms."""
+"""Promise: a detector with Dynamic Head becomes a file that finds what torch finds."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_opsets_of_the_forms() -> None:
     assert opset_for("grid_sample", 17) == 17
     assert opset_for("deform_conv", None) == 19
     assert opset_for("deform_conv", 21) == 21
-    with pytest.raises(ExportError, match="needs opset 19, got 18.*--deform-conv grid_sample"):
+    with pytest.raises(ExportError, match=r"needs opset 19, got 18.*--deform-conv grid_sample"):
         opset_for("deform_conv", 18)
     with pytest.raises(ExportError, match=r"'deformconv'.*Did you mean 'deform_conv'"):
         opset_for("deformconv", None)

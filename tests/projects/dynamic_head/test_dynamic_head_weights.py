@@ -1,4 +1,4 @@
-"""Promise: the authors' and mmdet's checkpoints load strictly, compute the same, and convert back."""
+"""Promise: the authors' and mmdet's checkpoints load strictly, compute the same, convert back."""
 
 from __future__ import annotations
 
