@@ -28,7 +28,7 @@ def rows(device: str) -> list[Row]:
     return [
         Row(
             "Dynamic Head",
-            f"a block, 800 x 1344, {'forward + backward' if training else 'forward'}",
+            f"a block, 800 x 1344, {'training step' if training else 'forward'}",
             lambda training=training: contenders(device, training),
             goals={TORCHVISION: 1.5},
             tolerance=1e-3,

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn.ops import autocast_off
+
 REDUCTION = 4
 
 
@@ -44,14 +46,24 @@ class DynamicReLU(nn.Module):
         return torch.maximum(x * a1 + b1, x * a2 + b2)
 
     def of_means(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return a1, b1, a2 and b2, each (N, C), of maps with channel means (N, C)."""
+        """Return a1, b1, a2 and b2, each (N, C), of maps with channel means (N, C).
+
+        They are computed in the means' precision.
+        """
         first, second = self.conv1.conv, self.conv2.conv
         assert isinstance(first, nn.Conv2d)
         assert isinstance(second, nn.Conv2d)
-        hidden = F.linear(means, first.weight.flatten(1), first.bias).relu()
-        theta = F.hardsigmoid(F.linear(hidden, second.weight.flatten(1), second.bias)) - 0.5
+        hidden = linear(first, means).relu()
+        theta = F.hardsigmoid(linear(second, hidden)) - 0.5
         a1, b1, a2, b2 = theta.chunk(4, dim=1)
         return 2 * a1 + 1, b1, 2 * a2, b2
+
+
+def linear(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply a 1x1 convolution to vectors (N, C), in their precision, also under autocast."""
+    assert conv.bias is not None
+    with autocast_off(x.device.type):
+        return F.linear(x, conv.weight.flatten(1).to(x.dtype), conv.bias.to(x.dtype))
 
 
 def _named_conv(in_channels: int, out_channels: int) -> nn.Sequential:

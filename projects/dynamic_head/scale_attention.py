@@ -10,6 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .dynamic_relu import linear
+
 
 class ScaleAttention(nn.Sequential):
     """Weigh a whole feature map by one number, which its channel means decide.
@@ -33,7 +35,7 @@ class ScaleAttention(nn.Sequential):
         )
 
     def of_means(self, means: Tensor) -> Tensor:
-        """Return the gates (N, 1) of maps with channel means (N, C)."""
+        """Return the gates (N, 1) of maps with channel means (N, C), in the means' precision."""
         conv = self[1]
         assert isinstance(conv, nn.Conv2d)
-        return F.hardsigmoid(F.linear(means, conv.weight.flatten(1), conv.bias).relu())
+        return F.hardsigmoid(linear(conv, means).relu())

@@ -241,6 +241,32 @@ def test_neck_returns_the_layout_that_it_gets(pyramid: Pyramid) -> None:
         torch.testing.assert_close(y, z, rtol=1e-4, atol=1e-5)
 
 
+def test_gates_and_coefficients_are_float32_under_autocast_and_in_half_precision(
+    pyramid: Pyramid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bfloat16 a gate would be wrong by a part in 256 for its whole map."""
+    from mmattn.projects.dynamic_head import dynamic_relu
+
+    seen = []
+    multiply = F.linear
+
+    def recorded(x: Tensor, *rest) -> Tensor:
+        y = multiply(x, *rest)
+        seen.append(y.dtype)
+        return y
+
+    monkeypatch.setattr(dynamic_relu.F, "linear", recorded)
+    made, levels = block().eval(), pyramid(16, (9, 12), 2)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        made(levels)
+    half = made.bfloat16()
+    with torch.no_grad():
+        outputs = half([x.bfloat16() for x in levels])
+    assert len(seen) == 16
+    assert set(seen) == {torch.float32}
+    assert all(y.dtype == torch.bfloat16 for y in outputs)
+
+
 @pytest.mark.parametrize("textbook", [False, True])
 def test_offsets_are_float32_under_autocast(
     pyramid: Pyramid, monkeypatch: pytest.MonkeyPatch, textbook: bool
