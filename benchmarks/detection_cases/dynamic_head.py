@@ -83,7 +83,7 @@ def _training(neck: nn.Module, levels: list[Tensor], grads: list[Tensor]) -> Res
 
 
 def _trained(neck: nn.Module) -> nn.Module:
-    """Give the neck offsets of about a pixel, as after a training, and max(x + 0.4, 0.8 x - 0.4)."""
+    """Give the neck offsets of about a pixel, and the activation max(x + 0.4, 0.8 x - 0.4)."""
     with torch.no_grad():
         for block in neck.dyhead_blocks:
             nn.init.normal_(block.spatial_conv_offset.weight, std=0.02)
