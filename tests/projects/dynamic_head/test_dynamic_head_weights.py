@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +110,26 @@ def test_official_weights_convert_there_and_back(small, detector: str) -> None:
     back = convert_checkpoint(ours.state_dict(), OFFICIAL, reverse=True)
     assert back is not None
     assert_same(back.state_dict, state)
+
+
+@pytest.mark.parametrize("name", [OFFICIAL, MMDET])
+def test_the_command_recognises_the_layout(small, name: str, tmp_path: Path, capsys) -> None:
+    from mmattn.cli.convert_checkpoint import main
+    from mmattn.io import read_checkpoint
+
+    if name == OFFICIAL:
+        state = {"model": official("atss").published_state(), "iteration": 89999}
+    else:
+        converted = convert_checkpoint(small("atss").state_dict(), MMDET, reverse=True)
+        assert converted is not None
+        state = {"state_dict": converted.state_dict, "meta": {}}
+    torch.save(state, tmp_path / "theirs.pth")
+    assert main([str(tmp_path / "theirs.pth"), str(tmp_path / "ours.safetensors")]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{name}: ")
+    assert "0 left out" in said
+    ours = read_checkpoint(tmp_path / "ours.safetensors")["state_dict"]
+    assert "neck.1.dyhead_blocks.1.spatial_conv_low.norm.bias" in ours
 
 
 def assert_same(state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
