@@ -13,16 +13,20 @@ from .._operator import is_tracing
 
 FORMS = ("deform_conv", "grid_sample")
 _form = "deform_conv"
+_in_programs = False
 
 
 @contextmanager
-def export_deform_conv_as(form: str) -> Iterator[None]:
+def export_deform_conv_as(form: str, *, in_programs: bool = False) -> Iterator[None]:
     """Choose the operators that exported ONNX graphs hold.
 
     Args:
         form: ``"deform_conv"`` (the default) for one DeformConv node (opset 19), or
             ``"grid_sample"`` for GridSample and matrix products, which runtimes without DeformConv
-            need. ``torch.export`` always gets the second, as torch has no operator for the first.
+            need.
+        in_programs: Whether graphs of ``torch.export`` hold DeformConv too. torch has no operator
+            for it, so that such a program can be translated to ONNX and not be run; without it
+            they hold the second form.
 
     Raises:
         ValueError: The form is unknown.
@@ -31,16 +35,17 @@ def export_deform_conv_as(form: str) -> Iterator[None]:
         >>> with export_deform_conv_as("grid_sample"):
         ...     pass  # torch.onnx.export(model, ...)
     """
-    global _form
+    global _form, _in_programs
     if form not in FORMS:
         raise ValueError(
             f"export_deform_conv_as: unknown form {form!r}, choose from {', '.join(FORMS)}"
         )
-    before, _form = _form, form
+    before = _form, _in_programs
+    _form, _in_programs = form, in_programs
     try:
         yield
     finally:
-        _form = before
+        _form, _in_programs = before
 
 
 def exported(
@@ -57,7 +62,7 @@ def exported(
 ) -> Tensor:
     """Compute with operators that a graph may hold; arguments are checked already."""
     geometry = (stride, padding, dilation, groups, deform_groups)
-    onnx = torch.onnx.is_in_onnx_export() and not is_tracing()
+    onnx = (torch.onnx.is_in_onnx_export() or _in_programs) and not is_tracing()
     if onnx and _form == "deform_conv":
         return _onnx_node(x, offset, mask, weight, bias, *geometry)
     return _grid_sample_graph(x, offset, mask, weight, bias, *geometry)

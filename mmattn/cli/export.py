@@ -58,7 +58,16 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
         "candidates, or the outputs of the head",
     )
     arguments.add_no_fuse(parser, "export")
-    parser.add_argument("--opset", type=int, default=18, help="ONNX opset (default: 18)")
+    parser.add_argument(
+        "--opset", type=int, help="ONNX opset (default: 18; 19 with --deform-conv deform_conv)"
+    )
+    parser.add_argument(
+        "--deform-conv",
+        choices=("grid_sample", "deform_conv"),
+        default="grid_sample",
+        help="form of deformable convolutions: operators that every runtime has (default), or one "
+        "DeformConv node each, which needs opset 19 and a runtime that has it",
+    )
     parser.add_argument(
         "--images", nargs="+", default=[], metavar="PATH", help="images or folders for the check"
     )
@@ -149,6 +158,7 @@ def _export(args: argparse.Namespace) -> None:
         fuse=not args.no_fuse,
         allow_partial=args.allow_partial,
         opset=args.opset,
+        deform_conv=args.deform_conv,
         images=args.images,
         annotations=args.annotations,
         num_images=args.num_images,

@@ -51,6 +51,7 @@ def export(
     fuse: bool = True,
     allow_partial: bool = False,
     opset: int | None = None,
+    deform_conv: str = "grid_sample",
     images: Sequence[str | Path] = (),
     annotations: str | Path | None = None,
     num_images: int = 4,
@@ -75,7 +76,10 @@ def export(
             ``"nms"`` (the default), ``"decoded"`` or ``"raw"`` for detection.
         fuse: Export the fused model where the network has one (``mmattn.layers.fuse``).
         allow_partial: Accept a checkpoint that leaves weights of the model random.
-        opset: ONNX opset; by default ``formats.onnx.DEFAULT_OPSET``.
+        opset: ONNX opset; by default ``formats.onnx.DEFAULT_OPSET``, or the first that has the
+            form of ``deform_conv``.
+        deform_conv: Form of deformable convolutions: ``"grid_sample"``, which every runtime has,
+            or ``"deform_conv"``, one node each, from opset 19 on.
         images: Images and folders to check on; by default the config's validation set.
         annotations: COCO annotations of ``images``; the AP of a detector is then compared on all
             images that have annotations.
@@ -116,12 +120,13 @@ def export(
     from mmattn.layers.fuse import fuse as fuse_model
 
     from .check_images import read_images, stated_bit_depth, validation_images
-    from .formats.onnx import DEFAULT_OPSET, export_onnx
+    from .formats.onnx import export_onnx, opset_for
     from .int8 import Int8Report, quantize
     from .parity import MIN_AGREEMENT, TOLERANCE, add_accuracy, check_parity
     from .preparation import find_test_pad
     from .resize_step import describe_resize, find_test_resize
 
+    opset = opset_for(deform_conv, opset)
     cfg = load_config(config, cfg_options)
     if annotations is not None and (task_of(cfg).prediction != "pred_instances" or output == "raw"):
         raise ExportError("annotations are for detectors, and not for the form raw")
@@ -146,7 +151,8 @@ def export(
         shape=shape,
         dynamic=dynamic,
         output=output,
-        opset=DEFAULT_OPSET if opset is None else opset,
+        opset=opset,
+        deform_conv=deform_conv,
         test_resize=find_test_resize(cfg),
         test_pad=find_test_pad(cfg),
         bit_depth=stated_bit_depth(cfg),

@@ -74,7 +74,9 @@ class OnnxSession(Session):
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's own exceptions share no base but this
-            raise ExportError(f"{path}: onnxruntime cannot load it: {error}") from error
+            raise ExportError(
+                f"{path}: onnxruntime cannot load it: {error}{_without_deform_conv(error)}"
+            ) from error
         props = self.session.get_modelmeta().custom_metadata_map
         self.path = Path(path)
         self.metadata = ExportMetadata.from_props(props, str(path))
@@ -110,7 +112,9 @@ class OpenVINOSession(Session):
             model = core.read_model(str(path))
             self.compiled = core.compile_model(model, "CPU", options)
         except Exception as error:  # OpenVINO's own exceptions share no base but this
-            raise ExportError(f"{path}: OpenVINO cannot load it: {error}") from error
+            raise ExportError(
+                f"{path}: OpenVINO cannot load it: {error}{_without_deform_conv(error)}"
+            ) from error
         props = model.get_rt_info("framework").value if model.has_rt_info("framework") else {}
         if not isinstance(props, dict):  # a model of another converter may hold a name there
             props = {}
@@ -123,6 +127,16 @@ class OpenVINOSession(Session):
         # By default the next call would write into this one's output.
         results = self.compiled({"images": images}, share_outputs=False)
         return {name: results[index] for index, name in enumerate(self._names)}
+
+
+def _without_deform_conv(error: Exception) -> str:
+    """Return what to do where a runtime has no DeformConv, else an empty string."""
+    if "DeformConv" not in str(error):
+        return ""
+    return (
+        ". This runtime has no DeformConv: export with --deform-conv grid_sample (the default), "
+        "whose operators it has"
+    )
 
 
 def import_openvino():

@@ -7,6 +7,7 @@ which necks and heads have to be told in a config: a wrong number is found befor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import ConfigError
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def check_channels(model: nn.Module, filename: str | None = None) -> None:
-    """Compare the channels that neck and heads expect with those of the backbone's maps.
+    """Compare the channels that neck and heads expect with those of the maps that they get.
 
-    Only for backbones that tell: TimmBackbone, and any one inside WithPlugins.
+    Those of a backbone are compared if it tells them: TimmBackbone, and any one inside WithPlugins;
+    those of a neck in front of another neck if both have one number for all levels.
 
     Args:
         model: A detector or segmentor, also in a wrapper.
@@ -29,10 +31,11 @@ def check_channels(model: nn.Module, filename: str | None = None) -> None:
     """
     while not hasattr(model, "backbone") and hasattr(model, "module"):
         model = model.module
+    where = f"{filename}: " if filename else ""
+    _check_necks(getattr(model, "neck", None), where)
     channels = _returned_channels(getattr(model, "backbone", None))
     if channels is None:
         return
-    where = f"{filename}: " if filename else ""
     kind = type(model.backbone).__name__
     neck = getattr(model, "neck", None)
     if neck is not None:
@@ -52,6 +55,22 @@ def check_channels(model: nn.Module, filename: str | None = None) -> None:
         heads = getattr(model, name, None)
         for head in heads if isinstance(heads, Sequence) or hasattr(heads, "__len__") else [heads]:
             _check_head(head, f"{where}model.{name}", channels, kind)
+
+
+def _check_necks(neck: Any, where: str) -> None:
+    """Check necks that follow each other, as ``neck=[dict(...), dict(...)]`` builds them."""
+    from torch import nn
+
+    parts = list(neck) if isinstance(neck, nn.Sequential) else []
+    for number, (first, second) in enumerate(pairwise(parts), 1):
+        returned = getattr(first, "out_channels", None)
+        expected = getattr(second, "in_channels", None)
+        if isinstance(returned, int) and isinstance(expected, int) and returned != expected:
+            raise ConfigError(
+                f"{where}model.neck.{number}.in_channels={expected}, but the neck in front of it, "
+                f"{type(first).__name__}, returns maps of {returned} channels. Write "
+                f"in_channels={returned} there, or change out_channels of model.neck.{number - 1}."
+            )
 
 
 def _check_head(head: Any, where: str, channels: list[int], kind: str) -> None:

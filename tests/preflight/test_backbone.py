@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
+from torch import nn
 
 from mmattn.errors import ConfigError
 from mmattn.inference import build_model
 from mmattn.models.timm_normalization import fill_normalization
+from mmattn.preflight.backbone import check_channels
 from tests.support.tiny_models import tiny_detector, tiny_segmentor
 
 TIMM = {"type": "mmattn.TimmBackbone", "model_name": "resnet10t", "out_indices": (1, 2, 3, 4)}
@@ -214,3 +216,18 @@ def test_a_runner_gets_the_same_and_writes_it_down(tmp_path, monkeypatch, repo) 
     cfg.model.decode_head.in_channels = 64
     with pytest.raises(ConfigError, match=r"in_channels=64 with in_index=3"):
         build_runner(cfg, ("test",))
+
+
+def test_necks_behind_each_other_have_to_agree() -> None:
+    from mmdet.models.necks import FPN
+
+    from mmattn.projects.dynamic_head import DynamicHead
+
+    model = nn.Module()
+    model.backbone = nn.Identity()
+    fpn = FPN([8, 16], 32, 2)
+    model.neck = nn.Sequential(fpn, DynamicHead(32, 32, 1))
+    check_channels(model)
+    model.neck = nn.Sequential(fpn, DynamicHead(64, 32, 1))
+    with pytest.raises(ConfigError, match=r"x\.py: model\.neck\.1\.in_channels=64.*FPN.*of 32"):
+        check_channels(model, "x.py")

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": {"config", "detections", "images", "io", "layers", "models", "preflight",
                   "reports", "tasks"},
     "export": {"config", "detections", "environment", "evaluation", "images", "inference", "io",
-               "layers", "reports", "tasks"},
+               "layers", "ops", "reports", "tasks"},
     "engine": {"bridge", "config", "data", "environment", "evaluation", "inference", "io", "layers",
                "models", "preflight", "reports", "tasks"},
     "compare": {"config", "engine", "environment", "evaluation", "inference", "io", "plugins",

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 import mmattn
-from mmattn.errors import ExportError
+from mmattn.errors import ExportError, did_you_mean
 from mmattn.io import atomic_write
+from mmattn.ops import export_deform_conv_as
 from mmattn.quiet import quiet
 
 from ..metadata import ExportMetadata
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ..tasks.exportable import ExportableModel
 
 DEFAULT_OPSET = 18
+#: Forms of a deformable convolution -> the first opset that has it.
+DEFORM_CONV_FORMS = {"grid_sample": 16, "deform_conv": 19}
 STANDARD_DOMAINS = ("", "ai.onnx")
 # Their progress notes and deprecation warnings are not the user's business.
 _EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir")
@@ -44,7 +47,8 @@ def export_onnx(
     shape: tuple[int, int],
     dynamic: bool = False,
     output: str | None = None,
-    opset: int = DEFAULT_OPSET,
+    opset: int | None = None,
+    deform_conv: str = "grid_sample",
     test_resize: dict[str, Any] | None = None,
     test_pad: list[dict[str, Any]] | None = None,
     bit_depth: int | None = None,
@@ -61,7 +65,9 @@ def export_onnx(
         output: Form of the output, one that the task has; for semantic segmentation ``"logits"``,
             the default, or ``"classes"`` for the label map; for detection ``"nms"``, the default,
             ``"decoded"`` or ``"raw"``.
-        opset: ONNX opset.
+        opset: ONNX opset; by default ``DEFAULT_OPSET``, or the first that has ``deform_conv``.
+        deform_conv: Form of deformable convolutions: ``"grid_sample"``, operators that every
+            runtime has, or ``"deform_conv"``, one DeformConv node each (opset 19).
         test_resize: Resizing of the config's test pipeline (``find_test_resize``), for the
             metadata.
         test_pad: Padding of the test pipeline and the model (``find_test_pad``), for the metadata.
@@ -76,6 +82,7 @@ def export_onnx(
         ExportError: The model is not exportable, does not run at ``shape``, cannot be traced with
             free sizes, or needs an operator that is not standard ONNX.
     """
+    opset = opset_for(deform_conv, opset)
     onnx = _import_onnx()
     was_training = model.training
     task = task_of(model)
@@ -85,7 +92,8 @@ def export_onnx(
         if dynamic:
             divisor = find_size_divisor(task, model, shape, at_least=divisor)
         _require_multiple(shape, divisor)
-        program = _trace(wrapper, shape, dynamic, divisor)
+        with export_deform_conv_as(deform_conv, in_programs=deform_conv == "deform_conv"):
+            program = _trace(wrapper, shape, dynamic, divisor)
         proto = _translate(program, opset, list(wrapper.axes))
     finally:
         model.train(was_training)
@@ -112,6 +120,33 @@ def export_onnx(
     with atomic_write(path) as file:
         file.write(proto.SerializeToString())
     return metadata
+
+
+def opset_for(deform_conv: str, opset: int | None) -> int:
+    """Return the opset of a file with deformable convolutions of a form.
+
+    Args:
+        deform_conv: Form, a key of ``DEFORM_CONV_FORMS``.
+        opset: Opset that was asked for, if any.
+
+    Raises:
+        ExportError: There is no such form, or the opset does not have it.
+    """
+    if deform_conv not in DEFORM_CONV_FORMS:
+        hint = did_you_mean(deform_conv, DEFORM_CONV_FORMS)
+        raise ExportError(
+            f"--deform-conv must be one of {', '.join(DEFORM_CONV_FORMS)}, got {deform_conv!r}."
+            f"{hint}"
+        )
+    first = DEFORM_CONV_FORMS[deform_conv]
+    if opset is None:
+        return max(DEFAULT_OPSET, first)
+    if opset < first and deform_conv == "deform_conv":
+        raise ExportError(
+            f"--deform-conv deform_conv needs opset {first}, got {opset}: leave --opset out, or "
+            "take --deform-conv grid_sample, which also runs where DeformConv is missing"
+        )
+    return opset
 
 
 def _import_onnx():
