@@ -40,8 +40,8 @@ def check_mask_metrics(
         where = f"{place}.{index}" if metrics is evaluator else place
         raise ConfigError(
             f"{filename or 'The config'}: {where}.metric={metric['metric']!r} asks for masks "
-            f"(segm), but the model has no mask_head and predicts boxes alone ({model['type']}, "
-            f"{key} {model[key]['type']}). Set {where}.metric=bbox, in the config or with "
+            "(segm, boundary), but the model has no mask_head and predicts boxes alone "
+            f"({model['type']}, {key} {model[key]['type']}). Set {where}.metric=bbox, in the config or with "
             "--cfg-options, or take a model with masks, such as Mask R-CNN."
         )
 
@@ -49,7 +49,8 @@ def check_mask_metrics(
 def _asks_for_masks(metric: Mapping[str, Any]) -> bool:
     asked = metric.get("metric")
     kinds = [asked] if isinstance(asked, str) else asked or ()
-    return "segm" in kinds and str(metric.get("type")).rpartition(".")[2] in _METRICS
+    masks = "segm" in kinds or "boundary" in kinds
+    return masks and str(metric.get("type")).rpartition(".")[2] in _METRICS
 
 
 def _boxes_alone(model: Mapping[str, Any], head: Any) -> bool:

@@ -80,4 +80,5 @@ def _segments_instances(model: Mapping[str, Any]) -> bool:
 
 def _asks_for_masks(metric: Mapping[str, Any]) -> bool:
     asked = metric.get("metric")
-    return "segm" in ([asked] if isinstance(asked, str) else asked or ())
+    kinds = [asked] if isinstance(asked, str) else asked or ()
+    return "segm" in kinds or "boundary" in kinds

@@ -25,14 +25,13 @@ def plain_boundary(mask: np.ndarray) -> np.ndarray:
     """Pixels of a mask with a pixel outside of it, or of the image, within d rows and columns."""
     height, width = mask.shape
     d = max(1, round(0.02 * math.hypot(height, width)))
+    around = np.zeros((height + 2 * d, width + 2 * d), bool)  # beyond the image is outside
+    around[d : d + height, d : d + width] = mask
     near = np.zeros(mask.shape, bool)
-    for y, x in np.argwhere(mask):
-        for other_y in range(y - d, y + d + 1):
-            for other_x in range(x - d, x + d + 1):
-                inside = 0 <= other_y < height and 0 <= other_x < width
-                if not inside or not mask[other_y, other_x]:
-                    near[y, x] = True
-    return near
+    for y in range(2 * d + 1):
+        for x in range(2 * d + 1):
+            near |= ~around[y : y + height, x : x + width]
+    return mask & near
 
 
 def plain_iou(p: np.ndarray, g: np.ndarray, void: np.ndarray) -> float:
