@@ -91,16 +91,27 @@ def read_coco(
         if size is None:
             size = size_of(place)
             tally.add("no-size", Place(path, f"image {image['id']}"))
-        objects = []
+        objects, left = [], []
         for entry in of_image.get(image["id"], ()):
             is_thing = things is None or names[entry["category_id"]] in things
             item = _object(entry, names, size, tally, sieve, path, is_thing=is_thing)
             if item is not None and sieve.takes(item, size, path):
                 objects.append(item)
+            elif panoptic:
+                left.append(entry["id"])
         number = image["id"] if isinstance(image["id"], int) else len(records) + 1
         stem = os.path.splitext(name)[0]
         records.append(
-            BoxImage(place, stem, number, size, path, tuple(objects), maps.get(image["id"]))
+            BoxImage(
+                place,
+                stem,
+                number,
+                size,
+                path,
+                tuple(objects),
+                maps.get(image["id"]),
+                tuple(left),
+            )
         )
     found_odd = (*sieve.finish(), *tally.findings(_TEXTS), *duplicates(records))
     return BoxRecords(

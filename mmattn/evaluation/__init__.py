@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "ABSENT": "class_table",
         "ClassTable": "class_table",
         "ClasswiseCocoMetric": "detection.classwise_coco",
+        "ClasswisePanopticMetric": "panoptic.classwise_panoptic",
         "ClasswiseVOCMetric": "detection.classwise_voc",
         "ClasswiseIoUMetric": "semantic.classwise_iou",
         "HasAreas": "protocols",

@@ -38,7 +38,7 @@ def task_of(cfg: Config | Mapping[str, Any]) -> Task:
         return SEMANTIC
     metrics = list(_metrics(cfg))
     names = {bare_name(metric.get("type")) for metric in metrics}
-    if "CocoPanopticMetric" in names:
+    if names & {"CocoPanopticMetric", "ClasswisePanopticMetric"}:
         return PANOPTIC
     if "SemSegMetric" in names:
         return SEMANTIC_IN_MMDET

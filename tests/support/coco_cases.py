@@ -124,7 +124,7 @@ def without_boxes(detections: list[dict], iou_type: str) -> list[dict]:
 class _PlainBoundaryEval(PlainCOCOeval):
     """The smaller one of mask IoU and boundary IoU; crowds have no outline."""
 
-    def computeIoU(self, imgId, catId):  # noqa: N802, N803
+    def computeIoU(self, imgId, catId):
         ious = super().computeIoU(imgId, catId)
         detections = sorted(self._dts[imgId, catId], key=lambda d: -d["score"])
         for row, detection in enumerate(detections[: len(ious)]):

@@ -28,7 +28,6 @@ from .matching import Matches, match_dataset
 from .plots import save_plots
 from .worst_images import worst_images
 
-
 #: What is evaluated -> the results that upstream writes for it.
 _MASKS_OF = {"bbox": "bbox", "segm": "segm", "boundary": "segm"}
 
