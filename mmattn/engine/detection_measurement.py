@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mmattn.config.load import load_config
-from mmattn.config.registry_scope import explain_registry_errors
-from mmattn.config.resolve import Step as ConfigStep
-from mmattn.config.run_settings import existing_checkpoint, set_work_dir
-from mmattn.environment import collect_env
 from mmattn.errors import ConfigError
 from mmattn.evaluation.protocols import HasDetectionNumbers
-from mmattn.reports.curves import read_scalars, run_minutes
 from mmattn.reports.detection.run import DetectionRun
 from mmattn.reports.run import Step
 
-from .console import brief_console
-from .runner import build_runner
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
+from .run_measurement import evaluate_for_report, run_facts
 
 
 def measure_run(
@@ -47,27 +36,8 @@ def measure_run(
         MMAttnError: Config, data or checkpoint are wrong; the message says how.
         ConfigError: No metric of ``val_evaluator`` has numbers to report.
     """
-    from .hooks.eval_plots import EvalPlotsHook
-    from .hooks.fuse import FuseHook
-    from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
 
-    cfg = load_config(config)
-    if not cfg.get("val_dataloader") or not cfg.get("val_evaluator"):
-        raise ConfigError(f"{config}: has no val_dataloader and val_evaluator to measure with.")
-    cfg = _test_on_validation_set(cfg)
-    # The log file in it may be open still.
-    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-    with folder as work_dir, brief_console():
-        steps_before = [
-            ConfigStep("work dir", lambda cfg: set_work_dir(cfg, work_dir)),
-            ConfigStep("checkpoint", lambda cfg: _load(cfg, checkpoint)),
-        ]
-        runner = build_runner(cfg, splits=("test",), steps=steps_before)
-        runner.hooks[:] = [hook for hook in runner.hooks if not isinstance(hook, EvalPlotsHook)]
-        runner.register_hook(FuseHook())
-        runner.register_hook(RequireCompleteCheckpointHook())
-        loop: Any = runner.test_loop
-        metrics = loop.evaluator.metrics
+    def choose(metrics: Sequence[Any]) -> list[HasDetectionNumbers]:
         reported = [metric for metric in metrics if isinstance(metric, HasDetectionNumbers)]
         if not reported:
             names = ", ".join(type(metric).__name__ for metric in metrics)
@@ -78,44 +48,17 @@ def measure_run(
             )
         for metric in reported:
             metric.worst = num_images
-        with explain_registry_errors(cfg.filename):
-            runner.test()
+        return reported
+
+    reported = evaluate_for_report(config, checkpoint, choose)
     numbers = {shape: found for metric in reported for shape, found in metric.numbers.items()}
     if not numbers:
         raise ConfigError(
             f"{config}: val_evaluator measures no boxes or masks, so there is nothing to report. "
             "Set its metric to 'bbox' or 'segm', and leave format_only and metric_items out."
         )
-    scalars = sorted(Path(checkpoint).parent.glob("*/vis_data/scalars.json"))
-    scalars = [file for file in scalars if _of_training(file)][-1:]
-    logger = cfg.get("default_hooks", {}).get("logger") or {}
     return DetectionRun(
-        title=Path(config).stem,
         numbers=numbers,
         num_images=next(iter(numbers.values())).num_images,
-        scalars=scalars,
-        validation_axis="epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
-        training_minutes=run_minutes(scalars[0].parent) if scalars else None,
-        steps=list(steps),
-        environment=collect_env(),
+        **run_facts(config, checkpoint, steps),
     )
-
-
-def _test_on_validation_set(cfg: Config) -> Config:
-    cfg.test_dataloader = cfg.val_dataloader
-    cfg.test_evaluator = cfg.val_evaluator
-    cfg.test_cfg = {"type": "TestLoop"}
-    cfg.launcher = "none"
-    return cfg
-
-
-def _load(cfg: Config, checkpoint: str | Path) -> Config:
-    cfg.load_from = existing_checkpoint(str(checkpoint))
-    cfg.resume = False
-    return cfg
-
-
-def _of_training(file: Path) -> bool:
-    """Return whether a file of scalars is that of a training; tests leave some too."""
-    training, _ = read_scalars([file])
-    return bool(training)

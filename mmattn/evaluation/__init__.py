@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "HasClassTables": "protocols",
         "HasDetectionNumbers": "protocols",
         "HasMatches": "protocols",
+        "HasPanopticNumbers": "protocols",
         "SavesPlots": "protocols",
     },
 )

@@ -1,4 +1,4 @@
-"""Panoptic ground truth on a disk, and predictions in the form in which mmdet's models give them."""
+"""Panoptic ground truth on a disk, and predictions in the form of mmdet's models."""
 
 from __future__ import annotations
 

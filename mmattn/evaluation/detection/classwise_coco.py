@@ -25,6 +25,7 @@ from .coco_evaluator import PRECISIONS, coco_of, evaluate_coco
 from .confidence import confidence_curves
 from .intervals import ap_intervals
 from .matching import Matches, match_dataset
+from .packed_masks import PackedMasks
 from .plots import save_plots
 from .worst_images import worst_images
 
@@ -135,8 +136,10 @@ class ClasswiseCocoMetric(CocoMetric):
         """
         first = len(self.results)
         super().process(data_batch, data_samples)
-        for (truth, _), sample in zip(self.results[first:], data_samples, strict=True):
+        for (truth, found), sample in zip(self.results[first:], data_samples, strict=True):
             truth["img_path"] = sample.get("img_path")
+            if PackedMasks.can_hold(found.get("masks")):
+                found["masks"] = PackedMasks(found["masks"])
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Evaluate the detections of all images.

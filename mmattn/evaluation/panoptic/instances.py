@@ -6,16 +6,47 @@ mmdet's MaskFormer and Mask2Former) are measured by both, without a second annot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from mmattn.evaluation.detection.classwise_coco import ClasswiseCocoMetric
+from mmattn.evaluation.detection.packed_masks import PackedMasks
 
 from .segments import SegmentMap
 from .truth import PanopticClasses
+
+
+@dataclass(frozen=True, eq=False)
+class PackedObjects:
+    """The objects of an image, in arrays; iterating gives them in the form of mmdet's datasets.
+
+    Attributes:
+        boxes: int32 (n, 4), x1, y1, x2, y2.
+        labels: int32 (n,)
+        crowd: bool (n,)
+        areas: int32 (n,), in pixels.
+        masks: Their masks.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+    masks: PackedMasks
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for place, mask in enumerate(self.masks):
+            yield {
+                "bbox": self.boxes[place].tolist(),
+                "bbox_label": int(self.labels[place]),
+                "ignore_flag": int(self.crowd[place]),
+                "mask": mask,
+                "area": int(self.areas[place]),
+            }
 
 
 class InstanceComparison:
@@ -68,24 +99,20 @@ class InstanceComparison:
         """Compute mask AP and boundary AP; see ``ClasswiseCocoMetric.compute_metrics``."""
         return self.metric.compute_metrics(list(collected))
 
-    def _objects(self, truth: SegmentMap) -> list[dict[str, Any]]:
-        boxes, areas = truth.boxes(), truth.areas()
-        objects = []
-        for place, label in enumerate(truth.labels.tolist()):
-            if label not in self._things:
-                continue
-            mask = coco_mask.encode(np.asfortranarray(truth.index == place + 1, np.uint8))
-            x, y, width, height = boxes[place].tolist()
-            objects.append(
-                {
-                    "bbox": [x, y, x + width, y + height],
-                    "bbox_label": self._things[label],
-                    "ignore_flag": int(truth.crowd[place]),
-                    "mask": mask,
-                    "area": int(areas[place]),
-                }
-            )
-        return objects
+    def _objects(self, truth: SegmentMap) -> PackedObjects:
+        places = [i for i, label in enumerate(truth.labels.tolist()) if label in self._things]
+        boxes = truth.boxes()[places].astype(np.int32)
+        boxes[:, 2:] += boxes[:, :2]
+        return PackedObjects(
+            boxes=boxes,
+            labels=np.array([self._things[int(truth.labels[i])] for i in places], np.int32),
+            crowd=truth.crowd[places],
+            areas=truth.areas()[places].astype(np.int32),
+            masks=PackedMasks(
+                coco_mask.encode(np.asfortranarray(truth.index == place + 1, np.uint8))
+                for place in places
+            ),
+        )
 
 
 def _chosen(values: Any, places: Sequence[int]) -> Any:
