@@ -75,8 +75,7 @@ def read_panoptic_file(path: str) -> PanopticFile:
         DataError: It is not in that form, or an entry is broken; the message has the entry and what
             to do.
     """
-    content = load_coco(path)
-    refuse_form(content["annotations"], "panoptic", path)
+    content = load_coco(path, form="panoptic")
     for category in content["categories"]:
         if category.get("isthing") not in (0, 1):
             raise DataError(
@@ -127,37 +126,6 @@ def _segments(segments: Sequence[Mapping[str, Any]], where: str) -> Iterator[Map
             )
         seen.add(number)
         yield segment
-
-
-def refuse_form(annotations: Sequence[Any], wanted: str, where: str) -> None:
-    """Refuse boxes or instance masks where panoptic segments are meant, and the reverse.
-
-    Args:
-        annotations: Annotations of a COCO file.
-        wanted: ``panoptic`` or ``instances``.
-        where: Path of the file, with the config key before it where there is one.
-
-    Raises:
-        DataError: The annotations are in the other form; the message has the first one.
-    """
-    for index, entry in enumerate(annotations):
-        panoptic = isinstance(entry, Mapping) and "segments_info" in entry
-        if panoptic == (wanted == "panoptic"):
-            continue
-        held = f"annotations[{index}] (id {entry.get('id')!r}" if not panoptic else ""
-        if wanted == "panoptic":
-            raise DataError(
-                f"{where} is a file of boxes or instance masks: {held}) has no segments_info. A "
-                "panoptic config needs a panoptic file, such as panoptic_val2017.json, with the "
-                "folder of its PNGs; for this file take a config of detection or instance "
-                "segmentation"
-            )
-        raise DataError(
-            f"{where} is a panoptic file: annotations[{index}] (image {entry.get('image_id')!r}) "
-            "has segments_info, no box or mask of its own. Detection and instance segmentation "
-            "need a file of instances, such as instances_val2017.json; for this file take a "
-            "panoptic config"
-        )
 
 
 def check_map(

@@ -126,7 +126,7 @@ def class_tables(numbers: PanopticNumbers) -> tuple[ClassTable, ClassTable]:
     )
     groups = {name: _percent(numbers, row) for name, row in numbers.groups.items() if name != "all"}
     return per_class, ClassTable(
-        title="panoptic quality of things and stuff, in %", rows=groups, **shared
+        title=f"panoptic quality, on {images}, in %", rows=groups, rows_are="group", **shared
     )
 
 

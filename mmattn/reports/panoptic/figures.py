@@ -44,7 +44,7 @@ def quality(numbers: PanopticNumbers) -> Axes:
                 label=label,
                 zorder=3,
             )
-    axes.set_xlim(0, 101)
+    axes.set_xlim(0, 102)
     axes.set_xlabel("%")
     legend_above(axes)
     return axes
@@ -78,6 +78,7 @@ def _rows(numbers: PanopticNumbers) -> tuple[Axes, np.ndarray]:
     axes.set_yticks(np.arange(len(order)), [numbers.classes[i] for i in order], fontsize=8)
     if not len(order):
         axes.text(0.5, 0.5, "no segments", ha="center", transform=axes.transAxes)
+    axes.set_ylim(-0.7, max(len(order), 1) - 0.3)
     plain_frame(axes)
     return axes, order
 
