@@ -20,6 +20,8 @@ PANOPTIC = replace(
     other_metrics=("SQ", "RQ", "boundary_PQ", "mIoU"),
     annotation_loaders=("LoadPanopticAnnotations",),
     prediction="pred_panoptic_seg",
+    label_map_metrics={"CocoPanopticMetric": {}, "ClasswisePanopticMetric": {}},
+    label_map_option="outfile_prefix",
     tta=None,  # mmdet's averages boxes
     report=RunReport("mmattn.engine.panoptic_measurement", "mmattn.reports.panoptic"),
 )

@@ -69,7 +69,8 @@ class Task:
         show_dir: Where the folder for drawn predictions is set: ``visualizer`` or ``hook``, and
             the option there.
         dump_metric: Metric that writes all predictions into one ``.pkl`` file.
-        label_map_metrics: Metrics that write predictions as label maps -> options to set for it.
+        label_map_metrics: Metrics that write predictions as maps -> options to set for it.
+        label_map_option: Option of these metrics that says where.
         tta: Test-time augmentation; None where results cannot be averaged yet.
         training_only: Prefixes of the names of weights that only training needs.
         insertable_parts: Parts of the model in which blocks can be inserted.
@@ -98,6 +99,7 @@ class Task:
     folder_loader: str | None = None
     folder_targets: str | None = None
     label_map_metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    label_map_option: str = "output_dir"
     tta: TestTimeAugmentation | None = None
     training_only: tuple[str, ...] = ()
     report: RunReport | None = None

@@ -319,6 +319,6 @@ def test_a_file_of_the_other_form(tmp_path: Path, given: bool) -> None:
         (panoptic, "panoptic_val.json", "masks", "is a panoptic file"),
     ):
         options = {"ann_file": {"val": f"annotations/{file}"}} if given else {}
-        with pytest.raises(DataError, match=rf"annotations/\w+\.json {said[:3]}.*data\.ann_file"):
+        with pytest.raises(DataError, match=rf"\w+\.json .*{said}.*data\.ann_file"):
             FolderDetDataset(str(root), split="val", targets=targets, pipeline=[], **options)
     assert len(FolderDetDataset(str(panoptic), split="val", targets="boxes", pipeline=[])) == 2
