@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "ClasswisePanopticMetric": "panoptic.classwise_panoptic",
         "ClasswiseVOCMetric": "detection.classwise_voc",
         "ClasswiseIoUMetric": "semantic.classwise_iou",
+        "ClasswiseSemSegMetric": "semantic.classwise_semseg",
         "HasAreas": "protocols",
         "HasClassTables": "protocols",
         "HasDetectionNumbers": "protocols",

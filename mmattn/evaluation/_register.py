@@ -2,4 +2,4 @@
 
 from .detection import classwise_coco, classwise_voc  # noqa: F401
 from .panoptic import classwise_panoptic  # noqa: F401
-from .semantic import classwise_iou  # noqa: F401
+from .semantic import classwise_iou, classwise_semseg  # noqa: F401

@@ -40,7 +40,7 @@ def task_of(cfg: Config | Mapping[str, Any]) -> Task:
     names = {bare_name(metric.get("type")) for metric in metrics}
     if names & {"CocoPanopticMetric", "ClasswisePanopticMetric"}:
         return PANOPTIC
-    if "SemSegMetric" in names:
+    if names & {"SemSegMetric", "ClasswiseSemSegMetric"}:
         return SEMANTIC_IN_MMDET
     if _segments_instances(model) or any(_asks_for_masks(metric) for metric in metrics):
         return INSTANCE
