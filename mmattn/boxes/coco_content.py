@@ -90,10 +90,10 @@ def check_content(content: Mapping[str, Any], prefix: str, *, boxes: bool = True
         items = [item for entry in annotations for item in entry.get("segments_info") or ()]
         _check_entries(items, "segments_info", prefix)
     for item in items:
-        if "category_id" not in item:
+        if items is not annotations and "category_id" not in item:
             raise DataError(
-                f"{prefix}: the {'annotation' if items is annotations else 'segment'} "
-                f"{item.get('id')!r} has no category_id: say which class it is of"
+                f"{prefix}: the segment {item.get('id')!r} has no category_id: say which class it "
+                "is of"
             )
     _check_references(items, "category_id", category_ids, "a category", prefix)
     for item in items:

@@ -53,7 +53,6 @@ class Task:
             counts the dataset's classes.
         heads_of_other_counts: Heads among these whose ``num_classes`` counts something else.
         metrics: Upstream's metric, as (scope, name) -> our metric that takes the same options.
-        metric_options: Metric, as (scope, name) -> options that every run adds to it.
         default_metric: Last part of the name of the metric that runs are compared by.
         other_metrics: Last parts of the names of metrics that are shown beside it.
         annotation_loaders: Steps of a pipeline that load ground truth.
@@ -93,7 +92,6 @@ class Task:
     other_metrics: tuple[str, ...] = ()
     heads_of_other_counts: tuple[str, ...] = ()
     metrics: Mapping[tuple[str | None, str], str] = field(default_factory=dict)
-    metric_options: Mapping[tuple[str | None, str], Mapping[str, Any]] = field(default_factory=dict)
     target_steps: tuple[str, ...] = ()
     folder_dataset: str | None = None
     folder_loader: str | None = None

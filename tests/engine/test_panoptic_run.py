@@ -48,7 +48,11 @@ def test_the_numbers_are_those_of_a_test(run, tmp_path: Path) -> None:
     measured = measure_run(config, checkpoint, num_images=2)
     assert sorted(config.parent.rglob("*")) == before
     tested = mmattn.engine.test(
-        config, str(checkpoint), work_dir=str(tmp_path / "test"), out=str(tmp_path / "predicted")
+        config,
+        str(checkpoint),
+        work_dir=str(tmp_path / "test"),
+        out=str(tmp_path / "predicted"),
+        show_dir=str(tmp_path / "painted"),
     )
     for name, column in (("PQ", "PQ"), ("boundary_PQ", "bPQ"), ("mIoU", "IoU")):
         assert 100 * measured.numbers.value(column) == pytest.approx(
@@ -60,6 +64,7 @@ def test_the_numbers_are_those_of_a_test(run, tmp_path: Path) -> None:
     content = json.loads((tmp_path / "predicted/predictions.panoptic.json").read_text())
     assert len(content["annotations"]) == 4
     assert len(list((tmp_path / "predicted/predictions.panoptic").iterdir())) == 4
+    assert len(list((tmp_path / "painted").glob("*"))) == 4
 
 
 def test_the_command_writes_both_pages(run, tmp_path: Path, capsys) -> None:

@@ -20,6 +20,10 @@ from .segments import SegmentMap
 from .truth import PanopticClasses
 
 
+#: Fields of predicted instances that are compared, beside their labels.
+_FIELDS = ("bboxes", "scores", "masks", "mask_scores")
+
+
 @dataclass(frozen=True, eq=False)
 class PackedObjects:
     """The objects of an image, in arrays; iterating gives them in the form of mmdet's datasets.
@@ -78,7 +82,7 @@ class InstanceComparison:
         labels = predicted["labels"]
         kept = [place for place, label in enumerate(labels.tolist()) if label in self._things]
         self.left_out += len(labels) - len(kept)
-        chosen = {key: _chosen(predicted[key], kept) for key in predicted if key != "labels"}
+        chosen = {key: _chosen(predicted[key], kept) for key in _FIELDS if key in predicted}
         places = [self._things[labels[place].item()] for place in kept]
         chosen["labels"] = labels.new_tensor(places)
         self.metric.process(
