@@ -10,7 +10,7 @@ from mmdet.evaluation.functional import INSTANCE_OFFSET
 
 from mmattn.errors import ConfigError, DataError
 
-from .segments import SegmentMap
+from .segments import SegmentMap, find_ids
 
 
 def predicted_segments(sample: Mapping[str, Any], classes: Sequence[str]) -> SegmentMap:
@@ -36,7 +36,7 @@ def predicted_segments(sample: Mapping[str, Any], classes: Sequence[str]) -> Seg
             "task: CocoMetric for boxes and masks, SemSegMetric for semantic maps"
         )
     pixels = np.asarray(field["sem_seg"].detach().cpu()).squeeze().astype(np.int64)
-    ids = np.unique(pixels)
+    ids, _, _ = find_ids(pixels)
     labels = dict(zip(ids.tolist(), (ids % INSTANCE_OFFSET).tolist(), strict=True))
     nothing = {len(classes), field.get("ignore_index", len(classes))}
     labels = {number: label for number, label in labels.items() if label not in nothing}

@@ -41,13 +41,13 @@ class SegmentMap:
             labels: Id of a segment -> class index; pixels of other ids are void.
             crowd: Ids of crowd regions.
         """
-        present, places = np.unique(id_map, return_inverse=True)
+        present, places, _ = find_ids(id_map)
         known = np.array([int(i) in labels for i in present], bool)
         number = np.where(known, np.cumsum(known), VOID).astype(np.int32)
         ids = present[known].astype(np.int64)
         crowds = set(crowd)
         return cls(
-            index=number[places].reshape(id_map.shape),
+            index=number[places],
             labels=np.array([labels[int(i)] for i in ids], np.int64),
             crowd=np.array([int(i) in crowds for i in ids], bool),
             ids=ids,
@@ -80,6 +80,24 @@ class SegmentMap:
             np.maximum.at(high, places, values)
             boxes[:, axis], boxes[:, axis + 2] = low, high - low + 1
         return boxes
+
+
+def find_ids(id_map: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the ids of a map, as ``np.unique`` does; fast, because neighbours are mostly equal.
+
+    Args:
+        id_map: (H, W), any integers.
+
+    Returns:
+        The ids, rising, (n,); the place of each pixel's id among them, (H, W); the number of pixels
+        of each, int64 (n,).
+    """
+    flat = id_map.reshape(-1)
+    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
+    lengths = np.diff(np.append(starts, flat.size))
+    present, runs = np.unique(flat[starts], return_inverse=True)
+    counts = np.bincount(runs, lengths, len(present)).astype(np.int64)
+    return present, np.repeat(runs, lengths).reshape(id_map.shape), counts
 
 
 def count_pairs(

@@ -14,7 +14,7 @@ from mmengine.fileio import get, get_local_path
 from mmattn.boxes.panoptic_segments import PanopticFile, check_map, read_panoptic_file
 from mmattn.errors import ConfigError, DataError
 
-from .segments import SegmentMap, segment_ids
+from .segments import SegmentMap, find_ids, segment_ids
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class TruthReader:
         self, path: str, labels: Mapping[int, int], crowd: Sequence[int], void: Sequence[int]
     ) -> SegmentMap:
         ids = segment_ids(self._colours(path))
-        present, counts = np.unique(ids, return_counts=True)
+        present, _, counts = find_ids(ids)
         pixels = dict(zip(present.tolist(), counts.tolist(), strict=True))
         check_map(path, pixels, labels.keys(), self._source, void=void)
         return SegmentMap.of(ids, labels, crowd)

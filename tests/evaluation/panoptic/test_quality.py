@@ -22,7 +22,13 @@ from mmattn.evaluation.panoptic.quality import (
     class_qualities,
     mean_quality,
 )
-from mmattn.evaluation.panoptic.segments import SegmentMap, count_pairs, id_colours, segment_ids
+from mmattn.evaluation.panoptic.segments import (
+    SegmentMap,
+    count_pairs,
+    find_ids,
+    id_colours,
+    segment_ids,
+)
 from tests.support.panoptic_cases import NUM_CLASSES, as_map, as_plain, perturbed, random_truth
 from tests.support.panoptic_reference import (
     PlainSegment,
@@ -121,6 +127,7 @@ def test_bands_are_those_of_each_mask() -> None:
         case = random_truth(rng, (30, 60))
         segments = as_map(case)
         bands = segment_bands(segments, 1)
+        assert not bands[segments.index == 0].any(), "void has no boundary of its own"
         for segment in as_plain(case):
             assert np.array_equal(bands & segment.mask, plain_boundary(segment.mask))
 
@@ -136,6 +143,17 @@ def test_no_segments_at_all() -> None:
     nothing = SegmentMap.of(np.zeros((4, 5), int), {})
     sums = sums_of(nothing, nothing, boundary=True)
     assert as_dict(sums) == {} and np.isnan(sums.quality())
+
+
+def test_ids_are_found_as_numpy_finds_them() -> None:
+    rng = np.random.default_rng(1)
+    for shape in ((1, 1), (7, 9), (40, 3)):
+        for highest in (1, 5, 256**3):
+            ids = np.repeat(rng.integers(0, highest, shape), 3, axis=1)
+            expected = np.unique(ids, return_inverse=True, return_counts=True)
+            present, places, counts = find_ids(ids)
+            assert np.array_equal(present, expected[0]) and np.array_equal(counts, expected[2])
+            assert np.array_equal(present[places], ids)
 
 
 def test_ids_and_colours_are_inverse() -> None:
