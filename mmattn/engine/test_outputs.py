@@ -98,8 +98,8 @@ def write_label_maps(cfg: Config, out: str) -> Config:
             evaluator.update({task.label_map_option: place, **options})
             return cfg
     raise ConfigError(
-        f"--out {out}: only metrics of semantic segmentation (IoUMetric, SemSegMetric) and panoptic "
-        f"segmentation write a folder of maps; for {task.name} give a file that ends in .pkl."
+        f"--out {out}: only metrics of semantic (IoUMetric, SemSegMetric) or panoptic segmentation "
+        f"write a folder of maps; for {task.name} give a file that ends in .pkl."
     )
 
 

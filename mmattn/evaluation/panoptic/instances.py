@@ -19,7 +19,6 @@ from mmattn.evaluation.detection.packed_masks import PackedMasks
 from .segments import SegmentMap
 from .truth import PanopticClasses
 
-
 #: Fields of predicted instances that are compared, beside their labels.
 _FIELDS = ("bboxes", "scores", "masks", "mask_scores")
 
