@@ -10,7 +10,7 @@ from typing import Any
 
 from mmattn.errors import DataError
 
-from .coco_content import check_content, is_box, is_coco
+from .coco_content import check_content, is_box, is_coco, refuse_form
 from .image_places import ImagePlaces, missing_images
 from .image_sizes import size_of
 from .panoptic_maps import find_maps
@@ -26,11 +26,16 @@ _TEXTS = {
 }
 
 
-def load_coco(path: str) -> Mapping[str, Any]:
+def load_coco(path: str, form: str | None = None) -> Mapping[str, Any]:
     """Return the content of an annotation file whose entries are whole.
 
+    Args:
+        path: Path of the file.
+        form: ``panoptic`` or ``instances`` where the annotations have to be so.
+
     Raises:
-        DataError: The file is not JSON, is not COCO's format, or refers to what it does not have.
+        DataError: The file is not JSON, is not COCO's format, is of the other form, or refers to
+            what it does not have.
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -49,6 +54,8 @@ def load_coco(path: str) -> Mapping[str, Any]:
             f"{path} is not COCO's format, which has the lists images, annotations and "
             f"categories; it holds {held:.200}. Export it as COCO"
         )
+    if form is not None:
+        refuse_form(content["annotations"], form, path)
     check_content(content, path, boxes=False)
     _check_names_once(content["categories"], path)
     return content
@@ -91,16 +98,27 @@ def read_coco(
         if size is None:
             size = size_of(place)
             tally.add("no-size", Place(path, f"image {image['id']}"))
-        objects = []
+        objects, left = [], []
         for entry in of_image.get(image["id"], ()):
             is_thing = things is None or names[entry["category_id"]] in things
             item = _object(entry, names, size, tally, sieve, path, is_thing=is_thing)
             if item is not None and sieve.takes(item, size, path):
                 objects.append(item)
+            elif panoptic:
+                left.append(entry["id"])
         number = image["id"] if isinstance(image["id"], int) else len(records) + 1
         stem = os.path.splitext(name)[0]
         records.append(
-            BoxImage(place, stem, number, size, path, tuple(objects), maps.get(image["id"]))
+            BoxImage(
+                place,
+                stem,
+                number,
+                size,
+                path,
+                tuple(objects),
+                maps.get(image["id"]),
+                tuple(left),
+            )
         )
     found_odd = (*sieve.finish(), *tally.findings(_TEXTS), *duplicates(records))
     return BoxRecords(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmattn.errors import DataError
@@ -26,6 +26,37 @@ def is_coco(content: Any) -> bool:
     """Return whether the content of a file has the lists of COCO's format."""
     keys = ("images", "annotations", "categories")
     return isinstance(content, Mapping) and all(isinstance(content.get(k), list) for k in keys)
+
+
+def refuse_form(annotations: Sequence[Any], wanted: str, where: str) -> None:
+    """Refuse boxes or instance masks where panoptic segments are meant, and the reverse.
+
+    Args:
+        annotations: Annotations of a COCO file.
+        wanted: ``panoptic`` or ``instances``.
+        where: Path of the file, with the config key before it where there is one.
+
+    Raises:
+        DataError: The annotations are in the other form; the message has the first one.
+    """
+    for index, entry in enumerate(annotations):
+        panoptic = isinstance(entry, Mapping) and "segments_info" in entry
+        if panoptic == (wanted == "panoptic"):
+            continue
+        held = f"annotations[{index}] (id {entry.get('id')!r}" if not panoptic else ""
+        if wanted == "panoptic":
+            raise DataError(
+                f"{where} is a file of boxes or instance masks: {held}) has no segments_info. A "
+                "panoptic config needs a panoptic file, such as panoptic_val2017.json, with the "
+                "folder of its PNGs; for this file take a config of detection or instance "
+                "segmentation"
+            )
+        raise DataError(
+            f"{where} is a panoptic file: annotations[{index}] (image {entry.get('image_id')!r}) "
+            "has segments_info, no box or mask of its own. Detection and instance segmentation "
+            "need a file of instances, such as instances_val2017.json; for this file take a "
+            "panoptic config"
+        )
 
 
 def check_content(content: Mapping[str, Any], prefix: str, *, boxes: bool = True) -> None:
@@ -58,6 +89,12 @@ def check_content(content: Mapping[str, Any], prefix: str, *, boxes: bool = True
     if annotations and "segments_info" in annotations[0]:
         items = [item for entry in annotations for item in entry.get("segments_info") or ()]
         _check_entries(items, "segments_info", prefix)
+    for item in items:
+        if items is not annotations and "category_id" not in item:
+            raise DataError(
+                f"{prefix}: the segment {item.get('id')!r} has no category_id: say which class it "
+                "is of"
+            )
     _check_references(items, "category_id", category_ids, "a category", prefix)
     for item in items:
         box = item.get("bbox")

@@ -28,11 +28,15 @@ def find_coco(
         ann_file: The file, relative to ``root``, or one for each split.
 
     Raises:
-        DataError: Several files could be meant.
+        DataError: Several files could be meant, or they hold targets of another sort.
         ConfigError: ``ann_file`` names no file, or no split.
     """
     if ann_file is not None:
-        return _given(root, ann_file)
+        given = _given(root, ann_file)
+        for source in given.values():
+            for path in source.files:
+                _refuse_other_form(path, held_in(path), targets)
+        return given
     found: dict[str, dict[str, list[str]]] = {"boxes": {}, "panoptic": {}}
     for file in _candidates(files):
         form = held_in(os.path.join(root, file))
@@ -42,6 +46,11 @@ def find_coco(
     wanted = found["panoptic" if targets == "panoptic" else "boxes"]
     if not wanted and targets == "boxes":
         wanted = found["panoptic"]
+    other = found["boxes" if targets == "panoptic" else "panoptic"]
+    if not wanted and other:
+        first = next(iter(other.values()))[0]
+        form = "boxes" if targets == "panoptic" else "panoptic"
+        _refuse_other_form(os.path.join(root, first), form, targets)
     return {
         split: Source(name, (os.path.join(root, name),))
         for split, names in wanted.items()
@@ -59,6 +68,22 @@ def held_in(path: str) -> str | None:
     if not all(key in text for key in (b'"images"', b'"annotations"', b'"categories"')):
         return None
     return "panoptic" if b'"segments_info"' in text else "boxes"
+
+
+def _refuse_other_form(path: str, form: str | None, targets: str) -> None:
+    if form == "boxes" and targets == "panoptic":
+        raise DataError(
+            f"{path} is a file of boxes or instance masks: it has no segments_info. Panoptic "
+            "segmentation needs a panoptic file, such as panoptic_val2017.json, with the folder of "
+            "its PNGs: give it with data.ann_file, or take a config of detection or instance "
+            "segmentation"
+        )
+    if form == "panoptic" and targets == "masks":
+        raise DataError(
+            f"{path} is a panoptic file: its segments_info have no masks of their own. Instance "
+            "segmentation needs a file of instances, such as instances_val2017.json: give it with "
+            "data.ann_file, or take a panoptic config"
+        )
 
 
 def _candidates(files: Sequence[str]) -> list[str]:

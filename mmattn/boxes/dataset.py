@@ -229,10 +229,12 @@ class FolderDetDataset(BaseDetDataset):
             entry["text"] = self.metainfo["classes"]
             entry["caption_prompt"] = self.caption_prompt
             entry["custom_entities"] = True
-        instances, segments = [], []
+        instances, segments, void = [], [], list(image.left_segments)
         for item in image.objects:
             label = label_of.get(item.name)
             if label is None:
+                if item.segment is not None:
+                    void.append(item.segment)
                 continue
             is_thing = item.name in self._things
             if self.targets == "panoptic":
@@ -254,6 +256,8 @@ class FolderDetDataset(BaseDetDataset):
         entry["instances"] = instances
         if self.targets == "panoptic":
             entry["segments_info"] = segments
+            if void:  # so that their pixels count nowhere in a metric
+                entry["void_segments"] = void
         return entry
 
     def filter_data(self) -> list[dict]:

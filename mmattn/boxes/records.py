@@ -88,6 +88,7 @@ class BoxImage:
         source: Path of the file that holds its objects.
         objects: Its objects.
         map_path: Path of its panoptic map.
+        left_segments: Ids of the segments of that map that are not used.
     """
 
     path: str
@@ -97,6 +98,7 @@ class BoxImage:
     source: str
     objects: tuple[BoxObject, ...] = ()
     map_path: str | None = None
+    left_segments: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ NOTES = """\
 Accuracy is measured anew on the validation set, as mmattn test does it, in torch and,
 with --exported, in the runtime of that file. The curves and the training time come from the run's
 folder, the parity from the export's parity.json. Detection and instance segmentation need COCO's
-metric in val_evaluator; the numbers are in detection_bbox.json and detection_segm.json too.
+metric in val_evaluator, panoptic segmentation the panoptic one; the numbers are in
+detection_bbox.json, detection_segm.json and panoptic.json too.
 """
 
 

@@ -32,10 +32,10 @@ _PACKED = (
 _TRUTH = {
     DETECTION.name: ("instances",),
     INSTANCE.name: ("instances",),
-    PANOPTIC.name: ("segments_info", "seg_map_path"),
+    PANOPTIC.name: ("segments_info", "seg_map_path", "void_segments"),
 }
 _COCO = ("CocoMetric", "ClasswiseCocoMetric")
-_PANOPTIC = ("CocoPanopticMetric", "FolderPanopticMetric")
+_PANOPTIC = ("CocoPanopticMetric", "ClasswisePanopticMetric")
 #: Metrics that need no annotation file: they write predictions, or compare with packed boxes.
 _WITHOUT_FILE = (
     *("DumpDetResults", "DumpResults", "DumpProposals"),
@@ -112,10 +112,13 @@ def _metric(metric: Any, task: Task, where: str) -> dict[str, Any] | None:
     bare = {key: value for key, value in metric.items() if key not in _FILES}
     if task is PANOPTIC:
         if name in _PANOPTIC:
-            return {**bare, "type": "mmattn.FolderPanopticMetric"}
+            return {**bare, "type": "mmattn.ClasswisePanopticMetric"}
         if name in _COCO:
             logger.warning(
-                "%s (%s) is left out: panoptic maps hold no ground truth for it", where, name
+                "%s (%s) is left out: panoptic maps hold no boxes. The panoptic metric compares "
+                "predicted instances with the things of the maps",
+                where,
+                name,
             )
             return None
     elif name in _COCO:
@@ -126,7 +129,7 @@ def _metric(metric: Any, task: Task, where: str) -> dict[str, Any] | None:
     if task is INSTANCE:
         ours["metric"] = ["bbox", "segm"]
     if task is PANOPTIC:
-        ours = {"type": "mmattn.FolderPanopticMetric"}
+        ours = {"type": "mmattn.ClasswisePanopticMetric"}
     logger.warning(
         "%s: %s is made for the config's own data; %s takes its place", where, name, ours["type"]
     )
@@ -141,7 +144,7 @@ def _rename_best(cfg: Config, task: Task) -> None:
         return
     names = {bare_name(v.get("type")) for _, v in walk(cfg.get("val_evaluator")) if _is_step(v)}
     prefix = "coco_panoptic/" if task is PANOPTIC else "coco/"
-    ours = names & {*_COCO, "FolderPanopticMetric"}
+    ours = names & {*_COCO, "ClasswisePanopticMetric"}
     if ours and not best.startswith(prefix):
         new = prefix + task.default_metric
         logger.warning(

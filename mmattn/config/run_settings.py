@@ -29,7 +29,6 @@ HOOKS = (
 _EXPORTED = {".onnx": "ONNX", ".xml": "OpenVINO"}
 # Of all tasks: a config may measure more than its own.
 _METRICS = {found: ours for task in TASKS for found, ours in task.metrics.items()}
-_METRIC_OPTIONS = {found: kw for task in TASKS for found, kw in task.metric_options.items()}
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> Config:
@@ -197,5 +196,3 @@ def _replace_metrics(evaluator: Any, scope: str | None) -> None:
         found = scope_and_name(metric.get("type"), metric.get("_scope_") or scope)
         if found in _METRICS:
             metric["type"] = _METRICS[found]
-        for option, value in _METRIC_OPTIONS.get(found, {}).items():
-            metric.setdefault(option, value)

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.config.load import load_config
-from mmattn.config.registry_scope import explain_registry_errors
-from mmattn.config.resolve import Step as ConfigStep
-from mmattn.config.run_settings import existing_checkpoint, set_work_dir
-from mmattn.environment import collect_env, complexity_in_test
+from mmattn.environment import complexity_in_test
 from mmattn.errors import ConfigError
 from mmattn.evaluation.protocols import HasDetectionNumbers
 from mmattn.inference.model import unwrap_model
-from mmattn.reports.curves import run_minutes, scalars_of_run
 from mmattn.reports.detection.run import DetectionRun, ExportedDetections
 from mmattn.reports.run import ModelSize, Step
 
-from .console import brief_console
-from .runner import build_runner
+from .run_measurement import evaluate_for_report, run_facts
 
 if TYPE_CHECKING:
-    from mmengine.config import Config
     from mmengine.runner import Runner
 
     from mmattn.inference.predictor import Predictor
@@ -71,27 +63,9 @@ def measure_run(
         ConfigError: No metric of ``val_evaluator`` has numbers to report, or the exported file has
             other classes than the data.
     """
-    from .hooks.eval_plots import EvalPlotsHook
-    from .hooks.fuse import FuseHook
-    from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
+    size, measured = ModelSize(0, 0), None
 
-    cfg = load_config(config)
-    if not cfg.get("val_dataloader") or not cfg.get("val_evaluator"):
-        raise ConfigError(f"{config}: has no val_dataloader and val_evaluator to measure with.")
-    cfg = _test_on_validation_set(cfg)
-    # The log file in it may be open still.
-    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-    with folder as work_dir, brief_console():
-        steps_before = [
-            ConfigStep("work dir", lambda cfg: set_work_dir(cfg, work_dir)),
-            ConfigStep("checkpoint", lambda cfg: _load(cfg, checkpoint)),
-        ]
-        runner = build_runner(cfg, splits=("test",), steps=steps_before)
-        runner.hooks[:] = [hook for hook in runner.hooks if not isinstance(hook, EvalPlotsHook)]
-        runner.register_hook(FuseHook())
-        runner.register_hook(RequireCompleteCheckpointHook())
-        loop: Any = runner.test_loop
-        metrics = loop.evaluator.metrics
+    def choose(metrics: Sequence[Any]) -> list[HasDetectionNumbers]:
         reported = [metric for metric in metrics if isinstance(metric, HasDetectionNumbers)]
         if not reported:
             names = ", ".join(type(metric).__name__ for metric in metrics)
@@ -102,32 +76,32 @@ def measure_run(
             )
         for metric in reported:
             metric.worst = num_images
+        return reported
+
+    def before(runner: Runner) -> None:
+        nonlocal size
+        loader: Any = runner.test_dataloader
         if exported is not None:
-            _check_classes(exported, runner.test_dataloader.dataset)
-        with explain_registry_errors(cfg.filename):
-            sample = runner.test_dataloader.dataset[0]
-            size = ModelSize(*complexity_in_test(unwrap_model(runner), sample))
-            runner.test()
-        numbers = _numbers(reported)
+            _check_classes(exported, loader.dataset)
+        size = ModelSize(*complexity_in_test(unwrap_model(runner), loader.dataset[0]))
+
+    def after(runner: Runner) -> None:
+        nonlocal measured
         measured = exported and _measure_exported(exported, runner)
+
+    reported = evaluate_for_report(config, checkpoint, choose, before=before, after=after)
+    numbers = _numbers(reported)
     if not numbers:
         raise ConfigError(
             f"{config}: val_evaluator measures no boxes or masks, so there is nothing to report. "
             "Set its metric to 'bbox' or 'segm', and leave format_only and metric_items out."
         )
-    scalars = scalars_of_run(Path(checkpoint).parent)
-    logger = cfg.get("default_hooks", {}).get("logger") or {}
     return DetectionRun(
-        title=Path(config).stem,
         numbers=numbers,
         exported=measured,
         size=size,
         num_images=next(iter(numbers.values())).num_images,
-        scalars=scalars,
-        validation_axis="epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
-        training_minutes=sum(run_minutes(file.parent) for file in scalars) if scalars else None,
-        steps=list(steps),
-        environment=collect_env(),
+        **run_facts(config, checkpoint, steps),
     )
 
 
@@ -170,17 +144,3 @@ def _measure_exported(exported: OpenedFile, runner: Runner) -> ExportedDetection
     return ExportedDetections(
         exported.path.name, exported.path.stat().st_size, exported.parity, _numbers(metrics)
     )
-
-
-def _test_on_validation_set(cfg: Config) -> Config:
-    cfg.test_dataloader = cfg.val_dataloader
-    cfg.test_evaluator = cfg.val_evaluator
-    cfg.test_cfg = {"type": "TestLoop"}
-    cfg.launcher = "none"
-    return cfg
-
-
-def _load(cfg: Config, checkpoint: str | Path) -> Config:
-    cfg.load_from = existing_checkpoint(str(checkpoint))
-    cfg.resume = False
-    return cfg

@@ -43,7 +43,8 @@ def test(
         config: Path or name such as ``mmdet::yolox/…``.
         checkpoint: File of the model's weights.
         work_dir: Folder for the metrics; the config's ``work_dir``, else ``work_dirs/<name>``.
-        out: File ``.pkl`` for all predictions or, for segmentation, a folder of label maps.
+        out: File ``.pkl`` for all predictions or, for semantic and panoptic segmentation, a folder
+            of maps.
         show: Show each prediction in a window.
         show_dir: Folder for plots of the predictions.
         wait_time: Seconds per window.

@@ -85,15 +85,15 @@ def dump_metric(cfg: Config, out: str) -> dict | None:
 
 
 def write_label_maps(cfg: Config, out: str) -> Config:
-    """Let the metric write a folder of label maps.
+    """Let the metric write a folder of label maps, or of panoptic maps with their JSON file.
 
     Raises:
-        ConfigError: ``out`` is not a folder's name, or no metric of the config writes label maps.
+        ConfigError: ``out`` is not a folder's name, or no metric of the config writes maps.
     """
     if Path(out).suffix:
         raise ConfigError(
-            f"--out {out}: predictions are written as a .pkl file or, in semantic segmentation, as "
-            "a folder of label maps, whose name has no ending."
+            f"--out {out}: predictions are written as a .pkl file or, in semantic and panoptic "
+            "segmentation, as a folder of maps, whose name has no ending."
         )
     task = task_of(cfg)
     evaluators = cfg.get("test_evaluator") or []
@@ -101,11 +101,13 @@ def write_label_maps(cfg: Config, out: str) -> Config:
     for evaluator in evaluators:
         options = task.label_map_metrics.get(bare_name(evaluator.get("type")))
         if options is not None:
-            evaluator.update(output_dir=out, **options)
+            panoptic = task.label_map_option == "outfile_prefix"
+            place = os.path.join(out, "predictions") if panoptic else out
+            evaluator.update({task.label_map_option: place, **options})
             return cfg
     raise ConfigError(
-        f"--out {out}: only semantic segmentation with mmseg's models and metrics writes a folder "
-        f"of label maps; for {task.name} give a file that ends in .pkl."
+        f"--out {out}: only metrics of semantic (IoUMetric, SemSegMetric) or panoptic segmentation "
+        f"write a folder of maps; for {task.name} give a file that ends in .pkl."
     )
 
 

@@ -24,6 +24,7 @@ class ClassTable:
         note: Remark below the table.
         counts: Columns of whole numbers; their value over all classes is a total.
         summary: Name of the last row.
+        rows_are: What a row is of.
     """
 
     title: str
@@ -35,6 +36,7 @@ class ClassTable:
     note: str = ""
     counts: frozenset[str] = frozenset()
     summary: str = "mean"
+    rows_are: str = "class"
 
     def to_text(self) -> str:
         """Format the table in plain characters, for a log file or a terminal."""
@@ -43,7 +45,7 @@ class ClassTable:
         from rich.table import Table
 
         table = Table(box=box.MARKDOWN)
-        table.add_column("class", no_wrap=True)
+        table.add_column(self.rows_are, no_wrap=True)
         for column in self.columns:
             table.add_column(column, justify="right", no_wrap=True)
         if self.absent:
@@ -57,7 +59,9 @@ class ClassTable:
         Console(file=text, width=10_000, color_system=None, force_terminal=False).print(table)
         lines = (line.rstrip() for line in text.getvalue().splitlines())
         table_text = "\n".join(line for line in lines if line)
-        return f"{self.title}, per class\n{table_text}" + (f"\n{self.note}" if self.note else "")
+        return f"{self.title}, per {self.rows_are}\n{table_text}" + (
+            f"\n{self.note}" if self.note else ""
+        )
 
     def records(self) -> Iterator[tuple[str, str, float]]:
         """Yield ``(class, column, value)`` of every cell, the last row as class ``summary``."""

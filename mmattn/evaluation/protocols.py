@@ -15,6 +15,7 @@ from .class_table import ClassTable
 
 if TYPE_CHECKING:
     from mmattn.reports.detection.numbers import DetectionNumbers
+    from mmattn.reports.panoptic.numbers import PanopticNumbers
 
     from .detection.matching import Matches
 
@@ -67,7 +68,8 @@ class HasMatches(Protocol):
     """A detection metric that keeps its matches; comparisons resample images from them.
 
     Attributes:
-        matches: ``bbox`` or ``segm`` -> matches of the last evaluation; empty before the first one.
+        matches: ``bbox``, ``segm`` or ``boundary`` -> matches of the last evaluation; empty before
+            the first one.
         iou_thrs: IoU thresholds of AP.
         proposal_nums: Limits of detections of a class in an image.
     """
@@ -82,9 +84,23 @@ class HasDetectionNumbers(Protocol):
     """A metric of detection that keeps what plots and reports are made of.
 
     Attributes:
-        numbers: ``bbox`` or ``segm`` -> numbers of the last evaluation; empty before the first one.
+        numbers: ``bbox``, ``segm`` or ``boundary`` -> numbers of the last evaluation; empty before
+            the first one.
         worst: Number of images with the lowest F1 to keep.
     """
 
     numbers: Mapping[str, DetectionNumbers]
+    worst: int
+
+
+@runtime_checkable
+class HasPanopticNumbers(Protocol):
+    """A panoptic metric that keeps what plots and reports are made of.
+
+    Attributes:
+        panoptic: Numbers of the last evaluation; None before the first one.
+        worst: Number of images with the lowest panoptic quality to keep.
+    """
+
+    panoptic: PanopticNumbers | None
     worst: int

@@ -1,14 +1,26 @@
-"""Refuse a COCO metric that asks for masks of a detector that predicts only boxes."""
+"""Refuse metrics that ask for what the model does not predict, or read a file of another form."""
 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from mmattn.boxes.coco_content import read_content, refuse_form
 from mmattn.errors import ConfigError
+from mmattn.type_names import bare_name
 
 _METRICS = ("CocoMetric", "ClasswiseCocoMetric", "LVISMetric")
+#: Metric -> form of its annotation file.
+_FORMS = {
+    "CocoMetric": "instances",
+    "ClasswiseCocoMetric": "instances",
+    "CocoPanopticMetric": "panoptic",
+    "ClasswisePanopticMetric": "panoptic",
+}
+#: A file of ground truth that is larger is read once, by the metric itself.
+_MOST_BYTES = 64 * 2**20
 #: Parts of upstream's package predict masks by a part whose key says so, but for RTMDet-Ins' head.
 _UPSTREAM = "mmdet.models."
 _OTHERWISE = ("RTMDetInsHead", "RTMDetInsSepBNHead")
@@ -40,16 +52,36 @@ def check_mask_metrics(
         where = f"{place}.{index}" if metrics is evaluator else place
         raise ConfigError(
             f"{filename or 'The config'}: {where}.metric={metric['metric']!r} asks for masks "
-            f"(segm), but the model has no mask_head and predicts boxes alone ({model['type']}, "
-            f"{key} {model[key]['type']}). Set {where}.metric=bbox, in the config or with "
-            "--cfg-options, or take a model with masks, such as Mask R-CNN."
+            "(segm, boundary), but the model has no mask_head and predicts boxes alone "
+            f"({model['type']}, {key} {model[key]['type']}). Set {where}.metric=bbox, "
+            "in the config or with --cfg-options, or take a model with masks, such as Mask R-CNN."
         )
+
+
+def check_metric_file(metric: Mapping[str, Any], where: str) -> None:
+    """Refuse a file of instances given to a panoptic metric, and the reverse.
+
+    Args:
+        metric: Config of a metric, whose ``ann_file`` exists.
+        where: Config key of the metric.
+
+    Raises:
+        DataError: The file is of the other form; the message has its first annotation and the fix.
+    """
+    form = _FORMS.get(bare_name(metric.get("type")))
+    path = metric.get("ann_file")
+    if form is None or not isinstance(path, str) or not os.path.isfile(path):
+        return
+    content = read_content(path) if os.path.getsize(path) <= _MOST_BYTES else None
+    if content is not None:
+        refuse_form(content["annotations"][:1], form, f"{where}.ann_file: {path}")
 
 
 def _asks_for_masks(metric: Mapping[str, Any]) -> bool:
     asked = metric.get("metric")
     kinds = [asked] if isinstance(asked, str) else asked or ()
-    return "segm" in kinds and str(metric.get("type")).rpartition(".")[2] in _METRICS
+    masks = "segm" in kinds or "boundary" in kinds
+    return masks and str(metric.get("type")).rpartition(".")[2] in _METRICS
 
 
 def _boxes_alone(model: Mapping[str, Any], head: Any) -> bool:

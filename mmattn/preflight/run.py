@@ -16,7 +16,7 @@ from .batches import check_batches, repeated_draws
 from .config_arguments import argument_problems
 from .config_keys import check_keys, key_problems
 from .config_types import type_problems
-from .metrics import check_mask_metrics
+from .metrics import check_mask_metrics, check_metric_file
 from .num_classes import check_class_counts
 from .schedule import schedule_problems
 
@@ -206,3 +206,4 @@ def _check_metric_files(cfg: Config, split: str) -> None:
             continue
         where = f"{split}_evaluator" + (f"[{index}]" if len(metrics) > 1 else "")
         check_place(metric["ann_file"], f"{where}.ann_file", folder=False)
+        check_metric_file(metric, where)

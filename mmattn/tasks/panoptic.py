@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .instance import INSTANCE
+from .task import RunReport
 
 PANOPTIC = replace(
     INSTANCE,
     name="panoptic segmentation",
     folder_targets="panoptic",
     heads=(*INSTANCE.heads, r"(?:panoptic|panoptic_fusion|semantic)_head"),
-    metric_options={
-        (scope, name): {"classwise": True}
-        for scope, name in (("mmdet", "CocoPanopticMetric"), ("mmattn", "FolderPanopticMetric"))
+    metrics={
+        **INSTANCE.metrics,
+        ("mmdet", "CocoPanopticMetric"): "mmattn.ClasswisePanopticMetric",
     },
     default_metric="PQ",
-    other_metrics=("SQ", "RQ"),
+    other_metrics=("SQ", "RQ", "boundary_PQ", "mIoU"),
     annotation_loaders=("LoadPanopticAnnotations",),
     prediction="pred_panoptic_seg",
+    label_map_metrics={"CocoPanopticMetric": {}, "ClasswisePanopticMetric": {}},
+    label_map_option="outfile_prefix",
     tta=None,  # mmdet's averages boxes
-    report=None,  # panoptic quality is not plotted yet
+    report=RunReport("mmattn.engine.panoptic_measurement", "mmattn.reports.panoptic"),
 )

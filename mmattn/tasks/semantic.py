@@ -41,14 +41,14 @@ SEMANTIC = Task(
     ),
 )
 
-#: As mmdet does it (``SemSegMetric``, X-Decoder). Own folders, label maps, test-time
-#: augmentation and reports are not available for it.
+#: As mmdet does it (``SemSegMetric``, X-Decoder). Own folders and test-time augmentation are not
+#: available for it.
 SEMANTIC_IN_MMDET = replace(
     SEMANTIC,
     scope="mmdet",
     heads=(r"semantic_head",),
     heads_of_other_counts=(),
-    metrics={},
+    metrics={("mmdet", "SemSegMetric"): "mmattn.ClasswiseSemSegMetric"},
     target_steps=(),
     folder_dataset=None,
     folder_loader=None,
@@ -56,9 +56,9 @@ SEMANTIC_IN_MMDET = replace(
     visualization_hook="DetVisualizationHook",
     show_dir=("hook", "test_out_dir"),
     dump_metric="mmdet.DumpDetResults",
-    label_map_metrics={},
+    label_map_metrics={"SemSegMetric": {}, "ClasswiseSemSegMetric": {}},
     tta=None,
     training_only=(),
     compilable_parts=("backbone", "neck"),
-    report=None,
+    report=RunReport("mmattn.engine.semantic_measurement", "mmattn.reports.semantic"),
 )

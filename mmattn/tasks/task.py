@@ -54,7 +54,6 @@ class Task:
             counts the dataset's classes.
         heads_of_other_counts: Heads among these whose ``num_classes`` counts something else.
         metrics: Upstream's metric, as (scope, name) -> our metric that takes the same options.
-        metric_options: Metric, as (scope, name) -> options that every run adds to it.
         default_metric: Last part of the name of the metric that runs are compared by.
         other_metrics: Last parts of the names of metrics that are shown beside it.
         annotation_loaders: Steps of a pipeline that load ground truth.
@@ -70,7 +69,8 @@ class Task:
         show_dir: Where the folder for drawn predictions is set: ``visualizer`` or ``hook``, and
             the option there.
         dump_metric: Metric that writes all predictions into one ``.pkl`` file.
-        label_map_metrics: Metrics that write predictions as label maps -> options to set for it.
+        label_map_metrics: Metrics that write predictions as maps -> options to set for it.
+        label_map_option: Option of these metrics that says where.
         tta: Test-time augmentation; None where results cannot be averaged yet.
         training_only: Prefixes of the names of weights that only training needs.
         insertable_parts: Parts of the model in which blocks can be inserted.
@@ -93,12 +93,12 @@ class Task:
     other_metrics: tuple[str, ...] = ()
     heads_of_other_counts: tuple[str, ...] = ()
     metrics: Mapping[tuple[str | None, str], str] = field(default_factory=dict)
-    metric_options: Mapping[tuple[str | None, str], Mapping[str, Any]] = field(default_factory=dict)
     target_steps: tuple[str, ...] = ()
     folder_dataset: str | None = None
     folder_loader: str | None = None
     folder_targets: str | None = None
     label_map_metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    label_map_option: str = "output_dir"
     tta: TestTimeAugmentation | None = None
     training_only: tuple[str, ...] = ()
     report: RunReport | None = None

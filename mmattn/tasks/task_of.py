@@ -38,9 +38,9 @@ def task_of(cfg: Config | Mapping[str, Any]) -> Task:
         return SEMANTIC
     metrics = list(_metrics(cfg))
     names = {bare_name(metric.get("type")) for metric in metrics}
-    if "CocoPanopticMetric" in names:
+    if names & {"CocoPanopticMetric", "ClasswisePanopticMetric"}:
         return PANOPTIC
-    if "SemSegMetric" in names:
+    if names & {"SemSegMetric", "ClasswiseSemSegMetric"}:
         return SEMANTIC_IN_MMDET
     if _segments_instances(model) or any(_asks_for_masks(metric) for metric in metrics):
         return INSTANCE
@@ -80,4 +80,5 @@ def _segments_instances(model: Mapping[str, Any]) -> bool:
 
 def _asks_for_masks(metric: Mapping[str, Any]) -> bool:
     asked = metric.get("metric")
-    return "segm" in ([asked] if isinstance(asked, str) else asked or ())
+    kinds = [asked] if isinstance(asked, str) else asked or ()
+    return "segm" in kinds or "boundary" in kinds

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from mmattn.boxes import BoxFolder, BoxRecords, class_findings
+from mmattn.boxes import BoxFolder, BoxRecords, FolderDetDataset, class_findings
 from mmattn.errors import DataError
 from tests.support.box_folders import (
     objects_of,
     write_coco,
+    write_panoptic,
     write_voc,
     write_voc_file,
     write_yolo,
@@ -306,3 +307,18 @@ def test_one_image_cannot_be_split(tmp_path: Path) -> None:
     (root / "annotations/instances_val2017.json").unlink()
     with pytest.raises(DataError, match="one image cannot be split"):
         BoxFolder(str(root)).records("train")
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_file_of_the_other_form(tmp_path: Path, given: bool) -> None:
+    """Instance masks are no panoptic segments, and the reverse; boxes are read from both."""
+    instances = write_coco(tmp_path / "instances", masks="polygons")
+    panoptic = write_panoptic(tmp_path / "panoptic")
+    for root, file, targets, said in (
+        (instances, "instances_val2017.json", "panoptic", "has no segments_info"),
+        (panoptic, "panoptic_val.json", "masks", "is a panoptic file"),
+    ):
+        options = {"ann_file": {"val": f"annotations/{file}"}} if given else {}
+        with pytest.raises(DataError, match=rf"\w+\.json .*{said}.*data\.ann_file"):
+            FolderDetDataset(str(root), split="val", targets=targets, pipeline=[], **options)
+    assert len(FolderDetDataset(str(panoptic), split="val", targets="boxes", pipeline=[])) == 2

@@ -104,6 +104,27 @@ def test_chosen_classes_take_the_labels_of_their_order(tmp_path: Path) -> None:
     assert any("not-chosen" in finding.check for finding in dataset.findings)
 
 
+def test_segments_of_classes_that_are_not_chosen_are_void_to_a_metric(tmp_path: Path) -> None:
+    """The map shows them: the metric must not take them for unlisted ones."""
+    root = write_panoptic(tmp_path / "d")
+    dataset = build(
+        root, split="val", targets="panoptic", test_mode=True, metainfo={"classes": ["cell", "rod"]}
+    )
+    metric = METRICS.build({"type": "mmattn.ClasswisePanopticMetric"})
+    metric.dataset_meta = dataset.metainfo
+    for index in range(len(dataset)):
+        entry = dataset.get_data_info(index)
+        ids = mmcv.imread(entry["seg_map_path"], channel_order="rgb").astype(int)
+        ids = ids @ (1, 256, 65536)
+        labels = {s["id"]: s["category"] for s in entry["segments_info"]}
+        assert set(entry["void_segments"]) == set(np.unique(ids)) - set(labels)
+        predicted = np.zeros(ids.shape, int)  # the ground is predicted as a cell: it is void
+        for number, (segment, label) in enumerate(labels.items(), 1):
+            predicted[ids == segment] = label + 1000 * number
+        metric.process({}, [{**entry, "pred_panoptic_seg": {"sem_seg": torch.tensor(predicted)}}])
+    assert metric.evaluate(len(dataset))["coco_panoptic/PQ"] == 100
+
+
 def test_a_sample_goes_through_mmdet_s_pipeline(tmp_path: Path) -> None:
     pipeline = [{"type": "mmattn.LoadImageFromFile"}, *LOADING[1:], {"type": "PackDetInputs"}]
     for write in (write_voc, write_coco, write_yolo):
@@ -221,7 +242,7 @@ def test_panoptic_quality_without_a_file(tmp_path: Path) -> None:
     content["categories"].sort(key=lambda category: -category["isthing"])
     file = tmp_path / "things_first.json"  # upstream maps by position
     file.write_text(json.dumps(content))
-    ours = METRICS.build({"type": "mmattn.FolderPanopticMetric"})
+    ours = METRICS.build({"type": "mmattn.ClasswisePanopticMetric"})
     maps = str(root / "annotations/panoptic_val")
     theirs = CocoPanopticMetric(ann_file=str(file), seg_prefix=maps)
     results = []
@@ -243,5 +264,5 @@ def test_panoptic_quality_without_a_file(tmp_path: Path) -> None:
                   "pred_panoptic_seg": data}],
             )  # fmt: skip
         results.append(metric.evaluate(len(dataset)))
-    assert results[0] == pytest.approx(results[1])
+    assert {key: results[0][key] for key in results[1]} == pytest.approx(results[1])
     assert 20 < results[0]["coco_panoptic/PQ"] < 95

@@ -98,7 +98,7 @@ def test_panoptic_heads_count_things_and_stuff(
     filled = fill_class_counts(cfg)
     assert set(counts(filled).values()) == {3, 1}
     assert filled.model.panoptic_head.loss_cls.class_weight == [1.0] * 4 + [0.1]
-    assert cfg.val_evaluator["type"] == "mmattn.FolderPanopticMetric"
+    assert cfg.val_evaluator["type"] == "mmattn.ClasswisePanopticMetric"
     assert {"segments_info", "seg_map_path"} <= set(
         cfg.val_dataloader.dataset.pipeline[-1].meta_keys
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,7 +138,13 @@ def test_exported_masks_are_refused_before_anything_is_built(
     assert not (tmp_path / "r").exists()
 
 
-def test_a_task_without_a_report_says_which_have_one(repo: Path, tmp_path: Path, capsys) -> None:
+def test_a_task_without_a_report_says_which_have_one(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mmattn.tasks
+
+    without = replace(mmattn.tasks.PANOPTIC, report=None)
+    monkeypatch.setattr(mmattn.tasks, "task_of", lambda cfg: without)
     config = tmp_path / "panoptic.py"
     config.write_text(
         "model = dict(type='X')\nval_evaluator = dict(type='CocoPanopticMetric')\n"

@@ -21,6 +21,7 @@ from mmattn.config.walk import leaf_datasets
 from mmattn.data.shapes import CLASSES, THING_CLASSES
 from mmattn.errors import ConfigError, DataError, MMAttnError
 from mmattn.preflight.data import check_dataset
+from mmattn.preflight.metrics import check_metric_file
 
 WHERE = "train_dataloader.dataset"
 LOAD_MASKS = [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}]
@@ -361,6 +362,53 @@ def test_panoptic_maps_must_be_those_of_the_file(root: Path, change: Callable, p
     path = root / "annotations/panoptic_train/000002.png"
     cv2.imwrite(str(path), change(cv2.imread(str(path))))
     assert_says(refusal(panoptic(root)), str(path), *parts)
+
+
+def test_a_panoptic_map_of_unlisted_segments_is_refused(root: Path):
+    path = root / "annotations/panoptic_train/000002.png"
+    png = cv2.imread(str(path))
+    png[:2, :3] = (3, 2, 1)
+    cv2.imwrite(str(path), png)
+    colour = 1 + 2 * 256 + 3 * 65536
+    assert_says(refusal(panoptic(root)), str(path), f"id {colour}", "6 pixels", "R 1, G 2, B 3")
+
+
+def test_a_segment_without_a_class_is_refused(root: Path):
+    def change(content: dict) -> None:
+        del content["annotations"][1]["segments_info"][0]["category_id"]
+
+    change_json(root, change, "panoptic")
+    assert_says(refusal(panoptic(root)), "panoptic_train.json", "has no category_id", "segment")
+
+
+def test_a_segment_without_pixels_is_refused(root: Path):
+    def change(content: dict) -> None:
+        segments = content["annotations"][1]["segments_info"]
+        segments.append({**segments[0], "id": 12345})
+
+    change_json(root, change, "panoptic")
+    assert_says(refusal(panoptic(root)), "000001.png", "does not show 1 of its", "12345")
+
+
+def test_a_file_of_the_other_form_is_refused(root: Path):
+    error = refusal(panoptic(root) | {"ann_file": "annotations/instances_train.json"})
+    assert_says(error, WHERE, "instances_train.json", "has no segments_info", "panoptic file")
+    error = refusal(coco(root, ann_file="annotations/panoptic_train.json"))
+    assert_says(error, WHERE, "panoptic_train.json", "is a panoptic file", "instances_val2017.json")
+
+
+def test_a_metric_file_of_the_other_form_is_refused(root: Path):
+    files = {form: str(root / f"annotations/{form}_val.json") for form in ("instances", "panoptic")}
+    for scope, name, form in (
+        ("mmdet", "CocoPanopticMetric", "instances"),
+        ("mmattn", "ClasswisePanopticMetric", "instances"),
+        ("mmdet", "CocoMetric", "panoptic"),
+    ):
+        metric = {"type": f"{scope}.{name}", "ann_file": files[form]}
+        with pytest.raises(DataError, match=rf"val_evaluator.ann_file: .*{form}_val.json is a "):
+            check_metric_file(metric, "val_evaluator")
+        other = ({"instances", "panoptic"} - {form}).pop()
+        check_metric_file({**metric, "ann_file": files[other]}, "val_evaluator")
 
 
 def assert_says(error: Exception, *parts: str) -> None:

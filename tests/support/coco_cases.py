@@ -13,6 +13,7 @@ from pycocotools.coco import COCO as PlainCOCO
 from pycocotools.cocoeval import COCOeval as PlainCOCOeval
 
 from mmattn.evaluation.detection.matching import Matches, match_dataset
+from tests.support.panoptic_reference import plain_boundary, plain_iou
 
 #: Ids out of order and with gaps; the last class never occurs.
 CATEGORIES = [{"id": i, "name": n} for i, n in ((7, "cat"), (3, "dog"), (12, "fox"), (9, "cow"))]
@@ -120,10 +121,25 @@ def without_boxes(detections: list[dict], iou_type: str) -> list[dict]:
     return [{k: v for k, v in d.items() if k != "bbox"} for d in detections]
 
 
+class _PlainBoundaryEval(PlainCOCOeval):
+    """The smaller one of mask IoU and boundary IoU; crowds have no outline."""
+
+    def computeIoU(self, imgId, catId):
+        ious = super().computeIoU(imgId, catId)
+        detections = sorted(self._dts[imgId, catId], key=lambda d: -d["score"])
+        for row, detection in enumerate(detections[: len(ious)]):
+            for column, truth in enumerate(self._gts[imgId, catId]):
+                if not truth["iscrowd"]:
+                    masks = [rle.decode(one["segmentation"]) > 0 for one in (detection, truth)]
+                    of_bands = plain_iou(*map(plain_boundary, masks), np.zeros((SIDE, SIDE), bool))
+                    ious[row, column] = min(ious[row, column], of_bands)
+        return ious
+
+
 def plain_evaluation(
     dataset: dict, detections: list[dict], iou_type: str, thresholds: np.ndarray = THRESHOLDS
 ) -> PlainCOCOeval:
-    """pycocotools' own evaluation, accumulated."""
+    """pycocotools' own evaluation, accumulated; by outline with IoUs of plain masks."""
     with redirect_stdout(io.StringIO()):
         truth = PlainCOCO()
         truth.dataset = copy.deepcopy(dataset)
@@ -135,7 +151,10 @@ def plain_evaluation(
             found = PlainCOCO()
             found.dataset = {**copy.deepcopy(dataset), "annotations": []}
             found.createIndex()
-        evaluation = PlainCOCOeval(truth, found, iou_type)
+        if iou_type == "boundary":
+            evaluation = _PlainBoundaryEval(truth, found, "segm")
+        else:
+            evaluation = PlainCOCOeval(truth, found, iou_type)
         evaluation.params.maxDets = MAX_DETS
         evaluation.params.iouThrs = thresholds
         evaluation.evaluate()

@@ -12,10 +12,12 @@ from mmattn.tasks import DETECTION, INSTANCE, PANOPTIC, SEMANTIC, SEMANTIC_IN_MM
 REPORTED = [task for task in TASKS if task.report]
 
 
-def test_tasks_with_a_report() -> None:
-    assert REPORTED == [SEMANTIC, DETECTION, INSTANCE]
-    assert [bool(task.report.exported) for task in REPORTED] == [True, True, False]
-    assert PANOPTIC.report is SEMANTIC_IN_MMDET.report is None
+def test_every_task_has_a_report() -> None:
+    assert REPORTED == [SEMANTIC, SEMANTIC_IN_MMDET, DETECTION, INSTANCE, PANOPTIC]
+    assert [task.name for task in REPORTED if task.report.exported] == [
+        SEMANTIC.name,
+        DETECTION.name,
+    ]
 
 
 @pytest.mark.parametrize("task", REPORTED, ids=lambda task: task.name)

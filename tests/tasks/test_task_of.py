@@ -91,7 +91,7 @@ def test_types_of_a_task_are_registered(task: Task) -> None:
         "METRICS": [
             task.dump_metric,
             *task.metrics.values(),
-            *(".".join(key) for key in (*task.metrics, *task.metric_options)),
+            *(".".join(key) for key in task.metrics),
         ],
         "VISUALIZERS": [task.visualizer],
         "HOOKS": [task.visualization_hook],

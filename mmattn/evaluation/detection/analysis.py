@@ -46,7 +46,7 @@ def analyse(
     Args:
         matches: Matches of the dataset.
         curves: Curves over the confidence, from ``matches``.
-        iou_type: ``bbox`` or ``segm``.
+        iou_type: ``bbox``, ``segm`` or ``boundary``.
         classes: Names of the classes, in the order of the matches' class indices.
         class_precisions: Name of an average precision (values of ``AP_COLUMNS``) -> (K,), as the
             evaluator computes it; nan for a class without such an object.

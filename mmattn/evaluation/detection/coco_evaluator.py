@@ -1,4 +1,4 @@
-"""COCO's average precision of boxes or masks, computed by faster-coco-eval."""
+"""COCO's average precision of boxes, masks or outlines, computed by faster-coco-eval."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def evaluate_coco(
     Args:
         truth: Annotations.
         detections: Records in COCO's results format; masks must come without ``bbox``.
-        iou_type: ``bbox`` or ``segm``.
+        iou_type: ``bbox``, ``segm`` or ``boundary``.
         category_ids: Ids of the classes that count.
         image_ids: Ids of the images that count.
         max_dets: Limits of detections of a class in an image.
@@ -107,7 +107,7 @@ def evaluate_coco(
     """
     from faster_coco_eval import COCOeval_faster
 
-    shape = cast(Literal["bbox", "segm"], iou_type)
+    shape = cast(Literal["bbox", "segm", "boundary"], iou_type)
     evaluation = COCOeval_faster(truth, truth.loadRes(detections), shape, print_function=_debug)
     evaluation.params.catIds = list(category_ids)
     evaluation.params.imgIds = list(image_ids)

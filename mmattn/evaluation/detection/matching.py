@@ -4,6 +4,9 @@ The rules are COCO's: in each image and class, detections choose in the order of
 the free object that it overlaps most, if by no less than the threshold. A detection that finds no
 object but lies in a crowd region of its class counts nowhere. Overlap with a crowd is measured
 against the area of the detection alone.
+
+By outline, the overlap is the smaller one of mask IoU and boundary IoU (Cheng et al., Boundary IoU,
+CVPR 2021, arXiv:2103.16562, section 5.1); overlap with a crowd is that of the masks.
 """
 
 from __future__ import annotations
@@ -107,7 +110,7 @@ def match_dataset(
         truth: Annotations; those of other images and classes are left out.
         detections: Records of COCO's results format: ``image_id``, ``category_id``, ``score`` and
             ``bbox`` (x, y, width, height) or ``segmentation`` (RLE).
-        iou_type: ``bbox`` or ``segm``.
+        iou_type: ``bbox``, ``segm`` or ``boundary``.
         image_ids: Ids of the images, in any order.
         category_ids: Ids of the classes; class indices follow their order by size.
         thresholds: IoU thresholds; ``FOREGROUND`` is added if it is missing.
@@ -229,13 +232,19 @@ def _overlaps(
         return np.zeros((len(detections), len(annotations)))
     from faster_coco_eval.core import mask
 
-    if iou_type == "segm":
-        found = [detection["segmentation"] for detection in detections]
-        there = [truth.annToRLE(annotation) for annotation in annotations]
-    else:
+    crowds = crowd.astype(int).tolist()
+    if iou_type == "bbox":
         found = [detection["bbox"] for detection in detections]
         there = [annotation["bbox"] for annotation in annotations]
-    return np.asarray(mask.iou(found, there, crowd.astype(int).tolist()), np.float64)
+        return np.asarray(mask.iou(found, there, crowds), np.float64)
+    found = [detection["segmentation"] for detection in detections]
+    there = [truth.annToRLE(annotation) for annotation in annotations]
+    ious = np.asarray(mask.iou(found, there, crowds), np.float64)
+    if iou_type == "boundary":
+        bands = ([mask.rleToBoundary(one) for one in masks] for masks in (found, there))
+        of_bands = np.asarray(mask.iou(*bands, crowds), np.float64)
+        ious[:, ~crowd] = np.minimum(ious, of_bands)[:, ~crowd]
+    return ious
 
 
 def _match_image(

@@ -37,7 +37,7 @@ def worst_images(
         limit: Number of images.
         truth: Annotations that were matched.
         detections: Detections that were matched, in COCO's results format.
-        iou_type: ``bbox`` or ``segm``; masks are drawn for the latter.
+        iou_type: ``bbox``, ``segm`` or ``boundary``; masks are drawn for all but the first.
         names: Id of an image -> path of its file.
     """
     match = matches.at(FOREGROUND)
@@ -94,7 +94,7 @@ def _drawn(
     record: Mapping[str, Any], label: int, right: bool, iou_type: str, truth: COCO
 ) -> DrawnObject:
     mask = None
-    if iou_type == "segm":
+    if iou_type != "bbox":
         mask = truth.annToMask(dict(record)).astype(bool)
         box = _box_of(mask)
     else:

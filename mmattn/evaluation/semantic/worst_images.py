@@ -1,17 +1,30 @@
-"""The images with the lowest mean IoU; only they keep their label maps, to be drawn."""
+"""The images with the lowest scores; only they keep their label maps, to be drawn."""
 
 from __future__ import annotations
 
 import bisect
 import math
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from .image_counts import ImageCounts
-
 # Pixels of the longer side of a label map that is kept.
 _MAX_SIDE = 640
+
+
+class RankedImage(Protocol):
+    """Results of an image that can be kept.
+
+    Attributes:
+        rank: Sort key, the worst image first; infinite for one that cannot be among the worst.
+        label_maps: PNGs of ground truth and prediction while it is kept.
+    """
+
+    label_maps: tuple[bytes, bytes] | None
+
+    @property
+    def rank(self) -> tuple[float, str]: ...
 
 
 class WorstImages:
@@ -23,15 +36,15 @@ class WorstImages:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._kept: list[tuple[tuple[float, str], ImageCounts]] = []
+        self._kept: list[tuple[tuple[float, str], RankedImage]] = []
 
-    def offer(self, counts: ImageCounts, label: np.ndarray, predicted: np.ndarray) -> None:
+    def offer(self, counts: RankedImage, label: np.ndarray, predicted: np.ndarray) -> None:
         """Keep an image if it is among the worst; the best one kept so far then has to go.
 
         Args:
             counts: Counts of the image; if it is kept, its ``label_maps`` are set.
-            label: (H, W) class indices of the ground truth.
-            predicted: (H, W) class indices of the prediction.
+            label: (H, W) class indices, or numbers of segments, of the ground truth.
+            predicted: (H, W) those of the prediction.
         """
         rank = counts.rank
         if math.isinf(rank[0]) or not self.limit:

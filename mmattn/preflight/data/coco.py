@@ -21,6 +21,9 @@ class RecordingCocoReader:
 
     def __init__(self, reader: Callable[..., Any], where: str, ann_file: str) -> None:
         self._reader = reader
+        panoptic = getattr(reader, "__name__", "") == "COCOPanoptic"
+        #: Form of the annotations that the reader is for.
+        self.form = "panoptic" if panoptic else "instances"
         self._where = where
         self._ann_file = ann_file
         self.coco: Any = None

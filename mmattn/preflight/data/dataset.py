@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmattn.boxes import BoxRecords, Finding
-from mmattn.boxes.coco_content import check_content, read_content
+from mmattn.boxes.coco_content import check_content, read_content, refuse_form
 from mmattn.data.dataset_probe import lazy_dataset, located
 from mmattn.data.files import check_place, endings, is_remote, refuse_missing, why_missing
 from mmattn.errors import DataError, one_line
@@ -326,6 +326,8 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> tuple[list[dict], list[str]
     ) as error:  # whatever a reader stumbles over is the file's fault or the config's
         content = read_content(ann_file)
         if content is not None:
+            if keep is not None:
+                refuse_form(content["annotations"], keep.form, f"{where}: {ann_file}")
             check_content(content, f"{where}: {ann_file}")
         if keep is not None and keep.names:
             label_of = getattr(dataset, "cat2label", {})

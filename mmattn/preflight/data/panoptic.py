@@ -1,4 +1,4 @@
-"""Panoptic maps: the segments that an annotation file lists are there, at the image's size."""
+"""Panoptic maps: they show the segments that their file lists, no others, at the image's size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mmattn.boxes.panoptic_segments import check_map
 from mmattn.errors import DataError
 from mmattn.images import evenly
 
@@ -30,7 +31,8 @@ def check_panoptic(
         How many were looked at.
 
     Raises:
-        DataError: A map of another size than its image, or one that shows none of its segments.
+        DataError: A map of another size than its image, or one that does not show a segment that is
+            listed, or shows one that is not.
     """
     chosen = evenly(len(entries), limit)
     for index in chosen:
@@ -48,12 +50,16 @@ def check_panoptic(
                 f"{where}: the panoptic map {path} is {colours.shape[0]} x {colours.shape[1]} "
                 f"(height x width), its image {entry['img_path']} is {size[0]} x {size[1]}"
             )
-        shown = set(np.unique(colours[..., :3].astype(np.int64) @ (1, 256, 65536)).tolist())
-        stated = {segment["id"] for segment in entry.get("segments_info", ())}
-        if stated - shown:
-            lost = sorted(stated - shown)
-            raise DataError(
-                f"{where}: the panoptic map {path} does not show {len(lost)} of its {len(stated)} "
-                f"segments (id {lost[0]}, ...). Pair the map with its own annotation file"
+        ids = colours[..., :3].astype(np.int64) @ (1, 256, 65536)
+        present, counts = np.unique(ids, return_counts=True)
+        try:
+            check_map(
+                path,
+                dict(zip(present.tolist(), counts.tolist(), strict=True)),
+                {segment["id"] for segment in entry.get("segments_info", ())},
+                "its annotation file",
+                void=entry.get("void_segments", ()),
             )
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
     return len(chosen)

@@ -36,13 +36,8 @@ def write_html_report(run: DetectionRun, path: str | Path, *, maps_only: bool = 
     """
     report = Report(run.title, run.summary)
     report.add(part.cards(_headline(run)))
-    for iou_type, numbers in run.numbers.items():
-        shape = SHAPES[iou_type]
-        report.section(f"Results per class: {shape} on {run.image_count}", *_table(numbers))
-        report.section(f"Precision, recall and confidence: {shape}", *_curves(numbers))
-        report.section(f"Where objects are lost: {shape}", *_losses(numbers))
-        if numbers.worst:
-            report.section(f"Worst images: {shape}", *_worst(numbers, maps_only))
+    for numbers in run.numbers.values():
+        add_sections(report, numbers, run.image_count, maps_only)
     for title, parts in {
         "Training": _training(run),
         "Does the exported file detect the same?": _exported(run),
@@ -53,6 +48,25 @@ def write_html_report(run: DetectionRun, path: str | Path, *, maps_only: bool = 
             report.section(title, *parts)
     report.footer = " ".join(run.notes)
     return report.write(path)
+
+
+def add_sections(
+    report: Report, numbers: DetectionNumbers, image_count: str, maps_only: bool
+) -> None:
+    """Add the sections of boxes, masks or outlines to a page.
+
+    Args:
+        report: The page.
+        numbers: Numbers of one evaluation.
+        image_count: Number of images with its noun.
+        maps_only: Whether to draw without the images.
+    """
+    shape = SHAPES[numbers.iou_type]
+    report.section(f"Results per class: {shape} on {image_count}", *_table(numbers))
+    report.section(f"Precision, recall and confidence: {shape}", *_curves(numbers))
+    report.section(f"Where objects are lost: {shape}", *_losses(numbers))
+    if numbers.worst:
+        report.section(f"Worst images: {shape}", *_worst(numbers, maps_only))
 
 
 def _headline(run: DetectionRun) -> list[tuple[str, str, str]]:

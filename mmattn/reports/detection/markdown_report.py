@@ -37,13 +37,8 @@ def write_markdown_report(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     sections = [head(run)]
-    for iou_type, numbers in run.numbers.items():
-        sections += [
-            _table(run, numbers),
-            _plots(numbers, folder),
-            _worst(numbers, folder, maps_only),
-        ]
-        numbers.write_json(folder / f"detection_{iou_type}.json")
+    for numbers in run.numbers.values():
+        sections += sections_of(numbers, run.image_count, folder, maps_only)
     sections += [
         training(run, folder),
         _exported(run, folder),
@@ -57,11 +52,30 @@ def write_markdown_report(
     return page
 
 
-def _table(run: DetectionRun, numbers: DetectionNumbers) -> list[str]:
+def sections_of(
+    numbers: DetectionNumbers, image_count: str, folder: Path, maps_only: bool
+) -> list[list[str]]:
+    """Write the sections of boxes, masks or outlines, and the files that they show.
+
+    Args:
+        numbers: Numbers of one evaluation.
+        image_count: Number of images with its noun.
+        folder: Folder of the page.
+        maps_only: Whether to draw without the images.
+    """
+    numbers.write_json(folder / f"detection_{numbers.iou_type}.json")
+    return [
+        _table(numbers, image_count),
+        _plots(numbers, folder),
+        _worst(numbers, folder, maps_only),
+    ]
+
+
+def _table(numbers: DetectionNumbers, image_count: str) -> list[str]:
     *rows, last = table_rows(numbers)
     rows.append([f"**{last[0]}**", *last[1:]])
     return [
-        f"## Results per class: {SHAPES[numbers.iou_type]} on {run.image_count}",
+        f"## Results per class: {SHAPES[numbers.iou_type]} on {image_count}",
         markdown_table(["class", *numbers.columns], rows, align="l" + "r" * len(numbers.columns)),
         table_note(numbers),
     ]

@@ -14,7 +14,7 @@ import numpy as np
 from mmattn.io import atomic_write
 
 #: What the IoU of a type is measured on.
-SHAPES = {"bbox": "boxes", "segm": "masks"}
+SHAPES = {"bbox": "boxes", "segm": "masks", "boundary": "outlines"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class DetectionNumbers:
     Fractions from 0 to 1; nan where a number is not defined.
 
     Attributes:
-        iou_type: ``bbox`` or ``segm``.
+        iou_type: ``bbox``, ``segm`` or ``boundary``.
         classes: Names of the classes.
         num_images: Number of images.
         confidence: Confidence with the best mean F1.
