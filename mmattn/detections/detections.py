@@ -96,10 +96,22 @@ def nms(detections: Detections, iou_threshold: float) -> Detections:
     """Suppress, class by class, each box that overlaps a better one by more than the threshold."""
     kept: list[int] = []
     for label in np.unique(detections.labels):
-        left = np.flatnonzero(detections.labels == label)  # best first
-        while len(left):
-            best, left = left[0], left[1:]
-            kept.append(int(best))
-            overlap = box_ious(detections.boxes[[best]], detections.boxes[left])[0]
-            left = left[overlap <= iou_threshold]
+        of_class = np.flatnonzero(detections.labels == label)
+        kept += of_class[suppress(detections.boxes[of_class], iou_threshold)].tolist()
     return detections[np.array(sorted(kept), np.int64)]
+
+
+def suppress(boxes: np.ndarray, iou_threshold: float) -> list[int]:
+    """Return the places of the boxes that overlap no better one by more than the threshold.
+
+    Args:
+        boxes: (N, 4) of one class, best first.
+        iou_threshold: Intersection over union from which on, exclusively, the worse one goes.
+    """
+    kept: list[int] = []
+    left = np.arange(len(boxes))
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        left = left[box_ious(boxes[[best]], boxes[left])[0] <= iou_threshold]
+    return kept

@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmattn.detections.detections import suppress
+
 #: Score of a candidate that is left out, and of rows that hold no detection.
 LEFT_OUT = -1.0
 
@@ -94,14 +96,4 @@ def _suppress(boxes: Tensor, scores: Tensor, iou_threshold: float) -> list[int]:
     """Return the indices that stay of one class, (A, 4) and (A,), best first."""
     left = torch.nonzero(scores > LEFT_OUT / 2).flatten()
     left = left[scores[left].argsort(descending=True, stable=True)]
-    kept: list[int] = []
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(int(best))
-        top_left = torch.maximum(boxes[best, :2], boxes[left, :2])
-        bottom_right = torch.minimum(boxes[best, 2:], boxes[left, 2:])
-        shared = (bottom_right - top_left).clamp(min=0).prod(1)
-        area = (boxes[best, 2:] - boxes[best, :2]).prod()
-        union = area + (boxes[left, 2:] - boxes[left, :2]).prod(1) - shared
-        left = left[~(shared / union > iou_threshold)]
-    return kept
+    return left[suppress(boxes[left].cpu().numpy(), iou_threshold)].tolist()

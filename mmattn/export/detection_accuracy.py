@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mmattn.boxes.coco import load_coco
 from mmattn.detections import Detections
 from mmattn.errors import DataError
 from mmattn.inference.images import find_images
@@ -66,7 +66,9 @@ class AnnotatedImages:
     def __init__(
         self, annotations: str | Path, paths: Iterable[str | Path], classes: Sequence[str]
     ) -> None:
-        content = _read(annotations)
+        if not Path(annotations).is_file():
+            raise DataError(f"{annotations}: there is no such file of annotations")
+        content = load_coco(str(annotations))
         by_name = {category["name"]: category["id"] for category in content["categories"]}
         missing = [name for name in classes if name not in by_name]
         if missing:
@@ -139,19 +141,6 @@ class _ByName:
         whole = Path(os.path.abspath(file)).parts
         fitting = [image for parts, image in entries if whole[-len(parts) :] == parts]
         return fitting[0] if len(fitting) == 1 else None
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    if not Path(path).is_file():
-        raise DataError(f"{path}: there is no such file of annotations")
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); give COCO annotations") from error
-    missing = {"images", "categories", "annotations"} - set(content if content else ())
-    if not isinstance(content, dict) or missing:
-        raise DataError(f"{path} holds no COCO annotations: it lacks {', '.join(sorted(missing))}")
-    return content
 
 
 def _mean(precision: np.ndarray) -> float:

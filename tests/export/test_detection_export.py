@@ -202,8 +202,8 @@ def test_a_file_that_computes_something_else_is_told(run: Run) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "is not JSON"),
-        ("[]", "holds no COCO annotations"),
+        ("{", "is not valid JSON"),
+        ("[]", "is not COCO.s format"),
         ('{"images": [], "categories": [], "annotations": []}', "has no category circle"),
     ],
 )
