@@ -20,7 +20,7 @@ from tests.support.coco_cases import (
     without_boxes,
 )
 
-CASES = {"bbox": 150, "segm": 150, "boundary": 12}
+CASES = {"bbox": 150, "segm": 150, "boundary": 25}
 
 
 @functools.cache
