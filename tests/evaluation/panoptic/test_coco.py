@@ -68,7 +68,7 @@ def ours(content: dict, change: Callable, limit: int) -> dict[str, float]:
     return evaluate(metric, content, change, limit)
 
 
-@pytest.mark.parametrize("limit", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("limit", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_against_itself_everything_is_100(content: dict, limit: int) -> None:
     found = ours(content, lambda ids: ids, limit)
     assert set(found.values()) == {100.0} and len(found) == 21
@@ -91,7 +91,7 @@ def halved(ids: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("change", [shifted, merged, halved])
-@pytest.mark.parametrize("limit", [4, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("limit", [8, pytest.param(100, marks=pytest.mark.slow)])
 def test_changed_copies_score_what_mmdet_says(content: dict, change: Callable, limit: int) -> None:
     pytest.importorskip("panopticapi", reason="mmdet's CocoPanopticMetric needs panopticapi")
     from mmdet.evaluation import CocoPanopticMetric
