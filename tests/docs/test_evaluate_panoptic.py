@@ -1,6 +1,7 @@
 """Promise: docs/evaluate_panoptic.md works as it stands; its commands are run on generated data.
 
 The network is an eighth as wide, the images are few and small, and one epoch stands for twelve.
+``-m slow`` runs the commands; the options and columns are always compared with the code.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def run(words: list[str], *options: str) -> str:
     return shown.getvalue()
 
 
+@pytest.mark.slow  # by default, tests/engine/test_panoptic_run.py does the like
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logging, "raiseExceptions", False)  # loggers whose output is captured

@@ -67,6 +67,7 @@ def test_the_numbers_are_those_of_a_test(run, tmp_path: Path) -> None:
     assert len(list((tmp_path / "painted").glob("*"))) == 4
 
 
+@pytest.mark.slow
 def test_the_command_writes_both_pages(run, tmp_path: Path, capsys) -> None:
     config, checkpoint = run
     assert main([str(config), str(checkpoint), "--out", str(tmp_path / "r"), "--html"]) == 0
@@ -77,6 +78,7 @@ def test_the_command_writes_both_pages(run, tmp_path: Path, capsys) -> None:
     assert "Worst images" in (tmp_path / "r/report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_another_metric_is_told_what_to_add(run, tmp_path: Path) -> None:
     config, checkpoint = run
     cfg = load_config(config)
