@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 import mmattn  # noqa: F401  (turns the bridge on before any test imports mmcv)
-
-REPO = Path(__file__).resolve().parents[1]
+from tests.support.shared_data import REPO, SHARED_DATA
 
 
 def pytest_report_header() -> list[str]:
@@ -76,10 +75,9 @@ def _link_entries(folder: Path, copy: Path) -> None:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of small real datasets, which is not part of the repository."""
-    root = Path(os.environ.get("MMATTN_SHARED_DATA", REPO.parent / "shared" / "data"))
-    if not root.is_dir():
-        pytest.skip(f"real data not found at {root} (set MMATTN_SHARED_DATA)")
-    return root
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"real data not found at {SHARED_DATA} (set MMATTN_SHARED_DATA)")
+    return SHARED_DATA
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,8 @@ def measure_run(
         ConfigError: No metric of ``val_evaluator`` has numbers to report, or the exported file has
             other classes than the data.
     """
-    size, measured = ModelSize(0, 0), None
+    size: ModelSize | None = None
+    measured: ExportedDetections | None = None
 
     def choose(metrics: Sequence[Any]) -> list[HasDetectionNumbers]:
         reported = [metric for metric in metrics if isinstance(metric, HasDetectionNumbers)]
@@ -87,7 +88,8 @@ def measure_run(
 
     def after(runner: Runner) -> None:
         nonlocal measured
-        measured = exported and _measure_exported(exported, runner)
+        if exported is not None:
+            measured = _measure_exported(exported, runner)
 
     reported = evaluate_for_report(config, checkpoint, choose, before=before, after=after)
     numbers = _numbers(reported)

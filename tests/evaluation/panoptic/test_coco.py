@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,8 +14,9 @@ import torch
 
 from mmattn.evaluation import ClasswisePanopticMetric
 from mmattn.evaluation.panoptic.segments import segment_ids
+from tests.support.shared_data import SHARED_DATA
 
-FOLDER = Path(os.environ.get("MMATTN_SHARED_DATA", "/nowhere")) / "coco100/annotations"
+FOLDER = SHARED_DATA / "coco100/annotations"
 FILE = FOLDER / "panoptic_train2017.json"
 pytestmark = pytest.mark.skipif(
     not FILE.is_file(), reason=f"{FILE} is not there: set MMATTN_SHARED_DATA to coco100's folder"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -36,8 +34,9 @@ from tests.support.panoptic_reference import (
     plain_image,
     plain_quality,
 )
+from tests.support.shared_data import SHARED_DATA
 
-COCO100 = Path(os.environ.get("MMATTN_SHARED_DATA", "/nowhere")) / "coco100/annotations"
+COCO100 = SHARED_DATA / "coco100/annotations"
 
 
 def sums_of(truth: SegmentMap, predicted: SegmentMap, *, boundary: bool = False) -> QualitySums:
