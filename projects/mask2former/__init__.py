@@ -1,5 +1,10 @@
-"""Mask2Former: masked attention for every segmentation task (Cheng et al., arXiv:2112.01527)."""
+"""Mask2Former: masked attention for every segmentation task (Cheng et al., arXiv:2112.01527).
 
+``mmattn.projects.mask2former.detection`` holds what needs mmdet; mmseg is not needed by any of it.
+"""
+
+from .decode_head import Mask2FormerDecodeHead as Mask2FormerDecodeHead
+from .loss import MaskMatchingLoss as MaskMatchingLoss
 from .network import Mask2FormerNetwork as Mask2FormerNetwork
 from .pixel_decoder import PixelDecoder as PixelDecoder
 from .predictions import MaskPredictions as MaskPredictions

@@ -146,10 +146,11 @@ class Matcher:
     def _check(
         self, wrong: np.ndarray, predictions: MaskPredictions, targets: Sequence[MaskTargets]
     ) -> None:
-        for image in np.flatnonzero(wrong):
-            classes = predictions.class_logits.shape[-1] - 1
+        classes = predictions.class_logits.shape[-1] - 1
+        for image in np.flatnonzero(wrong).tolist():
+            found = sorted(set(targets[image].labels.tolist()))
             raise DataError(
-                f"image {image} of the batch has labels {sorted(set(targets[image].labels.tolist()))}, "
-                f"and the head has {classes} classes, 0 to {classes - 1}: set its number of "
-                "classes to the dataset's, or map the labels"
+                f"image {image} of the batch has labels {found}, and the head has {classes} "
+                f"classes, 0 to {classes - 1}: set its number of classes to the dataset's, or map "
+                "the labels"
             )

@@ -114,7 +114,9 @@ class _UncertainLogits(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, grad: Tensor, _: Tensor
+    ) -> tuple[Tensor, Tensor, None, None]:
         embeddings, features, points = ctx.saved_tensors
         grad_embeddings = torch.zeros_like(embeddings)
         # Pixel by pixel, as the features lie.
