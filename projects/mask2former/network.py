@@ -49,7 +49,8 @@ class Mask2FormerNetwork(BaseModule):
         decoder_layers: Layers of the transformer decoder.
         decoder_ffn_channels: Hidden channels of their feed-forward layers.
         num_points: Points that a head of deformable attention reads of each level.
-        recompute: Save memory in training by computing the pixel decoder's layers twice.
+        recompute: Save memory in training by computing the pixel decoder's layers twice; see
+            ``PixelDecoder``.
         init_cfg: mmengine's initialisation; by default the authors'.
 
     Raises:
@@ -75,7 +76,7 @@ class Mask2FormerNetwork(BaseModule):
         decoder_layers: int = 9,
         decoder_ffn_channels: int = 2048,
         num_points: int = 4,
-        recompute: bool = False,
+        recompute: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ):
         super().__init__(init_cfg)

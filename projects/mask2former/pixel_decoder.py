@@ -40,7 +40,8 @@ class PixelDecoder(nn.Module):
         ffn_channels: Channels between the linear layers behind each attention.
         num_points: Points that a head reads of each level.
         recompute: Compute each layer once more in the backward pass in place of keeping what is in
-            it, which takes a fraction of the memory and a third more time in the layers.
+            it. At 512 x 512 that saves 360 MB an image, of 1270 with a ResNet-50 around, and a step
+            takes a tenth longer on a CPU (``benchmarks/mask_heads.py``).
 
     Shape:
         - features: (B, in_channels[i], H_i, W_i)
@@ -58,7 +59,7 @@ class PixelDecoder(nn.Module):
         num_layers: int = 6,
         ffn_channels: int = 1024,
         num_points: int = 4,
-        recompute: bool = False,
+        recompute: bool = True,
     ):
         super().__init__()
         self.num_levels = num_levels

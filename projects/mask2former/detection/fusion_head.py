@@ -37,6 +37,7 @@ class Mask2FormerFusionHead(BasePanopticFusionHead):
             the results; ``max_per_image`` (100), the largest number of instances;
             ``object_mask_thr`` (0.8), ``iou_thr`` (0.8) and ``filter_low_score`` (True, as the
             authors; mmdet's default is False) are those of ``panoptic``.
+        loss_panoptic: None, as in mmdet's configs.
         init_cfg: mmengine's initialisation; there are no weights.
 
     Raises:
@@ -48,8 +49,11 @@ class Mask2FormerFusionHead(BasePanopticFusionHead):
         num_things_classes: int = 80,
         num_stuff_classes: int = 53,
         test_cfg: Mapping[str, Any] | None = None,
+        loss_panoptic: None = None,
         init_cfg: dict | None = None,
     ):
+        if loss_panoptic is not None:
+            raise ConfigError(f"loss_panoptic must be None, as nothing is trained: {loss_panoptic}")
         cfg = dict(test_cfg or {})
         super().__init__(num_things_classes, num_stuff_classes, cfg, None, init_cfg)
         for key in cfg:
