@@ -60,9 +60,7 @@ def test_sliding_windows(kind: str, padded: bool) -> None:
         metas = {key: value for key, value in metas.items() if key != "pad_shape"}
     with torch.no_grad():
         found = model.inference(image, [dict(metas)])
-        windows = [
-            whole_scores(model, image[..., left : left + 64]) for left in (0, 32)
-        ]
+        windows = [whole_scores(model, image[..., left : left + 64]) for left in (0, 32)]
     expected = torch.zeros_like(found)
     count = torch.zeros(96)
     for left, window in zip((0, 32), windows, strict=True):

@@ -35,7 +35,11 @@ def test_costs_are_those_of_every_pair_alone() -> None:
 def test_costs_of_large_logits_are_finite(size: float) -> None:
     masks = (torch.rand(3, 12544) > 0.5).float()
     logits = torch.randn(4, 12544) * size
-    assert pair_costs(torch.randn(4, 6) * size, logits, torch.tensor([0, 1, 2]), masks).isfinite().all()
+    assert (
+        pair_costs(torch.randn(4, 6) * size, logits, torch.tensor([0, 1, 2]), masks)
+        .isfinite()
+        .all()
+    )
 
 
 def predictions(layers: int = 2, images: int = 2, queries: int = 4) -> MaskPredictions:

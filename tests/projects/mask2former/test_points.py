@@ -62,9 +62,7 @@ def test_uncertain_logits_and_gradients(monkeypatch, chunk: int, rows: list[int]
         return [loss.detach(), points.gather(2, order[..., None].expand(-1, -1, -1, 2)),
                 *torch.autograd.grad(loss, (embeddings, features))]  # fmt: skip
 
-    for found, expected in zip(
-        run(uncertain_logits), run(uncertain_logits_reference), strict=True
-    ):
+    for found, expected in zip(run(uncertain_logits), run(uncertain_logits_reference), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
