@@ -9,6 +9,7 @@ from mmattn.plugin_imports import import_plugin
 import_plugin("mmattn.projects.bevanet")
 import_plugin("mmattn.projects.ccnet")
 import_plugin("mmattn.projects.dynamic_head")
+import_plugin("mmattn.projects.mask2former")
 import_plugin("mmattn.projects.yolov12")
 
 import_plugin("mmattn.projects.blocks.cbam")

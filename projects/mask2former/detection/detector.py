@@ -1,0 +1,62 @@
+"""Mask2Former as a detector of mmdet, with semantic maps and without large maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmdet.models.detectors import MaskFormer
+from mmdet.structures import DetDataSample
+from torch import Tensor
+
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class Mask2Former(MaskFormer):
+    """Detector for instance, panoptic and semantic segmentation.
+
+    Backbone, ``panoptic_head`` and ``panoptic_fusion_head``, as mmdet's ``Mask2Former``; masks go
+    from one head to the other at the network's resolution, a sixteenth of the pixels, and
+    ``test_cfg=dict(semantic_on=True)`` adds ``pred_sem_seg`` to the results.
+
+    Args:
+        kwargs: Arguments of mmdet's ``MaskFormer``; heads are ``mmattn.Mask2FormerHead`` and
+            ``mmattn.Mask2FormerFusionHead``.
+    """
+
+    def predict(
+        self,
+        batch_inputs: Tensor,
+        batch_data_samples: list[DetDataSample],
+        rescale: bool = True,
+    ) -> list[DetDataSample]:
+        """Segment images.
+
+        Args:
+            batch_inputs: (B, 3, H, W), normalised.
+            batch_data_samples: Samples of the pipeline, to which results are added.
+            rescale: Whether results have the size of the files.
+
+        Returns:
+            Samples with ``pred_panoptic_seg``, ``pred_instances`` and ``pred_sem_seg``, those that
+            ``test_cfg`` chooses.
+        """
+        classes, masks = self.panoptic_head(self.extract_feat(batch_inputs))
+        results = self.panoptic_fusion_head.predict(
+            classes, masks, batch_data_samples, rescale=rescale
+        )
+        return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def add_pred_to_datasample(
+        self, data_samples: list[DetDataSample], results_list: list[dict[str, Any]]
+    ) -> list[DetDataSample]:
+        """Add results to samples, semantic ones too.
+
+        Args:
+            data_samples: Samples.
+            results_list: Results of the fusion head.
+        """
+        for sample, results in zip(data_samples, results_list, strict=True):
+            if "sem_results" in results:
+                sample.pred_sem_seg = results.pop("sem_results")
+        return super().add_pred_to_datasample(data_samples, results_list)
