@@ -3,6 +3,7 @@
 ``mmattn.projects.mask2former.detection`` holds what needs mmdet; mmseg is not needed by any of it.
 """
 
+from . import convert as convert
 from .decode_head import Mask2FormerDecodeHead as Mask2FormerDecodeHead
 from .loss import MaskMatchingLoss as MaskMatchingLoss
 from .network import Mask2FormerNetwork as Mask2FormerNetwork
