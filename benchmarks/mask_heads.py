@@ -2,15 +2,16 @@
 
 A step is the loss and its gradients for one image, from pixels and masks on, without the optimizer.
 Contenders have the same weights, image, objects and random points; that their losses and gradients
-agree is asserted first. ``mmdet`` is mmdet's detector as it is; ``mmdet, mmattn's operator`` the
-same with the operator for deformable attention that importing mmattn puts in, and ``mmattn, all
-kept`` is ours with ``panoptic_head.recompute=False``.
+agree is asserted. ``mmdet`` is mmdet's detector as it is; ``mmdet, mmattn's operator`` the same
+with the operator for deformable attention that importing mmattn puts in, and ``mmattn, all kept``
+is ours with ``panoptic_head.recompute=False``.
 
-Memory is the peak of the resident memory of a fresh process during its first step, above what the
-process had before the network was built: weights, gradients, image, masks and all that the step
-takes. Small blocks are given back to the system at once there (``MALLOC_MMAP_THRESHOLD_``). Times
-are taken in one process, in turns, after the step of the comparison: the processor time of a step,
-which other processes on the machine change little, and the time that passed.
+Each contender runs in processes of its own, one after the other and by turns. Memory is the peak of
+a process's resident memory during its first step, above what it had before the network was built:
+weights, gradients, image, masks and all that the step takes; all blocks are given back to the
+system at once in this step. Times are of the steps after it, with the allocator as usual: the
+processor time of all threads, which other processes on the machine change little, and the time
+that passed.
 
     python benchmarks/mask_heads.py                                   512 and 1024, 20 and 100
     python benchmarks/mask_heads.py --sizes 512 --objects 20 --contenders mmattn mmdet
@@ -20,6 +21,7 @@ which other processes on the machine change little, and the time that passed.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import os
@@ -27,7 +29,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +50,14 @@ CONFIG = "mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py"
 #: Shares of mmdet's memory and time that ours is to stay below.
 MEMORY_GOAL, TIME_GOAL = 1 / 2, 0.7
 TOLERANCE = 1e-3
+GRADIENTS = (
+    "panoptic_head.query_feat.weight",
+    "panoptic_head.mask_embed.4.weight",
+    "panoptic_head.pixel_decoder.mask_feature.weight",
+    "panoptic_head.pixel_decoder.input_convs.0.conv.weight",
+    "backbone.layer4.2.conv3.weight",
+)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 
 @dataclass
@@ -59,11 +69,11 @@ class Measurement:
         objects: Objects in it.
         threads: Threads of torch.
         contender: Name.
-        peak_mb: Peak of the resident memory, in 10^6 bytes.
-        processor: Median of the processor time of a step, in seconds, all threads added.
+        peak_mb: Peak of the resident memory, in 10^6 bytes, the largest of all processes.
+        processor: Median of the processor time of a step, in seconds.
         passed: Median of the time that passed.
         runs: Number of steps timed.
-        load: Load of the machine when timing began.
+        load: Load of the machine at the end.
     """
 
     size: int
@@ -85,30 +95,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024])
     parser.add_argument("--objects", type=int, nargs="+", default=[20, 100])
     parser.add_argument("--contenders", nargs="+", default=CONTENDERS, choices=CONTENDERS)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1])
-    parser.add_argument("--runs", type=int, default=3, help="steps to time, of each contender")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2, help="processes of each contender")
+    parser.add_argument("--runs", type=int, default=2, help="steps that a process times")
     parser.add_argument("--output", type=Path, help="path without suffix for a .json and a .md")
-    parser.add_argument("--peak-of", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--here", choices=CONTENDERS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    if args.peak_of:
-        print(json.dumps(peak_here(args.peak_of, args.sizes[0], args.objects[0])))
+    if args.here:
+        print(json.dumps(measure_here(args.here, args.sizes[0], args.objects[0], args.runs)))
         return 0
     found: list[Measurement] = []
     for size in args.sizes:
         for objects in args.objects:
-            peaks = {name: peak_apart(name, size, objects) for name in args.contenders}
-            steps = contenders(size, objects, args.contenders)
-            assert_parity(steps)
-            for threads in args.threads:
-                times, load = time_in_turns(steps, threads, args.runs)
-                found += [
-                    Measurement(size, objects, threads, name, peaks[name],
-                                *map(statistics.median, zip(*taken, strict=True)), len(taken), load)
-                    for name, taken in times.items()
-                ]  # fmt: skip
+            found += measure(size, objects, args)
             print(as_table(found), file=sys.stderr, flush=True)
-            del steps
-            gc.collect()
     facts = machine("cpu")
     table = as_table(found)
     print(as_line(facts))
@@ -121,29 +121,68 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if "missed" in table else 0
 
 
-def peak_apart(name: str, size: int, objects: int) -> float:
-    """Return the peak memory of a contender's step in a process of its own, in 10^6 bytes."""
-    command = [
-        sys.executable, __file__, "--peak-of", name, "--sizes", str(size),
-        "--objects", str(objects),
+def measure(size: int, objects: int, args: argparse.Namespace) -> list[Measurement]:
+    """Measure all contenders in one case, and assert that they agree."""
+    answers: dict[str, list[dict]] = {name: [] for name in args.contenders}
+    for _ in range(args.rounds):
+        for name in args.contenders:
+            answers[name].append(measure_apart(name, size, objects, args))
+    first = answers[args.contenders[0]][0]["results"]
+    for name, of_name in answers.items():
+        for answer in of_name:
+            assert_parity(name, answer["results"], first)
+    return [
+        Measurement(
+            size, objects, args.threads, name, max(answer["peak_mb"] for answer in of_name),
+            statistics.median(t for answer in of_name for t in answer["processor"]),
+            statistics.median(t for answer in of_name for t in answer["passed"]),
+            len(of_name) * args.runs, os.getloadavg()[0],
+        )
+        for name, of_name in answers.items()
     ]  # fmt: skip
-    limits = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+
+def measure_apart(name: str, size: int, objects: int, args: argparse.Namespace) -> dict:
+    """Measure a contender in a process of its own."""
+    command = [
+        sys.executable, __file__, "--here", name, "--sizes", str(size), "--objects", str(objects),
+        "--runs", str(args.runs),
+    ]  # fmt: skip
+    threads = {"OMP_NUM_THREADS": str(args.threads)}
     answer = subprocess.run(
-        command, env={**os.environ, **limits}, stdout=subprocess.PIPE, text=True, check=True
+        command, env={**os.environ, **threads}, stdout=subprocess.PIPE, text=True, check=True
     )
     return json.loads(answer.stdout.splitlines()[-1])
 
 
-def peak_here(name: str, size: int, objects: int) -> float:
-    """Measure it here."""
-    contenders(64, 1, [name])[name]()  # imports, thread pools, the operator's library
+def measure_here(name: str, size: int, objects: int, runs: int) -> dict:
+    """Return memory and times of a contender in this process, and what it computed."""
+    contender(name, 64, 1)()  # imports, thread pools, the operator's library
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_MMAP_THRESHOLD, 1 << 16)
+    libc.mallopt(_TRIM_THRESHOLD, 1 << 16)
     gc.collect()
+    libc.malloc_trim(0)
     before = status("VmRSS")
-    step = contenders(size, objects, [name])[name]
+    step = contender(name, size, objects)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    step()
-    return (status("VmHWM") - before) / 1e6
+    results = step()
+    peak = status("VmHWM")
+    libc.mallopt(_MMAP_THRESHOLD, 1 << 25)  # what the allocator arrives at by itself
+    libc.mallopt(_TRIM_THRESHOLD, 1 << 26)
+    processor, passed = [], []
+    for _ in range(runs):
+        start = time.process_time(), time.perf_counter()
+        step()
+        processor.append(time.process_time() - start[0])
+        passed.append(time.perf_counter() - start[1])
+    return {
+        "peak_mb": (peak - before) / 1e6,
+        "processor": processor,
+        "passed": passed,
+        "results": results,
+    }
 
 
 def status(key: str) -> int:
@@ -154,40 +193,38 @@ def status(key: str) -> int:
     raise RuntimeError(f"this system does not tell {key}")
 
 
-def contenders(
-    size: int, objects: int, names: Sequence[str] = CONTENDERS
-) -> dict[str, Callable[[], dict]]:
-    """Return the steps by name; each returns losses and some gradients."""
+def contender(name: str, size: int, objects: int) -> Callable[[], dict[str, float]]:
+    """Return the step, which returns losses and the norms of some gradients."""
     import torch
 
     import mmattn  # noqa: F401  # isort: skip  (the bridge: mmdet imports mmcv's extension)
     from mmengine.registry import DefaultScope
 
-    torch.manual_seed(0)
-    inputs, sample = batch(size, objects)
-    state = None
-    steps: dict[str, Callable[[], dict]] = {}
     with DefaultScope.overwrite_default_scope("mmdet"):
-        models: dict[str, Any] = {}
-        for name in names:
-            key = "mmdet" if name.startswith("mmdet") else name
-            if key not in models:
-                models[key] = build(key)
-                state = models[key].state_dict() if state is None else state
-                models[key].load_state_dict(state)
-            steps[name] = step_of(models[key], inputs, sample, name == MMDET)
-    return steps
+        model = build(name)
+    torch.manual_seed(0)
+    with torch.no_grad():  # both have the same weights under the same names
+        for _, parameter in sorted(model.named_parameters()):
+            scale = 0.5 * parameter.numel() ** -0.5 if parameter.dim() == 1 else xavier(parameter)
+            noise = torch.randn(parameter.shape) * scale
+            parameter.copy_(noise + 1 if parameter.mean() > 0.9 else noise)
+    return step_of(model, *batch(size, objects), name == MMDET)
+
+
+def xavier(weight: Any) -> float:
+    """Return the deviation that keeps the size of what passes through a matrix."""
+    return (2 / (weight.numel() / weight.shape[0] + weight.shape[0])) ** 0.5
 
 
 def build(name: str) -> Any:
-    """Build a detector for instances, whose weights mmdet's and ours can both hold."""
+    """Build a detector for instances."""
     from mmattn.config import load_config
     from mmattn.registry import MODELS
 
     cfg = load_config(CONFIG).model
     cfg.backbone.init_cfg = None
     cfg.data_preprocessor = None
-    if name != "mmdet":
+    if name not in (MMDET, MMDET_OPERATOR):
         cfg.type = "mmattn.Mask2Former"
         cfg.train_cfg = None
         cfg.panoptic_head = {
@@ -226,22 +263,22 @@ def batch(size: int, objects: int) -> tuple[Any, Any]:
     return torch.randn(1, 3, size, size), sample
 
 
-def step_of(model: Any, inputs: Any, sample: Any, mmcvs_operator: bool) -> Callable[[], dict]:
+def step_of(
+    model: Any, inputs: Any, sample: Any, mmcvs_operator: bool
+) -> Callable[[], dict[str, float]]:
     """Return the loss and backward pass of a detector."""
     import torch
 
-    def step() -> dict:
+    def step() -> dict[str, float]:
         model.zero_grad(set_to_none=True)
         with same_points(), mmcv_path(mmcvs_operator):
             losses = model.loss(inputs, [sample])
             losses = {key: value for key, value in losses.items() if "loss" in key}
             torch.stack([loss.sum() for loss in losses.values()]).sum().backward()
-        results = {key: value.detach().sum() for key, value in losses.items()}
-        for name in ("panoptic_head.query_feat.weight", "panoptic_head.mask_embed.4.weight",
-                     "panoptic_head.pixel_decoder.mask_feature.weight",
-                     "panoptic_head.pixel_decoder.input_convs.0.conv.weight",
-                     "backbone.layer4.2.conv3.weight"):  # fmt: skip
-            results[f"gradient of {name}"] = model.get_parameter(name).grad
+        results = {key: float(value.detach().sum()) for key, value in losses.items()}
+        for name in GRADIENTS:
+            gradient = model.get_parameter(name).grad
+            results[f"gradient of {name}"] = float(gradient.double().norm())
         return results
 
     return step
@@ -279,41 +316,15 @@ def mmcv_path(on: bool) -> Iterator[None]:
         module.multi_scale_deformable_attn_pytorch = before
 
 
-def assert_parity(steps: dict[str, Callable[[], dict]]) -> None:
-    """Exit with a message unless losses and gradients are those of ours."""
-    expected = {key: value.clone() for key, value in steps[OURS]().items()}
-    for name, step in steps.items():
-        found = step()
-        if found.keys() != expected.keys():
-            raise SystemExit(f"{name} has other losses: {sorted(found.keys() ^ expected.keys())}")
-        errors = {}
-        for key, value in found.items():
-            scale = expected[key].abs().max().clamp_min(1e-30)
-            errors[key] = ((value - expected[key]).abs().max() / scale).item()
-        worst = max(errors, key=lambda key: errors[key])
-        print(f"{name}: {worst} differs most, by {errors[worst]:.1e}", file=sys.stderr, flush=True)
-        if not all(error <= TOLERANCE for error in errors.values()):
-            raise SystemExit(f"{name} computes otherwise than ours: {errors}")
-
-
-def time_in_turns(
-    steps: dict[str, Callable[[], dict]], threads: int, runs: int
-) -> tuple[dict[str, list[tuple[float, float]]], float]:
-    """Return processor time and time passed of each step, and the machine's load in front."""
-    import torch
-
-    torch.set_num_threads(threads)
-    load = os.getloadavg()[0]
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
-    names = list(steps)
-    for _ in range(runs):
-        for name in names:
-            start = time.process_time(), time.perf_counter()
-            steps[name]()
-            end = time.process_time(), time.perf_counter()
-            times[name].append((end[0] - start[0], end[1] - start[1]))
-        names.append(names.pop(0))
-    return times, load
+def assert_parity(name: str, found: dict[str, float], expected: dict[str, float]) -> None:
+    """Exit with a message unless losses and gradients are those of the first contender."""
+    if found.keys() != expected.keys():
+        raise SystemExit(f"{name} has other losses: {sorted(found.keys() ^ expected.keys())}")
+    errors = {key: abs(found[key] - one) / max(abs(one), 1e-9) for key, one in expected.items()}
+    worst = max(errors, key=lambda key: errors[key])
+    print(f"{name}: {worst} differs most, by {errors[worst]:.1e}", file=sys.stderr, flush=True)
+    if not all(error <= TOLERANCE for error in errors.values()):
+        raise SystemExit(f"{name} computes otherwise: {errors}")
 
 
 def as_table(found: list[Measurement]) -> str:
