@@ -9,7 +9,6 @@ from mmattn.plugin_imports import import_plugin
 import_plugin("mmattn.projects.bevanet")
 import_plugin("mmattn.projects.ccnet")
 import_plugin("mmattn.projects.mask2former")
-import_plugin("mmattn.projects.mask2former.detection")
 import_plugin("mmattn.projects.yolov12")
 
 import_plugin("mmattn.projects.blocks.cbam")

@@ -3,7 +3,7 @@
 model = dict(
     type="mmattn.EncoderDecoder",
     data_preprocessor=dict(
-        type="SegDataPreProcessor",
+        type="mmseg.SegDataPreProcessor",
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
@@ -13,7 +13,7 @@ model = dict(
         test_cfg=dict(size_divisor=32),
     ),
     backbone=dict(
-        type="ResNet",
+        type="mmseg.ResNet",
         depth=50,
         num_stages=4,
         out_indices=(0, 1, 2, 3),

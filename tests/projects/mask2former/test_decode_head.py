@@ -147,11 +147,20 @@ def test_ignored_label_that_is_a_class() -> None:
         Mask2FormerDecodeHead([8], 10, ignore_index=3)
 
 
-def test_mmdet_is_not_imported() -> None:
-    code = (
-        "import sys; sys.modules['mmdet'] = None\n"
-        "from mmattn.registry import MODELS\n"
-        "MODELS.build(dict(type='Mask2FormerDecodeHead', in_channels=[8], num_classes=3, "
-        "num_levels=1, channels=32))"
-    )
+def test_mmdet_is_not_needed() -> None:
+    """And whoever asks for the head that needs it is told so."""
+    code = """if True:
+        import sys
+        sys.modules["mmdet"] = None
+        from mmattn.errors import PluginError
+        from mmattn.registry import MODELS
+        shape = dict(in_channels=[8], num_levels=1, channels=32)
+        MODELS.build(dict(type="Mask2FormerDecodeHead", num_classes=3, **shape))
+        try:
+            MODELS.build(dict(type="mmattn.Mask2FormerHead", **shape))
+        except PluginError as error:
+            assert "'mask2former.detection' needs the package 'mmdet'" in str(error), error
+        else:
+            raise AssertionError
+    """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,6 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from mmattn.config import load_config
+from mmattn.tasks import INSTANCE, PANOPTIC, SEMANTIC, task_of
 from tests.conftest import REPO
 from tests.support.mask2former_weights import build_on_meta
 
@@ -144,6 +145,31 @@ def test_network_builds_with_the_published_parameters(path: Path) -> None:
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count == PARAMETERS.get(path.stem, count)
     assert count > 44_000_000
+
+
+SMALL = sorted(path for path in FOLDER.glob("*.py") if path not in PUBLISHED)
+
+
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_small_networks_build_and_tell_where_from(path: Path) -> None:
+    model: Any = build_on_meta(load_config(path))
+    head = model.decode_head if "semantic" in path.stem else model.panoptic_head
+    classes = 1 if "nuclei" in path.stem else 6 if "instance" in path.stem else 10
+    assert head.num_classes == classes
+    header = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert header is not None
+    assert "arXiv:2112.01527" in header
+    assert f"configs/mask2former/{path.name}" in header
+
+
+def test_tasks_are_those_in_the_names() -> None:
+    tasks = {"instance": INSTANCE, "panoptic": PANOPTIC, "semantic": SEMANTIC}
+    for path in FOLDER.glob("*.py"):
+        expected = next(task for name, task in tasks.items() if name in path.stem)
+        assert task_of(load_config(path)) is expected, path.stem
+    for name, task in (("masks", INSTANCE), ("panoptic", PANOPTIC)):
+        file = f"configs/folder/mask2former_r50_1xb4-4k_folder-{name}-512x512.py"
+        assert task_of(load_config(REPO / file)) is task
 
 
 def test_parameter_counts_are_of_configs() -> None:
