@@ -17,6 +17,7 @@ from .preparation import prepare
 from .tasks.semantic import decide
 
 DETECTION, SEMANTIC = "object detection", "semantic segmentation"
+INSTANCE = "instance segmentation"
 
 
 class _ExportedPredictor:
@@ -80,6 +81,29 @@ class ExportedDetector(_ExportedPredictor):
         return Detections.of(prepared.undo_boxes(found.boxes), found.scores, found.labels)
 
 
+class ExportedInstanceSegmentor(_ExportedPredictor):
+    """An exported instance segmentor: its objects as boxes around their masks.
+
+    Args:
+        exported: Exported file of an instance segmentor.
+
+    Raises:
+        ExportError: The file is of another task.
+    """
+
+    result: Literal["boxes"] = "boxes"
+    remark = "objects are drawn and written as the boxes around their masks"
+
+    def __init__(self, exported: ExportedModel) -> None:
+        super().__init__(exported, INSTANCE)
+
+    def __call__(self, image: np.ndarray) -> Detections:
+        """Return the detections of (H, W, 3) uint8 RGB."""
+        prepared = prepare(image, self.exported.metadata, str(self.exported.path))
+        (found,) = self.exported(prepared.pixels[None])
+        return Detections.of(prepared.undo_boxes(found.boxes), found.scores, found.labels)
+
+
 class ExportedSegmentor(_ExportedPredictor):
     """An exported semantic segmentor: resizing and padding, the file, classes at the image's size.
 
@@ -128,7 +152,7 @@ def resize_map(values: np.ndarray, size: tuple[int, int], align_corners: bool) -
 
 def load_predictor(
     path: str | Path, *, num_threads: int = 0
-) -> ExportedDetector | ExportedSegmentor:
+) -> ExportedDetector | ExportedInstanceSegmentor | ExportedSegmentor:
     """Load an exported file as a predictor of its task.
 
     Args:
@@ -144,4 +168,6 @@ def load_predictor(
     exported = load_exported(path, num_threads=num_threads)
     if exported.metadata.task == DETECTION:
         return ExportedDetector(exported)
+    if exported.metadata.task == INSTANCE:
+        return ExportedInstanceSegmentor(exported)
     return ExportedSegmentor(exported)

@@ -32,6 +32,7 @@ from .atomic import atomic_write
 from .inert_content import LeftOut, NeedsExecutionError, rebuild_content
 from .inert_pickle import DamagedPickleError
 from .pickle_names import names_in_pickle
+from .plain_pickle import open_plain_pickle
 from .torch_archive import open_archive
 
 MapLocation = str | torch.device | Callable | dict[str, str] | None
@@ -291,7 +292,7 @@ def _read_inert(
         warn: Function that is called with a line about what was left out.
     """
     try:
-        archive = open_archive(file)
+        archive = open_archive(file) or open_plain_pickle(file)
         if archive is None:
             raise CheckpointError(_why_refused(file, name, refused))
         content, left_out = rebuild_content(

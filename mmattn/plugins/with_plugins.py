@@ -35,6 +35,8 @@ def WithPlugins(
     *,
     input_shapes: Sequence[tuple[int, int, int]] | None = None,
     pretrained: str | None = None,
+    train_cfg: Mapping[str, Any] | None = None,
+    test_cfg: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build ``inner`` and insert blocks into it.
 
@@ -54,6 +56,8 @@ def WithPlugins(
         input_shapes: (C, H, W) of each map that a neck or head takes, or of an image, for networks
             on which made-up input does not work.
         pretrained: Weights of ``inner``; mmseg hands ``model.pretrained`` to its backbone this way.
+        train_cfg: Settings of ``inner``; mmdet's detectors hand theirs to their heads this way.
+        test_cfg: The same for tests.
 
     Returns:
         The inner network, with a new child ``plugins``.
@@ -62,12 +66,15 @@ def WithPlugins(
         ConfigError: A pattern that matches nothing, ``stages`` of another length, a block that does
             not exist or cannot work with the channels at its place.
     """
+    handed = {"pretrained": pretrained, "train_cfg": train_cfg, "test_cfg": test_cfg}
+    handed = {key: value for key, value in handed.items() if value}
     if isinstance(inner, nn.Module):
-        if pretrained is not None:
-            raise ConfigError("WithPlugins: pretrained is for an inner config, not a module.")
+        if handed:
+            names = ", ".join(handed)
+            raise ConfigError(f"WithPlugins: {names} is for an inner config, not a module.")
         network = inner
     elif isinstance(inner, Mapping):
-        network = MODELS.build({**inner, "pretrained": pretrained} if pretrained else dict(inner))
+        network = MODELS.build({**inner, **handed})
     else:
         raise ConfigError(f"WithPlugins: inner must be a config with a `type`, got {inner!r}.")
     entries = [PluginEntry.read(entry, index) for index, entry in enumerate(_listed(plugins))]

@@ -12,6 +12,8 @@ INSTANCE = replace(
     DETECTION,
     name="instance segmentation",
     folder_targets="masks",
+    # A head that predicts by queries has a pixel decoder, where blocks work as in a neck.
+    insertable_parts=(*DETECTION.insertable_parts, "panoptic_head"),
     other_metrics=("bbox_mAP_50", "segm_mAP", "segm_mAP_50"),
     # Exported files predict boxes alone.
     report=RunReport("mmattn.engine.detection_measurement", "mmattn.reports.detection"),

@@ -70,6 +70,8 @@ def _metrics(cfg: Config | Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _segments_instances(model: Mapping[str, Any]) -> bool:
     if "panoptic_fusion_head" in model:
         head = model.get("panoptic_head")
+        while isinstance(head, Mapping) and isinstance(head.get("inner"), Mapping):
+            head = head["inner"]  # WithPlugins around it
         return isinstance(head, Mapping) and head.get("num_stuff_classes") == 0
     parts = [model, model.get("roi_head")]
     if any(isinstance(part, Mapping) and part.get(key) for part in parts for key in _MASK_HEADS):

@@ -6,6 +6,7 @@ is not needed by any of it.
 
 from mmattn.plugin_imports import import_plugin
 
+from . import convert as convert
 from .decode_head import Mask2FormerDecodeHead as Mask2FormerDecodeHead
 from .loss import MaskMatchingLoss as MaskMatchingLoss
 from .network import Mask2FormerNetwork as Mask2FormerNetwork

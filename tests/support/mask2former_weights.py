@@ -6,7 +6,11 @@ import re
 from typing import Any
 
 import torch
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
+from torch.utils._device import DeviceContext
+
+from mmattn.registry import MODELS
 
 _PIXEL = "model.pixel_level_module.decoder."
 _QUERY = "model.transformer_module."
@@ -76,3 +80,19 @@ def swin_tiny(num_classes: int, num_queries: int = 100, **changes: Any) -> Any:
     model = Mask2FormerForUniversalSegmentation(config).eval()
     add_noise(model)
     return model
+
+
+class _MetaWeights(DeviceContext):
+    """Weights without memory; Swin asks numbers of ``linspace``, which there are none of."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.linspace:
+            return func(*args, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def build_on_meta(cfg: Any) -> nn.Module:
+    """Build the model of a config without memory for its weights."""
+    scope = DefaultScope.overwrite_default_scope(cfg.default_scope)
+    with scope, _MetaWeights(torch.device("meta")):
+        return MODELS.build(cfg.model)

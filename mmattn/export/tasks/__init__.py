@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from .task import ExportTask
 
 #: Task as the metadata of a file names it -> module of this package that defines its ``TASK``.
-TASKS = {"semantic segmentation": "semantic", "object detection": "detection"}
+#: The first that supports a model is its task.
+TASKS = {
+    "semantic segmentation": "semantic",
+    "instance segmentation": "instance",
+    "object detection": "detection",
+}
 
 
 def find_task(name: str, source: str) -> ExportTask:

@@ -8,7 +8,10 @@ from mmdet.models.detectors import MaskFormer
 from mmdet.structures import DetDataSample
 from torch import Tensor
 
+from mmattn.errors import ExportError
 from mmattn.registry import MODELS
+
+from ..batched_instances import batched_instances
 
 
 @MODELS.register_module()
@@ -46,6 +49,32 @@ class Mask2Former(MaskFormer):
             classes, masks, batch_data_samples, rescale=rescale
         )
         return self.add_pred_to_datasample(batch_data_samples, results)
+
+    @property
+    def num_export_classes(self) -> int:
+        """Number of classes of the objects that ``instances_for_export`` returns."""
+        return self.panoptic_fusion_head.num_things_classes
+
+    def instances_for_export(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return labels, scores and masks of objects, see ``batched_instances``.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+
+        Raises:
+            ExportError: ``test_cfg`` does not ask for objects.
+        """
+        cfg = self.test_cfg or {}
+        if not cfg.get("instance_on", False):
+            raise ExportError(
+                "objects are exported, and test_cfg.instance_on is False; set "
+                "--cfg-options model.test_cfg.instance_on=True (panoptic maps are not exported)"
+            )
+        classes, masks = self.panoptic_head(self.extract_feat(images))
+        size = (images.shape[2], images.shape[3])
+        return batched_instances(
+            classes, masks, size, self.num_export_classes, cfg.get("max_per_image", 100)
+        )
 
     def add_pred_to_datasample(
         self, data_samples: list[DetDataSample], results_list: list[dict[str, Any]]

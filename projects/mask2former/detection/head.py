@@ -15,6 +15,7 @@ from mmattn.registry import MODELS
 
 from ..build_loss import build_loss
 from ..network import Mask2FormerNetwork
+from .mmdet_arguments import from_mmdet
 from .targets import targets_of
 
 
@@ -32,7 +33,8 @@ class Mask2FormerHead(Mask2FormerNetwork):
             ``dict(num_points=4096)``.
         train_cfg: None or empty, as there is nothing to set; mmdet's detectors give it.
         test_cfg: Settings of the fusion head, which mmdet's detectors give here as well.
-        **network: Arguments of ``Mask2FormerNetwork``: num_queries, channels, recompute, ….
+        **network: Arguments of ``Mask2FormerNetwork``: num_queries, channels, recompute, …; or
+            those of mmdet's head, which ``from_mmdet`` translates, with its ``train_cfg``.
 
     Raises:
         ConfigError: ``train_cfg`` is not empty, or an argument does not fit.
@@ -53,6 +55,8 @@ class Mask2FormerHead(Mask2FormerNetwork):
         require_at_least(
             0, num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes
         )
+        network = from_mmdet({**network, "loss_cfg": loss_cfg, "train_cfg": train_cfg})
+        loss_cfg, train_cfg = network.pop("loss_cfg"), network.pop("train_cfg", None)
         if train_cfg:
             raise ConfigError(f"train_cfg has no entries here, got {train_cfg}; see loss_cfg")
         super().__init__(in_channels, num_things_classes + num_stuff_classes, **network)

@@ -1,0 +1,75 @@
+"""Any folder of images and panoptic maps: crops of 512 x 512, scale jitter from 0.5 to 2.
+
+docs/train_a_detector.md says what is found by looking. Give your folder with
+``--cfg-options data_root=DIR``, and a model whose heads count classes by "auto".
+"""
+
+dataset_type = "mmattn.FolderDetDataset"
+data_root = "data/my_images"
+crop_size = (512, 512)
+
+train_pipeline = [
+    dict(type="mmattn.LoadImageFromFile"),
+    dict(type="LoadPanopticAnnotations"),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="RandomResize", scale=crop_size, ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(
+        type="RandomCrop",
+        crop_size=crop_size,
+        crop_type="absolute",
+        recompute_bbox=True,
+        allow_negative_crop=True,
+    ),
+    dict(type="PackDetInputs"),
+]
+test_pipeline = [
+    dict(type="mmattn.LoadImageFromFile"),
+    dict(type="Resize", scale=crop_size, keep_ratio=True),
+    dict(type="LoadPanopticAnnotations"),
+    dict(
+        type="PackDetInputs",
+        # The metric takes its ground truth from these: it reads no annotation file.
+        meta_keys=(
+            "img_id",
+            "img_path",
+            "ori_shape",
+            "img_shape",
+            "scale_factor",
+            "segments_info",
+            "seg_map_path",
+        ),
+    ),
+]
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="InfiniteSampler", shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split="train",
+        targets="panoptic",
+        filter_cfg=dict(filter_empty_gt=True),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split="val",
+        targets="panoptic",
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type="mmattn.FolderPanopticMetric", classwise=True)
+test_evaluator = val_evaluator

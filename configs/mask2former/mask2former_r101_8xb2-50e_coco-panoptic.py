@@ -1,0 +1,33 @@
+"""Mask2Former, ResNet-101; COCO, panoptic, crops of 1024 x 1024, 50 epochs on 8 GPUs.
+
+Cheng et al., Mask2Former, CVPR 2022, arXiv:2112.01527, and the authors' config. They report
+52.6 PQ; not reproduced here, as it needs 8 GPUs and the dataset.
+
+    bash tools/dist_train.sh \
+        configs/mask2former/mask2former_r101_8xb2-50e_coco-panoptic.py 8 --amp
+"""
+
+_base_ = [
+    "../_base_/models/mask2former_r50.py",
+    "../_base_/datasets/coco_panoptic_lsj.py",
+    "../_base_/schedules/mask2former_adamw.py",
+    "../_base_/schedules/mask2former_50e_coco.py",
+    "../_base_/detection_runtime_iters.py",
+]
+
+model = dict(
+    data_preprocessor=dict(
+        batch_augments=[
+            dict(
+                type="BatchFixedSizePad",
+                size=(1024, 1024),
+                img_pad_value=0,
+                pad_mask=True,
+                mask_pad_value=0,
+                pad_seg=True,
+                seg_pad_value=255,
+            )
+        ],
+    ),
+    backbone=dict(depth=101, init_cfg=dict(checkpoint="torchvision://resnet101")),
+)

@@ -1,0 +1,34 @@
+"""Mask2Former, Swin-L; COCO, panoptic, crops of 1024 x 1024, 100 epochs on 16 GPUs.
+
+Cheng et al., Mask2Former, CVPR 2022, arXiv:2112.01527, and the authors' config. They report
+57.8 PQ; not reproduced here, as it needs 16 GPUs and the dataset.
+
+    bash tools/dist_train.sh \
+        configs/mask2former/mask2former_swin-l_16xb1-100e_coco-panoptic.py 16 --amp
+"""
+
+_base_ = [
+    "../_base_/models/mask2former_swin-l.py",
+    "../_base_/datasets/coco_panoptic_lsj.py",
+    "../_base_/schedules/mask2former_adamw_swin.py",
+    "../_base_/schedules/mask2former_100e_coco.py",
+    "../_base_/detection_runtime_iters.py",
+]
+
+model = dict(
+    data_preprocessor=dict(
+        batch_augments=[
+            dict(
+                type="BatchFixedSizePad",
+                size=(1024, 1024),
+                img_pad_value=0,
+                pad_mask=True,
+                mask_pad_value=0,
+                pad_seg=True,
+                seg_pad_value=255,
+            )
+        ],
+    ),
+    panoptic_head=dict(num_queries=200),
+)
+train_dataloader = dict(batch_size=1)

@@ -1,0 +1,35 @@
+"""Mask2Former, Swin-T; COCO, instance, crops of 1024 x 1024, 50 epochs on 8 GPUs.
+
+Cheng et al., Mask2Former, CVPR 2022, arXiv:2112.01527, and the authors' config. They report
+45.0 AP; not reproduced here, as it needs 8 GPUs and the dataset.
+
+    bash tools/dist_train.sh \
+        configs/mask2former/mask2former_swin-t_8xb2-50e_coco-instance.py 8 --amp
+"""
+
+_base_ = [
+    "../_base_/models/mask2former_swin-t.py",
+    "../_base_/datasets/coco_instance_lsj.py",
+    "../_base_/schedules/mask2former_adamw_swin.py",
+    "../_base_/schedules/mask2former_50e_coco.py",
+    "../_base_/detection_runtime_iters.py",
+]
+
+model = dict(
+    data_preprocessor=dict(
+        pad_seg=False,
+        batch_augments=[
+            dict(
+                type="BatchFixedSizePad",
+                size=(1024, 1024),
+                img_pad_value=0,
+                pad_mask=True,
+                mask_pad_value=0,
+                pad_seg=False,
+            )
+        ],
+    ),
+    panoptic_head=dict(num_stuff_classes=0),
+    panoptic_fusion_head=dict(num_stuff_classes=0),
+    test_cfg=dict(panoptic_on=False, instance_on=True),
+)
