@@ -9,7 +9,7 @@ torchvision's MobileNetV2 once, then train:
     mmattn train configs/comparison/faster-rcnn_mobilenetv2-fpn_1xb4-12e_bccd-480x360.py \
         --cfg-options data_root=BCCD
 
-Measured: docs/results/yolov12_bccd.
+Measured: docs/results/detectors_bccd.
 """
 
 _base_ = ["../_base_/datasets/folder_boxes.py", "../_base_/detection_runtime.py"]

@@ -1,7 +1,7 @@
 """YOLOv12-N on the first eight training images of a folder, which are its validation set too.
 
 A proof, not a training: a network, loss and decoding that fit together learn eight images by heart.
-Without augmentation, from random weights; docs/results/yolov12_bccd has a run on images of COCO.
+Without augmentation, from random weights; docs/results/detectors_bccd has a run on images of COCO.
 
     mmattn train configs/yolov12/yolov12-n_1xb8-300e_eight-images-416x416.py \
         --cfg-options data_root=my_boxes
