@@ -146,9 +146,9 @@ def test_panoptic_keeps_pixels_above_a_half() -> None:
 def test_panoptic_without_a_certain_pixel_that_is_its_own() -> None:
     """Where others win all that the second query is certain of, its number is not used up."""
     masks = torch.stack((halves()[0], halves()[0] - 1, halves()[1]))
-    masks[1, 0, 3:] = -1.0  # wins nothing but what it is not certain of
+    masks[:, :, 3] = torch.tensor([-4.0, -1.0, -4.0])[:, None]  # the second wins, uncertainly
     found = segments(confident([1, 0, 2], [0.95, 0.9, 0.95]), masks, iou_thr=0.0)
-    assert found[1].tolist() == [1001] * 3 + [2002] * 3
+    assert found[1].tolist() == [1001] * 3 + [5] + [2002] * 2
 
 
 def test_semantic_is_a_weighted_sum() -> None:
