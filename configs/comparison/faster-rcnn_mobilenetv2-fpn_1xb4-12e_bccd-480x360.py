@@ -1,7 +1,7 @@
 """Faster R-CNN on MobileNetV2 with ImageNet weights, BCCD: the detector for an hour of a CPU.
 
-A light Faster R-CNN (arXiv:1506.01497) on an FPN of 96 channels, strides 8 to 64. Convert the weights of
-torchvision's MobileNetV2 once, then train:
+A light Faster R-CNN (arXiv:1506.01497) on an FPN of 96 channels, strides 8 to 64. Convert the
+weights of torchvision's MobileNetV2 once, then train:
 
     mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors \
@@ -185,9 +185,7 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=10),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(
-        type="CheckpointHook", interval=4, save_best="coco/bbox_mAP", max_keep_ckpts=1
-    ),
+    checkpoint=dict(type="CheckpointHook", interval=4, save_best="coco/bbox_mAP", max_keep_ckpts=1),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     visualization=dict(type="DetVisualizationHook"),
 )

@@ -29,9 +29,7 @@ train_dataloader = dict(
         pipeline=[dict(type="mmattn.MosaicAffine", scale=scale, prob=0.0), packed],
     ),
 )
-val_dataloader = dict(
-    num_workers=1, dataset=dict(split="train", indices=8, pipeline=test_pipeline)
-)
+val_dataloader = dict(num_workers=1, dataset=dict(split="train", indices=8, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 custom_hooks = []
 train_cfg = dict(max_epochs=300, val_interval=50)
