@@ -61,7 +61,7 @@ def from_mmdet(arguments: Mapping[str, Any]) -> dict[str, Any]:
                 "loss_cls.class_weight must be 1 for all classes but the last, 'no object'"
             )
         loss["no_object_weight"] = weights[-1]
-    _require_same(leaves, {**_NETWORK, **_LOSS}, network, loss)
+    _require_same(leaves, network, loss)
     return {**own, **network, "loss_cfg": {**loss, **(arguments.get("loss_cfg") or {})}}
 
 
@@ -79,7 +79,6 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _require_same(
     leaves: Mapping[str, Any],
-    taken: Mapping[str, str],
     network: Mapping[str, Any],
     loss: Mapping[str, Any],
 ) -> None:
@@ -122,8 +121,9 @@ def _require_same(
         "loss_dice.type": "DiceLoss",
         "act_cfg.type": "ReLU",
     }
+    taken = {*_NETWORK.values(), *_LOSS.values()}
     for place, value in leaves.items():
-        if place in taken.values():
+        if place in taken:
             continue
         parts = place.split(".")
         name, last_two = parts[-1], ".".join(parts[-2:])
