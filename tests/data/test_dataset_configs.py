@@ -11,7 +11,11 @@ from mmattn.config import find_config
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs/_base_/datasets"
 #: Their names end with the size of their crops.
-SEMANTIC = sorted(file.stem for file in FOLDER.glob("*_*[0-9]x[0-9]*.py"))
+SEMANTIC = sorted(
+    file.stem
+    for file in FOLDER.glob("*_*[0-9]x[0-9]*.py")
+    if not {"instance", "panoptic"} & set(file.stem.split("_"))
+)
 UPSTREAM = {
     "ade20k_512x512": "ade20k",
     "cityscapes_512x1024": "cityscapes",

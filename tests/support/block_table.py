@@ -23,8 +23,8 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 def blocks() -> dict[str, type]:
     """Return the registered blocks by name: what takes ``in_channels`` first and keeps the shape.
 
-    Heads and necks take ``in_channels`` too, necks with more that is required; BEVANet's block is
-    a part of its network.
+    Heads take ``in_channels`` too, and necks, with more that is required or for several levels;
+    BEVANet's block is a part of its network.
     """
     from mmattn.registry import MODELS
 
@@ -36,7 +36,7 @@ def blocks() -> dict[str, type]:
         and cls.__module__.startswith("mmattn.projects.")
         and not cls.__module__.startswith("mmattn.projects.bevanet.")
         and _required(cls) == ["in_channels"]
-        and not hasattr(cls, "loss_by_feat")
+        and not any(hasattr(cls, method) for method in ("loss", "loss_by_feat"))
     }
 
 

@@ -84,11 +84,13 @@ def test_no_object_weighs_less() -> None:
     logits = predictions.class_logits[0, 0]
     (target,) = targets(1)
     loss = MaskMatchingLoss(CLASSES, num_points=100)
+    torch.manual_seed(0)  # the points at which masks are compared, which come first in a step too
     query = int(loss.matcher(predictions, [target]).queries[0, 0])
     each = -logits.log_softmax(1)
     weights = torch.full((4,), 0.1).index_fill(0, torch.tensor([query]), 1.0)
     wanted = torch.full((4,), CLASSES).index_fill(0, torch.tensor([query]), int(target.labels))
     expected = 2 * (each[torch.arange(4), wanted] * weights).sum() / weights.sum()
+    torch.manual_seed(0)
     torch.testing.assert_close(loss(predictions, [target])["loss_cls"], expected)
 
 
