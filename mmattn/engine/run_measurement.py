@@ -100,6 +100,10 @@ def run_facts(config: str | Path, checkpoint: str | Path, steps: Sequence[Step])
 def _test_on_validation_set(cfg: Config) -> Config:
     cfg.test_dataloader = cfg.val_dataloader
     cfg.test_evaluator = cfg.val_evaluator
+    several = isinstance(cfg.test_evaluator, (list, tuple))
+    for metric in cfg.test_evaluator if several else [cfg.test_evaluator]:
+        if not metric.get("format_only"):
+            metric.pop("outfile_prefix", None)  # predictions are a test's to write
     cfg.test_cfg = {"type": "TestLoop"}
     cfg.launcher = "none"
     return cfg

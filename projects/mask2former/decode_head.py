@@ -118,16 +118,21 @@ def _input_size(meta: dict, masks: Tensor) -> Size:
     of which ``pad_shape`` does not tell; masks are a quarter of the input, rounded up.
     """
     small = (masks.shape[2], masks.shape[3])
+    fitting = []
     for key in ("pad_shape", "img_shape"):
         size = tuple(meta.get(key, ())[:2])
-        if len(size) == 2 and _fits(size, small):
-            return size
+        if len(size) == 2 and (power := _power(size, small)) is not None:
+            fitting.append((power, size))
+    if fitting:
+        # A window of half an image is a smaller fraction of the image, too.
+        return min(fitting, key=lambda found: found[0])[1]
     raise DataError(
         f"masks of {small} belong neither to pad_shape={meta.get('pad_shape')} nor to "
         f"img_shape={meta.get('img_shape')}: the pipeline must pack these for the network's input"
     )
 
 
-def _fits(size: Size, small: Size) -> bool:
-    """Return whether both sides are the same fraction, 1/2^n, rounded up."""
-    return any(tuple(-(-side // 2**power) for side in size) == small for power in range(7))
+def _power(size: Size, small: Size) -> int | None:
+    """Return n where both sides of ``small`` are 1/2^n of those of ``size``, rounded up."""
+    fractions = (tuple(-(-side // 2**power) for side in size) for power in range(7))
+    return next((power for power, sides in enumerate(fractions) if sides == small), None)

@@ -69,9 +69,10 @@ class MaskMatchingLoss(nn.Module):
                 f"{importance_sample_ratio} and {oversample_ratio}"
             )
         gains = (class_gain, mask_gain, dice_gain)
-        if min(*gains, no_object_weight) < 0:
+        if min(gains) < 0 or no_object_weight <= 0:  # of images without objects it is all
             raise ConfigError(
-                "class_gain, mask_gain, dice_gain and no_object_weight must not be negative, got "
+                "class_gain, mask_gain and dice_gain must not be negative, and no_object_weight "
+                "must be above 0, got "
                 f"{gains} and {no_object_weight}"
             )
         self.gains = gains

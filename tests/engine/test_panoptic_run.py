@@ -42,6 +42,7 @@ def test_a_training_is_tabled_and_plotted(run) -> None:
     assert "boundary_PQ" in (folder / "scalars.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_a_test(run, tmp_path: Path) -> None:
     config, checkpoint = run
     before = sorted(config.parent.rglob("*"))

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -154,6 +155,14 @@ def test_compare_refuses_a_wrong_command_line_before_torch_is_imported(
     assert ended.stdout.strip() == "LOADED"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Shells let what they start in the background ignore Ctrl-C, and tests may be started so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @TRANSFORMS.register_module()
 class PressCtrlC:
     """A step of a pipeline at which somebody does; it takes the place of another."""
@@ -177,7 +186,7 @@ class PressCtrlC:
     ],
 )
 def test_an_interrupt_ends_in_one_line(
-    name: str, words: list[str], said: str, repo: Path, tmp_path: Path, capfd
+    name: str, words: list[str], said: str, repo: Path, tmp_path: Path, capfd, interruptible: None
 ) -> None:
     tiny, folder = str(repo / "tests/support/configs/tiny_fcn.py"), str(tmp_path)
     words = [word.format(tiny=tiny) for word in words] + ["--work-dir", folder]
@@ -189,7 +198,7 @@ def test_an_interrupt_ends_in_one_line(
 
 
 def test_so_does_one_that_mmengine_makes_a_syntax_error_of(
-    train: ModuleType, repo: Path, tmp_path: Path, monkeypatch, capsys
+    train: ModuleType, repo: Path, tmp_path: Path, monkeypatch, capsys, interruptible: None
 ) -> None:
     def format_code(*args, **kwargs) -> None:
         signal.raise_signal(signal.SIGINT)

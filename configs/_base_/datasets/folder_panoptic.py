@@ -37,6 +37,7 @@ test_pipeline = [
             "scale_factor",
             "segments_info",
             "seg_map_path",
+            "void_segments",
         ),
     ),
 ]
@@ -71,5 +72,5 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type="mmattn.FolderPanopticMetric", classwise=True)
+val_evaluator = dict(type="mmattn.ClasswisePanopticMetric")
 test_evaluator = val_evaluator

@@ -35,7 +35,8 @@ def predicted_segments(sample: Mapping[str, Any], classes: Sequence[str]) -> Seg
             "model.test_cfg.panoptic_on=True if it has that option, or take the metric of its own "
             "task: CocoMetric for boxes and masks, SemSegMetric for semantic maps"
         )
-    pixels = np.asarray(field["sem_seg"].detach().cpu()).squeeze().astype(np.int64)
+    pixels = np.asarray(field["sem_seg"].detach().cpu()).astype(np.int64)
+    pixels = pixels.reshape(pixels.shape[-2:])
     ids, _, _ = find_ids(pixels)
     labels = dict(zip(ids.tolist(), (ids % INSTANCE_OFFSET).tolist(), strict=True))
     nothing = {len(classes), field.get("ignore_index", len(classes))}

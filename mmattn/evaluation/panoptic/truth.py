@@ -131,7 +131,8 @@ class TruthReader:
                     f"ClasswisePanopticMetric: the samples have no {key}. Give the metric ann_file "
                     "and seg_prefix, or let the test pipeline pack it: "
                     "dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', "
-                    "'img_shape', 'scale_factor', 'segments_info', 'seg_map_path'))"
+                    "'img_shape', 'scale_factor', 'segments_info', 'seg_map_path', "
+                    "'void_segments'))"
                 )
         segments = sample["segments_info"]
         # The datasets say that a crowd region is no thing.

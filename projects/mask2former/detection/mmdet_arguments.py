@@ -62,7 +62,7 @@ def from_mmdet(arguments: Mapping[str, Any]) -> dict[str, Any]:
             )
         loss["no_object_weight"] = weights[-1]
     _require_same(leaves, network, loss)
-    return {**own, **network, "loss_cfg": {**loss, **(arguments.get("loss_cfg") or {})}}
+    return {**network, **own, "loss_cfg": {**loss, **(arguments.get("loss_cfg") or {})}}
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -76,6 +76,7 @@ def giga_multiply_adds(neck: nn.Module) -> float:
     return counter.get_total_flops() / 2e9
 
 
+@pytest.mark.slow
 def test_multiply_adds_at_800_x_1344() -> None:
     """Six blocks: 127.3 G, and 47 % more where the coarser level is upsampled first."""
     with torch.device("meta"):

@@ -69,6 +69,17 @@ def test_sliding_windows(kind: str, padded: bool) -> None:
     torch.testing.assert_close(found, expected / count)
 
 
+@pytest.mark.parametrize("kind", ["mmattn.EncoderDecoder", "mmseg.EncoderDecoder"])
+def test_windows_of_half_an_image(kind: str) -> None:
+    """Their masks are a fraction of ``pad_shape``, too."""
+    model = segmentor(kind, mode="slide", crop_size=(64, 64), stride=(64, 64))
+    image = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = model.inference(image, [dict(samples(1, (128, 128))[0].metainfo)])
+        corner = whole_scores(model, image[..., :64, :64])
+    torch.testing.assert_close(found[..., :64, :64], corner)
+
+
 def whole_scores(model: Any, image: Tensor) -> Tensor:
     size = tuple(image.shape[2:])
     return model.decode_head.predict(model.extract_feat(image), [{"img_shape": size}])
@@ -147,6 +158,7 @@ def test_ignored_label_that_is_a_class() -> None:
         Mask2FormerDecodeHead([8], 10, ignore_index=3)
 
 
+@pytest.mark.slow
 def test_mmdet_is_not_needed() -> None:
     """And whoever asks for the head that needs it is told so."""
     code = """if True:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import METRICS, DefaultScope
 from torch import nn
 
 from mmattn.config import load_config
@@ -169,7 +170,10 @@ def test_tasks_are_those_in_the_names() -> None:
         assert task_of(load_config(path)) is expected, path.stem
     for name, task in (("masks", INSTANCE), ("panoptic", PANOPTIC)):
         file = f"configs/folder/mask2former_r50_1xb4-4k_folder-{name}-512x512.py"
-        assert task_of(load_config(REPO / file)) is task
+        cfg = load_config(REPO / file)
+        assert task_of(cfg) is task
+        with DefaultScope.overwrite_default_scope("mmdet"):
+            assert METRICS.build(cfg.val_evaluator)
 
 
 def test_parameter_counts_are_of_configs() -> None:
