@@ -21,7 +21,6 @@ model = dict(
         deepen_factor=0.33,
         widen_factor=0.25,
         out_indices=(2, 3, 4),
-        spp_kernal_sizes=(5, 9, 13),
         **shared,
     ),
     neck=dict(
