@@ -130,8 +130,9 @@ class FolderDetDataset(BaseDetDataset):
         if targets == "panoptic":
             metainfo["thing_classes"] = classes.things
             metainfo["stuff_classes"] = classes.names[len(classes.things or ()) :]
-        palette = complete_palette((), len(classes.names))
-        metainfo.setdefault("palette", [list(colour) for colour in palette])
+        palette = metainfo.get("palette") or complete_palette((), len(classes.names))
+        # mmdet draws in colours that are tuples, and fails on lists.
+        metainfo["palette"] = [tuple(int(part) for part in colour) for colour in palette]
         self._things = frozenset(classes.things or ())
         self.findings = (*self.records.findings, *class_findings(self.records, classes))
         self._refuse_lost_masks(kwargs.get("pipeline") or ())

@@ -57,7 +57,8 @@ def find_yolo(
         )
     if described:
         return read_description(os.path.join(root, described[0]), classes_file)
-    texts = {file for file in files if file.endswith(".txt")}
+    texts = {file for file in files if file.lower().endswith(".txt")}
+    spelled = {file.casefold(): file for file in texts}  # letter case does not matter
     if not texts:
         return {}, YoloClasses((), ""), []
     by_split: dict[str, list[tuple[str, str | None, str]]] = {}
@@ -68,7 +69,9 @@ def find_yolo(
             continue
         if img_dir and not file.startswith(f"{img_dir.strip('/')}/"):
             continue
-        label = next((one for one in _label_names(file, ann_dir) if one in texts), None)
+        names = _label_names(file, ann_dir)
+        found = (one if one in texts else spelled.get(one.casefold()) for one in names)
+        label = next((one for one in found if one is not None), None)
         split = split_of_folder(file) or "all"
         if label is not None:
             if label in used:

@@ -289,3 +289,13 @@ def test_pixels_of_voc_count_from_0_unless_it_is_said(tmp_path: Path) -> None:
     coco = write_coco(tmp_path / "coco")
     with pytest.raises(ConfigError, match="holds COCO JSON, whose boxes begin at 0"):
         BoxFolder(str(coco), voc_offset=1)
+
+
+def test_letter_case_of_yolo_s_names_does_not_matter(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, yaml=False)
+    (root / "labels").rename(root / "Labels")
+    for file in sorted((root / "Labels/train").iterdir()):
+        file.rename(file.with_suffix(".TXT"))
+    folder = BoxFolder(str(root))
+    assert sum(len(image.objects) for image in folder.records("train").images) > 0
+    assert folder.layout.form == "yolo"

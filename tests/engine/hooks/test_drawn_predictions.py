@@ -16,8 +16,10 @@ from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
+from mmattn.boxes import FolderDetDataset
 from mmattn.engine.drawn_names import drawn_names
 from mmattn.engine.hooks import DrawnPredictionsHook, PaintedPredictionsHook
+from tests.support.box_folders import write_voc
 
 IMAGES = ("x/cam/1.png", "y/cam/1.png", "x/cam/2.png")
 
@@ -95,3 +97,18 @@ def test_names_keep_what_tells_images_apart(tmp_path: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def test_colours_of_a_folder_are_what_mmdet_draws_in(tmp_path: Path) -> None:
+    dataset = FolderDetDataset(str(write_voc(tmp_path)), "val")
+    visualizer = DetLocalVisualizer()
+    visualizer.dataset_meta = dataset.metainfo
+    sample = DetDataSample()
+    sample.pred_instances = InstanceData(
+        bboxes=torch.tensor([[5.0, 5.0, 30.0, 30.0]]),
+        scores=torch.ones(1),
+        labels=torch.ones(1).int(),
+    )
+    image = np.zeros((40, 60, 3), np.uint8)
+    visualizer.add_datasample("", image, sample, draw_gt=False)
+    assert visualizer.get_image().any()
