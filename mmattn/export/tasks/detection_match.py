@@ -123,14 +123,17 @@ def as_candidates(found: Detections, candidates: Candidates) -> tuple[Detections
     height, width = candidates.size
     cut = np.clip(candidates.boxes, 0, np.array([width, height, width, height], np.float32))
     found = found.clipped(height, width)
+    by_class = np.ascontiguousarray(candidates.scores.T)
     boxes, known = found.boxes.copy(), np.zeros(len(found), bool)
     for row in range(len(found)):
-        score_difference = np.abs(candidates.scores[:, found.labels[row]] - found.scores[row])
+        score_difference = np.abs(by_class[found.labels[row]] - found.scores[row])
         near = np.flatnonzero(score_difference <= MAX_SCORE_DIFFERENCE)
-        near = near[same_boxes(found.boxes[row : row + 1], cut[near])[0]]
-        if len(near):
-            apart = np.abs(cut[near] - found.boxes[row]).max(1) + score_difference[near]
-            boxes[row], known[row] = candidates.boxes[near[np.argmin(apart)]], True
+        if not len(near):
+            continue
+        apart = np.abs(cut[near] - found.boxes[row]).max(1) + score_difference[near]
+        nearest = near[[np.argmin(apart)]]
+        if same_boxes(found.boxes[row : row + 1], cut[nearest]).item():
+            boxes[row], known[row] = candidates.boxes[nearest[0]], True
     return Detections(boxes, found.scores, found.labels), known
 
 
