@@ -13,7 +13,7 @@ from mmattn.config.resolve import Step as ConfigStep
 from mmattn.config.run_settings import existing_checkpoint, set_work_dir
 from mmattn.environment import collect_env
 from mmattn.errors import ConfigError
-from mmattn.reports.curves import run_minutes, scalars_of_run
+from mmattn.reports.curves import history_of_run
 from mmattn.reports.run import Step
 
 from .console import brief_console
@@ -85,13 +85,9 @@ def run_facts(config: str | Path, checkpoint: str | Path, steps: Sequence[Step])
     Returns:
         Arguments of ``reports.run.Run``.
     """
-    scalars = scalars_of_run(Path(checkpoint).parent)
-    logger = load_config(config).get("default_hooks", {}).get("logger") or {}
     return {
         "title": Path(config).stem,
-        "scalars": scalars,
-        "validation_axis": "epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
-        "training_minutes": sum(run_minutes(file.parent) for file in scalars) if scalars else None,
+        **history_of_run(Path(checkpoint).parent, load_config(config)),
         "steps": list(steps),
         "environment": collect_env(),
     }

@@ -12,7 +12,7 @@ from mmattn.environment import collect_env, complexity_in_test
 from mmattn.inference import build_model
 from mmattn.layers.fuse import fuse
 from mmattn.reports import SegmentationRun
-from mmattn.reports.curves import run_minutes, scalars_of_run
+from mmattn.reports.curves import history_of_run
 from mmattn.reports.run import ModelSize, Step
 from mmattn.reports.semantic.run import Sample
 
@@ -62,17 +62,13 @@ def measure_run(
         image, truth = pairs[int(index)]
         answer = None if predict_exported is None else predict_exported(image)
         samples.append(Sample(image.read_pixels(), truth, predict(image), answer))
-    scalars = scalars_of_run(Path(checkpoint).parent)
-    logger = cfg.get("default_hooks", {}).get("logger") or {}
     return SegmentationRun(
         title=Path(config).stem,
         trained=class_ious(predict, pairs, classes),
         palette=palette,
         num_images=len(pairs),
         exported=exported,
-        scalars=scalars,
-        validation_axis="epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
-        training_minutes=sum(run_minutes(file.parent) for file in scalars) if scalars else None,
+        **history_of_run(Path(checkpoint).parent, cfg),
         samples=samples,
         parity=parity,
         size=size,

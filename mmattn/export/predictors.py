@@ -50,7 +50,19 @@ class _ExportedPredictor:
         return self(image), image
 
 
-class ExportedDetector(_ExportedPredictor):
+class _ExportedBoxes(_ExportedPredictor):
+    """What files of boxes share, however the boxes were found."""
+
+    result: Literal["boxes"] = "boxes"
+
+    def __call__(self, image: np.ndarray) -> Detections:
+        """Return the detections of (H, W, 3) uint8 RGB."""
+        prepared = prepare(image, self.exported.metadata, str(self.exported.path))
+        (found,) = self.exported(prepared.pixels[None])
+        return Detections.of(prepared.undo_boxes(found.boxes), found.scores, found.labels)
+
+
+class ExportedDetector(_ExportedBoxes):
     """An exported detector: resizing and padding, the file, boxes back in pixels of the image.
 
     Args:
@@ -64,8 +76,6 @@ class ExportedDetector(_ExportedPredictor):
         ExportError: The file is of another task, or holds the raw outputs of the head.
     """
 
-    result: Literal["boxes"] = "boxes"
-
     def __init__(self, exported: ExportedModel) -> None:
         super().__init__(exported, DETECTION)
         if exported.metadata.output == "raw":
@@ -74,14 +84,8 @@ class ExportedDetector(_ExportedPredictor):
                 "decode; export the checkpoint again with --form nms"
             )
 
-    def __call__(self, image: np.ndarray) -> Detections:
-        """Return the detections of (H, W, 3) uint8 RGB."""
-        prepared = prepare(image, self.exported.metadata, str(self.exported.path))
-        (found,) = self.exported(prepared.pixels[None])
-        return Detections.of(prepared.undo_boxes(found.boxes), found.scores, found.labels)
 
-
-class ExportedInstanceSegmentor(_ExportedPredictor):
+class ExportedInstanceSegmentor(_ExportedBoxes):
     """An exported instance segmentor: its objects as boxes around their masks.
 
     Args:
@@ -91,17 +95,10 @@ class ExportedInstanceSegmentor(_ExportedPredictor):
         ExportError: The file is of another task.
     """
 
-    result: Literal["boxes"] = "boxes"
     remark = "objects are drawn and written as the boxes around their masks"
 
     def __init__(self, exported: ExportedModel) -> None:
         super().__init__(exported, INSTANCE)
-
-    def __call__(self, image: np.ndarray) -> Detections:
-        """Return the detections of (H, W, 3) uint8 RGB."""
-        prepared = prepare(image, self.exported.metadata, str(self.exported.path))
-        (found,) = self.exported(prepared.pixels[None])
-        return Detections.of(prepared.undo_boxes(found.boxes), found.scores, found.labels)
 
 
 class ExportedSegmentor(_ExportedPredictor):

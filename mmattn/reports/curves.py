@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .figure_style import legend_above, new_axes, plain_frame, save_png
 
@@ -71,6 +72,25 @@ def scalars_of_run(folder: str | Path) -> list[Path]:
             if not _was_resumed(file.with_name("config.py")):
                 break
     return found
+
+
+def history_of_run(folder: str | Path, cfg: Mapping) -> dict[str, Any]:
+    """Return what a report shows of a training: its scalars, their axis and the time it took.
+
+    Args:
+        folder: Folder of the run.
+        cfg: Config of the run.
+
+    Returns:
+        Arguments of ``reports.run.Run``.
+    """
+    scalars = scalars_of_run(folder)
+    logger = cfg.get("default_hooks", {}).get("logger") or {}
+    return {
+        "scalars": scalars,
+        "validation_axis": "epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
+        "training_minutes": sum(run_minutes(file.parent) for file in scalars) if scalars else None,
+    }
 
 
 def _was_resumed(config: Path) -> bool:

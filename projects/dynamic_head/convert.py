@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmattn.errors import CheckpointError
 from mmattn.io.convert import Converter, StateDict, register_converter, rename_keys
+from mmattn.io.swin_layout import merging_to_authors, merging_to_mmdet
 
 _TOWER = "backbone.dyhead_tower"
 _FPN = "backbone.backbone"
@@ -159,24 +160,8 @@ def _as_ours(key: str, value: Tensor) -> Tensor:
     if _SCALE.search(key):
         return value.reshape(())
     if _MERGED.fullmatch(key):
-        return _merged_by_channel(value)
+        return merging_to_mmdet(value)
     return value
-
-
-def _merged_by_channel(value: Tensor) -> Tensor:
-    """Reorder the input of a Swin Transformer's patch merging.
-
-    The authors' order is pixel by pixel, those of a column first, and mmdet's channel by channel,
-    the pixels of a row first.
-    """
-    pixels = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
-    return pixels.transpose(-1, -2).flatten(-2).contiguous()
-
-
-def _merged_by_pixel(value: Tensor) -> Tensor:
-    """Undo ``_merged_by_channel``."""
-    pixels = value.unflatten(-1, (-1, 4)).transpose(-1, -2)
-    return pixels[..., [0, 2, 1, 3], :].flatten(-2).contiguous()
 
 
 def _convert_back(state_dict: StateDict) -> StateDict:
@@ -197,7 +182,7 @@ def _as_theirs(key: str, value: Tensor) -> Tensor:
     if _SCALE.search(key):
         return value.reshape(1)
     if _MERGED.fullmatch(key):
-        return _merged_by_pixel(value)
+        return merging_to_authors(value)
     return value
 
 

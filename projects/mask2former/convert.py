@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from mmattn.errors import CheckpointError
+from mmattn.io import swin_layout
 from mmattn.io.convert import Converter, StateDict, register_converter
 
 from . import checkpoint_names as names
-from . import swin_weights
 
 _PANOPTIC, _SEMANTIC = "panoptic_head.", "decode_head."
 _ENCODER = "model.pixel_level_module.encoder."
@@ -103,7 +103,7 @@ def _from_official(head: str) -> Callable[[StateDict], StateDict]:
         state_dict = {_of_first_version(key): value for key, value in state_dict.items()}
         found = names.renamed(state_dict, _official_pairs(state_dict, head))
         if _is_swin(found):
-            found = swin_weights.to_mmdet(found)
+            found = swin_layout.to_mmdet(found)
         return _with_class_order(found, head)
 
     return convert
@@ -114,7 +114,7 @@ def _to_official(state_dict: StateDict) -> StateDict:
     found = _with_class_order(state_dict, head, back=True)
     pairs = _official_pairs(found, head)
     found = {key: value for key, value in found.items() if "num_batches_tracked" not in key}
-    return names.renamed(swin_weights.to_authors(found), pairs, back=True)
+    return names.renamed(swin_layout.to_authors(found), pairs, back=True)
 
 
 # transformers' files
@@ -167,7 +167,7 @@ def _from_transformers(head: str) -> Callable[[StateDict], StateDict]:
         state_dict = _joined({_as_in_files(key): value for key, value in state_dict.items()})
         found = names.renamed(state_dict, _transformers_pairs(state_dict, head))
         if _is_swin(found):
-            found = swin_weights.to_mmdet(found)
+            found = swin_layout.to_mmdet(found)
         return _with_class_order(found, head)
 
     return convert
@@ -203,7 +203,7 @@ def _to_transformers(state_dict: StateDict) -> StateDict:
     found = {
         key: value for key, value in found.items() if not key.endswith("relative_position_index")
     }
-    renamed = names.renamed(swin_weights.to_authors(found), pairs, back=True)
+    renamed = names.renamed(swin_layout.to_authors(found), pairs, back=True)
     separate: StateDict = {}
     for key, value in renamed.items():
         for parts, whole in _THREE_IN_ONE:

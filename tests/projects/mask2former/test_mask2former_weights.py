@@ -16,7 +16,7 @@ from mmattn.errors import CheckpointError
 from mmattn.inference import build_model
 from mmattn.io import read_checkpoint, save_safetensors
 from mmattn.io.convert import convert_checkpoint
-from mmattn.projects.mask2former.swin_weights import relative_position_index
+from mmattn.io.swin_layout import relative_position_index
 from tests.conftest import REPO
 from tests.support.mask2former_weights import build_on_meta, swin_tiny
 

@@ -34,8 +34,7 @@ def to_mmdet(state_dict: StateDict) -> StateDict:
     changed: StateDict = {}
     for key, value in state_dict.items():
         if _MERGING.search(key):
-            blocks = value.unflatten(-1, (4, -1))[..., _ORDER, :]
-            value = blocks.transpose(-1, -2).flatten(-2)
+            value = merging_to_mmdet(value)
         elif key.endswith(_INDEX):
             continue
         changed[key] = value
@@ -61,10 +60,21 @@ def to_authors(state_dict: StateDict) -> StateDict:
     changed: StateDict = {}
     for key, value in state_dict.items():
         if _MERGING.search(key):
-            blocks = value.unflatten(-1, (-1, 4))[..., _ORDER]
-            value = blocks.transpose(-1, -2).flatten(-2)
+            value = merging_to_authors(value)
         changed[key] = value
     return changed
+
+
+def merging_to_mmdet(value: Tensor) -> Tensor:
+    """Reorder the input of patch merging, a weight or a norm of it, (..., 4 C) -> (..., 4 C)."""
+    blocks = value.unflatten(-1, (4, -1))[..., _ORDER, :]
+    return blocks.transpose(-1, -2).flatten(-2)
+
+
+def merging_to_authors(value: Tensor) -> Tensor:
+    """Undo ``merging_to_mmdet``."""
+    blocks = value.unflatten(-1, (-1, 4))[..., _ORDER]
+    return blocks.transpose(-1, -2).flatten(-2)
 
 
 def relative_position_index(window: int) -> Tensor:
