@@ -154,7 +154,6 @@ class ParityReport:
 
     def _as_dict(self) -> dict:
         data = {**asdict(self), "passed": self.passed}
-        del data["agreement_title"]
         for row in data["rows"]:
             for key, value in row.items():
                 if isinstance(value, float) and not math.isfinite(value):

@@ -208,12 +208,11 @@ def _note(state_dict: StateDict) -> str:
     retina, rcnn = _is_retina(state_dict), "roi_heads.box_head.fc1.weight" in state_dict
     detector = "retinanet" if retina else "faster-rcnn" if rcnn else "atss"
     swin = f"{_BOTTOM_UP}.patch_embed.proj.weight" in state_dict
-    config = (
-        f"configs/dynamic_head/{detector}_swin-t_fpn_dyhead_ms-2x_coco.py"
-        if swin
-        else f"configs/dynamic_head/{detector}_r50_fpn_dyhead_1x_coco.py"
-    )
-    return f"Matching config: {config}, of the authors' form (bias=True, high_mode='official')."
+    form = "of the authors' form (bias=True, high_mode='official')"
+    if swin and detector != "atss":
+        return f"No config of {detector} on a Swin Transformer is there; the neck is {form}."
+    backbone = "swin-t_fpn_dyhead_ms-2x" if swin else "r50_fpn_dyhead_1x"
+    return f"Matching config: configs/dynamic_head/{detector}_{backbone}_coco.py, {form}."
 
 
 # mmdet's
