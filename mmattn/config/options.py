@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmattn.errors import ConfigError, did_you_mean, one_line
 
 from .data_overrides import apply_data_overrides, split_options
+from .image_size import IMAGE_SIZE, set_image_size
 from .read_keys import READ_KEYS
 from .walk import walk
 
@@ -85,13 +86,16 @@ def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:
     Args:
         cfg: Config that was just read.
         options: Dotted keys and their new values; ``data``, ``data.KEY`` and ``data_root`` bring
-            own data in (see ``data_overrides.py``).
+            own data in (see ``data_overrides.py``), ``image_size`` sets the size in every pipeline
+            (see ``image_size.py``).
 
     Raises:
         ConfigError: An option names something that cannot be set.
     """
     of_data, others = split_options(options)
     apply_data_overrides(cfg, of_data)  # first: the others may set details of the new datasets
+    if IMAGE_SIZE in others and cfg.get(IMAGE_SIZE) is not None:
+        set_image_size(cfg, others.pop(IMAGE_SIZE))
     if not others:
         return
     _check_first_keys(cfg, others)
