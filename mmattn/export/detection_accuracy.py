@@ -40,8 +40,19 @@ class AccuracyPair:
         # Written so that NaN fails.
         return all(abs(self.torch[key] - self.file[key]) <= self.limit for key in self.torch)
 
+    @property
+    def compared(self) -> bool:
+        """Whether anything of the annotations was found, so that equal numbers say something."""
+        return max(*self.torch.values(), *self.file.values()) > 0
+
     def describe(self) -> str:
         """Return one line for the report."""
+        if self.passed and not self.compared:
+            return (
+                f"{self.images} annotated images: nothing to compare, mAP is 0 in torch and in the "
+                "file: neither finds an annotated object. Give images and annotations of the "
+                "detector's objects, or export a checkpoint that was trained longer"
+            )
         parts = [
             f"{key} {self.torch[key]:.4f} in torch, {self.file[key]:.4f} in the file"
             for key in self.torch

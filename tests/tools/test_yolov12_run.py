@@ -68,7 +68,7 @@ def test_it_is_resumed_exported_and_run_without_torch(
     low = ["--cfg-options", "model.test_cfg.score_thr=0.0001"]
     images, exported = boxes / "JPEGImages", tmp_path / "detector.onnx"
     run("export", config, checkpoint, "--out", exported, "--dynamic", "--images", images, *low)
-    said = json.loads((tmp_path / "parity.json").read_text())
+    said = json.loads((tmp_path / "detector.parity.json").read_text())
     assert {row["agreement"] for row in said["rows"]} == {1.0}
     for name, words in (("torch", [config, checkpoint, *low]), ("onnx", [exported])):
         out = tmp_path / name
