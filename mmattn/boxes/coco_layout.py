@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from mmattn.data.folder.patterns import SPLITS
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
+from .coco_content import other_form
 from .image_places import split_in, split_of_folder
 from .json_file import read_json
 from .sources import Source
@@ -80,18 +81,9 @@ def held_in(path: str) -> str | None:
 
 def _refuse_other_form(path: str, form: str | None, targets: str) -> None:
     if form == "boxes" and targets == "panoptic":
-        raise DataError(
-            f"{path} is a file of boxes or instance masks: it has no segments_info. Panoptic "
-            "segmentation needs a panoptic file, such as panoptic_val2017.json, with the folder of "
-            "its PNGs: give it with data.ann_file, or take a config of detection or instance "
-            "segmentation"
-        )
+        raise other_form(path, "panoptic")
     if form == "panoptic" and targets == "masks":
-        raise DataError(
-            f"{path} is a panoptic file: its segments_info have no masks of their own. Instance "
-            "segmentation needs a file of instances, such as instances_val2017.json: give it with "
-            "data.ann_file, or take a panoptic config"
-        )
+        raise other_form(path, "instances")
 
 
 def _speaks_of_annotations(file: str) -> bool:

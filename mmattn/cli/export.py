@@ -70,7 +70,11 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
         "DeformConv node each, which needs opset 19 and a runtime that has it",
     )
     parser.add_argument(
-        "--images", nargs="+", default=[], metavar="PATH", help="images or folders for the check"
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="images or folders, with their sub-folders, for the check",
     )
     parser.add_argument(
         "--annotations",

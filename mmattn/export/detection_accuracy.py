@@ -66,7 +66,8 @@ class AnnotatedImages:
 
     Args:
         annotations: COCO's JSON file.
-        paths: Image files and folders of images; images without annotations are left out.
+        paths: Image files and folders of images, sub-folders included; images without annotations
+            are left out.
         classes: Class names of the detector by index; the file has to have these categories.
 
     Raises:
@@ -89,7 +90,7 @@ class AnnotatedImages:
             )
         self.category_ids = [by_name[name] for name in classes]
         id_of = _ByName(content["images"])
-        found = ((id_of(file), file) for file in find_images(paths))
+        found = ((id_of(file), file) for file in find_images(paths, below=True))
         self.files = {image: file for image, file in found if image is not None}
         if not self.files:
             raise DataError(f"{annotations} has none of the images; is it the right file?")

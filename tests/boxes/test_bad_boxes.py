@@ -335,7 +335,7 @@ def test_a_file_of_the_other_form(tmp_path: Path, given: bool) -> None:
     instances = write_coco(tmp_path / "instances", masks="polygons")
     panoptic = write_panoptic(tmp_path / "panoptic")
     for root, file, targets, said in (
-        (instances, "instances_val2017.json", "panoptic", "has no segments_info"),
+        (instances, "instances_val2017.json", "panoptic", "without segments_info"),
         (panoptic, "panoptic_val.json", "masks", "is a panoptic file"),
     ):
         options = {"ann_file": {"val": f"annotations/{file}"}} if given else {}

@@ -13,6 +13,7 @@ from mmattn.config.image_size import size_problems
 from mmattn.config.options import parse_cfg_options
 from mmattn.config.walk import walk
 from mmattn.errors import ConfigError
+from mmattn.preflight.config_keys import unused_blocks
 from mmattn.preflight.run import check_config
 
 FOLDER = "mmattn::folder/yolov12-n_1xb16-100e_folder-640x640.py"
@@ -54,6 +55,16 @@ def test_one_option_changes_training_validation_and_test(name: str) -> None:
     assert {s: found for s, found in sizes(cfg).items() if found} == {s: {(160, 96)} for s in there}
     assert cfg.image_size == (96, 160)
     assert str((width, height)) not in cfg.pretty_text  # no variable of the file is left behind
+
+
+def test_variables_follow_a_size_that_is_set_by_its_key(tmp_path: Path) -> None:
+    """The config that a run leaves said that nothing uses its test_pipeline."""
+    both = {f"{s}_dataloader.dataset.pipeline.1.scale": (64, 64) for s in ("val", "test")}
+    cfg = load_config(FOLDER, both)
+    assert cfg.test_pipeline[1].scale == (64, 64)
+    dumped = tmp_path / "dumped.py"
+    dumped.write_text(cfg.pretty_text)
+    assert unused_blocks(load_config(dumped), str(dumped)) == []
 
 
 def test_one_number_is_a_square() -> None:
