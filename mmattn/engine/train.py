@@ -15,6 +15,7 @@ from mmattn.reports.run import COMMAND_FILE
 
 from .console import brief_console
 from .distributed import launched_rank
+from .forget_annotations import ForgetAnnotationsHook
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
 from .runner import build_runner
@@ -64,6 +65,7 @@ def train(
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
             runner = build_runner(cfg, splits=("train", "val"), steps=steps)
             runner.register_hook(FirstScreenHook(console))
+            runner.register_hook(ForgetAnnotationsHook())
             if command and launched_rank(launcher) == 0:
                 with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
                     file.write(command + "\n")
