@@ -36,7 +36,7 @@ def test_quick_demo_runs_all_steps_without_a_compiler_and_twice(repo, tmp_path) 
     for tool in ("make_shapes", "train", "test", "export"):
         assert f"$ python tools/{tool}.py" in done.stdout
     assert "C++ compiler: none" in done.stdout
-    assert json.loads((tmp_path / "demo" / "parity.json").read_text())["passed"]
+    assert json.loads((tmp_path / "demo" / "ccnet.parity.json").read_text())["passed"]
     report = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "untrained" in report and "onnxruntime" in report
     assert "quick check" in report and "python tools/demo.py trains it" in report

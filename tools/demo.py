@@ -119,6 +119,7 @@ def run_demo(out: Path, *, quick: bool) -> Path:
     with demo.step("Write the report"):
         from mmattn.environment import complexity
         from mmattn.export import SemanticExport
+        from mmattn.export.checked_files import parity_path
         from mmattn.reports import SegmentationRun, write_html_report
         from mmattn.reports.run import ModelSize
         from mmattn.reports.semantic.run import Sample
@@ -140,7 +141,7 @@ def run_demo(out: Path, *, quick: bool) -> Path:
                 Sample(image.read_pixels(), truth, predict(image), predict_exported(image))
                 for image, truth in pairs[:6]
             ],
-            parity=json.loads((out / "parity.json").read_text()),
+            parity=json.loads(parity_path(onnx_file).read_text()),
             size=ModelSize(parameters, flops, shape),
             file_bytes=onnx_file.stat().st_size,
             steps=demo.steps,

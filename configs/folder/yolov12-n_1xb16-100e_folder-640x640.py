@@ -7,6 +7,7 @@ YOLOv12, arXiv:2502.12524. docs/train_a_detector.md tells what your folder may l
 
 It starts from random weights; ``load_from=yolov12n.safetensors``, converted by
 ``mmattn convert_checkpoint``, starts from those of COCO, and small datasets need them.
+``image_size=480,640`` (height, width) trains, validates and tests at another size.
 """
 
 _base_ = [
@@ -27,7 +28,7 @@ last_steps = [
         meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "flip", "flip_direction"),
     ),
 ]
-mix = dict(type="mmattn.MosaicAffine", scale=(640, 640), affine=affine)
+mix = dict(type="mmattn.MosaicAffine", scale={{_base_.scale}}, affine=affine)
 train_dataloader = dict(dataset=dict(pipeline=[mix, *last_steps]))
 custom_hooks = [
     dict(

@@ -9,7 +9,8 @@ BCCD (MIT): https://github.com/Shenggan/BCCD_Dataset, the folder with ``JPEGImag
 _base_ = "../folder/yolov12-n_1xb16-100e_folder-640x640.py"
 
 data_root = "data/bccd"
-scale = (320, 256)
+image_size = (256, 320)  # height, width; ``image_size=480,640`` sets all pipelines
+scale = image_size[::-1]
 last_steps = [
     dict(type="mmattn.HSVGain"),
     dict(type="RandomFlip", prob=0.5),

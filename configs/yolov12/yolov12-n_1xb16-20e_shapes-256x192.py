@@ -13,6 +13,8 @@ _base_ = [
 
 model = dict(bbox_head=dict(num_classes=6))
 
+image_size = (192, 256)  # height, width; ``image_size=240,320`` sets all pipelines
+
 mix_pipeline = [
     dict(type="mmattn.MosaicAffine", scale=(256, 192), affine=dict(translate=0.1, scale=0.5)),
 ]

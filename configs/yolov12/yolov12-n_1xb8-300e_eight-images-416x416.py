@@ -9,7 +9,8 @@ Without augmentation, from random weights; docs/results/detectors_bccd has a run
 
 _base_ = "../folder/yolov12-n_1xb16-100e_folder-640x640.py"
 
-scale = (416, 416)
+image_size = (416, 416)  # height, width
+scale = image_size[::-1]
 packed = dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape"))
 test_pipeline = [
     dict(type="mmattn.LoadImageFromFile"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from mmattn.errors import DataError
 from .coco_content import check_content, is_box, is_coco, refuse_form
 from .image_places import ImagePlaces, missing_images
 from .image_sizes import size_of
+from .json_file import read_json
 from .panoptic_maps import find_maps
 from .records import BoxImage, BoxObject, BoxRecords, Place, ReadOptions, Tally
 from .sieve import Sieve, duplicates
@@ -37,17 +37,7 @@ def load_coco(path: str, form: str | None = None) -> Mapping[str, Any]:
         DataError: The file is not JSON, is not COCO's format, is of the other form, or refers to
             what it does not have.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            content = json.load(file)
-    except json.JSONDecodeError as error:
-        size = os.path.getsize(path)
-        raise DataError(
-            f"{path} is not valid JSON ({error}; {size} bytes): it may have been cut off. Export "
-            "or copy it again"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}. Export or copy it again") from error
+    content = read_json(path)
     if not is_coco(content):
         held = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise DataError(

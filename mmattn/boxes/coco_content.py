@@ -43,20 +43,36 @@ def refuse_form(annotations: Sequence[Any], wanted: str, where: str) -> None:
         panoptic = isinstance(entry, Mapping) and "segments_info" in entry
         if panoptic == (wanted == "panoptic"):
             continue
-        held = f"annotations[{index}] (id {entry.get('id')!r}" if not panoptic else ""
         if wanted == "panoptic":
-            raise DataError(
-                f"{where} is a file of boxes or instance masks: {held}) has no segments_info. A "
-                "panoptic config needs a panoptic file, such as panoptic_val2017.json, with the "
-                "folder of its PNGs; for this file take a config of detection or instance "
-                "segmentation"
+            item = f": annotations[{index}] (id {entry.get('id')!r}) has no segments_info"
+        else:
+            item = (
+                f": annotations[{index}] (image {entry.get('image_id')!r}) has segments_info, no "
+                "box or mask of its own"
             )
-        raise DataError(
-            f"{where} is a panoptic file: annotations[{index}] (image {entry.get('image_id')!r}) "
-            "has segments_info, no box or mask of its own. Detection and instance segmentation "
-            "need a file of instances, such as instances_val2017.json; for this file take a "
-            "panoptic config"
+        raise other_form(where, wanted, item)
+
+
+def other_form(where: str, wanted: str, item: str = "") -> DataError:
+    """Return the error for a file of boxes or masks in place of a panoptic one, and the reverse.
+
+    Args:
+        where: Path of the file, with the config key before it where there is one.
+        wanted: ``panoptic`` or ``instances``.
+        item: What shows it, behind a colon.
+    """
+    if wanted == "panoptic":
+        return DataError(
+            f"{where} is a file of boxes or instance masks{item or ' without segments_info'}. A "
+            "panoptic config needs a panoptic file, such as panoptic_val2017.json, with the folder "
+            "of its PNGs: give it with data.ann_file; for this file take a config of detection or "
+            "instance segmentation"
         )
+    return DataError(
+        f"{where} is a panoptic file{item or ', whose segments_info have no masks of their own'}. "
+        "Detection and instance segmentation need a file of instances, such as "
+        "instances_val2017.json: give it with data.ann_file; for this file take a panoptic config"
+    )
 
 
 def check_content(content: Mapping[str, Any], prefix: str, *, boxes: bool = True) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 from mmattn.data.folder.patterns import SPLITS
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
+from .coco_content import other_form
 from .image_places import split_in, split_of_folder
+from .json_file import read_json
 from .sources import Source
 
 #: A folder of more JSON files than this has one for each image, as other tools write them.
 _MOST = 60
+#: Words of folders and names that hold COCO's annotations.
+_ANNOTATIONS = frozenset({"annotation", "annotations", "annots", "coco", "instances", "panoptic"})
 AnnFile = str | Mapping[str, str] | None
 
 
@@ -28,7 +34,8 @@ def find_coco(
         ann_file: The file, relative to ``root``, or one for each split.
 
     Raises:
-        DataError: Several files could be meant, or they hold targets of another sort.
+        DataError: Several files could be meant, they hold targets of another sort, or one that
+            should be an annotation file is not JSON.
         ConfigError: ``ann_file`` names no file, or no split.
     """
     if ann_file is not None:
@@ -40,6 +47,8 @@ def find_coco(
     found: dict[str, dict[str, list[str]]] = {"boxes": {}, "panoptic": {}}
     for file in _candidates(files):
         form = held_in(os.path.join(root, file))
+        if form is None and _speaks_of_annotations(file):
+            _refuse_no_json(os.path.join(root, file))  # and do not pass it over
         if form:
             split = split_in(os.path.basename(file)) or split_of_folder(file) or "all"
             found[form].setdefault(split, []).append(file)
@@ -72,18 +81,36 @@ def held_in(path: str) -> str | None:
 
 def _refuse_other_form(path: str, form: str | None, targets: str) -> None:
     if form == "boxes" and targets == "panoptic":
-        raise DataError(
-            f"{path} is a file of boxes or instance masks: it has no segments_info. Panoptic "
-            "segmentation needs a panoptic file, such as panoptic_val2017.json, with the folder of "
-            "its PNGs: give it with data.ann_file, or take a config of detection or instance "
-            "segmentation"
-        )
+        raise other_form(path, "panoptic")
     if form == "panoptic" and targets == "masks":
-        raise DataError(
-            f"{path} is a panoptic file: its segments_info have no masks of their own. Instance "
-            "segmentation needs a file of instances, such as instances_val2017.json: give it with "
-            "data.ann_file, or take a panoptic config"
-        )
+        raise other_form(path, "instances")
+
+
+def _speaks_of_annotations(file: str) -> bool:
+    """Return whether the place or name of a file says that it should hold annotations."""
+    words = re.split(r"[^a-z]+", file.lower())
+    return split_in(os.path.basename(file)) is not None or not _ANNOTATIONS.isdisjoint(words)
+
+
+def refuse_broken(root: str, files: Sequence[str]) -> None:
+    """Refuse files that end in .json and are none, for a folder where nothing else was found.
+
+    Raises:
+        DataError: One is not valid JSON, with its line and character.
+    """
+    for file in _candidates(files):
+        _refuse_no_json(os.path.join(root, file))
+
+
+def _refuse_no_json(path: str) -> None:
+    status = os.stat(path)
+    _parse_once(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _parse_once(path: str, *stamp: int) -> None:
+    """Read a file as JSON once; captions of COCO, for example, take a second."""
+    read_json(path)
 
 
 def _candidates(files: Sequence[str]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mmattn.data.folder.draw import DrawOptions, ValDraw, draw_val
@@ -19,6 +20,10 @@ from .records import BoxImage, BoxRecords, Finding, Place, ReadOptions, listed
 from .sources import FORMS, BoxLayout, Source
 from .voc import read_voc
 from .yolo import read_yolo
+
+#: A name of few objects is taken for a slip of one that so many times as many objects have, if
+#: so large a part of both is the same.
+_MANY_TIMES, _ALIKE = 50, 0.8
 
 
 @dataclass(frozen=True)
@@ -289,6 +294,7 @@ def class_findings(records: BoxRecords, classes: BoxClasses) -> tuple[Finding, .
                 "class-not-chosen", f"{total} objects are of no class of metainfo.classes: {shown}"
             )
         )
+    findings += _slips(records, objects)
     seen: dict[str, str] = {}
     for name in classes.names:
         other = seen.setdefault(_folded(name), name)
@@ -308,6 +314,37 @@ def class_findings(records: BoxRecords, classes: BoxClasses) -> tuple[Finding, .
                 )
             )
     return tuple(findings)
+
+
+def _slips(records: BoxRecords, objects: Mapping[str, int]) -> list[Finding]:
+    """Return names of a few objects that look like a slip of the name of very many."""
+    findings = []
+    for name, count in objects.items():
+        near = [
+            other
+            for other, many in objects.items()
+            if many >= _MANY_TIMES * count
+            and _folded(other) != _folded(name)  # told as similar names
+            and difflib.SequenceMatcher(None, _folded(name), _folded(other)).ratio() >= _ALIKE
+        ]
+        if near:
+            many = max(near, key=objects.__getitem__)
+            places = tuple(
+                Place(image.source, item.item)
+                for image in records.images
+                for item in image.objects
+                if item.name == name
+            )
+            noun = "object is" if count == 1 else "objects are"
+            findings.append(
+                Finding(
+                    "misspelt-class",
+                    f"{count} {noun} called {name!r} and {objects[many]} {many!r}: are these one "
+                    "class?",
+                    places,
+                )
+            )
+    return findings
 
 
 def _folded(name: str) -> str:

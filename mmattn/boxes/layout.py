@@ -19,7 +19,7 @@ from mmattn.data.files import check_place
 from mmattn.data.folder.listing import files_below
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
-from .coco_layout import AnnFile, find_coco
+from .coco_layout import AnnFile, find_coco, refuse_broken
 from .sources import FORMS, BoxLayout, Source, named_splits
 from .voc_layout import find_voc
 from .yolo import YoloClasses
@@ -86,6 +86,8 @@ def find_box_layout(
         notes += more
     forms = [form for form, sources in found.items() if sources]
     if not forms:
+        if layout in ("auto", "coco"):
+            refuse_broken(root, files)
         raise DataError(_nothing(root, files, layout, targets))
     if len(forms) > 1:
         both = " and ".join(f"{FORMS[f]} ({_places(found[f])})" for f in forms)

@@ -26,11 +26,15 @@ REFUSED = {
     "not-numbers": ("boxes are not four numbers", "Mend them"),
     "negative-size": (
         "boxes end before they begin",
-        "Mend them; are corners and sizes mixed up?",
+        "Mend them (are corners and sizes mixed up?)",
     ),
     "above-one": (
         "lines have values below 0 or above 1",
         "YOLO's boxes are centre and size as shares of the image: divide by its width and height",
+    ),
+    "below-offset": (
+        "boxes begin before 1, where pixels are said to be numbered from 1",
+        "Set data.voc_offset=0 if they are numbered from 0",
     ),
     "fields": ("lines are no boxes", "A line is a class number and four shares of the image"),
     "no-name": ("objects have no name", "Name their class"),

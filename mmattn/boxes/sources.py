@@ -78,7 +78,10 @@ def named_splits(found: Mapping[str, Source]) -> tuple[dict[str, Source], list[s
         else:
             sources["train"] = both
     if len(sources) > 1 and "all" in sources:
-        notes.append(f"not used: {sources.pop('all').place}, which is of no split")
+        spare = sources.pop("all").place
+        free = [split for split in ("val", "test", "train") if split not in sources]
+        hint = f"; if it is one, call it {free[0]}" if free else ""
+        notes.append(f"not used: {spare}, which is of no split{hint}")
     return sources, notes
 
 

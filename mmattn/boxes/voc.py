@@ -122,11 +122,7 @@ def _numbering(images: Sequence[BoxImage]) -> tuple[str, ...]:
 
 
 def _object(entry: ET.Element, item: str, file: str, sieve: Sieve, offset: int) -> BoxObject | None:
-    """Return the object of an element; None where it cannot even be read.
-
-    Raises:
-        DataError: Pixels are said to be numbered from 1, and the box begins at 0.
-    """
+    """Return the object of an element; None where it cannot be used."""
     name = (entry.findtext("name") or "").strip()
     if not name:
         sieve.refuse("no-name", file, item)
@@ -139,10 +135,8 @@ def _object(entry: ET.Element, item: str, file: str, sieve: Sieve, offset: int) 
         return None
     difficult = (entry.findtext("difficult") or "").strip() == "1"
     if min(x1, y1) < offset:
-        raise DataError(
-            f"{file} ({item}, {name}): the box begins at {min(x1, y1):g}, so pixels are numbered "
-            f"from 0; leave data.voc_offset={offset} out"
-        )
+        sieve.refuse("below-offset", file, f"{item}, {name}, at {min(x1, y1):g}")
+        return None
     written, box = (x1, y1, x2, y2), (x1 - offset, y1 - offset, x2, y2)
     return BoxObject(name, box, written, f"{item}, {name}", crowd=difficult)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from mmattn.data.folder.class_list import read_class_list
+from mmattn.data.folder.class_list import CLASS_LISTS, read_class_list
 from mmattn.data.folder.layout import IMAGE_FOLDERS
 from mmattn.data.folder.listing import files_below
 from mmattn.data.folder.patterns import SPLITS
@@ -21,9 +21,6 @@ from .sources import Source, lines_once
 from .yolo import YoloClasses
 
 LABEL_FOLDERS = ("labels", "label", "annotations", "labels_txt", "txt")
-#: Files of names, one a line, in the order in which they are looked for.
-NAME_FILES = ("classes.txt", "obj.names", "classes.names", "labels.txt", "_darknet.labels")
-NAME_FILES += ("classes.csv", "labels.csv", "class_dict.csv")
 _YAML = (".yaml", ".yml")
 
 
@@ -85,7 +82,9 @@ def find_yolo(
         by_split.setdefault(split, []).append((file, label, _stem(file)))
     folders = {os.path.dirname(label) for label in used}
     lonely = [t for t in sorted(texts - used) if os.path.dirname(t) in folders]
-    lonely = [t for t in lonely if os.path.basename(t) not in NAME_FILES and _is_label(root, t)]
+    lonely = [
+        t for t in lonely if os.path.basename(t).lower() not in CLASS_LISTS and _is_label(root, t)
+    ]
     sniffed = any(_is_label(root, label) for label in sorted(used)[:20])
     if not sniffed:
         return {}, YoloClasses((), ""), []
@@ -112,6 +111,15 @@ def find_yolo(
     if classes_file is not None:
         return sources, YoloClasses(read_names(classes_file), classes_file), notes
     classes, more = names_beside(root, files, sorted(folders))
+    if not classes.names:
+        near = {"", *folders, *map(os.path.dirname, folders)}
+        lists = [t for t in sorted(texts - used) if os.path.dirname(t) in near]
+        lists = [t for t in lists if not _is_label(root, t)]
+        if lists:
+            more.append(
+                f"the classes have no names; if {listed(lists)} lists them, set "
+                f"data.classes_file={lists[0]}"
+            )
     return sources, classes, [*notes, *more]
 
 
@@ -309,11 +317,11 @@ def names_beside(
     root: str, files: Sequence[str], folders: Sequence[str]
 ) -> tuple[YoloClasses, list[str]]:
     """Return the names of the nearest file of names, and notes on those that are none."""
-    there, notes = set(files), []
-    for name in NAME_FILES:
+    there, notes = {file.lower(): file for file in files}, []
+    for name in CLASS_LISTS:
         for folder in ("", *folders, *(os.path.dirname(folder) for folder in folders)):
-            file = os.path.join(folder, name)
-            if file not in there:
+            file = there.get(os.path.join(folder, name).lower())
+            if file is None:
                 continue
             path = os.path.join(root, file)
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 from collections.abc import Sequence
 
 #: Endings of files of weights.
@@ -31,6 +33,15 @@ def new_parser(
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def command_line(prog: str, argv: Sequence[str] | None) -> str:
+    """Return the command as it was typed, quoted so that a shell reads the same words.
+
+    >>> command_line("mmattn train", ["my config.py", "--cfg-options", "data=a b"])
+    "mmattn train 'my config.py' --cfg-options 'data=a b'"
+    """
+    return f"{prog} {shlex.join(sys.argv[1:] if argv is None else argv)}"
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
-import sys
 from functools import partial
 
 from . import _arguments as arguments
@@ -95,9 +93,8 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn compare") -> a
 def main(argv: list[str] | None = None, prog: str = "mmattn compare") -> int:
     """Compare; returns the exit code."""
     args = parse_args(argv, prog)
-    words = sys.argv[1:] if argv is None else argv
     return run(
-        lambda: _compare(args, f"{prog} {shlex.join(words)}"),
+        lambda: _compare(args, arguments.command_line(prog, argv)),
         if_interrupted="the same command goes on from here",
     )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 
 from . import _arguments as arguments
@@ -51,8 +49,7 @@ def parse_args(
 def main(argv: list[str] | None = None, prog: str = "mmattn compare_runs") -> int:
     """Read, print, write; returns the exit code."""
     args = parse_args(argv, prog)
-    words = sys.argv[1:] if argv is None else argv
-    return run(lambda: _compare_runs(args, f"{prog} {shlex.join(words)}"))
+    return run(lambda: _compare_runs(args, arguments.command_line(prog, argv)))
 
 
 def _compare_runs(args: argparse.Namespace, command: str) -> None:

@@ -18,7 +18,8 @@ EXAMPLES = """\
 NOTES = """\
 The file takes float32 RGB images in 0..255, (N, 3, H, W); normalisation is inside the graph. The
 check runs torch and onnxruntime on real images (--images, else the config's validation set), writes
-parity.json beside the file and ends with exit code 7 if they differ by more than the limits.
+NAME.parity.json beside NAME.onnx and ends with exit code 7 if they differ by more than the limits;
+the file is then renamed to NAME.onnx.failed.
 A detector's file returns boxes (N, K, 4), scores, labels and their number, with NMS inside;
 --form decoded returns all candidates, --form raw what the head returns.
 --format openvino writes model.xml and model.bin, converted from a model.onnx beside them, and
@@ -69,7 +70,11 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
         "DeformConv node each, which needs opset 19 and a runtime that has it",
     )
     parser.add_argument(
-        "--images", nargs="+", default=[], metavar="PATH", help="images or folders for the check"
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="images or folders, with their sub-folders, for the check",
     )
     parser.add_argument(
         "--annotations",
@@ -109,7 +114,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
     parser.add_argument(
         "--parity",
         metavar="FILE",
-        help="report of the check as JSON (default: parity.json beside --out)",
+        help="report of the check as JSON (default: NAME.parity.json beside --out)",
     )
     parser.add_argument(
         "--int8",
@@ -140,10 +145,10 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
 def main(argv: list[str] | None = None, prog: str = "mmattn export") -> int:
     """Export; returns the exit code."""
     args = parse_args(argv, prog)
-    return run(lambda: _export(args))
+    return run(lambda: _export(args, arguments.command_line(prog, argv)))
 
 
-def _export(args: argparse.Namespace) -> None:
+def _export(args: argparse.Namespace, command: str) -> None:
     from mmattn.config import parse_cfg_options
     from mmattn.export import export
 
@@ -168,5 +173,6 @@ def _export(args: argparse.Namespace) -> None:
         parity_file=args.parity,
         calibration_images=args.calibration_images,
         cfg_options=parse_cfg_options(args.cfg_options),
+        command=command,
         log=partial(print, flush=True),
     )

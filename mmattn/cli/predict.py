@@ -25,6 +25,8 @@ work_dirs/NAME, where NAME is the config's.
 """
 #: Endings of exported files.
 EXPORTED = (".onnx", ".xml")
+#: Of one that its export set aside, which is refused with its reason.
+SET_ASIDE = tuple(f"{ending}.failed" for ending in EXPORTED)
 
 
 def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> argparse.Namespace:
@@ -77,7 +79,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
     args = parser.parse_args(argv)
     args.exported = args.config = args.checkpoint = None
     words = args.model
-    if words[0].lower().endswith(EXPORTED):
+    if words[0].lower().endswith((*EXPORTED, *SET_ASIDE)):
         args.exported, args.images = words[0], words[1:]
     else:
         args.config, args.images = words[0], words[2:]

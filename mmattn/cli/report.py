@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +25,9 @@ EXAMPLES = """\
 NOTES = """\
 Accuracy is measured anew on the validation set, as mmattn test does it, in torch and,
 with --exported, in the runtime of that file. The curves and the training time come from the run's
-folder, the parity from the export's parity.json. Detection and instance segmentation need COCO's
-metric in val_evaluator, panoptic segmentation the panoptic one; the numbers are in
-detection_bbox.json, detection_segm.json and panoptic.json too.
+folder, the parity from the export's NAME.parity.json, and the commands from both. Detection and
+instance segmentation need COCO's metric in val_evaluator, panoptic segmentation the panoptic one;
+the numbers are in detection_bbox.json, detection_segm.json and panoptic.json too.
 """
 
 
@@ -52,7 +50,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn report") -> ar
         "--exported",
         metavar="FILE",
         help="exported file (.onnx or .xml) of a semantic segmentation model or a detector, with "
-        "parity.json beside it, if there is one",
+        "the report of its export, NAME.parity.json, beside it",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder of the report"
@@ -80,8 +78,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn report") -> ar
 def main(argv: list[str] | None = None, prog: str = "mmattn report") -> int:
     """Measure the run and write its report; returns the exit code."""
     args = parse_args(argv, prog)
-    words = sys.argv[1:] if argv is None else argv
-    return run(lambda: _report(args, f"{prog} {shlex.join(words)}"))
+    return run(lambda: _report(args, arguments.command_line(prog, argv)))
 
 
 def _report(args: argparse.Namespace, command: str) -> None:
@@ -130,18 +127,16 @@ def _opened(file: str) -> OpenedFile:
 
 
 def _steps(args: argparse.Namespace, command: str) -> list[Step]:
+    """Return the commands that were typed; those of a program that called mmattn are not known."""
+    from mmattn.reports.curves import commands_of_run
     from mmattn.reports.run import Step
 
-    steps = [Step("Train", f"mmattn train {args.config}")]
+    steps = [
+        Step("Train" if not index else "Resume", line)
+        for index, line in enumerate(commands_of_run(Path(args.checkpoint).parent))
+    ]
     if args.exported:
         from mmattn.export.parity import read_parity
 
-        parity = read_parity(args.exported)
-        traced = parity["rows"][0]
-        shape = f"--shape {traced['height']} {traced['width']}"
-        shape += " --dynamic" if parity["dynamic"] else ""
-        export = f"mmattn export {args.config} {args.checkpoint} --out {args.exported}"
-        if Path(args.exported).suffix == ".xml":
-            export += " --format openvino"
-        steps.append(Step("Export", f"{export} {shape}"))
-    return [*steps, Step("Report", command)]
+        steps.append(Step("Export", read_parity(args.exported).get("command", "")))
+    return [*(step for step in steps if step.command), Step("Report", command)]

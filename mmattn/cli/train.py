@@ -14,8 +14,11 @@ EXAMPLES = """\
 tools/dist_train.sh mmdet::yolox/yolox_tiny_8xb8-300e_coco.py 8
 """
 NOTES = """\
-The folder of the run gets the checkpoints and, for each start, a folder with the log, results.csv
-(every class at every validation) and vis_data (scalars.json, curves_*.png).
+The folder of the run gets the checkpoints and, for each start, a folder with the log, command.txt,
+results.csv (every class at every validation) and vis_data (scalars.json, curves_*.png).
+A training that is resumed with more or fewer epochs, another learning rate or another schedule is
+refused until --cfg-options resume_schedule=new (the config's, as if from the first step on) or =old
+(the checkpoint's) says which one holds.
 """
 
 
@@ -49,10 +52,10 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn train") -> arg
 def main(argv: list[str] | None = None, prog: str = "mmattn train") -> int:
     """Train; returns the exit code."""
     args = parse_args(argv, prog)
-    return run(lambda: _train(args))
+    return run(lambda: _train(args, arguments.command_line(prog, argv)))
 
 
-def _train(args: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace, command: str) -> None:
     import mmattn.config
     import mmattn.engine
 
@@ -64,4 +67,5 @@ def _train(args: argparse.Namespace) -> None:
         resume=args.resume,
         cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
         launcher=args.launcher,
+        command=command,
     )

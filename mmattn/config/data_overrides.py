@@ -109,7 +109,7 @@ def use_folder(cfg: Config, folder: str) -> None:
     if boxes:
         refuse_foreign_training(cfg, folder)
     old = own_counts(cfg)
-    variables = _variables_of_loaders(cfg)
+    variables = variables_of_loaders(cfg)
     for key in [key for key in cfg if key != "model"]:
         if isinstance(cfg[key], (Mapping, list, tuple)):
             cfg[key] = rewrite(cfg[key], _folder_loaders(task))
@@ -127,17 +127,11 @@ def use_folder(cfg: Config, folder: str) -> None:
             cfg[key] = rewrite(cfg[key], open_counts(old), key)
     if boxes:
         use_box_metrics(cfg, task)
-    used = dict(_parts_of_loaders(cfg))
-    for key, path in variables.items():
-        if path in used:
-            cfg[key] = deepcopy(used[path])
+    follow_loaders(cfg, variables)
 
 
-def _variables_of_loaders(cfg: Config) -> dict[str, str]:
-    """Return variables of the file -> the part of a loader that has their value.
-
-    They have to follow, or the config that a run leaves would hold settings that nothing uses.
-    """
+def variables_of_loaders(cfg: Config) -> dict[str, str]:
+    """Return variables of the file -> the part of a loader that has their value."""
     parts = [(path, value) for path, value in _parts_of_loaders(cfg) if value]
     found: dict[str, str] = {}
     for key in [key for key in cfg if key not in READ_KEYS]:
@@ -145,6 +139,21 @@ def _variables_of_loaders(cfg: Config) -> dict[str, str]:
         if path is not None:
             found[key] = path
     return found
+
+
+def follow_loaders(cfg: Config, variables: Mapping[str, str]) -> None:
+    """Give variables of the file the value that their part of a loader has now.
+
+    Otherwise the config that a run leaves would hold settings that nothing uses.
+
+    Args:
+        cfg: Config that was changed; its variables are changed in place.
+        variables: What ``variables_of_loaders`` returned before.
+    """
+    used = dict(_parts_of_loaders(cfg))
+    for key, path in variables.items():
+        if path in used:
+            cfg[key] = deepcopy(used[path])
 
 
 def _parts_of_loaders(cfg: Config) -> Iterator[tuple[str, Any]]:

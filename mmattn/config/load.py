@@ -10,6 +10,7 @@ from mmattn.errors import ConfigError, one_line
 
 from .bases import check_bases
 from .find import find_config
+from .image_size import with_pairs
 from .optional_packages import explain_custom_imports
 from .options import merge_cfg_options
 from .sections import check_sections
@@ -53,6 +54,7 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
     if cfg_options:
         merge_cfg_options(cfg, cfg_options)
         check_sections(cfg, str(path))
+    with_pairs(cfg)
     return cfg
 
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import ConfigError, did_you_mean, one_line
 
-from .data_overrides import apply_data_overrides, split_options
+from .data_overrides import (
+    apply_data_overrides,
+    follow_loaders,
+    split_options,
+    variables_of_loaders,
+)
+from .image_size import IMAGE_SIZE, set_image_size
 from .read_keys import READ_KEYS
 from .walk import walk
 
@@ -85,16 +91,21 @@ def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:
     Args:
         cfg: Config that was just read.
         options: Dotted keys and their new values; ``data``, ``data.KEY`` and ``data_root`` bring
-            own data in (see ``data_overrides.py``).
+            own data in (see ``data_overrides.py``), ``image_size`` sets the size in every pipeline
+            (see ``image_size.py``).
 
     Raises:
         ConfigError: An option names something that cannot be set.
     """
     of_data, others = split_options(options)
     apply_data_overrides(cfg, of_data)  # first: the others may set details of the new datasets
+    if IMAGE_SIZE in others and cfg.get(IMAGE_SIZE) is not None:
+        set_image_size(cfg, others.pop(IMAGE_SIZE))
     if not others:
         return
     _check_first_keys(cfg, others)
+    set_here = {key.partition(".")[0] for key in others}
+    variables = {k: path for k, path in variables_of_loaders(cfg).items() if k not in set_here}
     try:
         cfg.merge_from_dict(others)
     except (KeyError, TypeError, IndexError, AssertionError, AttributeError) as error:
@@ -103,6 +114,7 @@ def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:
             f"{cfg.filename}: --cfg-options {given}: {one_line(error)}. "
             "Use the dotted keys of the config."
         ) from error
+    follow_loaders(cfg, variables)
 
 
 def _check_first_keys(cfg: Config, options: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ READ_KEYS = frozenset({
     "train_dataloader", "train_cfg", "val_dataloader", "val_cfg", "val_evaluator",
     "test_dataloader", "test_cfg", "test_evaluator", "tta_model", "tta_pipeline",
     "optim_wrapper", "param_scheduler", "auto_scale_lr", "default_hooks", "custom_hooks",
-    "load_from", "resume", "launcher", "env_cfg", "randomness", "log_processor", "log_level",
+    "load_from", "resume", "resume_schedule", "launcher", "env_cfg", "randomness",
+    "log_processor", "log_level",
     "visualizer", "runner_type", "strategy", "model_wrapper_cfg", "sync_bn", "compile",
     "find_unused_parameters", "activation_checkpointing", "efficient_conv_bn_eval",
 })  # fmt: skip

@@ -30,7 +30,7 @@ class OpenedFile:
     Attributes:
         path: Path of the file.
         predictor: The file in its runtime.
-        parity: Content of the ``parity.json`` beside it.
+        parity: Report of its export, ``NAME.parity.json`` beside it.
     """
 
     path: Path

@@ -10,9 +10,13 @@ from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 from mmattn.config.run_settings import scale_learning_rate, set_resume, set_work_dir, use_amp
 from mmattn.errors import is_interrupt
+from mmattn.io import atomic_write
+from mmattn.reports.run import COMMAND_FILE
 
 from .console import brief_console
+from .distributed import launched_rank
 from .resume import cost_of_interruption, require_same_model
+from .resume_schedule import check_resumed_schedule
 from .runner import build_runner
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ def train(
     resume: str | None = None,
     cfg_options: dict | None = None,
     launcher: str = "none",
+    command: str = "",
 ) -> Runner:
     """Train the model of ``config``.
 
@@ -39,6 +44,7 @@ def train(
         resume: Checkpoint to resume from, or ``"auto"`` for the newest in the run's folder.
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
+        command: Command line that asked for the training; kept beside the log, for reports.
 
     Returns:
         The runner, its training done.
@@ -58,8 +64,12 @@ def train(
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
             runner = build_runner(cfg, splits=("train", "val"), steps=steps)
             runner.register_hook(FirstScreenHook(console))
+            if command and launched_rank(launcher) == 0:
+                with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
+                    file.write(command + "\n")
             if resume is not None or runner._resume:
                 require_same_model(runner)
+                check_resumed_schedule(runner)
             # Datasets, schedulers and the optimiser are built only now.
             with explain_registry_errors(cfg.filename):
                 runner.train()

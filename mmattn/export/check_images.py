@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def read_images(
     paths: Iterable[str | Path], *, limit: int | None = None, bit_depth: int | None = None
 ) -> list[np.ndarray]:
-    """Read images from files and folders.
+    """Read images from files and folders, sub-folders included.
 
     Args:
         paths: Files, folders and patterns.
@@ -33,7 +33,7 @@ def read_images(
     Raises:
         DataError: A path is missing or is not an image, or there are no images.
     """
-    files = find_images(paths)
+    files = find_images(paths, below=True)
     return [read_image(file, bit_depth=bit_depth) for file in files[:limit]]
 
 

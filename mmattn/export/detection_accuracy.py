@@ -40,8 +40,19 @@ class AccuracyPair:
         # Written so that NaN fails.
         return all(abs(self.torch[key] - self.file[key]) <= self.limit for key in self.torch)
 
+    @property
+    def compared(self) -> bool:
+        """Whether anything of the annotations was found, so that equal numbers say something."""
+        return max(*self.torch.values(), *self.file.values()) > 0
+
     def describe(self) -> str:
         """Return one line for the report."""
+        if self.passed and not self.compared:
+            return (
+                f"{self.images} annotated images: nothing to compare, mAP is 0 in torch and in the "
+                "file: neither finds an annotated object. Give images and annotations of the "
+                "detector's objects, or export a checkpoint that was trained longer"
+            )
         parts = [
             f"{key} {self.torch[key]:.4f} in torch, {self.file[key]:.4f} in the file"
             for key in self.torch
@@ -55,7 +66,8 @@ class AnnotatedImages:
 
     Args:
         annotations: COCO's JSON file.
-        paths: Image files and folders of images; images without annotations are left out.
+        paths: Image files and folders of images, sub-folders included; images without annotations
+            are left out.
         classes: Class names of the detector by index; the file has to have these categories.
 
     Raises:
@@ -78,7 +90,7 @@ class AnnotatedImages:
             )
         self.category_ids = [by_name[name] for name in classes]
         id_of = _ByName(content["images"])
-        found = ((id_of(file), file) for file in find_images(paths))
+        found = ((id_of(file), file) for file in find_images(paths, below=True))
         self.files = {image: file for image, file in found if image is not None}
         if not self.files:
             raise DataError(f"{annotations} has none of the images; is it the right file?")

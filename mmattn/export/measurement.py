@@ -37,13 +37,14 @@ def measure_run(
     Args:
         config: Config of the run.
         checkpoint: Weights, in the folder of the run.
-        exported_file: Exported file, with the export's ``parity.json`` beside it.
+        exported_file: Exported file, with the report of its export, ``NAME.parity.json``,
+            beside it.
         num_images: Number of images, evenly spread, whose predictions are shown.
         steps: Commands that led to the files.
 
     Raises:
         DataError: The validation set is not there.
-        ExportError: The exported file cannot be run, or has no ``parity.json`` beside it.
+        ExportError: The exported file cannot be run, or has no report beside it.
     """
     cfg = load_config(config)
     parity = read_parity(exported_file) if exported_file else None

@@ -28,6 +28,7 @@ from torch import nn
 from mmattn.errors import ExportError
 from mmattn.io import atomic_write
 
+from .checked_files import parity_path, refuse_failed
 from .detection_accuracy import AccuracyPair
 from .int8 import Int8Report
 from .metadata import ExportMetadata
@@ -53,6 +54,8 @@ class ParityRow:
         relative: ``max_difference / max_logit``.
         agreement: Share of equal results, by the task's measure.
         undecided: Share of those that count as equal since rounding alone decides them.
+        results: Number of results that were compared, of both programs; None where every pixel or
+            value is one.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ParityRow:
     relative: float | None
     agreement: float
     undecided: float = 0.0
+    results: int | None = None
 
     def passes(self, tolerance: float, min_agreement: float) -> bool:
         # Written so that NaN fails.
@@ -87,6 +91,7 @@ class ParityReport:
         converted: The reports of files converted from this one, at the same sizes and limits.
         accuracy: AP in torch and in the file, where annotations were given.
         int8: The file quantised from this one, and what that costs.
+        command: Command line of the export; "" where it was not one.
     """
 
     file: str
@@ -100,6 +105,7 @@ class ParityReport:
     agreement_title: str = "same class"
     accuracy: AccuracyPair | None = None
     int8: Int8Report | None = None
+    command: str = ""
 
     @property
     def files(self) -> list[ParityReport]:
@@ -140,6 +146,12 @@ class ParityReport:
             f"{self.agreement_title} >= {self.min_agreement:.2%}"
         )
         more = [part.describe() for part in (self.accuracy, self.int8) if part]
+        if self.rows and all(row.results == 0 for row in self.rows):
+            more.append(
+                "nothing to compare: no detection in any image. Give --images with the detector's "
+                "objects, a checkpoint that was trained longer, or a lower threshold: "
+                "--cfg-options model.test_cfg.score_thr=0.01"
+            )
         undecided = max((row.undecided for row in self.rows), default=0.0)
         if undecided > 1 - self.min_agreement:
             more.append(
@@ -172,6 +184,7 @@ def check_parity(
     json_path: str | Path | None = None,
     converted: Sequence[str | Path] = (),
     sizes: Sequence[tuple[int, int]] = (),
+    command: str = "",
 ) -> ParityReport:
     """Run ``model`` and the file exported from it on ``images`` and compare.
 
@@ -189,6 +202,7 @@ def check_parity(
         converted: Files converted from that file, such as OpenVINO's; they have to pass the same
             check.
         sizes: (height, width) to try besides those above.
+        command: Command line of the export, for the report.
 
     Returns:
         The report of a file that passes.
@@ -225,6 +239,7 @@ def check_parity(
             notes=notes,
             rows=list(rows),
             agreement_title=task.measure(session.metadata).agreement_title,
+            command=command,
         )
         for session, rows in zip(sessions, zip(*by_size, strict=True), strict=True)
     )
@@ -274,18 +289,20 @@ def add_accuracy(
 
 
 def read_parity(exported_file: str | Path) -> dict[str, Any]:
-    """Read what ``parity.json``, which an export writes beside its files, says of one of them.
+    """Read what the report that an export writes beside its files says of one of them.
 
     Args:
-        exported_file: The exported file: ``.onnx``, or the ``.xml`` converted from it.
+        exported_file: The exported file: ``.onnx``, the ``.xml`` converted from it, or the
+            ``.int8.onnx`` quantised from it, which is in the report of the file before.
 
     Returns:
         The fields of ``ParityReport``.
 
     Raises:
-        ExportError: There is no such report, or it cannot be read.
+        ExportError: There is no such report, it cannot be read, or it is on another file.
     """
-    path = Path(exported_file).with_name("parity.json")
+    refuse_failed(exported_file)
+    path = parity_path(exported_file)
     if not Path(exported_file).is_file():
         raise ExportError(f"There is no exported file {exported_file}.")
     if not path.is_file():
@@ -306,7 +323,15 @@ def read_parity(exported_file: str | Path) -> dict[str, Any]:
         )
     parts = [report, *report.get("converted", ())]
     name = Path(exported_file).name
-    return next((part for part in parts if Path(part.get("file", "")).name == name), report)
+    own = [part for part in parts if Path(part.get("file", "")).name == name]
+    quantized = Path((report.get("int8") or {}).get("file", "")).name == name
+    if not own and not quantized:
+        about = ", ".join(Path(part.get("file", "?")).name for part in parts)
+        raise ExportError(
+            f"{path} is about {about}, not about {name}. Export the checkpoint again, with --out "
+            f"{exported_file}."
+        )
+    return own[0] if own else report
 
 
 def _require_sizes(sizes: Sequence[tuple[int, int]], meta: ExportMetadata) -> None:
@@ -386,6 +411,7 @@ def _compare(
             relative=measure.relative,
             agreement=measure.agreement,
             undecided=measure.undecided,
+            results=measure.results,
         )
         for measure in measures
     ]

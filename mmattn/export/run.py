@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.errors import ExportError
+from mmattn.errors import ExportError, MMAttnError
 from mmattn.io import atomic_write
 from mmattn.tasks import task_of
 
+from .checked_files import parity_path, set_aside
 from .formats import find_format
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def export(
     parity_file: str | Path | None = None,
     calibration_images: Sequence[str | Path] = (),
     cfg_options: Mapping[str, Any] | None = None,
+    command: str = "",
     log: Callable[[str], None] = lambda text: None,
 ) -> ExportResult:
     """Export a trained model and check on real images that the file computes what torch computes.
@@ -89,11 +91,13 @@ def export(
             ``parity.TOLERANCE``.
         min_agreement: Smallest share of equal results allowed; by default
             ``parity.MIN_AGREEMENT``.
-        parity_file: Where the report of the check goes; by default ``parity.json`` beside ``out``.
+        parity_file: Where the report of the check goes; by default ``NAME.parity.json`` beside
+            ``out``, ``NAME.onnx``.
         calibration_images: Images and folders; if given, the file is quantised to int8 on them,
             into ``NAME.int8.onnx``, and its metric is reported beside the float32 file's: mAP on
             ``annotations``, which it then needs, or mIoU on the config's validation set.
         cfg_options: Settings of the config to override, dotted keys.
+        command: Command line that asked for the export, for the report.
         log: Function that is called with each line of progress.
 
     Returns:
@@ -104,7 +108,8 @@ def export(
         CheckpointError: The weights cannot be read or do not belong to the model.
         DataError: There are no images to check on.
         ExportError: The format, the model or a size cannot be exported, or the file computes
-            something else; the message then holds the table of the check.
+            something else; the message then holds the table of the check, and the files are renamed
+            (``checked_files.py``).
     """
     # Refuse before anything heavy is imported.
     row = find_format(format)
@@ -176,20 +181,28 @@ def export(
         files += [out, weights]
         converted.append(out)
 
-    parity_file = Path(parity_file or out.with_name("parity.json"))
-    report = check_parity(
-        model,
-        onnx_file,
-        arrays,
-        tolerance=TOLERANCE if tolerance is None else tolerance,
-        min_agreement=MIN_AGREEMENT if min_agreement is None else min_agreement,
-        json_path=parity_file,
-        converted=converted,
-        sizes=sizes,
-    )
-    if annotations is not None:
-        pairs = measure_accuracy(model, cfg, [f.file for f in report.files], images, annotations)
-        report = add_accuracy(report, pairs, parity_file)
+    parity_file = Path(parity_file or parity_path(out))
+    try:
+        report = check_parity(
+            model,
+            onnx_file,
+            arrays,
+            tolerance=TOLERANCE if tolerance is None else tolerance,
+            min_agreement=MIN_AGREEMENT if min_agreement is None else min_agreement,
+            json_path=parity_file,
+            converted=converted,
+            sizes=sizes,
+            command=command,
+        )
+        if annotations is not None:
+            written = [part.file for part in report.files]
+            pairs = measure_accuracy(model, cfg, written, images, annotations)
+            report = add_accuracy(report, pairs, parity_file)
+    except MMAttnError as error:
+        raise type(error)(f"{error}\n{set_aside(files)}") from error
+    except BaseException:  # Ctrl-C, too: a file under its own name has passed
+        set_aside(files)
+        raise
     if calibration_images:
         int8_file = onnx_file.with_suffix(".int8.onnx")
         calibration = read_images(calibration_images, bit_depth=stated_bit_depth(cfg))

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmattn.errors import ExportError
 
+from .checked_files import refuse_failed
 from .metadata import ExportMetadata
 
 
@@ -162,7 +163,9 @@ def open_session(path: str | Path, *, num_threads: int = 0) -> Session:
         num_threads: Number of threads of the runtime; 0 leaves the choice to it.
 
     Raises:
-        ExportError: The runtime is not installed or cannot load the file.
+        ExportError: The runtime is not installed or cannot load the file, or the file did not pass
+            the check of its export.
     """
+    refuse_failed(path)
     cls = OpenVINOSession if Path(path).suffix == ".xml" else OnnxSession
     return cls(path, num_threads=num_threads)

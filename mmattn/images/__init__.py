@@ -4,7 +4,7 @@ Checks, training, prediction and export read through here, so that all see the s
 """
 
 from .display import decode_for_display, read_for_display
-from .files import IMAGE_SUFFIXES, evenly, is_image_file, list_images
+from .files import IMAGE_SUFFIXES, evenly, images_below, is_image_file, list_images
 from .header import ImageHeader, open_image, read_header
 from .reader import check_bit_depth, decode_image, read_image
 
@@ -15,6 +15,7 @@ __all__ = [
     "decode_for_display",
     "decode_image",
     "evenly",
+    "images_below",
     "is_image_file",
     "list_images",
     "open_image",

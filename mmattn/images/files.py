@@ -29,6 +29,11 @@ def list_images(folder: str | Path) -> list[Path]:
     return sorted(f for f in Path(folder).iterdir() if is_image_file(f.name) and f.is_file())
 
 
+def images_below(folder: str | Path) -> list[Path]:
+    """Return the images in a folder and all of its sub-folders, sorted; hidden ones are not."""
+    return sorted(f for f in Path(folder).rglob("*") if is_image_file(f.name) and f.is_file())
+
+
 def evenly(count: int, limit: int | None) -> np.ndarray:
     """Return at most ``limit`` indices spread evenly over ``range(count)``; None takes all."""
     if limit is None or count <= limit:

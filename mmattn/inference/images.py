@@ -19,21 +19,25 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
-def find_images(paths: Iterable[str | Path]) -> list[Path]:
+def find_images(paths: Iterable[str | Path], *, below: bool = False) -> list[Path]:
     """List the images in ``paths``, which are files and folders, without repetition.
 
     Hidden files in folders, such as the ``._a.png`` of macOS, are passed over. A path with ``*``,
     ``?`` or ``[`` that does not exist is a pattern, in which ``**`` stands for any folders.
 
+    Args:
+        paths: Files, folders and patterns.
+        below: Take the images in sub-folders of a folder, too, where masks would do no harm.
+
     Raises:
         DataError: A path does not exist, a folder holds no images, or nothing fits a pattern.
     """
-    from mmattn.images import list_images
+    from mmattn.images import images_below, list_images
 
     files: list[Path] = []
     for path in _expanded(paths):
         if path.is_dir():
-            inside = list_images(path)
+            inside = images_below(path) if below else list_images(path)
             if not inside:
                 raise DataError(_why_no_images(path))
             files += inside
@@ -46,11 +50,11 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
 
 def _why_no_images(folder: Path) -> str:
     """Say what a folder without images holds; those of its sub-folders may be masks."""
-    from mmattn.images import IMAGE_SUFFIXES, is_image_file
+    from mmattn.images import IMAGE_SUFFIXES, images_below
 
     # Names with brackets or stars would be patterns themselves.
     pattern = f"'{glob.escape(str(folder))}/**/*'"
-    below = sorted(file for file in folder.rglob("*") if is_image_file(file.name))
+    below = images_below(folder)
     if below:
         count = f"{len(below)} image{'' if len(below) == 1 else 's'}"
         return (

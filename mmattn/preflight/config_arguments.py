@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmattn.config.image_size import size_problems
 from mmattn.errors import did_you_mean
 from mmattn.type_names import bare_name
 
@@ -70,7 +71,7 @@ _LOADER = (
 
 
 def argument_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
-    """List arguments that the classes of a config do not take.
+    """List arguments that the classes of a config do not take, and sizes that are none.
 
     The config's scope must have been entered (``enter_scope``). A class that hands on what it does
     not know (``**kwargs``) is checked for slips of its arguments alone.
@@ -98,8 +99,8 @@ def argument_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
             taken = ("by_epoch",)
         elif section == "optim_wrapper" and isinstance(value, Mapping):
             value = {"type": "OptimWrapper", **value}
-        for place, block, name, inner_scope in _typed(value, section, registry, scope):
-            found = _class_of(block["type"], name, inner_scope)
+        for place, block, registries, inner_scope in _typed(value, section, registry, scope):
+            found = _class_of(block["type"], registries, inner_scope)
             if found is not None:
                 extra = taken if place == section or section in _SECTIONS else ()
                 if section == "param_scheduler":
@@ -111,6 +112,8 @@ def argument_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
                 # Inside of a part of a model, that part may take arguments out before the build.
                 strict = not open_ended and not (section == "model" and place.count(".") > 1)
                 problems += _unknown(block, place, {*known, *extra}, title, strict=strict)
+                if registries == ("TRANSFORMS",):
+                    problems += size_problems(place, block)
     for section, known in _SETTINGS.items():
         if isinstance(cfg.get(section), Mapping):
             problems += _unknown(

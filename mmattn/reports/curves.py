@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .figure_style import legend_above, new_axes, plain_frame, save_png
+from .run import COMMAND_FILE
 
 Curve = list[tuple[float, float]]
 # Values about the run rather than about the learning.
@@ -91,6 +92,12 @@ def history_of_run(folder: str | Path, cfg: Mapping) -> dict[str, Any]:
         "validation_axis": "epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
         "training_minutes": sum(run_minutes(file.parent) for file in scalars) if scalars else None,
     }
+
+
+def commands_of_run(folder: str | Path) -> list[str]:
+    """Return the command lines of a training's starts, the first one first, as they were typed."""
+    files = [file.parent.parent / COMMAND_FILE for file in scalars_of_run(folder)]
+    return [file.read_text("utf-8").strip() for file in files if file.is_file()]
 
 
 def _was_resumed(config: Path) -> bool:

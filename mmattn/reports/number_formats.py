@@ -11,6 +11,11 @@ def count(number: float) -> str:
     return f"{number:g}"
 
 
+def file_size(number: int) -> str:
+    """Format a number of bytes in MiB, as exports do: 10485760 -> "10.0 MiB"."""
+    return f"{number / 2**20:.1f} MiB"
+
+
 def shape(*sides: int) -> str:
     """Format sizes with multiplication signs between them."""
     return " \u00d7 ".join(map(str, sides))

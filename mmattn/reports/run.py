@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+#: File in the folder of a start of a training: the command line that was typed.
+COMMAND_FILE = "command.txt"
+
 
 @dataclass(frozen=True)
 class Step:

@@ -95,9 +95,29 @@ def test_what_is_no_json_is_named(tmp_path: Path) -> None:
     (root / TRAIN).write_text(text[: len(text) - 40])
     with pytest.raises(DataError, match=r"instances_train2017\.json is not valid JSON .*cut off"):
         BoxFolder(str(root)).records("train")
-    (root / TRAIN).write_text("boxes: none")
+    (root / TRAIN).write_text("{}")
     (root / "annotations/instances_val2017.json").unlink()
     with pytest.raises(DataError, match=r"instances_train2017\.json is not COCO's format"):
+        BoxFolder(str(root))
+
+
+@pytest.mark.parametrize("name", ["boxes.json", "annotations/all.json", "instances_train.json"])
+def test_broken_json_is_named_with_line_and_character(tmp_path: Path, name: str) -> None:
+    root = write_coco(tmp_path / "my")
+    text = (root / TRAIN).read_text()
+    shutil.rmtree(root / "annotations")
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text('{"images": [\n' + text[12:60])
+    with pytest.raises(DataError, match=rf"{name} is not valid JSON \(.* line 2 column .*char \d+"):
+        BoxFolder(str(root))
+
+
+def test_the_broken_file_of_one_split_is_not_passed_over(tmp_path: Path) -> None:
+    """Otherwise val would be drawn from train while a val.json lies there."""
+    root = write_coco(tmp_path / "my")
+    val = root / "annotations/instances_val2017.json"
+    val.write_text(val.read_text()[:120])  # "categories" is gone, by which the format is told
+    with pytest.raises(DataError, match=r"instances_val2017\.json is not valid JSON \(.* line 1"):
         BoxFolder(str(root))
 
 
@@ -315,7 +335,7 @@ def test_a_file_of_the_other_form(tmp_path: Path, given: bool) -> None:
     instances = write_coco(tmp_path / "instances", masks="polygons")
     panoptic = write_panoptic(tmp_path / "panoptic")
     for root, file, targets, said in (
-        (instances, "instances_val2017.json", "panoptic", "has no segments_info"),
+        (instances, "instances_val2017.json", "panoptic", "without segments_info"),
         (panoptic, "panoptic_val.json", "masks", "is a panoptic file"),
     ):
         options = {"ann_file": {"val": f"annotations/{file}"}} if given else {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmattn.boxes import BoxFolder, BoxRecords
+from mmattn.boxes import BoxFolder, BoxRecords, class_findings
 from mmattn.data.folder.draw import draw
 from mmattn.errors import ConfigError, DataError
 from tests.support.box_folders import (
@@ -282,8 +282,11 @@ def test_pixels_of_voc_count_from_0_unless_it_is_said(tmp_path: Path) -> None:
 
     write_voc_file(tmp_path / "d/b.xml", [("rod", 0, 6, 20, 30)], size)
     assert not BoxFolder(root).records("all").notes
-    with pytest.raises(DataError, match=r"b.xml .object 1, rod.: the box begins at 0"):
+    with pytest.raises(DataError, match=r"before 1.*b.xml .object 1, rod, at 0.*voc_offset=0"):
         BoxFolder(root, voc_offset=1).records("all")
+    records = BoxFolder(root, voc_offset=1, bad_objects="skip").records("all")
+    assert [len(image.objects) for image in records.images] == [1, 0]
+    assert [f.check for f in records.findings] == ["below-offset"]
     with pytest.raises(ConfigError, match="give 0 or 1"):
         BoxFolder(root, voc_offset=2)
     coco = write_coco(tmp_path / "coco")
@@ -299,3 +302,46 @@ def test_letter_case_of_yolo_s_names_does_not_matter(tmp_path: Path) -> None:
     folder = BoxFolder(str(root))
     assert sum(len(image.objects) for image in folder.records("train").images) > 0
     assert folder.layout.form == "yolo"
+
+
+def test_a_list_of_classes_in_another_language_is_pointed_to(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "d", yaml=False)
+    (root / "classes.txt").rename(root / "Klassen.txt")
+    (note,) = [n for n in BoxFolder(str(root)).layout.notes if "Klassen" in n]
+    assert "the classes have no names" in note and "data.classes_file=Klassen.txt" in note
+    given = BoxFolder(str(root), classes_file="Klassen.txt")
+    assert not [n for n in given.layout.notes if "Klassen" in n]
+    assert given.classes().names == NAMES
+    for name in ("OBJ.names", "Labels.csv", "_darknet.labels"):  # the same files as beside masks
+        (root / "Klassen.txt").rename(root / name)
+        assert BoxFolder(str(root)).classes().names == NAMES, name
+        (root / name).rename(root / "Klassen.txt")
+
+
+def test_a_folder_that_could_be_the_split_is_pointed_to(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "d", yaml=False)
+    for folder in ("images", "labels"):
+        (root / folder / "val").rename(root / folder / "Validierung")
+    (note,) = [n for n in BoxFolder(str(root)).layout.notes if "Validierung" in n]
+    assert note.startswith("not used: labels/Validierung, which is of no split; if it is one, call")
+    assert note.endswith("call it val")
+
+
+def test_one_misspelt_class_among_many_is_noticed(tmp_path: Path) -> None:
+    for index in range(30):
+        write_image(tmp_path / f"d/{index}.png", [], seed=index)
+        objects = [
+            (name, 4 + shift, 8, 28 + shift, 32) for name in ("cell", "rod") for shift in (0, 9)
+        ]
+        if index == 17:
+            objects[0] = ("cel", *objects[0][1:])
+        write_voc_file(tmp_path / f"d/{index}.xml", objects)
+    folder = BoxFolder(str(tmp_path / "d"))
+    found = class_findings(folder.records("all"), folder.classes())
+    (slip,) = [finding for finding in found if finding.check == "misspelt-class"]
+    assert str(slip).startswith("1 object is called 'cel' and 59 'cell': are these one class? (1):")
+    assert "17.xml (object 1, cel)" in str(slip)
+    right = class_findings(
+        BoxFolder(str(write_coco(tmp_path / "c"))).records("train"), folder.classes()
+    )
+    assert "misspelt-class" not in {finding.check for finding in right}

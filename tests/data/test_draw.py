@@ -47,6 +47,22 @@ def test_neither_place_nor_further_images_move_a_sub_folder() -> None:
     assert drawn([*files, "patient3/99.png", "patient99/1.png"]) & set(files) == val
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.4])
+def test_the_share_is_the_nearest_that_whole_sub_folders_give(fraction: float) -> None:
+    """By the hashes alone two of five patients, 40 %, were drawn where a fifth was asked for."""
+    for seed in range(20):
+        assert len(drawn(patients(5, 10), fraction=fraction, seed=seed)) == max(50 * fraction, 10)
+    uneven = [f"p{p}/{i}.png" for p, size in enumerate((40, 9, 8, 22, 21)) for i in range(size)]
+    for seed in range(20):
+        assert abs(len(drawn(uneven, fraction=fraction, seed=seed)) - 100 * fraction) <= 11
+
+
+def test_a_share_that_cannot_be_had_is_said() -> None:
+    files = patients(2, 10)
+    made = draw_val([f[:-4] for f in files], files, DrawOptions())
+    assert "10 of 20 images, 50%, where whole sub-folders do not give 20%" in made.text
+
+
 @pytest.mark.parametrize("large", ["a", "b", "c"])
 def test_the_largest_sub_folder_is_for_training(large: str) -> None:
     files = [f"{f}/{i}.png" for f in "abc" for i in range(97 if f == large else 2)]
@@ -78,7 +94,7 @@ def test_the_text_says_what_was_drawn() -> None:
     files = patients(10, 7)
     made = draw_val([f[:-4] for f in files], files, DrawOptions())
     count = sum(made.val)
-    assert f"by sub-folder: {count // 7} of 10 are val, with {count} of 70 images" in made.text
+    assert f"by sub-folder: 2 of 10 are val, with {count} of 70 images, 20%;" in made.text
     single = draw_val([f[:-4] for f in files], files, DrawOptions(by="image"))
     assert single.text == "val_fraction 0.2, split_seed 0, image by image"
     assert 0 < sum(single.val) < 70 and sum(single.val) % 7

@@ -72,7 +72,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_the_commands_leave_what_the_guide_names(place: Path) -> None:
     run = place / "work_dirs/mine"
-    assert json.loads((run / "parity.json").read_text())["passed"]
+    assert json.loads((run / "detector.parity.json").read_text())["passed"]
     assert len(COMMANDS) == 5
     for folder in ("found", "found-torch"):
         assert sorted(f.name for f in (run / folder).glob("*.jpg")) == [

@@ -255,7 +255,7 @@ def test_every_command_runs(repo: Path, tmp_path: Path) -> None:
             )
             assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert (tmp_path / RUN / "model.onnx").stat().st_size > 0
-    assert json.loads((tmp_path / RUN / "parity.json").read_text())
+    assert json.loads((tmp_path / RUN / "model.parity.json").read_text())
 
 
 @pytest.mark.slow

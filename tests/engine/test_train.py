@@ -46,10 +46,17 @@ def environment(shapes: Path, monkeypatch) -> None:
     monkeypatch.setattr(Config, "pretty_text", property(lambda cfg: repr(cfg.to_dict())))
 
 
-def fit(folder: Path, config: str = "tiny_fcn", resume: str | None = None, **options) -> None:
+def fit(
+    folder: Path,
+    config: str = "tiny_fcn",
+    resume: str | None = None,
+    command: str = "",
+    **options,
+) -> None:
     options = {key.replace("__", "."): value for key, value in options.items()}
     options["experiment_name"] = f"{folder.parent.name}-{folder.name}-{len(options)}-{resume}"
-    train(CONFIGS / f"{config}.py", work_dir=str(folder), resume=resume, cfg_options=options)
+    path = CONFIGS / f"{config}.py"
+    train(path, work_dir=str(folder), resume=resume, cfg_options=options, command=command)
 
 
 # --- before the first line -----------------------------------------------------------------------
@@ -180,5 +187,8 @@ def test_another_configs_checkpoint_is_refused_in_one_line(
 
 def test_its_own_checkpoint_is_resumed(checkpoint: Path, tmp_path: Path) -> None:
     fit(tmp_path / "run", resume=str(checkpoint), train_cfg__max_iters=3,
-        val_dataloader=None, val_cfg=None, val_evaluator=None)  # fmt: skip
+        val_dataloader=None, val_cfg=None, val_evaluator=None,
+        command="mmattn train 'my config.py' --resume")  # fmt: skip
     assert torch.load(tmp_path / "run/iter_3.pth", weights_only=True)["meta"]["iter"] == 3
+    (typed,) = (tmp_path / "run").glob("*/command.txt")
+    assert typed.read_text() == "mmattn train 'my config.py' --resume\n"

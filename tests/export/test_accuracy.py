@@ -194,12 +194,12 @@ def test_an_exported_file_without_its_parity_report_is_told(resizing_run, tmp_pa
     rows = {"rows": [{}], "dynamic": False}
     parts = {**rows, "file": "a/model.onnx", "runtime": "onnxruntime 1"}
     parts["converted"] = [{**rows, "file": "a/model.xml", "runtime": "OpenVINO 2"}]
-    (tmp_path / "parity.json").write_text(json.dumps(parts))
+    (tmp_path / "model.parity.json").write_text(json.dumps(parts))
     for name, runtime in (("model.onnx", "onnxruntime 1"), ("model.xml", "OpenVINO 2")):
         (tmp_path / name).touch()
         assert read_parity(tmp_path / name)["runtime"] == runtime
     for text in ("{", "[]", "{}"):
-        (tmp_path / "parity.json").write_text(text)
+        (tmp_path / "model.parity.json").write_text(text)
         with pytest.raises(ExportError, match=r"parity\.json is not a report"):
             measure_run(*resizing_run, exported_file=tmp_path / "model.onnx")
 

@@ -98,7 +98,7 @@ def same(first: Detections, second: Detections) -> None:
 
 
 def test_the_report_tells_detections_and_average_precision(run: Run) -> None:
-    parity = json.loads(run.file.with_name("parity.json").read_text())
+    parity = json.loads(run.file.with_suffix(".parity.json").read_text())
     assert parity["passed"] and len(parity["rows"]) == 5
     assert parity["agreement_title"] == "same detections"
     assert all(row["agreement"] == 1 for row in parity["rows"])

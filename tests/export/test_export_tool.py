@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmattn.cli.predict import main as predict
 from mmattn.errors import ExportError
 from mmattn.export import load_exported
 
@@ -41,18 +42,21 @@ def test_export_checks_on_the_validation_set(small_config, checkpoint, repo, tmp
     assert done.returncode == 0, done.stderr
     assert "64 x 96" in done.stdout and "only that was checked" in done.stdout
     assert out.is_file()
-    parity = json.loads((tmp_path / "parity.json").read_text())
+    parity = json.loads((tmp_path / "model.parity.json").read_text())
     assert parity["passed"] and parity["rows"][0]["images"] == 2
 
 
 def test_violated_tolerance_ends_with_code_7(
-    main, small_config, checkpoint, tmp_path, capsys
+    main, small_config, checkpoint, shapes, tmp_path, capsys
 ) -> None:
     """No rounding at all is allowed, so the honest file fails."""
     out = str(tmp_path / "m.onnx")
     argv = [str(small_config), str(checkpoint), "--out", out, "--tolerance", "0"]
     assert main([*argv, "--num-images", "1"]) == ExportError.exit_code == 7
     assert "FAILS" in capsys.readouterr().err
+    image = next((shapes / "images" / "val").iterdir())
+    assert predict([f"{out}.failed", str(image), "--out", str(tmp_path / "found")]) == 7
+    assert "did not pass the check of its export" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -80,9 +84,9 @@ def test_openvino_with_classes(main, small_config, checkpoint, tmp_path, capsys)
         "model.bin",
         "model.onnx",
         "model.xml",
-        "parity.json",
+        "model.parity.json",
     ]
-    parity = json.loads((tmp_path / "parity.json").read_text())
+    parity = json.loads((tmp_path / "model.parity.json").read_text())
     assert parity["passed"] and parity["converted"][0]["rows"][0]["agreement"] >= 0.999
     exported = load_exported(out)
     classes = exported(np.zeros((1, 64, 96, 3), np.uint8))

@@ -67,7 +67,7 @@ def test_the_report_has_the_metric_before_and_after(
     words = [small_config, tmp_path / "w.pth", "--out", tmp_path / "m.onnx", "--int8"]
     words += ["--calibration-images", shapes / "images/val", "--num-images", "1"]
     assert main(list(map(str, words))) == 0
-    report = json.loads((tmp_path / "parity.json").read_text())["int8"]
+    report = json.loads((tmp_path / "m.parity.json").read_text())["int8"]
     assert (report["metric"], report["images"], report["calibration_images"]) == ("mIoU", 3, 3)
     assert 0 < report["before"] < 1 and abs(report["before"] - report["after"]) < 0.1
     assert report["bytes_after"] < report["bytes_before"]

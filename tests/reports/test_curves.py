@@ -7,7 +7,13 @@ from pathlib import Path
 
 import cv2
 
-from mmattn.reports.curves import plot_curves, read_scalars, scalars_of_run, smoothed
+from mmattn.reports.curves import (
+    commands_of_run,
+    plot_curves,
+    read_scalars,
+    scalars_of_run,
+    smoothed,
+)
 
 
 def write(path: Path, records: list[dict]) -> Path:
@@ -60,6 +66,9 @@ def test_a_run_has_the_scalars_of_all_its_starts(tmp_path: Path) -> None:
     names = [file.parent.parent.name for file in scalars_of_run(tmp_path)]
     assert names == ["2", "3", "4"], "another training and a test in this folder do not count"
     assert scalars_of_run(tmp_path / "gone") == []
+    for name in "1245":
+        (tmp_path / name / "command.txt").write_text(f"mmattn train 'a b' {name}\n")
+    assert commands_of_run(tmp_path) == ["mmattn train 'a b' 2", "mmattn train 'a b' 4"]
 
 
 def test_plots_are_written_and_show_something(tmp_path: Path) -> None:

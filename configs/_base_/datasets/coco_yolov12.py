@@ -7,6 +7,7 @@ the authors' pads all around.
 
 dataset_type = "CocoDataset"
 data_root = "data/coco/"
+image_size = (640, 640)  # height, width; an option, image_size=480,640, sets all pipelines
 
 load_pipeline = [
     dict(type="LoadImageFromFile"),

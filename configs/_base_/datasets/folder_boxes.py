@@ -7,6 +7,8 @@ Decoded images are kept in memory, up to ``cache_mib`` in each process that load
 
 dataset_type = "mmattn.FolderDetDataset"
 data_root = "data/my_boxes"
+image_size = (640, 640)  # height, width; an option, image_size=480,640, sets all pipelines
+scale = image_size[::-1]
 
 load_pipeline = [
     dict(type="mmattn.LoadImageFromFile", cache_mib=512),
@@ -14,8 +16,8 @@ load_pipeline = [
 ]
 test_pipeline = [
     dict(type="mmattn.LoadImageFromFile"),
-    dict(type="Resize", scale=(640, 640), keep_ratio=True),
-    dict(type="Pad", size=(640, 640), pad_val=dict(img=(114, 114, 114))),
+    dict(type="Resize", scale=scale, keep_ratio=True),
+    dict(type="Pad", size=scale, pad_val=dict(img=(114, 114, 114))),
     dict(type="LoadAnnotations", with_bbox=True),
     dict(
         type="PackDetInputs",

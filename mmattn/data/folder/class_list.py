@@ -22,12 +22,15 @@ from dataclasses import dataclass
 
 from mmattn.errors import DataError, did_you_mean
 
-#: Files that are looked for beside the data, the first one that is a list of classes counts.
+#: Files that are looked for beside the data, of masks as of boxes; the first one that is a list of
+#: classes counts.
 CLASS_LISTS = (
-    *("classes.txt", "classes.csv", "class_dict.csv", "labels.csv", "labels.txt"),
-    *("label_colors.txt", "labelmap.txt"),
+    *("classes.txt", "obj.names", "classes.names", "classes.csv", "class_dict.csv"),
+    *("labels.csv", "labels.txt", "_darknet.labels"),
 )
-ENDINGS = (".txt", ".csv", ".tsv", ".names")
+#: Beside masks also these, which give a colour to each class, the background among them.
+COLOUR_LISTS = ("label_colors.txt", "labelmap.txt")
+ENDINGS = (".txt", ".csv", ".tsv", ".names", ".labels")
 
 _NAME = ("name", "classname", "labelname", "class", "classes", "category", "label", "labels")
 _NAME += ("names", "categoryname")
@@ -109,7 +112,7 @@ def find_class_list(
     """
     there = {file.lower(): file for file in files}
     found, notes = None, []
-    for name in CLASS_LISTS:
+    for name in (*CLASS_LISTS, *COLOUR_LISTS):
         if name not in there:
             continue
         path = os.path.join(root, there[name])

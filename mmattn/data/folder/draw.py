@@ -12,6 +12,8 @@ from mmattn.errors import ConfigError, did_you_mean
 
 #: What is drawn: whole sub-folders, so that no patient or video is on both sides, or images.
 DRAW_BY = ("folder", "image")
+#: A share that is farther from the one asked for is said to be so.
+_FAR = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,11 @@ def draw_val(
     patient, or frames of a video, are nearly the same image, and a score on the one after training
     on the other tells nothing. A sub-folder is the first folder below the nearest one that all
     images share; images in no sub-folder are drawn one by one. Where the drawn sub-folders hold
-    more than half of all images, the largest go back.
+    a share of the images that is far from the one asked for, as few of them easily do, others are
+    taken that come nearer to it.
 
     The draw is by hashes of names: it is the same on every machine, and images or sub-folders that
-    are added later move no other one unless the half is passed.
+    are added later move no other one unless the share needs it.
 
     Args:
         names: Names of the images, without endings.
@@ -88,11 +91,15 @@ def draw_val(
         text = f"{how}, image by image since the sub-folders are named after classes"
         return ValDraw(tuple(name in chosen for name in names), text)
     sizes = Counter(groups)
-    chosen = _at_most_half(draw(sizes, options.fraction, options.seed), sizes)
+    chosen = _nearest(sizes, options)
     val = tuple(group in chosen for group in groups)
+    share = sum(val) / len(val)
+    far = abs(share - options.fraction) > _FAR
     text = (
         f"{how}, by sub-folder: {len(chosen & folders)} of {len(folders)} are val, with "
-        f"{sum(val)} of {len(val)} images; draw_by=image draws single ones"
+        f"{sum(val)} of {len(val)} images, {share:.0%}"
+        + f", where whole sub-folders do not give {options.fraction:.0%}" * far
+        + "; draw_by=image draws single ones"
     )
     return ValDraw(val, text)
 
@@ -103,13 +110,18 @@ def draw(stems: Iterable[str], fraction: float, seed: int) -> set[str]:
     >>> sorted(draw(["a", "b", "c", "d", "e"], 0.4, seed=0))
     ['d']
     """
-    ranks = {
-        stem: int.from_bytes(hashlib.sha256(f"{seed}:{stem}".encode()).digest()[:8], "big") / 2**64
-        for stem in stems
-    }
+    ranks = _ranks(stems, seed)
     order = sorted(ranks, key=ranks.__getitem__)
     chosen = sum(rank < fraction for rank in ranks.values())
     return set(order[: min(max(chosen, 1), len(order) - 1)])
+
+
+def _ranks(names: Iterable[str], seed: int) -> dict[str, float]:
+    """Return a number from 0 to 1 for each name, by its hash."""
+    return {
+        name: int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") / 2**64
+        for name in names
+    }
 
 
 def check_fraction(fraction: float) -> None:
@@ -133,19 +145,28 @@ def _groups(names: Sequence[str], files: Sequence[str]) -> list[str]:
     ]
 
 
-def _at_most_half(chosen: set[str], sizes: Mapping[str, int]) -> set[str]:
-    """Return as many of the chosen groups as hold half of all images, or the smallest of all."""
+def _nearest(sizes: Mapping[str, int], options: DrawOptions) -> set[str]:
+    """Return groups that hold nearly the share asked for, in the order of their hashes."""
+    total = sum(sizes.values())
+    wanted = options.fraction * total
 
-    def order(group: str) -> tuple[int, str]:
-        return sizes[group], group
+    def off(groups: Collection[str]) -> float:
+        return abs(sum(sizes[group] for group in groups) - wanted)
 
-    half = sum(sizes.values()) / 2
-    kept = set(chosen)
-    while len(kept) > 1 and sum(sizes[group] for group in kept) > half:
-        kept.remove(max(kept, key=order))
-    if sum(sizes[group] for group in kept) > half:
-        return {min(sizes, key=order)}
-    return kept
+    chosen = draw(sizes, options.fraction, options.seed)
+    if off(chosen) <= _FAR * total:
+        return chosen
+    ranks = _ranks(sizes, options.seed)
+    order = sorted(sizes, key=ranks.__getitem__)
+    chosen = set()
+    for group in order:
+        if off({*chosen, group}) < off(chosen) and len(chosen) < len(sizes) - 1:
+            chosen.add(group)
+    for group in reversed(order):  # the last one may have gone too far
+        if group in chosen and off(chosen - {group}) < off(chosen) and len(chosen) > 1:
+            chosen.remove(group)
+    # Where each is too large the smallest one is the nearest.
+    return chosen or {min(sizes, key=lambda group: (sizes[group], group))}
 
 
 def _folded(name: str) -> str:

@@ -30,6 +30,8 @@ from .plots import save_plots
 from .worst_images import worst_images
 
 #: What is evaluated -> the results that upstream writes for it.
+#: The highest score of a detector that has learnt something is above.
+_SURE = 0.05
 _MASKS_OF = {"bbox": "bbox", "segm": "segm", "boundary": "segm"}
 
 
@@ -242,6 +244,14 @@ class ClasswiseCocoMetric(CocoMetric):
         if not detections:
             print_log(
                 f"The model detected nothing: every {iou_type} AP is 0.", "current", logging.WARNING
+            )
+        elif (best := max(d["score"] for d in detections)) < _SURE:
+            # Heads with a low threshold, such as YOLOv12's, always return a full list.
+            print_log(
+                f"The model is sure of nothing: the highest score of its {len(detections)} "
+                f"detections is {best:.3f}. It has hardly learnt yet",
+                "current",
+                logging.WARNING,
             )
         if iou_type != "bbox":
             # With a box the evaluator would take its area, not the mask's, for the area ranges.

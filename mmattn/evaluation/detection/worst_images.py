@@ -6,6 +6,7 @@ decides. Images without an object and a detection have no F1 and are left out.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ def worst_images(
         image = matches.image_ids[index]
         return f1[index], -int(errors[index]), names.get(image) or str(image)
 
+    top = _shared_folder(names)
     result = []
     for index in sorted(some.tolist(), key=rank)[:limit]:
         image = matches.image_ids[index]
@@ -85,9 +87,21 @@ def worst_images(
                 missed=int(missed[index]),
                 objects=objects,
                 detections=tuple(drawn),
+                title=os.path.relpath(names[image], top).replace(os.sep, "/")
+                if top and names.get(image)
+                else "",
             )
         )
     return tuple(result)
+
+
+def _shared_folder(names: Mapping[Any, str]) -> str:
+    """Return the folder that all images lie in, "" where there is none."""
+    places = {os.path.dirname(name) for name in names.values() if name}
+    try:
+        return os.path.commonpath(places) if places else ""
+    except ValueError:  # some are relative, or on another drive
+        return ""
 
 
 def _drawn(

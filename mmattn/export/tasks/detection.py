@@ -147,6 +147,10 @@ class DetectionParity(ParityMeasure):
         return self.same / self.total if self.total else 1.0
 
     @property
+    def results(self) -> int | None:
+        return None if self.metadata.output == "raw" else self.total
+
+    @property
     def undecided(self) -> float:
         return self.borderline / self.total if self.total else 0.0
 

@@ -67,6 +67,11 @@ class ParityMeasure(ABC):
         """Share of the decoded results that are equal, 0 to 1."""
 
     @property
+    def results(self) -> int | None:
+        """Number of results that were compared; None where every pixel or value is one."""
+        return None
+
+    @property
     def undecided(self) -> float:
         """Share of the results that count as equal since rounding alone decides them, 0 to 1."""
         return 0.0

@@ -97,7 +97,9 @@ class DatasetReport:
         for name, count in self.counts.items():
             seen = self.images_with.get(name)
             inside = "" if seen is None else f"  in {seen:>7} image{'s' if seen != 1 else ''}"
-            lines.append(f"  {name:{width}}  {count:>12} {self.unit}  {count / total:6.1%}{inside}")
+            unit = self.unit[:-1] if count == 1 and self.unit else self.unit
+            share = f"{count / total:6.1%}"
+            lines.append(f"  {name:{width}}  {count:>12} {unit:{len(self.unit)}}  {share}{inside}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def draw_sheet(numbers: DetectionNumbers, *, with_images: bool = True) -> np.nda
 
 def describe(image: WorstImage) -> str:
     """Return the name of an image and what is right and wrong in it, in one line."""
-    name = _shortened(image.name.replace("\\", "/").rpartition("/")[2], 60)
+    name = _shortened(image.title or image.name.replace("\\", "/").rpartition("/")[2], 60)
     text = f"{image.hits} right, {image.false} false, {image.missed} missed"
     if len(image.detections) > MAX_DRAWN:
         text += f" (drawn: the {MAX_DRAWN} detections of the highest scores)"
@@ -212,7 +212,7 @@ def _meet(first: Rectangle, second: Rectangle) -> bool:
 
 
 def _shortened(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+    return text if len(text) <= length else f"...{text[3 - length :]}"
 
 
 def _text_row(width: int, text: str) -> np.ndarray:

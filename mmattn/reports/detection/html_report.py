@@ -16,7 +16,7 @@ from mmattn.reports.html.run_sections import (
     parity_table,
     steps_section,
 )
-from mmattn.reports.number_formats import count
+from mmattn.reports.number_formats import file_size
 from mmattn.reports.overlays import data_uri
 
 from .box_painter import describe, draw_tiles
@@ -89,7 +89,7 @@ def _headline(run: DetectionRun) -> list[tuple[str, str, str]]:
 def _exported_file(run: DetectionRun) -> dict[str, str]:
     if run.exported is None:
         return {}
-    return {"exported file": f"{run.exported.file}, {count(run.exported.file_bytes)}B"}
+    return {"exported file": f"{run.exported.file}, {file_size(run.exported.file_bytes)}"}
 
 
 def _exported(run: DetectionRun) -> list[str]:

@@ -10,7 +10,7 @@ import cv2
 from mmattn.io import atomic_write
 from mmattn.reports.figure_style import save_png
 from mmattn.reports.markdown_sections import environment, head, parity_table, training
-from mmattn.reports.number_formats import count
+from mmattn.reports.number_formats import file_size
 from mmattn.tables import markdown_table
 
 from .box_painter import draw_sheet
@@ -88,7 +88,7 @@ def _exported(run: DetectionRun, folder: Path) -> list[str]:
         file.write(json.dumps(run.exported.parity, indent=2) + "\n")
     parts = [
         f"## The exported file against torch, on {run.image_count}",
-        f"`{run.exported.file}`, {count(run.exported.file_bytes)}B, in "
+        f"`{run.exported.file}`, {file_size(run.exported.file_bytes)}, in "
         f"{run.exported.parity['runtime']}; in percent.",
     ]
     for iou_type in run.numbers:

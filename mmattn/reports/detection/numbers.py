@@ -49,6 +49,7 @@ class WorstImage:
         missed: Number of objects that nothing hits.
         objects: Ground truth; crowd regions are left out.
         detections: Detections, except those ignored in crowd regions.
+        title: Name below the folder that all images share; "" for the name of the file alone.
     """
 
     name: str
@@ -59,6 +60,7 @@ class WorstImage:
     missed: int
     objects: tuple[DrawnObject, ...] = ()
     detections: tuple[DrawnObject, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True, eq=False)

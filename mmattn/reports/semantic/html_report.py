@@ -17,7 +17,7 @@ from mmattn.reports.html.run_sections import (
     parity_table,
     steps_section,
 )
-from mmattn.reports.number_formats import count, percent
+from mmattn.reports.number_formats import file_size, percent
 from mmattn.reports.overlays import colour_map, data_uri
 from mmattn.reports.painter import Painter
 
@@ -69,7 +69,7 @@ def _headline(run: SegmentationRun) -> list[tuple[str, str, str]]:
 
 
 def _exported_file(run: SegmentationRun) -> dict[str, str]:
-    return {} if run.file_bytes is None else {"exported file": f"{count(run.file_bytes)}B"}
+    return {} if run.file_bytes is None else {"exported file": f"{file_size(run.file_bytes)}"}
 
 
 def _predictions(run: SegmentationRun, maps_only: bool) -> list[str]:
@@ -159,7 +159,7 @@ def _parity(run: SegmentationRun) -> list[str]:
         return []
     intro = ""
     if run.file_bytes is not None and run.runtime == "onnxruntime":
-        intro = f"The file holds standard ONNX operators only ({count(run.file_bytes)}B). "
+        intro = f"The file holds standard ONNX operators only ({file_size(run.file_bytes)}). "
     intro += (
         f"torch and {parity['runtime']} ran on the same images. Limits: logits within "
         f"{parity['tolerance']:g} of the largest logit, the same class for "

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmattn.io import atomic_write
 from mmattn.reports.markdown_sections import environment, head, parity_table, training
-from mmattn.reports.number_formats import count
+from mmattn.reports.number_formats import file_size
 from mmattn.reports.overlays import colour_map
 from mmattn.reports.painter import Painter
 from mmattn.tables import markdown_table
@@ -123,5 +123,5 @@ def _parity(run: SegmentationRun, folder: Path) -> list[str]:
         return []
     with atomic_write(folder / "parity.json", "w") as file:
         file.write(json.dumps(run.parity, indent=2) + "\n")
-    size = [] if run.file_bytes is None else [f"The file has {count(run.file_bytes)}B."]
+    size = [] if run.file_bytes is None else [f"The file has {file_size(run.file_bytes)}."]
     return ["## The exported file against torch", *size, *parity_table(run.parity)]

@@ -157,7 +157,13 @@ def test_the_best_detections_keep_their_pairs() -> None:
         np.testing.assert_array_equal(getattr(ours, name), getattr(plain, name), err_msg=name)
 
 
-def worst_of(dataset: dict, detections: list[dict], limit: int, confidence: float = 0.5):
+def worst_of(
+    dataset: dict,
+    detections: list[dict],
+    limit: int,
+    confidence: float = 0.5,
+    names: tuple[str, ...] = ("b.png", "a.png", "c.png"),
+):
     return worst_images(
         matched(dataset, detections),
         confidence,
@@ -165,7 +171,7 @@ def worst_of(dataset: dict, detections: list[dict], limit: int, confidence: floa
         truth=COCO(copy.deepcopy(dataset)),
         detections=detections,
         iou_type="bbox",
-        names={1: "b.png", 2: "a.png", 3: "c.png"},
+        names=dict(enumerate(names, 1)),
     )
 
 
@@ -184,6 +190,9 @@ def test_the_worst_images_are_those_with_the_lowest_f1() -> None:
     ]  # fmt: skip
     assert [i.name for i in worst_of(dataset, detections, 1)] == ["b.png"]
     assert worst_of(dataset, detections, 0) == ()
+    patients = ("/d/images/p1/0.png", "/d/images/p2/0.png", "/d/images/p1/1.png")
+    titles = [i.title for i in worst_of(dataset, detections, 9, names=patients)]
+    assert titles == ["p1/0.png", "p2/0.png", "p1/1.png"], "two images are called 0.png"
 
 
 def test_the_case_has_the_classes_in_the_order_of_their_ids() -> None:

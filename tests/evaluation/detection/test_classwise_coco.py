@@ -6,6 +6,7 @@ import inspect
 import io
 import json
 import math
+import unittest.mock
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -112,6 +113,18 @@ def test_scores_before_rounding_are_pycocotools(seed: int, tmp_path: Path) -> No
         ours = [metric.scores[f"{iou_type}_{item}"] for item in PRECISIONS]
         assert ours == pytest.approx(theirs.stats[:6].tolist(), abs=1e-9)
     assert any(value != round(value, 3) for value in metric.scores.values())
+
+
+def test_a_list_of_unsure_detections_is_told(tmp_path: Path) -> None:
+    """Heads with a low threshold, such as YOLOv12's, never return nothing."""
+    file, samples = random_data(tmp_path, 3)
+    for factor, told in ((1.0, False), (0.04, True)):
+        for sample in samples:
+            sample["pred_instances"]["scores"] = sample["pred_instances"]["scores"] * factor
+        with unittest.mock.patch("mmattn.evaluation.detection.classwise_coco.print_log") as log:
+            evaluated(ClasswiseCocoMetric(ann_file=file, metric="bbox"), samples)
+        said = " ".join(str(call.args[0]) for call in log.call_args_list)
+        assert ("sure of nothing: the highest score" in said) is told
 
 
 def test_the_table_says_the_confidence_of_its_precision_and_recall(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_export_of_the_command_line(detector, form: str, tmp_path: Path) -> None
     argv = [detector.config, detector.checkpoint, "--out", out, "--dynamic"]
     argv += ["--images", detector.images, "--num-images", "2", "--deform-conv", form]
     assert main(list(map(str, argv))) == 0
-    parity = json.loads((tmp_path / "parity.json").read_text())
+    parity = json.loads((tmp_path / "detector.parity.json").read_text())
     assert parity["passed"]
     assert len(parity["rows"]) == 5
     assert all(row["agreement"] == 1 for row in parity["rows"])

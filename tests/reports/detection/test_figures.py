@@ -91,6 +91,9 @@ def test_of_very_many_detections_the_best_are_drawn_and_the_title_says_so() -> N
     assert describe(image).startswith("gone.png: F1 0.10, 1 right, 100 false, 0 missed (drawn: the")
     fewer = replace(image, detections=image.detections[:MAX_DRAWN])
     assert describe(fewer).endswith("0 missed")
+    named = replace(fewer, title="patient7/gone.png")
+    assert describe(named).startswith("patient7/gone.png: F1")
+    assert describe(replace(fewer, title=f"{'far/' * 30}gone.png")).startswith("...")
 
 
 def test_a_box_without_end_is_drawn_to_the_edge() -> None:
