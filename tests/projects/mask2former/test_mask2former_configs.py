@@ -53,9 +53,10 @@ def test_there_is_one_of_every_network() -> None:
     large = {"r50", "r101", "swin-t", "swin-s", "swin-b", "swin-b-in21k", "swin-l"}
     for task in ("instance", "panoptic"):
         assert found.pop(f"coco-{task}") == large
-        assert found.pop(f"ade20k-{task}") == found.pop(f"cityscapes-{task}") == {"r50", "swin-l"}
-    for dataset in ("ade20k", "cityscapes"):
-        assert found.pop(f"{dataset}-semantic") == large - {"swin-b"}
+        assert found.pop(f"ade20k-{task}") == {"r50", "swin-l"}
+        assert found.pop(f"cityscapes-{task}") == large - {"swin-b"}
+    assert found.pop("ade20k-semantic") == large
+    assert found.pop("cityscapes-semantic") == large - {"swin-b"}
     assert not found
 
 
@@ -111,6 +112,14 @@ def test_crops_and_sizes_are_the_authors(path: Path) -> None:
         assert "PhotoMetricDistortion" in train
     if task == "semantic":
         assert tuple(cfg.model.data_preprocessor.size) == crop
+    if dataset == "cityscapes":  # a crop is never larger than an image
+        assert "Pad" not in train
+    else:  # grey, before the normalisation
+        assert tuple(train["Pad"].size) == crop
+        grey = train["Pad"].pad_val
+        assert grey["img"] in (128, (128, 128, 128))
+        assert (grey.get("masks", 0), grey.get("seg", 255)) == (0, 255)
+    assert "batch_augments" not in cfg.model.data_preprocessor
 
 
 def head_of(cfg: Any) -> Any:
