@@ -86,7 +86,10 @@ def read_coco(
     if lost and options.missing_images != "skip":
         raise missing_images(lost, path, places.top, len(files))
     panoptic = _is_panoptic(content)
-    maps = find_maps(path, places.root, content["annotations"], map_dir) if panoptic else {}
+    maps: dict[Any, str] = {}
+    if panoptic:
+        allowed = options.allow_outside
+        maps = find_maps(path, places.root, content["annotations"], map_dir, allow_outside=allowed)
     things = _things(content["categories"], path) if panoptic else None
     of_image = _by_image(content["annotations"], panoptic, tally, path)
     records = []

@@ -148,12 +148,14 @@ class ReadOptions:
             shares above 1), or ``skip`` them.
         masks: Whether each object must have a mask.
         voc_offset: The number of an image's first pixel in Pascal VOC's files, 0 or 1.
+        allow_outside: Whether files may lie outside of the folder.
     """
 
     missing_images: str = "error"
     bad_objects: str = "error"
     masks: bool = False
     voc_offset: int = 0
+    allow_outside: bool = False
 
 
 @dataclass
