@@ -6,6 +6,7 @@
   no config text of a checkpoint (``mmattn.bridge.checkpoint_configs``).
 - YAML and JSON files make no objects, and configs in them name no code
   (``mmattn.bridge.data_configs``).
+- pycocotools reads annotation files with a byte order mark (``mmattn.bridge.coco_text``).
 - ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
 - mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
 - ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
@@ -55,6 +56,7 @@ def install() -> None:
     provide_panopticapi()
     when_imported("mmengine.logging.logger", _honour_print_log_level)
     when_imported("pycocotools.coco", _quiet_coco_index)
+    when_imported("pycocotools.coco", _read_byte_order_marks)
     when_imported("mmengine.utils.package_utils", _patch_package_lookup)
     when_imported("mmengine.config.utils", _patch_package_names)
     when_imported("mmengine.config.utils", _patch_builtin_modules)
@@ -102,6 +104,12 @@ def _quiet_coco_index(module) -> None:
     from .printed_notices import quiet_coco_index
 
     quiet_coco_index(module)
+
+
+def _read_byte_order_marks(module) -> None:
+    from .coco_text import read_byte_order_marks
+
+    read_byte_order_marks(module)
 
 
 def _patch_package_lookup(module) -> None:

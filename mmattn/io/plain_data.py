@@ -59,7 +59,8 @@ def parse_json(text: str, name: str | Path, error: type[MMAttnError] = DataError
         raise error(f"{name}: {cause}: the last one would be taken. Remove one") from cause
     except json.JSONDecodeError as cause:
         raise error(
-            f"{name} is not valid JSON ({cause}; {len(text)} characters): it may have been cut off"
+            f"{name} is not valid JSON ({cause}; {len(text)} characters): it may have been cut "
+            "off. Export or copy it again"
         ) from cause
     except RecursionError as cause:
         raise error(f"{name} is not data: its lists are nested too deeply") from cause

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmattn.boxes import BoxRecords, Finding
 from mmattn.boxes.coco_content import check_content, read_content, refuse_form
+from mmattn.boxes.coco_rules import doubts
 from mmattn.data.archives import refuse_archive
 from mmattn.data.confine import refuse_outside
 from mmattn.data.dataset_probe import lazy_dataset, located
@@ -319,7 +320,10 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> tuple[list[dict], list[str]
     ann_file = getattr(dataset, "ann_file", "") or ""
     keep = None
     if hasattr(dataset, "COCOAPI"):
-        keep = dataset.COCOAPI = RecordingCocoReader(dataset.COCOAPI, where, ann_file)
+        masks = _loads_masks(cfg)
+        keep = RecordingCocoReader(dataset.COCOAPI, where, ann_file, masks=masks)
+        keep.check_before()
+        dataset.COCOAPI = keep
     kept = KeepEntries(dataset)
     if hasattr(dataset, "serialize_data"):
         dataset.serialize_data = False  # entries stay readable, nothing is pickled
@@ -349,9 +353,17 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> tuple[list[dict], list[str]
             keep.names, label_of, _classes(dataset), where, ann_file, keep.objects_by_name()
         )
     warnings = _check_objects(dataset, keep, kept, where, ann_file)
+    if keep is not None and keep.content is not None:
+        warnings += doubts(keep.content, masks=_loads_masks(cfg))
     if not len(dataset):
         raise DataError(f"{where}: no image is left to use. {_why_empty(dataset, keep, cfg)}")
     return list(dataset.data_list), warnings
+
+
+def _loads_masks(cfg: Mapping) -> bool:
+    """Return whether the pipeline of a dataset loads instance masks."""
+    steps = (step for step in cfg.get("pipeline") or () if isinstance(step, Mapping))
+    return any(step.get("with_mask") for step in steps)
 
 
 def _check_objects(
