@@ -83,7 +83,8 @@ def reseed(runner: Runner, loader: PositionedLoader) -> None:
     mmengine builds the sampler before it reads the checkpoint; with ``diff_rank_seed`` it draws a
     seed that no checkpoint has.
     """
-    cfg, seed = runner.cfg.get("train_dataloader") or {}, seed_of_all(runner)
+    given, seed = runner._train_dataloader, seed_of_all(runner)
+    cfg = given if isinstance(given, dict) else {}
     sampler = getattr(loader.batch_sampler, "sampler", None)
     if sampler is None or getattr(sampler, "seed", seed) == seed:
         return

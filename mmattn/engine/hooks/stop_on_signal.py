@@ -111,8 +111,8 @@ class StopOnSignalHook(Hook):
             if path is None:
                 text += "nothing was saved, because the config has switched checkpoints off"
             else:
-                again = ", validates again" if validation else ""
-                text += f"saved {path}; the same command with --resume{again} and goes on"
+                again = "validates again and goes on" if validation else "goes on"
+                text += f"saved {path}; the same command with --resume {again}"
         if runner.world_size > 1:
             # A launcher ends all processes as soon as one has ended.
             torch.distributed.barrier(group=self._group)
