@@ -17,5 +17,6 @@ COMMANDS = {
     "compare_runs": "put finished trainings side by side",
     "report": "write a report on a trained and exported model",
     "convert_checkpoint": "convert a checkpoint of another project",
+    "publish": "strip a checkpoint to its weights and class names, with a digest in its name",
     "make_shapes": "write the generated shapes dataset",
 }
