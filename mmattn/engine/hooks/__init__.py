@@ -11,6 +11,7 @@ from .drawn_predictions import DrawnPredictionsHook
 from .early_stopping import EarlyStoppingHook
 from .epoch_info_by_iter import EpochInfoByIterHook
 from .eval_plots import EvalPlotsHook
+from .finite_steps import FiniteStepsHook
 from .first_screen import FirstScreenHook
 from .fuse import FuseHook
 from .l1_loss_from_iter import L1LossFromIterHook
@@ -33,6 +34,7 @@ __all__ = [
     "EarlyStoppingHook",
     "EpochInfoByIterHook",
     "EvalPlotsHook",
+    "FiniteStepsHook",
     "FirstScreenHook",
     "FuseHook",
     "L1LossFromIterHook",
