@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from mmattn.config.numerics import read_numerics
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.resolve import Step, resolve
 from mmattn.config.run_settings import (
@@ -46,6 +47,7 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
         MMAttnError: ``preflight`` finds a mistake, the launcher is wrong, or a type is not
             registered.
     """
+    numerics = read_numerics(cfg)
     first = launched_rank(cfg.launcher) == 0
     if first:  # before anything is read or logged
         check_config(cfg, splits)
@@ -73,8 +75,11 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
     check_channels(runner.model, cfg.filename)
     if "train" in splits:
         from .hooks.class_rows import ClassRowsHook
+        from .hooks.finite_steps import FiniteStepsHook
 
         runner.register_hook(ClassRowsHook())
+        if not any(isinstance(hook, FiniteStepsHook) for hook in runner.hooks):
+            runner.register_hook(FiniteStepsHook(**vars(numerics)))
     return runner
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmattn.config.numerics import numerics_problems
 from mmattn.config.optional_packages import require_packages
 from mmattn.config.problems import refuse
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
@@ -80,6 +81,7 @@ def check_config(cfg: Config, splits: Sequence[str]) -> None:
         *type_problems(cfg, splits),
         *argument_problems(cfg, splits),
         *schedule_problems(cfg, splits),
+        *numerics_problems(cfg),
     ]
     refuse(problems, cfg.filename)
     check_keys(cfg, cfg.filename)  # for its warning

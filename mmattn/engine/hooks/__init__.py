@@ -12,6 +12,7 @@ from .early_stopping import EarlyStoppingHook
 from .epoch_info_by_iter import EpochInfoByIterHook
 from .eval_plots import EvalPlotsHook
 from .exact_resume import ExactResumeHook
+from .finite_steps import FiniteStepsHook
 from .first_screen import FirstScreenHook
 from .fuse import FuseHook
 from .l1_loss_from_iter import L1LossFromIterHook
@@ -36,6 +37,7 @@ __all__ = [
     "EpochInfoByIterHook",
     "EvalPlotsHook",
     "ExactResumeHook",
+    "FiniteStepsHook",
     "FirstScreenHook",
     "FuseHook",
     "L1LossFromIterHook",

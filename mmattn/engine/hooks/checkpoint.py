@@ -55,9 +55,7 @@ class CheckpointHook(_CheckpointHook):
     def __init__(self, *arguments: Any, on_write_error: str = "stop", **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         if on_write_error not in ("stop", "continue"):
-            raise ConfigError(
-                f"CheckpointHook: {on_write_error=} must be 'stop' or 'continue'"
-            )
+            raise ConfigError(f"CheckpointHook: {on_write_error=} must be 'stop' or 'continue'")
         self.on_write_error = on_write_error
         self._unsaved: StorageError | None = None
         self._gradients: Any = None
@@ -146,9 +144,7 @@ class CheckpointHook(_CheckpointHook):
         here = path and self.file_backend.join_path(self.out_dir, os.path.basename(path))
         return here if here and self.file_backend.exists(here) else None
 
-    def save_between_steps(
-        self, runner, *, between_epochs: bool, note: Mapping[str, Any]
-    ) -> str:
+    def save_between_steps(self, runner, *, between_epochs: bool, note: Mapping[str, Any]) -> str:
         """Save the state of a training between two steps, wherever that is; return the file.
 
         In the middle of an epoch, where checkpoints are named after epochs, the file is named after
