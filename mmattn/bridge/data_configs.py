@@ -23,8 +23,6 @@ def patch_yaml_loader(handler_module: ModuleType) -> None:
 
 def patch_config_reader(config_module: ModuleType) -> None:
     """Make ``Config.fromfile`` check YAML and JSON configs, those in ``_base_`` as well."""
-    from mmattn.config.data_configs import is_data_config, read_data_config
-
     config = config_module.Config
     file2dict, base_files, plain_load = (
         config._file2dict,
@@ -44,12 +42,16 @@ def patch_config_reader(config_module: ModuleType) -> None:
             reading.pop()
 
     def checked_base_files(filename: str) -> list:
+        from mmattn.config.data_configs import is_data_config, read_data_config
+
         if not is_data_config(filename):
             return base_files(filename)
         bases = read_data_config(filename, shown(filename)).get(config_module.BASE_KEY, [])
         return bases if isinstance(bases, list) else [bases]
 
     def checked_load(file: Any, *args: Any, **kwargs: Any) -> Any:
+        from mmattn.config.data_configs import is_data_config, read_data_config
+
         if isinstance(file, str) and is_data_config(file) and not (args or kwargs):
             return read_data_config(file, shown(file))
         return plain_load(file, *args, **kwargs)
@@ -61,11 +63,11 @@ def patch_config_reader(config_module: ModuleType) -> None:
 
 def patch_registry_fallback(registry_module: ModuleType) -> None:
     """Keep registries from importing a name that a file of data gave."""
-    from mmattn.config.data_configs import NAMES
-
     find = registry_module.get_object_from_string
 
     def find_unless_from_data(name: str) -> Any:
+        from mmattn.config.data_configs import NAMES  # late: importing mmattn has to stay light
+
         return None if name in NAMES else find(name)
 
     registry_module.get_object_from_string = find_unless_from_data

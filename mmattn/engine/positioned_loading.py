@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -16,10 +16,14 @@ from mmattn.data.worker_signals import spare_workers
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
-    from .hooks.exact_resume import ExactResumeHook
+
+class KnowsOffset(Protocol):
+    """What knows how many batches of the current epoch a run before this one has seen."""
+
+    offset: int
 
 
-def load_by_position(runner: Runner, hook: ExactResumeHook) -> None:
+def load_by_position(runner: Runner, hook: KnowsOffset) -> None:
     """Let ``runner`` build a training loader that ``hook`` can move to any position.
 
     The config stays as it is. Worker processes of all its loaders ignore the signals that stop a
