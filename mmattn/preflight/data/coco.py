@@ -21,7 +21,8 @@ class RecordingCocoReader:
 
     def __init__(self, reader: Callable[..., Any], where: str, ann_file: str) -> None:
         self._reader = reader
-        panoptic = getattr(reader, "__name__", "") == "COCOPanoptic"
+        classes = getattr(reader, "__mro__", ())
+        panoptic = any(one.__name__ == "COCOPanoptic" for one in classes)
         #: Form of the annotations that the reader is for.
         self.form = "panoptic" if panoptic else "instances"
         self._where = where
