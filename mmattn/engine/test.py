@@ -17,6 +17,7 @@ from .tta import use_tta
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
 
 
 def test(
@@ -91,6 +92,8 @@ def test(
                 from mmengine.registry import METRICS
 
                 runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
+            elif out:
+                _name_outputs(runner)
             if fuse:
                 from .hooks.fuse import FuseHook
 
@@ -100,6 +103,19 @@ def test(
 
                 runner.register_hook(RequireCompleteCheckpointHook())
             return runner.test()
+
+
+def _name_outputs(runner: Runner) -> None:
+    """Tell metrics that write a file for each image how to call those of images of one name."""
+    from mmattn.evaluation.protocols import NamesOutputs
+
+    from .drawn_names import drawn_names
+
+    loop = runner.test_loop
+    metrics = [one for one in loop.evaluator.metrics if isinstance(one, NamesOutputs)]
+    names = drawn_names(loop.dataloader.dataset) if metrics else {}
+    for metric in metrics:
+        metric.name_outputs(names)
 
 
 def _set_checkpoint(cfg: Config, checkpoint: str) -> Config:

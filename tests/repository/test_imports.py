@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preflight": {"boxes", "config", "data", "images", "tasks"},
     "testing": {"io", "ops"},
     "projects": {"io", "layers", "ops"},
-    "evaluation": {"boxes", "fonts", "io", "palette", "reports"},
+    "evaluation": {"boxes", "detections", "fonts", "io", "palette", "reports"},
     "inference": {"config", "detections", "images", "io", "layers", "models", "preflight",
                   "reports", "tasks"},
     "export": {"boxes", "config", "detections", "environment", "evaluation", "images", "inference",

@@ -263,7 +263,7 @@ def test_classes_of_cityscapes_are_put_things_first_by_name(name: str) -> None:
     assert f"--converter {name}-cityscapes" in found.note
     semantic = convert_checkpoint(theirs, f"{name}-semantic").state_dict
     assert torch.equal(semantic["decode_head.cls_embed.bias"], theirs[f"{key}.bias"])
-    with pytest.raises(CheckpointError, match="19 classes under panoptic_head, and .* ade20k has"):
+    with pytest.raises(CheckpointError, match=r"19 classes under panoptic_head, and .* ade20k has"):
         convert_checkpoint(theirs, f"{name}-ade20k")
 
 
