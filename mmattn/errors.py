@@ -71,6 +71,12 @@ class ExportError(MMAttnError, RuntimeError):
     exit_code = 7
 
 
+class RankError(MMAttnError, RuntimeError):
+    """Raised when another process of the same run has died, or makes no progress."""
+
+    exit_code = 8
+
+
 def is_interrupt(error: BaseException | None) -> bool:
     """Return whether ``error`` is Ctrl-C, or was raised because of it.
 

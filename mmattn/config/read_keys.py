@@ -11,5 +11,5 @@ READ_KEYS = frozenset({
     "load_from", "resume", "launcher", "env_cfg", "randomness", "log_processor", "log_level",
     "visualizer", "runner_type", "strategy", "model_wrapper_cfg", "sync_bn", "compile",
     "find_unused_parameters", "activation_checkpointing", "efficient_conv_bn_eval",
-    "numerics",
+    "numerics", "ranks",
 })  # fmt: skip

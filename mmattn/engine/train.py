@@ -12,6 +12,7 @@ from mmattn.config.run_settings import scale_learning_rate, set_resume, set_work
 from mmattn.errors import is_interrupt
 
 from .console import brief_console
+from .ranks.watch import watch_ranks
 from .resume import cost_of_interruption, require_same_model
 from .runner import build_runner
 
@@ -56,13 +57,15 @@ def train(
             cfg = load_config(config, cfg_options)
             cfg.launcher = launcher
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
-            runner = build_runner(cfg, splits=("train", "val"), steps=steps)
-            runner.register_hook(FirstScreenHook(console))
-            if resume is not None or runner._resume:
-                require_same_model(runner)
-            # Datasets, schedulers and the optimiser are built only now.
-            with explain_registry_errors(cfg.filename):
-                runner.train()
+            with watch_ranks(cfg) as watch:
+                runner = build_runner(cfg, splits=("train", "val"), steps=steps)
+                runner.register_hook(FirstScreenHook(console))
+                watch.attach(runner)
+                if resume is not None or runner._resume:
+                    require_same_model(runner)
+                # Datasets, schedulers and the optimiser are built only now.
+                with explain_registry_errors(cfg.filename):
+                    runner.train()
     except (KeyboardInterrupt, SyntaxError) as error:
         if not is_interrupt(error):
             raise
