@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.numerics import numerics_problems
 from mmattn.config.optional_packages import require_packages
 from mmattn.config.problems import refuse
+from mmattn.config.ranks import ranks_problems
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.sections import check_sections
 from mmattn.config.walk import leaf_datasets, walk
@@ -82,6 +83,7 @@ def check_config(cfg: Config, splits: Sequence[str]) -> None:
         *argument_problems(cfg, splits),
         *schedule_problems(cfg, splits),
         *numerics_problems(cfg),
+        *ranks_problems(cfg),
     ]
     refuse(problems, cfg.filename)
     check_keys(cfg, cfg.filename)  # for its warning

@@ -210,7 +210,7 @@ def test_no_checkpoint_and_no_best_of_weights_that_are_not_finite(tmp_path: Path
     settings["optim_wrapper"] = {"optimizer": {"type": "SGD", "lr": 1e30}}
     settings["custom_hooks"] = [FiniteStepsHook()]
     runner = toy_runner(tmp_path, **settings)
-    with pytest.raises(NumericsError, match="loss is (nan|inf)|no checkpoint is written"):
+    with pytest.raises(NumericsError, match=r"loss is (nan|inf)|no checkpoint is written"):
         runner.train()
     for file in tmp_path.glob("*.pth"):
         weights = torch.load(file, weights_only=True)["state_dict"]
