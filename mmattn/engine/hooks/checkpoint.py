@@ -55,9 +55,7 @@ class CheckpointHook(_CheckpointHook):
     def __init__(self, *arguments: Any, on_write_error: str = "stop", **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         if on_write_error not in ("stop", "continue"):
-            raise ConfigError(
-                f"CheckpointHook: {on_write_error=} must be 'stop' or 'continue'"
-            )
+            raise ConfigError(f"CheckpointHook: {on_write_error=} must be 'stop' or 'continue'")
         self.on_write_error = on_write_error
         self._unsaved: StorageError | None = None
         self._gradients: Any = None
@@ -79,6 +77,9 @@ class CheckpointHook(_CheckpointHook):
             super().before_train(runner)
         finally:
             self.max_keep_ckpts = kept
+        if runner._resume and self.last_ckpt is None:
+            # Saved once more when a validation finds it the best, as without the stop.
+            self.last_ckpt = self._where_now(runner.message_hub.runtime_info.get("last_ckpt"))
         restore_gradients(runner, self._gradients)
         self._gradients = None
         if is_main_process() and os.path.isdir(self.out_dir):
@@ -146,9 +147,7 @@ class CheckpointHook(_CheckpointHook):
         here = path and self.file_backend.join_path(self.out_dir, os.path.basename(path))
         return here if here and self.file_backend.exists(here) else None
 
-    def save_between_steps(
-        self, runner, *, between_epochs: bool, note: Mapping[str, Any]
-    ) -> str:
+    def save_between_steps(self, runner, *, between_epochs: bool, note: Mapping[str, Any]) -> str:
         """Save the state of a training between two steps, wherever that is; return the file.
 
         In the middle of an epoch, where checkpoints are named after epochs, the file is named after
