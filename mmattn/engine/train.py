@@ -17,6 +17,7 @@ from mmattn.reports.run import COMMAND_FILE
 
 from .console import brief_console
 from .distributed import launched_rank
+from .forget_annotations import ForgetAnnotationsHook
 from .ranks.watch import watch_ranks
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
@@ -74,6 +75,7 @@ def train(
             with watch_ranks(cfg) as watch:
                 runner = build_runner(cfg, splits=("train", "val"), steps=steps)
                 runner.register_hook(FirstScreenHook(console))
+                runner.register_hook(ForgetAnnotationsHook())
                 watch.attach(runner)
                 if command and launched_rank(launcher) == 0:
                     with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:

@@ -150,6 +150,13 @@ def check_data(
     return reports
 
 
+def forget_annotations() -> None:
+    """Let go of what was read of folders of boxes, for the checks and by the datasets alike."""
+    from mmattn.boxes import forget_records
+
+    forget_records()
+
+
 def _dataset(cfg: Config, split: str) -> Mapping[str, Any] | None:
     loader = cfg.get(f"{split}_dataloader")
     dataset = loader.get("dataset") if isinstance(loader, Mapping) else None
