@@ -284,14 +284,11 @@ def _measure_int8(
     annotations: str | Path | None,
 ) -> tuple[int, float, float]:
     """Return the number of images and the metric, 0 to 1, of two files."""
-    from .exported_model import load_exported
-
-    exported = [load_exported(path) for path in (before, after)]
     if annotations is not None:
         from .detection_accuracy import AnnotatedImages
-        from .predictors import ExportedDetector
+        from .predictors import load_predictor
 
-        detectors = [ExportedDetector(file) for file in exported]
+        detectors = [load_predictor(path) for path in (before, after)]
         data = AnnotatedImages(annotations, images, detectors[0].classes)
         first, second = (
             data.average_precision(lambda file, run=run: run.predict_file(file)[0])["mAP"]
@@ -299,8 +296,10 @@ def _measure_int8(
         )
         return len(data), first, second
     from .accuracy import class_ious, exported_predictor
+    from .exported_model import load_exported
     from .validation_set import validation_pairs
 
+    exported = [load_exported(path) for path in (before, after)]
     pairs = validation_pairs(cfg)
     first, second = (
         class_ious(exported_predictor(file, model), pairs, file.metadata.classes).mean / 100

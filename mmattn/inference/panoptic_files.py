@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.detections.panoptic_file import encode_map, list_categories, list_segments
 from mmattn.errors import DataError
-from mmattn.palette import complete_palette
 
 from .prediction_files import check_outputs, label_map_path, overlay_path, write_image
 from .sources import find_sources
@@ -48,12 +47,14 @@ def segment_panoptic_files(
         DataError: An image or a video is missing, two would have one name, or a result would take
             the place of an image; or, after all others were segmented, some cannot be read.
     """
+    from mmattn.reports.painter import Painter
+
     images, videos = find_sources(sources)
     paths = check_outputs(images, out)
     out.mkdir(parents=True, exist_ok=True)
     names, things = list(predictor.classes), list(predictor.things)
     numbers = list(range(len(names)))
-    palette = complete_palette(predictor.palette or (), len(names))
+    palette = Painter.of(names, predictor.palette).palette
     listed: dict[str, list] = {"images": [], "annotations": []}
     written, unread = [], []
     for file in images:

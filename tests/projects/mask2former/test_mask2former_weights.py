@@ -381,7 +381,7 @@ class Call:
 
 
 @pytest.mark.parametrize("place", ["a weight", "another weight", "beside the weights"])
-def test_nothing_of_a_pickle_runs(tmp_path: Path, r50, place: str) -> None:
+def test_nothing_of_a_pickle_runs(tmp_path: Path, r50, place: str, capsys) -> None:
     canary, out = tmp_path / "canary", tmp_path / "out.safetensors"
     call = Call(eval, f"open({str(canary)!r}, 'w').close()")
     state = dict(back(r50))
@@ -396,5 +396,9 @@ def test_nothing_of_a_pickle_runs(tmp_path: Path, r50, place: str) -> None:
     code = main([str(file), str(out)])
     assert (code != 0) == (place != "beside the weights") == (not out.exists())
     assert not canary.exists()
+    told = capsys.readouterr().err
+    if code:
+        assert str(file) in told and "builtins.eval" in told, told
+        assert "--i-trust-this-file" in told
     pickle.loads(file.read_bytes())
     assert canary.exists(), "this payload does nothing, so that it did not run proves nothing"
