@@ -242,18 +242,22 @@ class RankWatch:
             sys.stdout.flush()
             sys.stderr.write(f"{f'rank {rank}: ' if raised else ''}{verdict['text']}\n")
             sys.stderr.flush()
-        # One that has raised an error ends by itself, if slowly.
-        self._end_the_stopped(_LAST + 5 if raised else 5)
+        # One that has raised an error ends by itself, and may wait for this one before.
+        self._end_the_stopped(spared=rank if raised else None)
         os._exit(verdict["code"])
 
-    def _end_the_stopped(self, seconds: float) -> None:
-        """Kill processes of this training, on this machine, that do not end within ``seconds``."""
+    def _end_the_stopped(self, spared: int | None) -> None:
+        """Kill processes of this training, on this machine, that do not end by themselves."""
         if self._server is None:
             return
-        deadline = time.monotonic() + seconds
-        while self._server.leftovers() and time.monotonic() < deadline:
+
+        def left() -> list[Any]:
+            return [m for m in self._server.leftovers() if m.rank != spared]  # type: ignore
+
+        deadline = time.monotonic() + 5
+        while left() and time.monotonic() < deadline:
             time.sleep(0.1)
-        for member in self._server.leftovers():
+        for member in left():
             if member.host == socket.gethostname():
                 with contextlib.suppress(OSError):
                     os.kill(member.pid, signal.SIGKILL)
