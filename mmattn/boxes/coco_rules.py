@@ -212,7 +212,8 @@ def _plain_problems(content: Mapping[str, Any], masks: bool) -> Iterator[str]:
             if isinstance(mask, Mapping) and image is not None and not unsized:
                 problem = run_length_problem(mask, (int(image["height"]), int(image["width"])))
                 if problem:
-                    faults.append(f"{problem} (annotation {entry.get('id')!r})")
+                    where = f"annotation {entry.get('id')!r} of {image.get('file_name')}"
+                    faults.append(f"{problem} ({where})")
             elif mask is not None and not isinstance(mask, (list, Mapping)):
                 faults.append(f"{mask!r:.40} is no mask (annotation {entry.get('id')!r})")
         if faults:

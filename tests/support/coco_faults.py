@@ -449,7 +449,7 @@ FAULTS: dict[str, Fault] = {
     "run lengths of another size": Fault(
         rle(size=[96, 64]),
         refused("1 of 10 masks are neither"),
-        refused(r"size is \[96, 64\], the image is \[64, 96\]"),
+        refused(r"it is 96 x 64, its image 64 x 96"),
         masks="rle",
     ),
     "run lengths too short": Fault(
