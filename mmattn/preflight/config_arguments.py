@@ -92,8 +92,8 @@ def argument_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
         elif section.endswith("_cfg") and isinstance(value, Mapping) and "type" not in value:
             taken = ("by_epoch",)
         value = _with_type(section, value)
-        for place, block, name, inner_scope in typed_blocks(value, section, registry, scope):
-            found = class_of(block["type"], name, inner_scope)
+        for place, block, registries, inner_scope in typed_blocks(value, section, registry, scope):
+            found = class_of(block["type"], registries, inner_scope)
             if found is not None:
                 extra = taken if place == section or section in _SECTIONS else ()
                 if section == "param_scheduler":
