@@ -39,6 +39,25 @@ class MissingPackageError(MMAttnError, ImportError):
     exit_code = 3
 
 
+class StorageError(MMAttnError, OSError):
+    """Raised for a file that cannot be written: a full disk, a quota, a read-only folder.
+
+    ``errno`` is the system's.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.args[0], self.errno)
+
+
 class DataError(MMAttnError, ValueError):
     """Raised for a dataset, image or annotation that is missing, unreadable or inconsistent."""
 
@@ -69,6 +88,18 @@ class ExportError(MMAttnError, RuntimeError):
     """Raised for a model that cannot be exported, or whose exported file computes otherwise."""
 
     exit_code = 7
+
+
+class RankError(MMAttnError, RuntimeError):
+    """Raised when another process of the same run has died, or makes no progress."""
+
+    exit_code = 8
+
+
+class Preempted(MMAttnError):
+    """Raised when a signal ended a training after a checkpoint was written; it can be resumed."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 def is_interrupt(error: BaseException | None) -> bool:

@@ -16,18 +16,5 @@ _base_ = [
 ]
 
 model = dict(
-    data_preprocessor=dict(
-        batch_augments=[
-            dict(
-                type="BatchFixedSizePad",
-                size=(1024, 1024),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=True,
-                seg_pad_value=255,
-            )
-        ],
-    ),
     backbone=dict(depth=101, init_cfg=dict(checkpoint="torchvision://resnet101")),
 )

@@ -1,7 +1,7 @@
 """Mask2Former, ResNet-50; ADE20K, instance, crops of 640 x 640, 160,000 iterations on 8 GPUs.
 
-Cheng et al., Mask2Former, CVPR 2022, arXiv:2112.01527, and the authors' config. Not
-reproduced here, as it needs 8 GPUs and the dataset.
+Cheng et al., Mask2Former, CVPR 2022, arXiv:2112.01527, and the authors' config. They report
+26.4 AP; not reproduced here, as it needs 8 GPUs and the dataset.
 
     bash tools/dist_train.sh \
         configs/mask2former/mask2former_r50_8xb2-160k_ade20k-instance.py 8 --amp
@@ -16,19 +16,7 @@ _base_ = [
 ]
 
 model = dict(
-    data_preprocessor=dict(
-        pad_seg=False,
-        batch_augments=[
-            dict(
-                type="BatchFixedSizePad",
-                size=(640, 640),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=False,
-            )
-        ],
-    ),
+    data_preprocessor=dict(pad_seg=False),
     panoptic_head=dict(num_things_classes=100, num_stuff_classes=0),
     panoptic_fusion_head=dict(num_things_classes=100, num_stuff_classes=0),
     test_cfg=dict(panoptic_on=False, instance_on=True),

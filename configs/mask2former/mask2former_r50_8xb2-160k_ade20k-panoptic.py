@@ -16,19 +16,6 @@ _base_ = [
 ]
 
 model = dict(
-    data_preprocessor=dict(
-        batch_augments=[
-            dict(
-                type="BatchFixedSizePad",
-                size=(640, 640),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=True,
-                seg_pad_value=255,
-            )
-        ],
-    ),
     panoptic_head=dict(num_things_classes=100, num_stuff_classes=50),
     panoptic_fusion_head=dict(num_things_classes=100, num_stuff_classes=50),
     test_cfg=dict(instance_on=False),

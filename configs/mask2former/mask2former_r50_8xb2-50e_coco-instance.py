@@ -16,19 +16,7 @@ _base_ = [
 ]
 
 model = dict(
-    data_preprocessor=dict(
-        pad_seg=False,
-        batch_augments=[
-            dict(
-                type="BatchFixedSizePad",
-                size=(1024, 1024),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=False,
-            )
-        ],
-    ),
+    data_preprocessor=dict(pad_seg=False),
     panoptic_head=dict(num_stuff_classes=0),
     panoptic_fusion_head=dict(num_stuff_classes=0),
     test_cfg=dict(panoptic_on=False, instance_on=True),

@@ -20,19 +20,7 @@ pretrained = (
     "swin_base_patch4_window12_384_22k.pth"
 )
 model = dict(
-    data_preprocessor=dict(
-        pad_seg=False,
-        batch_augments=[
-            dict(
-                type="BatchFixedSizePad",
-                size=(1024, 1024),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=False,
-            )
-        ],
-    ),
+    data_preprocessor=dict(pad_seg=False),
     backbone=dict(init_cfg=dict(checkpoint=pretrained)),
     panoptic_head=dict(num_stuff_classes=0),
     panoptic_fusion_head=dict(num_stuff_classes=0),

@@ -20,18 +20,5 @@ pretrained = (
     "swin_base_patch4_window12_384_22k.pth"
 )
 model = dict(
-    data_preprocessor=dict(
-        batch_augments=[
-            dict(
-                type="BatchFixedSizePad",
-                size=(1024, 1024),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=True,
-                seg_pad_value=255,
-            )
-        ],
-    ),
     backbone=dict(init_cfg=dict(checkpoint=pretrained)),
 )

@@ -16,19 +16,6 @@ _base_ = [
 ]
 
 model = dict(
-    data_preprocessor=dict(
-        batch_augments=[
-            dict(
-                type="BatchFixedSizePad",
-                size=(1024, 1024),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=True,
-                seg_pad_value=255,
-            )
-        ],
-    ),
     panoptic_head=dict(num_queries=200),
 )
 train_dataloader = dict(batch_size=1)

@@ -14,19 +14,3 @@ _base_ = [
     "../_base_/schedules/mask2former_50e_coco.py",
     "../_base_/detection_runtime_iters.py",
 ]
-
-model = dict(
-    data_preprocessor=dict(
-        batch_augments=[
-            dict(
-                type="BatchFixedSizePad",
-                size=(1024, 1024),
-                img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
-                pad_seg=True,
-                seg_pad_value=255,
-            )
-        ],
-    ),
-)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,8 @@ from typing import Any
 
 from mmattn.errors import DataError
 
-from .coco_content import check_content, is_box, is_coco, refuse_form
+from .coco_content import is_box, is_coco, refuse_form
+from .coco_rules import check_all, not_coco, read_strictly
 from .image_places import ImagePlaces, missing_images
 from .image_sizes import size_of
 from .json_file import read_json
@@ -22,6 +24,7 @@ _TEXTS = {
     "no-size": "images without width and height in the file: read from the images",
     "box-of-mask": "objects without a box: it is taken from their polygons",
     "missing-image": "images that are not there are left out with their objects",
+    "area-computed": "objects without a positive area in the file: that of box or mask counts",
     "annotation-id": "annotations with the id of another one, which changes nothing here",
 }
 
@@ -37,16 +40,14 @@ def load_coco(path: str, form: str | None = None) -> Mapping[str, Any]:
         DataError: The file is not JSON, is not COCO's format, is of the other form, or refers to
             what it does not have.
     """
-    content = read_json(path)
-    if not is_coco(content):
-        held = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise DataError(
-            f"{path} is not COCO's format, which has the lists images, annotations and "
-            f"categories; it holds {held:.200}. Export it as COCO"
-        )
+    content = read_strictly(path)
+    if content is None:
+        content = read_json(path)
+        if not is_coco(content):
+            raise DataError(not_coco(content, path))
     if form is not None:
         refuse_form(content["annotations"], form, path)
-    check_content(content, path, boxes=False)
+    check_all(content, path)
     _check_names_once(content["categories"], path)
     return content
 
@@ -76,7 +77,10 @@ def read_coco(
     if lost and options.missing_images != "skip":
         raise missing_images(lost, path, places.top, len(files))
     panoptic = _is_panoptic(content)
-    maps = find_maps(path, places.root, content["annotations"], map_dir) if panoptic else {}
+    maps: dict[Any, str] = {}
+    if panoptic:
+        allowed = options.allow_outside
+        maps = find_maps(path, places.root, content["annotations"], map_dir, allow_outside=allowed)
     things = _things(content["categories"], path) if panoptic else None
     of_image = _by_image(content["annotations"], panoptic, tally, path)
     records = []
@@ -148,7 +152,9 @@ def _object(
         return None
     x, y, width, height = map(float, box)  # type: ignore[arg-type]
     area = entry.get("area")
-    known = isinstance(area, (int, float)) and area > 0
+    known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
+    if not known:
+        tally.add("area-computed", Place(path, item))
     return BoxObject(
         names[entry["category_id"]],
         (x, y, x + width, y + height),

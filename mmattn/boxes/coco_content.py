@@ -9,15 +9,18 @@ from typing import Any
 
 from mmattn.errors import DataError
 
+#: No image has as many pixels on a side: what is larger is no place in one.
+_MOST_PIXELS = 1e8
+
 
 def read_content(ann_file: Any) -> Mapping[str, Any] | None:
     """Return the content of a file in COCO's format; None for files of another format."""
     if not isinstance(ann_file, str) or not ann_file.endswith(".json"):
         return None
     try:
-        with open(ann_file, encoding="utf-8") as file:
+        with open(ann_file, encoding="utf-8-sig") as file:
             content = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if is_coco(content) else None
 
@@ -180,10 +183,10 @@ def _is_known(number: Any, known: Mapping[Any, Any]) -> bool:
 
 
 def is_box(box: Any) -> bool:
-    """Return whether a value is a list of four finite numbers."""
+    """Return whether a value is a list of four finite numbers, places in an image."""
     return (
         isinstance(box, (list, tuple))
         and len(box) == 4
         and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in box)
-        and all(map(math.isfinite, box))
+        and all(math.isfinite(v) and abs(v) < _MOST_PIXELS for v in box)
     )

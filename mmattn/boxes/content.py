@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from mmattn.data.confine import refuse_outside
 from mmattn.data.folder.draw import DrawOptions, ValDraw, draw_val
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
@@ -86,6 +87,7 @@ class BoxFolder:
         voc_offset: The number of the first pixel in VOC's files, 0 or 1; see ``voc.py``.
         missing_images: ``error`` for annotations of images that are not there, or ``skip``.
         bad_objects: ``error`` for objects that cannot be meant so, or ``skip``.
+        allow_outside: Whether annotations may name files outside of ``root``; ``data/confine.py``.
 
     Raises:
         DataError: What the folder holds does not say what it means; the message says what to do.
@@ -109,6 +111,7 @@ class BoxFolder:
         voc_offset: int = 0,
         missing_images: str = "error",
         bad_objects: str = "error",
+        allow_outside: bool = False,
     ) -> None:
         self._options_of_draw = DrawOptions(val_fraction, split_seed, draw_by)
         self.root = root
@@ -121,6 +124,7 @@ class BoxFolder:
             img_dir=img_dir,
             skip_missing=missing_images == "skip",
             classes_file=classes_file,
+            allow_outside=allow_outside,
         )
         if voc_offset not in (0, 1):
             raise ConfigError(f"voc_offset={voc_offset!r}: give 0 or 1")
@@ -130,7 +134,11 @@ class BoxFolder:
                 "begin at 0: leave it out"
             )
         self._options = ReadOptions(
-            missing_images, bad_objects, masks=targets == "masks", voc_offset=voc_offset
+            missing_images,
+            bad_objects,
+            masks=targets == "masks",
+            voc_offset=voc_offset,
+            allow_outside=allow_outside,
         )
         self._img_dir, self._map_dir = img_dir, map_dir
 
@@ -224,6 +232,9 @@ class BoxFolder:
 
     def _read(self, name: str) -> BoxRecords:
         source = self.layout.sources[name]
+        # An annotation file of COCO was found, or named by the user, and is read as JSON alone.
+        if not self._options.allow_outside and self.layout.form != "coco":
+            refuse_outside(source.read_files(), [self.layout.root], source.place)
         stamp = tuple(map(_state, source.read_files()))
         place = (self.layout.form, self.layout.root, self._img_dir, self._map_dir)
         classes = self.layout.classes
@@ -236,7 +247,7 @@ def _read(name: str, source: Source, place: tuple, classes, options, stamp: tupl
     form, root, img_dir, map_dir = place
     if form == "yolo":
         return read_yolo(source.pairs, classes, options)
-    places = ImagePlaces(root, img_dir)
+    places = ImagePlaces(root, img_dir, allow_outside=options.allow_outside)
     if form == "voc":
         return read_voc(source.files, places, name, options)
     return read_coco(source.files[0], places, name, options, map_dir)

@@ -9,11 +9,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdet.datasets import BaseDetDataset
 
+from mmattn.data.confine import linked_folders
 from mmattn.data.folder.mask_reader import check_choice
 from mmattn.data.load_image import LoadImageFromFile
 from mmattn.errors import ConfigError, did_you_mean
@@ -59,6 +61,8 @@ class FolderDetDataset(BaseDetDataset):
         missing_images: ``error`` for annotations of images that are not there, or ``skip`` them.
         bad_objects: ``error`` for objects that cannot be meant so (no numbers, negative sizes,
             shares above 1), or ``skip`` them.
+        allow_outside: Whether annotations may name files outside of ``data_root``, by an absolute
+            path, ``..`` or a link; linked folders are followed always (``data/confine.py``).
         bit_depth: Bits in use of images that have more than 8.
         metainfo: ``classes`` may name some of the classes, in any order; objects of the others are
             not used then.
@@ -92,6 +96,7 @@ class FolderDetDataset(BaseDetDataset):
         voc_offset: int = 0,
         missing_images: str = "error",
         bad_objects: str = "error",
+        allow_outside: bool = False,
         bit_depth: int | None = None,
         metainfo: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -118,6 +123,7 @@ class FolderDetDataset(BaseDetDataset):
             voc_offset=voc_offset,
             missing_images=missing_images,
             bad_objects=bad_objects,
+            allow_outside=allow_outside,
         )
         self._folder, self._split = folder, split
         records = self.records
@@ -142,6 +148,7 @@ class FolderDetDataset(BaseDetDataset):
             f"{len(classes.names)} classes, from {source}",
             *folder.layout.notes,
             *records.notes,
+            *linked_folders((os.path.dirname(i.path) for i in records.images), data_root),
         )
         super().__init__(data_root=data_root, data_prefix={}, metainfo=metainfo, **kwargs)
 

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from mmattn.data.confine import refuse_outside
 from mmattn.data.folder.layout import IMAGE_FOLDERS
 from mmattn.data.folder.listing import files_below
 from mmattn.data.folder.patterns import SPLITS
@@ -43,13 +44,16 @@ class ImagePlaces:
     Args:
         root: Path of the folder.
         img_dir: The folder in ``root`` that holds the images; by default any may.
+        allow_outside: Whether images may lie outside of ``root``.
 
     Raises:
         DataError: ``img_dir`` does not exist.
     """
 
-    def __init__(self, root: str, img_dir: str | None = None) -> None:
-        self.root = root
+    def __init__(
+        self, root: str, img_dir: str | None = None, *, allow_outside: bool = False
+    ) -> None:
+        self.root, self.allow_outside = root, allow_outside
         self.top = os.path.join(root, img_dir) if img_dir else root
         self.img_dir = img_dir
         if not os.path.isdir(self.top):
@@ -75,7 +79,8 @@ class ImagePlaces:
             stems: Names have no ending.
 
         Raises:
-            DataError: Images of these names lie in two folders, and nothing says which are meant.
+            DataError: Images of these names lie in two folders, and nothing says which are meant,
+                or outside of the folder.
         """
         wanted = [_plain(name) for name in names]
         found = [self._matches(name, stems) for name in wanted]
@@ -93,9 +98,12 @@ class ImagePlaces:
             if len(files) > 1:
                 raise self._several(name, files)
             path = os.path.join(self.top, files[0]) if files else None
-            if path is None and os.path.isabs(name) and os.path.isfile(name):
+            if path is None and os.path.isabs(name) and os.path.exists(name):
                 path = name
             result.append(path)
+        if not self.allow_outside:
+            there = [path for path in result if path is not None]
+            refuse_outside(there, [self.root, self.top], f"the annotations of {split}", "images")
         return result
 
     def _matches(self, name: str, stems: bool) -> list[str]:

@@ -15,6 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 
+from mmattn.data.archives import refuse_archive
 from mmattn.data.files import check_place
 from mmattn.data.folder.listing import files_below
 from mmattn.errors import ConfigError, DataError, did_you_mean
@@ -39,6 +40,7 @@ def find_box_layout(
     img_dir: str | None = None,
     skip_missing: bool = False,
     classes_file: str | None = None,
+    allow_outside: bool = False,
 ) -> BoxLayout:
     """Look into a folder, or at a file.
 
@@ -51,6 +53,7 @@ def find_box_layout(
         img_dir: Folder of the images in ``root``, likewise.
         skip_missing: Leave annotations of images that are not there out.
         classes_file: List of the classes in ``root``, if it is not found, or to set their order.
+        allow_outside: Whether what a ``data.yaml`` names may lie outside of its folder.
 
     Raises:
         DataError: The place is missing, holds none of the formats, or several.
@@ -62,7 +65,7 @@ def find_box_layout(
             raise ConfigError(f"{option}={value!r}: give one of {', '.join(known)}.{hint}")
     if os.path.isfile(root):
         beside = classes_file and os.path.join(os.path.dirname(root), classes_file)
-        return _of_file(root, beside)
+        return _of_file(root, beside, allow_outside)
     listed = classes_file and os.path.join(root, classes_file)
     check_place(root, "data_root", folder=True)
     files = files_below(root, all_endings=True)
@@ -82,6 +85,7 @@ def find_box_layout(
             img_dir=img_dir,
             skip_missing=skip_missing,
             classes_file=listed,
+            allow_outside=allow_outside,
         )
         notes += more
     forms = [form for form, sources in found.items() if sources]
@@ -114,12 +118,13 @@ def find_box_layout(
     )
 
 
-def _of_file(path: str, classes_file: str | None) -> BoxLayout:
+def _of_file(path: str, classes_file: str | None, allow_outside: bool) -> BoxLayout:
     """Return the layout of one file, with the images around it."""
+    refuse_archive(path, "data_root")
     ending = os.path.splitext(path)[1].lower()
     folder = os.path.dirname(os.path.abspath(path))
     if ending in (".yaml", ".yml"):
-        sources, classes, notes = read_description(path, classes_file)
+        sources, classes, notes = read_description(path, classes_file, allow_outside=allow_outside)
         return BoxLayout("yolo", folder, sources, classes=classes, notes=tuple(notes))
     if ending == ".json":
         # COCO's images lie beside the folder of annotations.

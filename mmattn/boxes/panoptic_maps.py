@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmattn.data.confine import refuse_outside
 from mmattn.data.files import missing_files
 from mmattn.errors import DataError
 
@@ -13,7 +14,12 @@ from .records import listed
 
 
 def find_maps(
-    path: str, root: str, annotations: Sequence[Mapping[str, Any]], map_dir: str | None
+    path: str,
+    root: str,
+    annotations: Sequence[Mapping[str, Any]],
+    map_dir: str | None,
+    *,
+    allow_outside: bool = False,
 ) -> dict[Any, str]:
     """Return image id -> path of the map.
 
@@ -25,6 +31,7 @@ def find_maps(
         root: Folder of the dataset.
         annotations: Its annotations, one for each image.
         map_dir: Folder of the maps, relative to ``root``, if it is given.
+        allow_outside: Whether a name may lead out of the folder.
 
     Raises:
         DataError: An annotation names no map, no folder holds the maps, or some are missing.
@@ -56,6 +63,8 @@ def find_maps(
             )
         folder = holding[0]
     maps = {number: os.path.join(folder, name) for number, name in names.items()}
+    if not allow_outside:
+        refuse_outside(maps.values(), [folder], path, "panoptic maps")
     lost = missing_files(maps.values())
     if lost:
         raise DataError(

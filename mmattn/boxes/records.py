@@ -16,10 +16,12 @@ class Place(NamedTuple):
     Attributes:
         file: Path of the annotation file or image.
         item: What it is in that file: ``annotation 17``, ``object 3``, ``line 2``; may be empty.
+        value: What stands there, in words; may be empty.
     """
 
     file: str
     item: str = ""
+    value: str = ""
 
     def __str__(self) -> str:
         return f"{self.file} ({self.item})" if self.item else self.file
@@ -34,17 +36,19 @@ class Finding:
         text: Sentence without the places and their number.
         places: Every place it was found at.
         shown: Number of places that the sentence names; 0 leaves them out.
+        fix: What to do about it, in a sentence; may be empty.
     """
 
     check: str
     text: str
     places: tuple[Place, ...] = ()
     shown: int = SHOWN
+    fix: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as plain data."""
         places = [place._asdict() for place in self.places]
-        return {"check": self.check, "text": self.text, "places": places}
+        return {"check": self.check, "text": self.text, "fix": self.fix, "places": places}
 
     def __str__(self) -> str:
         if not self.places or not self.shown:
@@ -148,12 +152,14 @@ class ReadOptions:
             shares above 1), or ``skip`` them.
         masks: Whether each object must have a mask.
         voc_offset: The number of an image's first pixel in Pascal VOC's files, 0 or 1.
+        allow_outside: Whether files may lie outside of the folder.
     """
 
     missing_images: str = "error"
     bad_objects: str = "error"
     masks: bool = False
     voc_offset: int = 0
+    allow_outside: bool = False
 
 
 @dataclass
@@ -166,14 +172,17 @@ class Tally:
         """Note one more place."""
         self.places.setdefault(check, []).append(place)
 
-    def findings(self, texts: Mapping[str, str]) -> tuple[Finding, ...]:
+    def findings(
+        self, texts: Mapping[str, str], fixes: Mapping[str, str] | None = None
+    ) -> tuple[Finding, ...]:
         """Return one finding for each check that has a place.
 
         Args:
             texts: Check -> sentence about all places.
+            fixes: Check -> what to do about it.
         """
         return tuple(
-            Finding(check, text, tuple(self.places[check]))
+            Finding(check, text, tuple(self.places[check]), fix=(fixes or {}).get(check, ""))
             for check, text in texts.items()
             if self.places.get(check)
         )

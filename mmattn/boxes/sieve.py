@@ -8,18 +8,32 @@ from typing import Any
 
 from mmattn.errors import DataError
 
+from .coco_rules import is_polygon, overlap, polygon_bounds
 from .records import BoxObject, Finding, LeftOutObject, Place, ReadOptions, Tally, listed
+from .run_lengths import run_length_problem
 
 #: What is left out, because no network can learn from it -> sentence.
 LEFT_OUT = {
     "no-area": "boxes without area are left out",
     "outside": "boxes outside of their image are left out",
     "below-a-pixel": "boxes less than a pixel wide or high are left out",
+    "mask-outside": "objects whose polygons lie outside of their image are left out",
 }
 #: What is used as it is -> sentence.
 KEPT = {
     "beyond-image": "boxes that reach beyond their image",
+    "mask-beside-box": "objects whose polygons lie beside their box",
     "duplicate-box": "boxes that stand twice in their image",
+}
+#: What is left out or kept -> what to do about it.
+FIXES = {
+    "no-area": "Draw them again, or take them out of the file",
+    "outside": "Pair the annotations with their own images, or take them out of the file",
+    "below-a-pixel": "Draw them again, or take them out of the file",
+    "mask-outside": "Pair the annotations with their own images, or take them out of the file",
+    "beyond-image": "Cut them at the edge of the image",
+    "mask-beside-box": "Compute the boxes from the polygons",
+    "duplicate-box": "Take the second ones out of the file",
 }
 #: What cannot be meant so, and is refused -> what is wrong, and what to do.
 REFUSED = {
@@ -69,9 +83,11 @@ class Sieve:
             check = _mask_problem(item, size)
         if check is None:
             if _reaches_beyond(item, size):
-                self.tally.add("beyond-image", Place(source, item.item))
+                self.tally.add("beyond-image", _place(item, source))
+            if self._options.masks and _lies_beside(item):
+                self.tally.add("mask-beside-box", _place(item, source))
             return True
-        self.tally.add(check, Place(source, item.item))
+        self.tally.add(check, _place(item, source))
         if check in LEFT_OUT or check in ("negative-size", "not-numbers"):
             self.left_out.append(LeftOutObject(item, size, source))
         return False
@@ -85,20 +101,28 @@ class Sieve:
         """Return what was left out.
 
         Raises:
-            DataError: Objects cannot be meant so, and ``bad_objects`` is not ``skip``.
+            DataError: Objects cannot be meant so, and ``bad_objects`` is not ``skip``; the message
+                has every kind of fault.
         """
-        findings = list(self.tally.findings({**LEFT_OUT, **KEPT}))
+        findings = list(self.tally.findings({**LEFT_OUT, **KEPT}, FIXES))
+        refused = []
         for check, (wrong, fix) in REFUSED.items():
             places = self.tally.places.get(check)
             if not places:
                 continue
             if self._options.bad_objects != "skip":
-                raise DataError(
+                refused.append(
                     f"{len(places)} of {self.total} {wrong}: {listed(places)}; {self._format} is "
                     f"expected. {fix}, or leave them out with data.bad_objects=skip"
                 )
-            findings.append(Finding(check, f"left out: {wrong}", (*places,)))
+            findings.append(Finding(check, f"left out: {wrong}", (*places,), fix=fix))
+        if refused:
+            raise DataError("\n  ".join(refused))
         return tuple(findings)
+
+
+def _place(item: BoxObject, source: str) -> Place:
+    return Place(source, item.item, str([round(float(v), 3) for v in item.stored]))
 
 
 def _problem(item: BoxObject, size: tuple[int, int]) -> str | None:
@@ -127,7 +151,16 @@ def _reaches_beyond(item: BoxObject, size: tuple[int, int]) -> bool:
 def _mask_problem(item: BoxObject, size: tuple[int, int]) -> str | None:
     if not item.mask:
         return None if item.crowd else "no-mask"
-    return None if is_mask(item.mask, size) else "bad-mask"
+    if not is_mask(item.mask, size):
+        return "bad-mask"
+    bounds = polygon_bounds(item.mask)
+    inside = bounds is None or overlap(bounds, (0, 0, size[1], size[0]))
+    return None if inside else "mask-outside"
+
+
+def _lies_beside(item: BoxObject) -> bool:
+    bounds = polygon_bounds(item.mask)
+    return bounds is not None and not overlap(bounds, item.box)
 
 
 def is_mask(mask: Any, size: tuple[int, int]) -> bool:
@@ -138,22 +171,8 @@ def is_mask(mask: Any, size: tuple[int, int]) -> bool:
         size: Height and width of the image.
     """
     if isinstance(mask, dict):
-        stated = mask.get("size")
-        return (
-            isinstance(stated, Sequence)
-            and tuple(stated) == tuple(size)
-            and isinstance(mask.get("counts"), (list, str))
-        )
-    return isinstance(mask, list) and any(map(_is_polygon, mask))
-
-
-def _is_polygon(points: Any) -> bool:
-    return (
-        isinstance(points, list)
-        and len(points) >= 6
-        and len(points) % 2 == 0
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in points)
-    )
+        return run_length_problem(mask, size) is None
+    return isinstance(mask, list) and any(map(is_polygon, mask))
 
 
 def duplicates(images: Sequence[Any]) -> tuple[Finding, ...]:

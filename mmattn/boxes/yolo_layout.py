@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from mmattn.data.confine import is_inside, refuse_outside
 from mmattn.data.folder.class_list import CLASS_LISTS, read_class_list
 from mmattn.data.folder.layout import IMAGE_FOLDERS
 from mmattn.data.folder.listing import files_below
 from mmattn.data.folder.patterns import SPLITS
 from mmattn.errors import DataError
 from mmattn.images import is_image_file
+from mmattn.io.plain_data import parse_yaml, read_text
 
 from .image_places import split_of_folder
 from .records import listed
@@ -32,6 +34,7 @@ def find_yolo(
     img_dir: str | None = None,
     skip_missing: bool = False,
     classes_file: str | None = None,
+    allow_outside: bool = False,
 ) -> tuple[dict[str, Source], YoloClasses, list[str]]:
     """Return the images of each split with their label files, empty where there are none.
 
@@ -42,6 +45,7 @@ def find_yolo(
         img_dir: Folder of the images, likewise.
         skip_missing: Leave labels without an image out instead of refusing them.
         classes_file: Path of the list of classes, if it is not found.
+        allow_outside: Whether what a ``data.yaml`` names may lie outside of ``root``.
 
     Raises:
         DataError: Several files could be meant, or they contradict each other.
@@ -53,7 +57,9 @@ def find_yolo(
             f"data={os.path.join(root, described[0])} or the other"
         )
     if described:
-        return read_description(os.path.join(root, described[0]), classes_file)
+        return read_description(
+            os.path.join(root, described[0]), classes_file, allow_outside=allow_outside
+        )
     texts = {file for file in files if file.lower().endswith(".txt")}
     spelled = {file.casefold(): file for file in texts}  # letter case does not matter
     if not texts:
@@ -124,13 +130,14 @@ def find_yolo(
 
 
 def read_description(
-    path: str, classes_file: str | None = None
+    path: str, classes_file: str | None = None, *, allow_outside: bool = False
 ) -> tuple[dict[str, Source], YoloClasses, list[str]]:
     """Read a ``data.yaml``: names, and for each split a folder or a list of images.
 
     Args:
         path: Path of the file.
         classes_file: Path of a list of classes, whose names are taken instead.
+        allow_outside: Whether what it names may lie outside of its folder.
 
     Raises:
         DataError: It is not valid, contradicts itself, or names what is not there.
@@ -161,7 +168,11 @@ def read_description(
         if given is None:
             continue
         entries = given if isinstance(given, list) else [given]
-        images = [image for entry in entries for image in _images_of(path, content, str(entry))]
+        images = [
+            image
+            for entry in entries
+            for image in _images_of(path, content, str(entry), allow_outside)
+        ]
         if not images:
             raise DataError(f"{path}: {split}: {given} holds no image")
         pairs = [(image, _label_beside(image), _stem(image)) for image in images]
@@ -231,19 +242,13 @@ def _describes(root: str, file: str) -> bool:
 
 
 def _load_yaml(path: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            content = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = parse_yaml(read_text(path), path)
     if not isinstance(content, dict):
         raise DataError(f"{path} holds {type(content).__name__}, not names and folders")
     return content
 
 
-def _images_of(path: str, content: Mapping[str, Any], entry: str) -> list[str]:
+def _images_of(path: str, content: Mapping[str, Any], entry: str, allow_outside: bool) -> list[str]:
     """Return the paths of the images of an entry: a folder, or a list in a text file."""
     base = os.path.dirname(path)
     bases = [base]
@@ -255,7 +260,12 @@ def _images_of(path: str, content: Mapping[str, Any], entry: str) -> list[str]:
     tried = dict.fromkeys(
         os.path.normpath(os.path.join(b, e)) for e in (entry, bare) for b in bases
     )
-    place = next((one for one in tried if os.path.exists(one)), None)
+    there = [one for one in tried if os.path.exists(one)]
+    place = next((one for one in there if is_inside(one, [base or "."])), None)
+    if place is None and there:
+        place = there[0]
+        if not allow_outside:
+            refuse_outside([place], [base or "."], f"{path}: {entry}", "places")
     if place is None:
         raise DataError(f"{path}: {entry}: there is none of {', '.join(tried)}. Mend the path")
     if os.path.isdir(place):

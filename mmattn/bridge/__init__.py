@@ -4,6 +4,9 @@
 - mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
 - mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``), and runs
   no config text of a checkpoint (``mmattn.bridge.checkpoint_configs``).
+- YAML and JSON files make no objects, and configs in them name no code
+  (``mmattn.bridge.data_configs``).
+- pycocotools reads annotation files with a byte order mark (``mmattn.bridge.coco_text``).
 - ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
 - mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
 - ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
@@ -42,6 +45,7 @@ def install() -> None:
     if _installed:
         return
     _installed = True
+    from .data_configs import READERS as ANNOTATION_READERS
     from .drawn_images import DRAWING, read_for_drawing
     from .ext_finder import provide_mmcv_ext
     from .panopticapi_finder import provide_panopticapi
@@ -52,10 +56,16 @@ def install() -> None:
     provide_panopticapi()
     when_imported("mmengine.logging.logger", _honour_print_log_level)
     when_imported("pycocotools.coco", _quiet_coco_index)
+    when_imported("pycocotools.coco", _read_byte_order_marks)
     when_imported("mmengine.utils.package_utils", _patch_package_lookup)
     when_imported("mmengine.config.utils", _patch_package_names)
     when_imported("mmengine.config.utils", _patch_builtin_modules)
     when_imported("mmengine.config.config", _patch_config_base)
+    when_imported("mmengine.fileio.handlers.yaml_handler", _patch_yaml_loader)
+    when_imported("mmengine.config.config", _patch_config_reader)
+    when_imported("mmengine.registry.registry", _patch_registry_fallback)
+    for name in ANNOTATION_READERS:
+        when_imported(name, _refuse_annotation_pickles)
     when_imported("mmengine.registry.build_functions", _explain_auto)
     when_imported("mmengine.runner.checkpoint", _patch_torch_load)
     when_imported("mmengine.runner.checkpoint", _patch_checkpoint_io)
@@ -96,6 +106,12 @@ def _quiet_coco_index(module) -> None:
     quiet_coco_index(module)
 
 
+def _read_byte_order_marks(module) -> None:
+    from .coco_text import read_byte_order_marks
+
+    read_byte_order_marks(module)
+
+
 def _patch_package_lookup(module) -> None:
     from .package_lookup import patch_package_lookup
 
@@ -106,6 +122,30 @@ def _patch_builtin_modules(module) -> None:
     from .builtin_modules import patch_builtin_modules
 
     patch_builtin_modules(module)
+
+
+def _patch_yaml_loader(module) -> None:
+    from .data_configs import patch_yaml_loader
+
+    patch_yaml_loader(module)
+
+
+def _patch_config_reader(module) -> None:
+    from .data_configs import patch_config_reader
+
+    patch_config_reader(module)
+
+
+def _patch_registry_fallback(module) -> None:
+    from .data_configs import patch_registry_fallback
+
+    patch_registry_fallback(module)
+
+
+def _refuse_annotation_pickles(module) -> None:
+    from .data_configs import refuse_annotation_pickles
+
+    refuse_annotation_pickles(module)
 
 
 def _explain_auto(module) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import io
 import logging
 import os
 import re
@@ -172,56 +171,93 @@ def load_with_prefix(prefix, filename, map_location=None) -> dict:
 
 
 def find_latest_checkpoint(path: str) -> str | None:
-    """The file that ``last_checkpoint`` in ``path`` names, also after the directory was moved.
+    """Return the newest checkpoint of the run in ``path`` that is whole.
 
-    A run that was killed between its first checkpoint and the pointer to it has the checkpoint
-    alone; it is found all the same.
+    It is the file that ``last_checkpoint`` names, also after the directory was moved. Where that is
+    damaged or missing, it is the newest other one, and the log says so. A run that was killed
+    between its first checkpoint and the pointer to it has the checkpoint alone; it is found all the
+    same.
+
+    Returns:
+        None where the run has no checkpoint.
 
     Raises:
-        CheckpointError: If ``last_checkpoint`` is empty: starting anew would be a silent loss.
+        CheckpointError: There are checkpoints, but all are damaged: starting anew would be a silent
+            loss.
     """
     from mmengine.logging import print_log
 
     pointer = os.path.join(path, "last_checkpoint")
-    if not os.path.exists(pointer):
-        newest = _newest_by_name(path)
-        found = "" if newest is None else f", but {newest}"
+    named = _named_by(pointer, path)
+    if named is not None and "://" in named:
+        return named
+    others = [file for file in _by_age(path, named) if file != named]
+    if named is None and not os.path.exists(pointer):
+        found = f", but {others[0]}" if others else ""
         print_log(f"Did not find last_checkpoint to be resumed{found}.", logger="current")
-        return newest
-    with open(pointer, encoding="utf-8") as file:
-        name = file.read().strip()
-    if not name:
+    refused = []
+    for file in [named, *others] if named is not None else others:
+        try:
+            _require_whole(file)
+        except CheckpointError as error:
+            refused.append(str(error))
+            continue
+        if refused:
+            _log_warning(f"Resuming from {file}, the newest whole checkpoint: {' '.join(refused)}")
+        return file
+    if refused:
+        raise CheckpointError(
+            f"{path}: has no whole checkpoint to resume from: {' '.join(refused)} To start anew, "
+            "leave --resume out or give another --work-dir."
+        )
+    if os.path.exists(pointer):
         raise CheckpointError(
             f"{pointer}: is empty, so the run that wrote it was cut off. Name the checkpoint to "
             "resume from; to start anew, leave resume out or give another work_dir."
         )
-    if "://" in name:
-        return name
+    return None
+
+
+def _named_by(pointer: str, path: str) -> str | None:
+    """Return the file that ``last_checkpoint`` names; None where it is missing or empty."""
+    if not os.path.exists(pointer):
+        return None
+    with open(pointer, encoding="utf-8", errors="replace") as file:
+        name = file.read().strip()
+    if not name or "://" in name:
+        return name or None
     # A relative name is relative to the directory; an absolute one may date from before a move.
     direct = os.path.join(path, name)
     moved = os.path.join(path, os.path.basename(name))
     return moved if not os.path.exists(direct) and os.path.exists(moved) else direct
 
 
-def _newest_by_name(path: str) -> str | None:
-    """The last written of the checkpoints in ``path`` that the checkpoint hook names by itself."""
-    if not os.path.isdir(path):
-        return None
-    with os.scandir(path) as entries:
-        files = [
-            (entry.stat().st_mtime_ns, entry.path)
-            for entry in entries
-            if re.fullmatch(r"(iter|epoch)_\d+\.pth", entry.name) and entry.is_file()
-        ]
-    return max(files)[1] if files else None
+def _by_age(path: str, named: str | None) -> list[str]:
+    """Return the checkpoints that the checkpoint hook names by itself, the last written first."""
+    folders = dict.fromkeys([path, *([os.path.dirname(named)] if named else [])])
+    files = []
+    for folder in folders:
+        if os.path.isdir(folder):
+            with os.scandir(folder) as entries:
+                files += [
+                    (entry.stat().st_mtime_ns, entry.path)
+                    for entry in entries
+                    if re.fullmatch(r"(iter|epoch)_\d+\.pth", entry.name) and entry.is_file()
+                ]
+    return [file for _, file in sorted(files, reverse=True)]
+
+
+def _require_whole(file: str) -> None:
+    from mmattn.io.checkpoint_files import require_whole
+
+    if not os.path.isdir(file):  # as deepspeed's are
+        require_whole(file)
 
 
 def _saving(original: Callable) -> Callable:
     @functools.wraps(original)
     def save_checkpoint(checkpoint, filename, file_client_args=None, backend_args=None) -> None:
-        import torch
-
-        from mmattn.io import atomic_write
+        from mmattn.io import save_torch
 
         from .checkpoint_content import plain_checkpoint
 
@@ -230,11 +266,7 @@ def _saving(original: Callable) -> Callable:
         if "://" in str(filename) or backend not in ("local", "disk"):
             original(content, filename, file_client_args, backend_args)
             return
-        # Into memory first: torch's writer hides a full disk behind an error about positions.
-        with io.BytesIO() as buffer:
-            torch.save(content, buffer)
-            with atomic_write(filename) as file:
-                file.write(buffer.getbuffer())
+        save_torch(filename, content)
 
     return save_checkpoint
 

@@ -16,6 +16,8 @@ COMMANDS = {
     "compare": "compare attention blocks in one network on equal terms",
     "compare_runs": "put finished trainings side by side",
     "report": "write a report on a trained and exported model",
+    "replay": "repeat a training step whose numbers were not finite",
     "convert_checkpoint": "convert a checkpoint of another project",
+    "publish": "strip a checkpoint to its weights and class names, with a digest in its name",
     "make_shapes": "write the generated shapes dataset",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -21,6 +22,10 @@ def run(command: Callable[[], int | None], *, if_interrupted: str = "") -> int:
     Returns:
         The exit code: the command's own, that of an ``MMAttnError``, or 130 after Ctrl-C.
     """
+    # OpenCV reads its limit of pixels once, when it is imported: that of mmattn's own reader, so
+    # that mmcv's and mmseg's transforms refuse an image from its header as well.
+    limit = os.environ.get("MMATTN_MAX_IMAGE_PIXELS", str(2**28))
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", limit)
     try:
         return command() or 0
     except MMAttnError as error:

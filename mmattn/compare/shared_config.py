@@ -7,8 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmattn.config.walk import walk
-from mmattn.type_names import bare_name
+from mmattn.engine.exactness import FORGETFUL, parts_among
 
 from .epoch_hooks import translate_hooks
 from .schedule import original_length, rescaled
@@ -18,12 +17,8 @@ if TYPE_CHECKING:
 
 #: Checkpoints of a run, and iterations that are not worth one.
 _SAVES, _CHEAP = 5, 20
-#: Parts of mmdet that remember something between steps which no checkpoint holds.
-_FORGETFUL = {
-    "CachedMosaic": "images of earlier samples",
-    "CachedMixUp": "images of earlier samples",
-    "BatchSyncRandomResize": "the present size of the images",
-}
+#: Parts of mmdet that remember something between steps which no checkpoint of a comparison holds.
+_FORGETFUL = {**FORGETFUL, "BatchSyncRandomResize": "the present size of the images"}
 
 
 def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Config, list[str]]:
@@ -140,10 +135,4 @@ def samples_per_step(cfg: Config) -> int:
 
 def forgetful_parts(cfg: Config) -> list[str]:
     """List the parts of ``cfg`` whose state is in no checkpoint, so that it can't be resumed."""
-    found = {
-        bare_name(value)
-        for key in ("train_dataloader", "model")
-        for path, value in walk(cfg.get(key))
-        if path.rpartition(".")[2] == "type"
-    }
-    return sorted(found & set(_FORGETFUL))
+    return parts_among(cfg, _FORGETFUL)

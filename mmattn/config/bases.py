@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmattn.errors import ConfigError
+from mmattn.errors import ConfigError, MMAttnError
+from mmattn.io.plain_data import parse_json, parse_yaml, read_text
 
 from .find import find_base
 
@@ -26,7 +27,7 @@ def check_bases(path: Path) -> None:
     Raises:
         ConfigError: A base is missing, or ``_base_`` is misspelt; the message lists all.
     """
-    problems = list(dict.fromkeys(_problems(path, set())))
+    problems = list(dict.fromkeys(_problems(path, set(), ())))
     if len(problems) == 1:
         raise ConfigError(problems[0])
     if problems:
@@ -34,10 +35,16 @@ def check_bases(path: Path) -> None:
         raise ConfigError("\n  ".join([f"{path}: {len(problems)} bases are wrong:", *problems]))
 
 
-def _problems(path: Path, seen: set[Path]) -> Iterator[str]:
-    if path in seen:
-        return  # a circle is mmengine's to tell
-    seen.add(path)
+def _problems(path: Path, seen: set[Path], chain: tuple[Path, ...]) -> Iterator[str]:
+    place = path.resolve()
+    if place in chain:
+        circle = [*chain[chain.index(place) :], place]
+        shown = " -> ".join(file.name for file in circle)
+        yield f"{path}: {_KEY} goes in a circle: {shown}. Take one of them out"
+        return
+    if place in seen:
+        return
+    seen.add(place)
     settings = literals(path)
     for name, value in settings.items():
         if _is_misspelt(name, value) and _KEY not in settings:
@@ -47,7 +54,7 @@ def _problems(path: Path, seen: set[Path]) -> Iterator[str]:
         if not isinstance(base, str) or "{{" in base or "{$" in base:
             continue
         try:
-            yield from _problems(find_base(base, path.parent), seen)
+            yield from _problems(find_base(base, path.parent), seen, (*chain, place))
         except ConfigError as error:
             yield f"{path}: the config cannot be read: {_KEY}: {error}"
 
@@ -65,15 +72,14 @@ def _is_misspelt(name: Any, value: Any) -> bool:
 
 def literals(path: Path) -> Mapping[str, Any]:
     """Return the top-level settings of a config that are written out; {} if it is broken."""
-    from yaml import YAMLError, safe_load
-
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         if path.suffix != ".py":
-            content = safe_load(text)
+            parse = parse_json if path.suffix == ".json" else parse_yaml
+            content = parse(text, path)
             return content if isinstance(content, Mapping) else {}
         tree = ast.parse(text)
-    except (OSError, ValueError, SyntaxError, YAMLError):
+    except (MMAttnError, ValueError, SyntaxError, RecursionError, MemoryError):
         return {}
     found = {}
     for node in tree.body:

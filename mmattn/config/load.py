@@ -39,6 +39,8 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
     check_bases(path)
     try:
         cfg = Config.fromfile(path)
+    except ConfigError:  # of a YAML or JSON file, with file and line
+        raise
     except (
         *(FileNotFoundError, SyntaxError, KeyError, ImportError, NameError),
         *(AssertionError, ValueError, TypeError, AttributeError, YAMLError),

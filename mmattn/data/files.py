@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mmattn.errors import DataError, did_you_mean
 
+from .archives import refuse_archive
+
 _SHOWN = 20
 
 
@@ -28,6 +30,8 @@ def check_place(path: str, where: str, *, folder: bool) -> None:
     if not path or is_remote(path) or (os.path.isdir(path) if folder else os.path.isfile(path)):
         return
     kind = "folder" if folder else "file"
+    if folder:
+        refuse_archive(path, where)
     if os.path.exists(path):
         raise DataError(f"{where}={path!r} is not a {kind}")
     place = Path(os.path.abspath(path))

@@ -12,6 +12,8 @@ from mmattn.config.class_counts import counts_in
 from mmattn.inference.model import unwrap_model
 from mmattn.io.class_rows import RowsReport
 
+from .exactness import exactness
+
 if TYPE_CHECKING:
     from mmengine.runner import Runner
     from torch import nn
@@ -34,6 +36,7 @@ def training_screen(runner: Runner) -> list[str]:
         *_rows("classes", [*_counts(runner), *_kept_rows(runner)]),
         *_rows("schedule", [_length(runner), _optimizer(runner)]),
         *_rows("saved", [_checkpoints(runner)]),
+        *_rows("resume", [exactness(runner)]),
         *_places(runner),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from mmattn.config.numerics import read_numerics
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.resolve import Step, resolve
 from mmattn.config.run_settings import (
@@ -20,7 +21,7 @@ from mmattn.preflight.auto_classes import fill_class_counts
 from mmattn.preflight.backbone import check_channels
 from mmattn.preflight.run import check_config, check_data
 
-from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank
+from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank, wait_long
 from .pretrained import fetch_pretrained
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
         MMAttnError: ``preflight`` finds a mistake, the launcher is wrong, or a type is not
             registered.
     """
+    numerics = read_numerics(cfg)
     first = launched_rank(cfg.launcher) == 0
     if first:  # before anything is read or logged
         check_config(cfg, splits)
@@ -73,8 +75,11 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
     check_channels(runner.model, cfg.filename)
     if "train" in splits:
         from .hooks.class_rows import ClassRowsHook
+        from .hooks.finite_steps import FiniteStepsHook
 
         runner.register_hook(ClassRowsHook())
+        if not any(isinstance(hook, FiniteStepsHook) for hook in runner.hooks):
+            runner.register_hook(FiniteStepsHook(**vars(numerics)))
     return runner
 
 
@@ -90,6 +95,8 @@ def run_steps(cfg: Config) -> list[Step]:
     ]
     if _on_cpu():
         steps.append(Step("mixed precision on a CPU", use_cpu_amp))
+    if cfg.launcher != "none":
+        steps.append(Step("waiting for other processes", wait_long))
     if _in_cpu_group(cfg):
         steps.append(Step("several processes on CPUs", fit_for_cpu_group))
     return steps

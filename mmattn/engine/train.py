@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,19 +10,24 @@ from mmattn.config.load import load_config
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 from mmattn.config.run_settings import scale_learning_rate, set_resume, set_work_dir, use_amp
-from mmattn.errors import is_interrupt
+from mmattn.errors import MMAttnError, Preempted, is_interrupt
 from mmattn.io import atomic_write
+from mmattn.io.storage import STORAGE_ERRNOS, storage_error
 from mmattn.reports.run import COMMAND_FILE
 
 from .console import brief_console
 from .distributed import launched_rank
 from .forget_annotations import ForgetAnnotationsHook
+from .ranks.watch import watch_ranks
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
 from .runner import build_runner
+from .stop_signals import InterruptedTraining, StoppedBySignal, StopSignals, name_of
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
+
+_STOPPED_EARLY = "{}: stopped before the first step; nothing was to be saved"
 
 
 def train(
@@ -53,33 +59,75 @@ def train(
     Raises:
         MMAttnError: Config, data or checkpoint are wrong; raised before the first step where that
             can be known.
-        KeyboardInterrupt: With a text that says how many steps are lost and how to go on.
+        StorageError: A file of the run cannot be written.
+        Preempted: SIGTERM or SIGUSR1 came; a checkpoint was saved between two steps.
+        KeyboardInterrupt: With a text that says how to go on. After a first Ctrl-C it is
+            ``InterruptedTraining``, and a checkpoint was saved; after a second one, steps are lost.
     """
     from .hooks.first_screen import FirstScreenHook
 
     runner = None
     try:
-        with brief_console() as console:
+        with StopSignals() as signals, brief_console() as console:
             cfg = load_config(config, cfg_options)
             cfg.launcher = launcher
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
-            runner = build_runner(cfg, splits=("train", "val"), steps=steps)
-            runner.register_hook(FirstScreenHook(console))
-            runner.register_hook(ForgetAnnotationsHook())
-            if command and launched_rank(launcher) == 0:
-                with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
-                    file.write(command + "\n")
-            if resume is not None or runner._resume:
-                require_same_model(runner)
-                check_resumed_schedule(runner)
-            # Datasets, schedulers and the optimiser are built only now.
-            with explain_registry_errors(cfg.filename):
-                runner.train()
+            with watch_ranks(cfg) as watch:
+                runner = build_runner(cfg, splits=("train", "val"), steps=steps)
+                runner.register_hook(FirstScreenHook(console))
+                runner.register_hook(ForgetAnnotationsHook())
+                watch.attach(runner)
+                if command and launched_rank(launcher) == 0:
+                    with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
+                        file.write(command + "\n")
+                resume_exactly(runner, signals)
+                if resume is not None or runner._resume:
+                    require_same_model(runner)
+                    check_resumed_schedule(runner)
+                # Datasets, schedulers and the optimiser are built only now.
+                with explain_registry_errors(cfg.filename):
+                    runner.train()
+    except InterruptedTraining:
+        raise
+    except StoppedBySignal as error:
+        raise Preempted(_STOPPED_EARLY.format(name_of(signals.received))) from error
     except (KeyboardInterrupt, SyntaxError) as error:
-        if not is_interrupt(error):
+        if isinstance(error, SyntaxError) and signals.received and not signals.in_training:
+            # mmengine makes one of whatever comes while it formats a config.
+            if signals.received != signal.SIGINT:
+                raise Preempted(_STOPPED_EARLY.format(name_of(signals.received))) from error
+        elif not is_interrupt(error):
             raise
         raise KeyboardInterrupt(cost_of_interruption(runner)) from error
+    except OSError as error:
+        if isinstance(error, MMAttnError) or error.errno not in STORAGE_ERRNOS:
+            raise
+        raise storage_error(error) from error
     return runner
+
+
+def resume_exactly(runner: Runner, signals: StopSignals | None = None) -> None:
+    """Prepare a runner whose training has not begun: positions in the data, seeds, signals.
+
+    ``exact_resume=False`` in its config leaves the seeds out.
+
+    Args:
+        runner: Any runner of mmengine.
+        signals: Signals that stop the training; None leaves signals alone.
+    """
+    from .hooks.exact_resume import ExactResumeHook
+    from .hooks.seed_per_iter import SeedPerIterHook
+    from .hooks.stop_on_signal import StopOnSignalHook, ValidateFirstHook
+    from .positioned_loading import load_by_position
+
+    exact = bool(runner.cfg.get("exact_resume", True))
+    hook = ExactResumeHook(exact)
+    load_by_position(runner, hook)
+    runner.register_hook(hook)
+    if exact and not any(isinstance(other, SeedPerIterHook) for other in runner.hooks):
+        runner.register_hook(SeedPerIterHook())
+    runner.register_hook(StopOnSignalHook(signals))
+    runner.register_hook(ValidateFirstHook())
 
 
 def training_steps(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .checkpoint_files import read_checkpoint as read_checkpoint
     from .checkpoint_files import read_trusted_pickle as read_trusted_pickle
     from .checkpoint_files import save_safetensors as save_safetensors
+    from .checkpoint_files import save_torch as save_torch
     from .load_into_model import LoadReport as LoadReport
     from .load_into_model import load_state_dict as load_state_dict
 
@@ -28,5 +29,6 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "read_checkpoint": "checkpoint_files",
         "read_trusted_pickle": "checkpoint_files",
         "save_safetensors": "checkpoint_files",
+        "save_torch": "checkpoint_files",
     },
 )

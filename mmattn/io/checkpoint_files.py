@@ -29,10 +29,19 @@ import torch
 from mmattn.errors import CheckpointError, MissingCheckpointError, did_you_mean
 
 from .atomic import atomic_write
+from .digests import (
+    DIGEST,
+    add_digest,
+    check_digest,
+    check_safetensors_digest,
+    damaged,
+    safetensors_with_digest,
+)
 from .inert_content import LeftOut, NeedsExecutionError, rebuild_content
 from .inert_pickle import DamagedPickleError
 from .pickle_names import names_in_pickle
 from .plain_pickle import open_plain_pickle
+from .storage import telling_storage_errors
 from .torch_archive import open_archive
 
 MapLocation = str | torch.device | Callable | dict[str, str] | None
@@ -45,6 +54,8 @@ _WAY_OUT_OF_MODULE = (
     "Its weights alone can be had, without running anything: mmattn convert_checkpoint {name} "
     "OUT.safetensors"
 )
+#: Metadata that say nothing about the weights: what writers add by habit, and the digest.
+_HABITS = ("format", DIGEST)
 _logger = logging.getLogger(__name__)
 _allowances = threading.Lock()
 
@@ -107,6 +118,26 @@ def read_weights_file(
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
+def require_whole(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that is missing, damaged or not a checkpoint.
+
+    One that carries a digest is compared with it; any other one is read.
+
+    Raises:
+        CheckpointError: It is one of these.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingCheckpointError(_why_missing(path))
+    try:
+        with open(path, "rb") as file:
+            if path.suffix != ".safetensors" and check_digest(file, str(path)):
+                return
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    read_weights_file(path, warn=_logger.debug)
+
+
 def read_weights_stream(
     file: BinaryIO,
     map_location: MapLocation = "cpu",
@@ -137,7 +168,7 @@ def save_safetensors(
     state_dict: Mapping[str, torch.Tensor],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write weights as safetensors; the file appears only when complete.
+    """Write weights as safetensors, with a digest; the file appears only when complete.
 
     Tensors that share memory are written each on its own.
 
@@ -149,7 +180,19 @@ def save_safetensors(
 
     Raises:
         CheckpointError: If a value is not a tensor, or a metadata value not a string.
+        StorageError: If the file cannot be written.
     """
+    content = safetensors_bytes(path, state_dict, metadata)
+    with telling_storage_errors(path, len(content)), atomic_write(path) as file:
+        file.write(content)
+
+
+def safetensors_bytes(
+    path: str | os.PathLike[str],
+    state_dict: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """Return the content of the file that ``save_safetensors`` writes with these arguments."""
     from safetensors.torch import save
 
     for key, value in state_dict.items():
@@ -171,9 +214,40 @@ def save_safetensors(
         storage = tensor.untyped_storage().data_ptr()
         tensors[key] = tensor.clone() if storage in seen else tensor
         seen.add(storage)
-    content = save(tensors, metadata={"format": "pt", **(metadata or {})})
-    with atomic_write(path) as file:
-        file.write(content)
+    return safetensors_with_digest(save(tensors, metadata={"format": "pt", **(metadata or {})}))
+
+
+def save_torch(path: str | os.PathLike[str], content: Any) -> None:
+    """Write ``content`` as ``torch.save`` does, with a digest; the file appears when complete.
+
+    Args:
+        path: File to write.
+        content: Tensors, numbers, strings and containers of these.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    with (
+        torch_bytes(content) as buffer,
+        buffer.getbuffer() as data,
+        telling_storage_errors(path, len(data)),
+        atomic_write(path) as file,
+    ):
+        file.write(data)
+
+
+def torch_bytes(content: Any) -> io.BytesIO:
+    """Return the content of the file that ``save_torch`` writes."""
+    # Into memory first: torch's writer hides a full disk behind an error about positions.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    add_digest(buffer)
+    return buffer
+
+
+def _say_digest(carried: bool, name: str) -> None:
+    if not carried:
+        _logger.info("%s: no digest", name)
 
 
 def read_trusted_pickle(
@@ -219,10 +293,10 @@ def _read_safetensors(file: BinaryIO, map_location: MapLocation, name: str) -> d
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except Exception as error:
         raise CheckpointError(f"{name}: truncated or corrupt safetensors file: {error}.") from error
+    _say_digest(check_safetensors_digest(data, name), name)
     if map_location is not None:
         tensors = {key: _place(tensor, map_location) for key, tensor in tensors.items()}
-    # "format" is what writers add by habit; it says nothing about the weights.
-    meta = {k: _decoded(v) for k, v in header.get("__metadata__", {}).items() if k != "format"}
+    meta = {k: _decoded(v) for k, v in header.get("__metadata__", {}).items() if k not in _HABITS}
     return {"state_dict": tensors, "meta": meta} if meta else tensors
 
 
@@ -262,6 +336,7 @@ def _read_torch(
     modules: bool,
     warn: Callable[[str], None],
 ) -> Any:
+    _say_digest(check_digest(file, name), name)
     try:
         with _no_allowances(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the result, or the error, says all there is to say
@@ -367,7 +442,7 @@ def _refusal(name: str, cause: str, way_out: str = _WAY_OUT) -> str:
 
 
 def _damaged(name: str, cause: str) -> str:
-    return f"{name}: truncated, corrupt or not a checkpoint ({cause}); copy or download it again."
+    return str(damaged(name, cause))
 
 
 def _why_missing(path: Path) -> str:

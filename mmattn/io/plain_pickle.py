@@ -6,6 +6,7 @@ Nothing is unpickled: the instructions are parsed, as those of torch's files are
 from __future__ import annotations
 
 import io
+import os
 from typing import Any, BinaryIO
 
 from .inert_pickle import DamagedPickleError, Record, parse_pickle
@@ -23,12 +24,23 @@ _ARRAYS = tuple(
 )
 
 
+#: First bytes of the pickle of a dictionary: the number of a protocol from 2 on, or the
+#: instruction of protocol 0 or 1 that begins one.
+_FIRST = (b"\x80", b"(", b"}")
+#: The last instruction of every pickle.
+_STOP = b"."
+
+
 def open_plain_pickle(file: BinaryIO) -> TorchArchive | None:
     """Parse a file that is one pickle of a dictionary with arrays in it; None for any other.
+
+    Only a file that begins and ends as such a pickle is read as a whole.
 
     Args:
         file: Seekable file.
     """
+    if not _may_be_pickle(file):
+        return None
     file.seek(0)
     data = file.read()
     stream = io.BytesIO(data)
@@ -39,6 +51,15 @@ def open_plain_pickle(file: BinaryIO) -> TorchArchive | None:
     if stream.tell() != len(data) or not _holds_arrays(tree):
         return None
     return TorchArchive(tree, _no_storage)
+
+
+def _may_be_pickle(file: BinaryIO) -> bool:
+    if file.seek(0, os.SEEK_END) < 2:
+        return False
+    file.seek(-1, os.SEEK_END)
+    last = file.read(1)
+    file.seek(0)
+    return file.read(1) in _FIRST and last == _STOP
 
 
 def _no_storage(key: str) -> bytes:

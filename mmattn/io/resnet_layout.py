@@ -15,6 +15,8 @@ from torch import Tensor
 
 from mmattn.errors import CheckpointError
 
+from .name_pairs import Pairs
+
 #: (has bottlenecks, blocks in each stage) -> depth, of the ResNets that mmdet and mmseg have.
 _DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
     (False, (2, 2, 2, 2)): 18,
@@ -28,6 +30,23 @@ _ENTRY = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 _DEEP_STEM = {"conv1.0": 0, "conv1.1": 1, "conv1.3": 3, "conv1.4": 4, "conv1.6": 6, "bn1": 7}
 _BLOCK = re.compile(rf"layer[1-4]\.\d+\.((conv|bn)[123]|downsample\.[012])\.{_ENTRY}")
 _STEM = re.compile(rf"(conv1|bn1)\.{_ENTRY}")
+
+#: Names of detectron2's ResNet and of mmdet's and mmseg's, see ``name_pairs``.
+DETECTRON2_PAIRS: Pairs = [
+    ("stem.conv1.norm", "bn1"),
+    ("stem.conv1", "conv1"),
+    *(
+        pair
+        for stage in range(1, 5)
+        for theirs, ours in [(f"res{stage + 1}.#", f"layer{stage}.#")]
+        for pair in [
+            *((f"{theirs}.conv{i}.norm", f"{ours}.bn{i}") for i in (1, 2, 3)),
+            *((f"{theirs}.conv{i}", f"{ours}.conv{i}") for i in (1, 2, 3)),
+            (f"{theirs}.shortcut.norm", f"{ours}.downsample.1"),
+            (f"{theirs}.shortcut", f"{ours}.downsample.0"),
+        ]
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,25 @@ from torch import Tensor
 
 from mmattn.errors import CheckpointError
 from mmattn.io.convert import StateDict
+from mmattn.io.name_pairs import Pairs
 
 _MERGING = re.compile(r"stages\.\d+\.downsample\.(reduction|norm)\.(weight|bias)$")
 _TABLE, _INDEX = "relative_position_bias_table", "relative_position_index"
 # Ours at place i is theirs at place _ORDER[i], and the other way round.
 _ORDER = [0, 2, 1, 3]
+
+#: Names of the authors' modules and of mmdet's and mmseg's, see ``name_pairs``.
+AUTHORS_PAIRS: Pairs = [
+    ("patch_embed.proj", "patch_embed.projection"),
+    ("patch_embed.norm", "patch_embed.norm"),
+    ("layers.#.blocks.#.norm1", "stages.#.blocks.#.norm1"),
+    ("layers.#.blocks.#.attn", "stages.#.blocks.#.attn.w_msa"),
+    ("layers.#.blocks.#.norm2", "stages.#.blocks.#.norm2"),
+    ("layers.#.blocks.#.mlp.fc1", "stages.#.blocks.#.ffn.layers.0.0"),
+    ("layers.#.blocks.#.mlp.fc2", "stages.#.blocks.#.ffn.layers.1"),
+    ("layers.#.downsample", "stages.#.downsample"),
+    *((f"norm{i}", f"norm{i}") for i in range(4)),
+]
 
 
 def to_mmdet(state_dict: StateDict) -> StateDict:

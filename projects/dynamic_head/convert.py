@@ -9,13 +9,14 @@ says which network they are of, and on the way back refuses biases, which mmdet 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
 from mmattn.errors import CheckpointError
-from mmattn.io.convert import Converter, StateDict, register_converter, rename_keys
-from mmattn.io.swin_layout import merging_to_authors, merging_to_mmdet
+from mmattn.io import resnet_layout, swin_layout
+from mmattn.io.convert import Converter, StateDict, register_converter
+from mmattn.io.name_pairs import Pairs, renamed, under
 
 _TOWER = "backbone.dyhead_tower"
 _FPN = "backbone.backbone"
@@ -49,19 +50,7 @@ _HEADS = {
     "roi_heads.box_predictor.cls_score": "roi_head.bbox_head.fc_cls",
     "roi_heads.box_predictor.bbox_pred": "roi_head.bbox_head.fc_reg",
 }
-_SWIN_BLOCK = {
-    "norm1": "norm1",
-    "norm2": "norm2",
-    "attn": "attn.w_msa",
-    "attn.qkv": "attn.w_msa.qkv",
-    "attn.proj": "attn.w_msa.proj",
-    "mlp.fc1": "ffn.layers.0.0",
-    "mlp.fc2": "ffn.layers.1",
-}
-# More than any of these networks has.
-_LONGEST = 64
 _LEVELS = 5
-_MERGED = re.compile(r"backbone\.stages\.\d\.downsample\.(reduction\.weight|norm\.(weight|bias))")
 _FC = re.compile(r"task_attn_module\.conv\d\.conv\.weight$")
 _SCALE = re.compile(r"bbox_head\.scales\.\d\.scale$")
 # Constants of the images and anchors, which older releases of detectron2 saved.
@@ -73,47 +62,33 @@ _CONSTANTS = (
 )
 
 
-def _blocks() -> Iterator[tuple[str, str]]:
-    for number in range(_LONGEST):
-        for theirs, ours in _IN_BLOCK.items():
-            yield f"{_TOWER}.{number}.{theirs}", f"{_BLOCKS}.{number}.{ours}"
+def _pairs(state_dict: Mapping[str, Tensor], *, lowest: int) -> Pairs:
+    """Return the authors' names of all modules with weights, and ours.
+
+    Args:
+        state_dict: Weights, of either side.
+        lowest: Number of the pyramid's finest level, 2 or 3.
+    """
+    swin = any("relative_position_bias_table" in key for key in state_dict)
+    return [
+        *under(f"{_TOWER}.#.", f"{_BLOCKS}.#.", _IN_BLOCK.items()),
+        *under(
+            f"{_BOTTOM_UP}.",
+            "backbone.",
+            swin_layout.AUTHORS_PAIRS if swin else resnet_layout.DETECTRON2_PAIRS,
+        ),
+        *_pyramid(lowest),
+        *_heads(_is_retina(state_dict)),
+    ]
 
 
 def _pyramid(lowest: int) -> Iterator[tuple[str, str]]:
-    """Yield the FPN's modules; ``lowest`` is the number of its finest level, 2 or 3."""
     for level in range(lowest, 6):
         index = level - lowest
         yield f"{_FPN}.fpn_lateral{level}", f"neck.0.lateral_convs.{index}.conv"
         yield f"{_FPN}.fpn_output{level}", f"neck.0.fpn_convs.{index}.conv"
     for level in (6, 7):
         yield f"{_FPN}.top_block.p{level}", f"neck.0.fpn_convs.{level - lowest}.conv"
-
-
-def _resnet() -> Iterator[tuple[str, str]]:
-    yield f"{_BOTTOM_UP}.stem.conv1", "backbone.conv1"
-    yield f"{_BOTTOM_UP}.stem.conv1.norm", "backbone.bn1"
-    for stage in range(1, 5):
-        for block in range(_LONGEST):
-            theirs = f"{_BOTTOM_UP}.res{stage + 1}.{block}"
-            ours = f"backbone.layer{stage}.{block}"
-            for number in (1, 2, 3):
-                yield f"{theirs}.conv{number}", f"{ours}.conv{number}"
-                yield f"{theirs}.conv{number}.norm", f"{ours}.bn{number}"
-            yield f"{theirs}.shortcut", f"{ours}.downsample.0"
-            yield f"{theirs}.shortcut.norm", f"{ours}.downsample.1"
-
-
-def _swin() -> Iterator[tuple[str, str]]:
-    yield f"{_BOTTOM_UP}.patch_embed.proj", "backbone.patch_embed.projection"
-    yield f"{_BOTTOM_UP}.patch_embed.norm", "backbone.patch_embed.norm"
-    for stage in range(4):
-        yield f"{_BOTTOM_UP}.norm{stage}", f"backbone.norm{stage}"
-        theirs, ours = f"{_BOTTOM_UP}.layers.{stage}", f"backbone.stages.{stage}"
-        for name in ("reduction", "norm"):
-            yield f"{theirs}.downsample.{name}", f"{ours}.downsample.{name}"
-        for block in range(_LONGEST):
-            for name, own in _SWIN_BLOCK.items():
-                yield f"{theirs}.blocks.{block}.{name}", f"{ours}.blocks.{block}.{own}"
 
 
 def _heads(retina: bool) -> Iterator[tuple[str, str]]:
@@ -126,19 +101,6 @@ def _heads(retina: bool) -> Iterator[tuple[str, str]]:
         yield f"head.bbox_subnet.{2 * number}", f"bbox_head.reg_convs.{number}.conv"
 
 
-def _modules(*, lowest: int, retina: bool) -> dict[str, str]:
-    """Return the authors' names of all modules with weights, and ours."""
-    return dict([*_blocks(), *_pyramid(lowest), *_resnet(), *_swin(), *_heads(retina)])
-
-
-def _rename(modules: Mapping[str, str]) -> Callable[[str], str | None]:
-    def rename(key: str) -> str | None:
-        module, _, entry = key.rpartition(".")
-        return f"{modules[module]}.{entry}" if module in modules else None
-
-    return rename
-
-
 def _recognises(state_dict: Mapping[str, Tensor]) -> bool:
     return f"{_TOWER}.0.DyConv.0.conv.weight" in state_dict
 
@@ -149,9 +111,8 @@ def _is_retina(state_dict: Mapping[str, Tensor]) -> bool:
 
 def _convert(state_dict: StateDict) -> StateDict:
     lowest = 2 if f"{_FPN}.fpn_lateral2.weight" in state_dict else 3
-    modules = _modules(lowest=lowest, retina=_is_retina(state_dict))
-    renamed = rename_keys(state_dict, _rename(modules))
-    return {key: _as_ours(key, value) for key, value in renamed.items()}
+    found = renamed(state_dict, _pairs(state_dict, lowest=lowest))
+    return swin_layout.to_mmdet({key: _as_ours(key, value) for key, value in found.items()})
 
 
 def _as_ours(key: str, value: Tensor) -> Tensor:
@@ -159,8 +120,6 @@ def _as_ours(key: str, value: Tensor) -> Tensor:
         return value[..., None, None]
     if _SCALE.search(key):
         return value.reshape(())
-    if _MERGED.fullmatch(key):
-        return merging_to_mmdet(value)
     return value
 
 
@@ -171,9 +130,8 @@ def _convert_back(state_dict: StateDict) -> StateDict:
     if f"{_BLOCKS}.0.spatial_conv_mid.conv.bias" not in kept:
         kept.update(_zero_biases(kept))
     lowest = 2 if "rpn_head.rpn_conv.weight" in kept else 3
-    modules = _modules(lowest=lowest, retina=_is_retina(kept))
     theirs = {key: _as_theirs(key, value) for key, value in kept.items()}
-    return rename_keys(theirs, _rename({ours: name for name, ours in modules.items()}))
+    return renamed(swin_layout.to_authors(theirs), _pairs(kept, lowest=lowest), back=True)
 
 
 def _as_theirs(key: str, value: Tensor) -> Tensor:
@@ -181,8 +139,6 @@ def _as_theirs(key: str, value: Tensor) -> Tensor:
         return value.flatten(1)
     if _SCALE.search(key):
         return value.reshape(1)
-    if _MERGED.fullmatch(key):
-        return merging_to_authors(value)
     return value
 
 

@@ -1,18 +1,12 @@
 """Names of Mask2Former's weights in the checkpoints of others, beside ours.
 
-A pair is a module there and here; ``#`` stands for a number that both share. What comes behind a
-module, ``.weight`` for instance, is the same. Ours are those of mmdet's and mmseg's heads, without
-the head's own name, and of their backbones.
+For ``mmattn.io.name_pairs``. Ours are the names of mmdet's and mmseg's heads, without the head's
+own name, and of their backbones.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-
-from mmattn.io.convert import StateDict, rename_keys
-
-Pairs = list[tuple[str, str]]
+from mmattn.io.name_pairs import Pairs
 
 
 def _encoder(theirs: str, names: dict[str, str]) -> Pairs:
@@ -63,36 +57,6 @@ OFFICIAL_HEAD: Pairs = [
     ("predictor.level_embed", "level_embed"),
     ("predictor.class_embed", "cls_embed"),
     *((f"predictor.mask_embed.layers.{i}", f"mask_embed.{2 * i}") for i in range(3)),
-]
-
-#: detectron2's ResNet, below ``backbone.``
-OFFICIAL_RESNET: Pairs = [
-    ("stem.conv1.norm", "bn1"),
-    ("stem.conv1", "conv1"),
-    *(
-        pair
-        for stage in range(1, 5)
-        for theirs, ours in [(f"res{stage + 1}.#", f"layer{stage}.#")]
-        for pair in [
-            *((f"{theirs}.conv{i}.norm", f"{ours}.bn{i}") for i in (1, 2, 3)),
-            *((f"{theirs}.conv{i}", f"{ours}.conv{i}") for i in (1, 2, 3)),
-            (f"{theirs}.shortcut.norm", f"{ours}.downsample.1"),
-            (f"{theirs}.shortcut", f"{ours}.downsample.0"),
-        ]
-    ),
-]
-
-#: The Swin of its authors, below ``backbone.``
-OFFICIAL_SWIN: Pairs = [
-    ("patch_embed.proj", "patch_embed.projection"),
-    ("patch_embed.norm", "patch_embed.norm"),
-    ("layers.#.blocks.#.norm1", "stages.#.blocks.#.norm1"),
-    ("layers.#.blocks.#.attn", "stages.#.blocks.#.attn.w_msa"),
-    ("layers.#.blocks.#.norm2", "stages.#.blocks.#.norm2"),
-    ("layers.#.blocks.#.mlp.fc1", "stages.#.blocks.#.ffn.layers.0.0"),
-    ("layers.#.blocks.#.mlp.fc2", "stages.#.blocks.#.ffn.layers.1"),
-    ("layers.#.downsample", "stages.#.downsample"),
-    *((f"norm{i}", f"norm{i}") for i in range(4)),
 ]
 
 _PIXEL = "model.pixel_level_module.decoder"
@@ -188,43 +152,3 @@ MMDET_2_HEAD: Pairs = [
         },
     ),
 ]
-
-
-def under(theirs: str, ours: str, pairs: Iterable[tuple[str, str]]) -> Pairs:
-    """Put prefixes in front of the names of both sides."""
-    return [(theirs + there, ours + here) for there, here in pairs]
-
-
-def renamed(state_dict: StateDict, pairs: Pairs, *, back: bool = False) -> StateDict:
-    """Rename all keys.
-
-    Args:
-        state_dict: Weights.
-        pairs: Names of modules there and here.
-        back: From here to there.
-
-    Raises:
-        CheckpointError: A key belongs to no module.
-    """
-    rename = _renaming([(ours, theirs) if back else (theirs, ours) for theirs, ours in pairs])
-    return rename_keys(state_dict, rename)
-
-
-def _renaming(pairs: Pairs) -> Callable[[str], str | None]:
-    # The longest name first: "adapter_1.norm" before "adapter_1".
-    ordered = sorted(pairs, key=lambda pair: -len(pair[0]))
-    patterns = [
-        (re.compile(re.escape(source).replace(r"\#", r"(\d+)") + r"((?:\..+)?)"), target)
-        for source, target in ordered
-    ]
-
-    def rename(key: str) -> str | None:
-        for pattern, target in patterns:
-            if match := pattern.fullmatch(key):
-                *numbers, rest = match.groups()
-                for number in numbers:
-                    target = target.replace("#", number, 1)
-                return target + rest
-        return None
-
-    return rename

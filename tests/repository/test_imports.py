@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,17 +32,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "io": {"tasks"},
     "layers": {"ops"},
     "environment": {"ops"},
-    "config": {"tasks"},
-    "data": {"images", "palette"},
-    "boxes": {"data", "images", "palette"},
+    "config": {"io", "tasks"},
+    "data": {"images", "io", "palette"},
+    "boxes": {"data", "images", "io", "palette"},
     "models": {"io", "layers", "plugins"},
-    "bridge": {"images", "io", "ops", "plugins"},
+    "bridge": {"config", "images", "io", "ops", "plugins"},
     "detections": {"fonts", "io", "palette"},
     "reports": {"fonts", "images", "io", "palette", "tables"},
     "preflight": {"boxes", "config", "data", "images", "tasks"},
     "testing": {"io", "ops"},
     "projects": {"io", "layers", "ops"},
-    "evaluation": {"boxes", "fonts", "io", "palette", "reports"},
+    "evaluation": {"boxes", "detections", "fonts", "io", "palette", "reports"},
     "inference": {"config", "detections", "images", "io", "layers", "models", "preflight",
                   "reports", "tasks"},
     "export": {"boxes", "config", "detections", "environment", "evaluation", "images", "inference",
@@ -138,7 +139,8 @@ def test_only_a_named_few_touch_what_the_forks_alone_have() -> None:
     for name, (room, file) in MODULES.items():
         if room not in MAY_NAME_THE_FORKS:
             text = file.read_text(encoding="utf-8")
-            assert "onedl" not in text.lower(), f"{name} names a fork: that belongs to the bridge"
+            named = re.search(r"\bonedl", text, re.IGNORECASE)
+            assert named is None, f"{name} names a fork: that belongs to the bridge"
 
 
 def test_a_project_imports_no_other_project() -> None:

@@ -15,6 +15,8 @@ train_pipeline = [
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=1.0),
     dict(type="PhotoMetricDistortion"),
     dict(type="RandomFlip", prob=0.5),
+    # The authors fill up with grey, before the normalisation.
+    dict(type="Pad", size=crop_size, pad_val=dict(img=128, seg=255)),
     dict(type="PackSegInputs"),
 ]
 train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline))

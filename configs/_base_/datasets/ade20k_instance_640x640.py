@@ -3,6 +3,8 @@
 Annotations are those that the authors' scripts write into the folder of ADE20K.
 """
 
+_base_ = ["./mask2former_loaders.py"]
+
 dataset_type = "ADE20KInstanceDataset"
 data_root = "data/ADEChallengeData2016/"
 crop_size = (640, 640)
@@ -26,6 +28,8 @@ train_pipeline = [
     dict(type="PhotoMetricDistortion"),
     dict(type="RandomFlip", prob=0.5),
     dict(type="FilterAnnotations", min_gt_bbox_wh=(1e-5, 1e-5), by_mask=True),
+    # The authors fill up with grey, before the normalisation.
+    dict(type="Pad", size=crop_size, pad_val=dict(img=(128, 128, 128), masks=0)),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
@@ -39,31 +43,20 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file="ade20k_instance_train.json",
         data_prefix=dict(img="images/training/"),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file="ade20k_instance_val.json",
         data_prefix=dict(img="images/validation/"),
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )

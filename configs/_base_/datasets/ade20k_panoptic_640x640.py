@@ -3,6 +3,8 @@
 Maps and annotations are those that the authors' scripts write into the folder of ADE20K.
 """
 
+_base_ = ["./mask2former_loaders.py"]
+
 dataset_type = "ADE20KPanopticDataset"
 data_root = "data/ADEChallengeData2016/"
 crop_size = (640, 640)
@@ -25,6 +27,8 @@ train_pipeline = [
     ),
     dict(type="PhotoMetricDistortion"),
     dict(type="RandomFlip", prob=0.5),
+    # The authors fill up with grey, before the normalisation.
+    dict(type="Pad", size=crop_size, pad_val=dict(img=(128, 128, 128), masks=0, seg=255)),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
@@ -38,31 +42,20 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file="ade20k_panoptic_train.json",
         data_prefix=dict(img="images/training/", seg="ade20k_panoptic_train/"),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file="ade20k_panoptic_val.json",
         data_prefix=dict(img="images/validation/", seg="ade20k_panoptic_val/"),
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )

@@ -3,6 +3,8 @@
 Annotations are in COCO's form, as mmdet's ``tools/dataset_converters/cityscapes.py`` writes them.
 """
 
+_base_ = ["./mask2former_loaders.py"]
+
 dataset_type = "CityscapesDataset"
 data_root = "data/cityscapes/"
 crop_size = (512, 1024)
@@ -39,31 +41,20 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file="annotations/instancesonly_filtered_gtFine_train.json",
         data_prefix=dict(img="leftImg8bit/train/"),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file="annotations/instancesonly_filtered_gtFine_val.json",
         data_prefix=dict(img="leftImg8bit/val/"),
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )

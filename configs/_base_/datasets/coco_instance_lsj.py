@@ -1,5 +1,7 @@
 """COCO 2017, 80 classes: scale jitter from 0.1 to 2, crops of 1024 x 1024; tests at 800."""
 
+_base_ = ["./mask2former_loaders.py"]
+
 dataset_type = "CocoDataset"
 data_root = "data/coco/"
 crop_size = (1024, 1024)
@@ -17,6 +19,8 @@ train_pipeline = [
         allow_negative_crop=True,
     ),
     dict(type="FilterAnnotations", min_gt_bbox_wh=(1e-5, 1e-5), by_mask=True),
+    # The authors fill up with grey, before the normalisation.
+    dict(type="Pad", size=crop_size, pad_val=dict(img=(128, 128, 128), masks=0)),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
@@ -30,31 +34,20 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file="annotations/instances_train2017.json",
         data_prefix=dict(img="train2017/"),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file="annotations/instances_val2017.json",
         data_prefix=dict(img="val2017/"),
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )

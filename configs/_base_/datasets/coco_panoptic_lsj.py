@@ -3,6 +3,8 @@
 Tests have a shorter side of 800. Instances are measured too, as ``test_cfg.instance_on`` is True.
 """
 
+_base_ = ["./mask2former_loaders.py"]
+
 dataset_type = "CocoPanopticDataset"
 data_root = "data/coco/"
 crop_size = (1024, 1024)
@@ -19,6 +21,8 @@ train_pipeline = [
         recompute_bbox=True,
         allow_negative_crop=True,
     ),
+    # The authors fill up with grey, before the normalisation.
+    dict(type="Pad", size=crop_size, pad_val=dict(img=(128, 128, 128), masks=0, seg=255)),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
@@ -32,31 +36,20 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file="annotations/panoptic_train2017.json",
         data_prefix=dict(img="train2017/", seg="annotations/panoptic_train2017/"),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file="annotations/panoptic_val2017.json",
         data_prefix=dict(img="val2017/", seg="annotations/panoptic_val2017/"),
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )

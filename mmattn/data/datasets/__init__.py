@@ -12,6 +12,7 @@ from mmattn.data.edge_map import GenerateEdgeMap
 from mmattn.data.load_image import LoadImageFromFile
 
 from .camvid import CamVidDataset
+from .cityscapes_panoptic import CityscapesPanopticDataset
 from .folder import FolderSegDataset, LoadFolderMask
 from .multi_image_mix import MultiImageMixDataset
 from .seeded import SeededDataset, SeededSampler
@@ -20,6 +21,7 @@ from .shapes import ShapesDataset
 __all__ = [
     "BetaMixUp",
     "CamVidDataset",
+    "CityscapesPanopticDataset",
     "ClassBalancedCrop",
     "FlipCopyPaste",
     "FolderSegDataset",

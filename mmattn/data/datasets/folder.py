@@ -18,6 +18,7 @@ from typing import Any
 from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 
+from mmattn.data.confine import linked_folders, refuse_outside
 from mmattn.data.files import check_place
 from mmattn.data.folder import (
     FolderClasses,
@@ -78,6 +79,8 @@ class FolderSegDataset(BaseSegDataset):
         mask_pattern: Pattern of the names of masks, likewise, such as ``mask_{name}``.
         bit_depth: Bits in use of images that have more than 8: 12 for 12-bit values in 16-bit
             files. The upper 8 of them are kept.
+        allow_outside: Whether files may be links to others outside of ``data_root``; linked folders
+            are followed always (``data/confine.py``).
         reduce_zero_label: The values of index masks count from 1, 0 is ignored.
         data_prefix: ``img_path`` and ``seg_map_path`` of this very split, as other datasets have
             them, instead of looking; ``split`` is not used then.
@@ -112,6 +115,7 @@ class FolderSegDataset(BaseSegDataset):
         image_pattern: Pattern = None,
         mask_pattern: Pattern = None,
         bit_depth: int | None = None,
+        allow_outside: bool = False,
         reduce_zero_label: bool = False,
         data_prefix: Mapping[str, str] | None = None,
         metainfo: Mapping[str, Any] | None = None,
@@ -146,6 +150,10 @@ class FolderSegDataset(BaseSegDataset):
             split, folders = "all", _given_folders(data_root, data_prefix)
             layout = FolderLayout(data_root, {"all": folders}, **options)
         self._pairs = layout.pairs(split)
+        tops = [data_root, *(os.path.join(data_root, name) for name in layout.folders_of(split))]
+        if not allow_outside:
+            files = (file for pair in self._pairs for file in (pair.image, pair.mask))
+            refuse_outside(files, tops, f"{type(self).__name__}, {split}")
         classes, mask_format, why, white = _meaning(
             data_root, layout, classes_file, mask_format, reduce_zero_label
         )
@@ -162,6 +170,7 @@ class FolderSegDataset(BaseSegDataset):
             reduce_zero_label=reduce_zero_label,
         )
         self.notes = _notes(layout, split, classes, mask_format, why)
+        self.notes += tuple(linked_folders(tops[1:], data_root))
         if classes_file is None and not os.path.exists(os.path.join(data_root, CLASSES_FILE)):
             self.notes += tuple(find_class_list(data_root, os.listdir(data_root), least=2)[1])
         metainfo.update(classes=classes.names)

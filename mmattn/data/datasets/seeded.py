@@ -27,24 +27,47 @@ import torch
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
 from mmengine.registry import DATASETS as ROOT_DATASETS
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, get_worker_info
 
 from mmattn.errors import ConfigError
 from mmattn.registry import DATA_SAMPLERS, DATASETS
 
 
 class NumberedIndex(int):
-    """An index of a dataset that knows the how manieth sample of the run it stands for."""
+    """An index of a dataset that knows which sample of the run it stands for.
+
+    Args:
+        index: Index into the dataset.
+        number: Number of the sample in the run, or in its epoch if ``epoch`` is given.
+        epoch: Epoch of the sample.
+    """
 
     number: int
+    epoch: int
 
-    def __new__(cls, index: int, number: int) -> NumberedIndex:
+    def __new__(cls, index: int, number: int, epoch: int = 0) -> NumberedIndex:
         made = super().__new__(cls, index)
-        made.number = number
+        made.number, made.epoch = number, epoch
         return made
 
     def __reduce__(self) -> tuple:  # on its way to a worker process
-        return type(self), (int(self), self.number)
+        return type(self), (int(self), self.number, self.epoch)
+
+
+def seed_generators(*key: int) -> int:
+    """Seed the global generators of ``random``, numpy and torch's CPU with what follows from key.
+
+    Args:
+        key: Any numbers that are not negative.
+
+    Returns:
+        The seed that torch got, for the generators of other devices.
+    """
+    words = np.random.SeedSequence(key).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]))
+    torch.random.default_generator.manual_seed(int(words[2]))
+    return int(words[2])
 
 
 @contextmanager
@@ -56,16 +79,13 @@ def seeded_generators(*key: int, device: torch.device | None = None) -> Iterator
         device: Whose generator is seeded beside those of the CPU, if it is a CUDA device.
     """
     states = random.getstate(), np.random.get_state()
-    words = np.random.SeedSequence(key).generate_state(3)
-    random.seed(int(words[0]))
-    np.random.seed(int(words[1]))
     gpus = [device] if device is not None and device.type == "cuda" else []
     try:
         with torch.random.fork_rng(gpus):
-            torch.random.default_generator.manual_seed(int(words[2]))
+            seed = seed_generators(*key)
             for gpu in gpus:
                 with torch.cuda.device(gpu):
-                    torch.cuda.manual_seed(int(words[2]))
+                    torch.cuda.manual_seed(seed)
             yield
     finally:
         random.setstate(states[0])
@@ -74,9 +94,10 @@ def seeded_generators(*key: int, device: torch.device | None = None) -> Iterator
 
 @DATASETS.register_module()
 class SeededDataset:
-    """A dataset whose n-th sample is drawn from (seed, n); use it with ``SeededSampler``.
+    """A dataset whose n-th sample is drawn from (seed, n), or (seed, n, epoch).
 
-    All else is the inner dataset's, reading and setting attributes included.
+    The number comes with the index: from a ``SeededSampler``, or a ``PositionedLoader``. All else
+    is the inner dataset's, reading and setting attributes included.
 
     Args:
         dataset: The inner dataset or its config.
@@ -89,6 +110,9 @@ class SeededDataset:
     Raises:
         ConfigError: The inner dataset has no pipeline of its own, or nothing that could be skipped.
     """
+
+    # torch would ask the inner dataset for a whole batch, past ``__getitem__``.
+    __getitems__ = None
 
     def __init__(
         self,
@@ -110,9 +134,13 @@ class SeededDataset:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        number = getattr(index, "number", int(index))
+        number, epoch = getattr(index, "number", int(index)), getattr(index, "epoch", 0)
         self._enter_stage(bisect_right(self.starts, number))
-        with seeded_generators(self.seed, number):
+        key = (self.seed, number, epoch) if epoch else (self.seed, number)
+        if get_worker_info() is not None:  # a process that draws for samples alone
+            seed_generators(*key)
+            return self.dataset[int(index)]
+        with seeded_generators(*key):
             return self.dataset[int(index)]
 
     def _enter_stage(self, stage: int) -> None:

@@ -11,6 +11,8 @@ from .drawn_predictions import DrawnPredictionsHook
 from .early_stopping import EarlyStoppingHook
 from .epoch_info_by_iter import EpochInfoByIterHook
 from .eval_plots import EvalPlotsHook
+from .exact_resume import ExactResumeHook
+from .finite_steps import FiniteStepsHook
 from .first_screen import FirstScreenHook
 from .fuse import FuseHook
 from .l1_loss_from_iter import L1LossFromIterHook
@@ -20,6 +22,7 @@ from .progress import ProgressHook
 from .require_complete_checkpoint import RequireCompleteCheckpointHook
 from .scale_weight_decay import ScaleWeightDecayHook
 from .seed_per_iter import SeedPerIterHook
+from .stop_on_signal import StopOnSignalHook
 from .training_curves import TrainingCurvesHook
 from .val_loss import ValLossHook
 
@@ -33,6 +36,8 @@ __all__ = [
     "EarlyStoppingHook",
     "EpochInfoByIterHook",
     "EvalPlotsHook",
+    "ExactResumeHook",
+    "FiniteStepsHook",
     "FirstScreenHook",
     "FuseHook",
     "L1LossFromIterHook",
@@ -42,6 +47,7 @@ __all__ = [
     "RequireCompleteCheckpointHook",
     "ScaleWeightDecayHook",
     "SeedPerIterHook",
+    "StopOnSignalHook",
     "TrainingCurvesHook",
     "ValLossHook",
 ]

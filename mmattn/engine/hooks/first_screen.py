@@ -38,6 +38,9 @@ class FirstScreenHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         self._end_setup()
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._end_setup()  # a validation that a resumed run begins with
+
     def before_test(self, runner: Runner) -> None:
         self._show(test_screen(runner))
 

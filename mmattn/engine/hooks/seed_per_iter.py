@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from mmengine.hooks import Hook
 
+from mmattn.data.datasets.seeded import seed_generators
 from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -21,13 +20,13 @@ class SeedPerIterHook(Hook):
 
     A model with one more layer, whose initial weights took random numbers of their own, then draws
     the same dropout masks as the model without it; and a resumed run draws those of a run that was
-    never stopped (mmengine's checkpoints hold no state of generators).
+    never stopped (mmengine's checkpoints hold no state of generators). Processes of one run draw
+    different numbers: the rank is a part of the key.
     """
 
     priority = "VERY_HIGH"  # before hooks that draw numbers themselves
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        words = np.random.SeedSequence((runner.seed, runner.iter)).generate_state(3)
-        random.seed(int(words[0]))
-        np.random.seed(int(words[1]))
-        torch.manual_seed(int(words[2]))
+        key = (runner.seed, runner.iter)
+        seed = seed_generators(*key, *([runner.rank] if runner.rank else []))
+        torch.manual_seed(seed)  # all devices

@@ -44,7 +44,11 @@ def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 
 class InstanceParity(ParityMeasure):
-    """Counts objects of torch that the file has too: same class, near score, nearly same mask."""
+    """Pairs the objects of a file with torch's: same class, near score, nearly same mask.
+
+    Every object has one partner at most, and those without one count on either side, so a file
+    that finds too much fails like one that finds too little.
+    """
 
     agreement_title = "same objects"
 
@@ -58,18 +62,35 @@ class InstanceParity(ParityMeasure):
         for labels, scores, masks, own_labels, own_scores, own_masks in zip(*columns, strict=True):
             if masks.shape[1:] != own_masks.shape[1:]:
                 raise ValueError(f"the file returns {masks.shape}, the model {own_masks.shape}")
+            there, own = ~(scores < 0), ~(own_scores < 0)  # NaN is there, and is like nothing
             self.largest = float(np.maximum(self.largest, own_scores.max(initial=0.0)))
-            for label, score, mask in zip(own_labels, own_scores, own_masks, strict=True):
-                if label < 0:
-                    continue
-                near = (labels == label) & (np.abs(scores - score) <= MAX_SCORE_DIFFERENCE)
-                self.total += 1
-                self.same += any(_iou(mask, other) >= MIN_IOU for other in masks[near])
+            self.same += 2 * _pairs(
+                (own_labels[own], own_scores[own], own_masks[own]),
+                (labels[there], scores[there], masks[there]),
+            )
+            self.total += int(own.sum()) + int(there.sum())
 
     @property
     def agreement(self) -> float:
-        """Share of the objects; 1 where there is none."""
+        """Share of the objects of both that have a partner; 1 where neither has any."""
         return self.same / self.total if self.total else 1.0
+
+
+_Objects = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _pairs(first: _Objects, second: _Objects) -> int:
+    """Count the pairs of objects, (labels, scores, masks); each takes the best that is left."""
+    labels, scores, masks = second
+    free = np.ones(len(labels), bool)
+    for label, score, mask in zip(*first, strict=True):
+        near = np.flatnonzero(
+            free & (labels == label) & (np.abs(scores - score) <= MAX_SCORE_DIFFERENCE)
+        )
+        overlaps = [_iou(mask, masks[index]) for index in near]
+        if overlaps and max(overlaps) >= MIN_IOU:
+            free[near[int(np.argmax(overlaps))]] = False
+    return int((~free).sum())
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:

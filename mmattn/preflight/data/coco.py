@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mmattn.boxes.coco_content import check_content, is_coco
+from mmattn.boxes.coco_content import is_coco, refuse_form
+from mmattn.boxes.coco_rules import check_all, read_strictly
 from mmattn.errors import DataError
 
 from .boxes import as_metainfo, nearest_name, none_used
@@ -19,19 +20,41 @@ from .boxes import as_metainfo, nearest_name, none_used
 class RecordingCocoReader:
     """Stands for a dataset's COCO reader and keeps what it read, which the dataset drops."""
 
-    def __init__(self, reader: Callable[..., Any], where: str, ann_file: str) -> None:
+    def __init__(
+        self, reader: Callable[..., Any], where: str, ann_file: str, *, masks: bool = False
+    ) -> None:
         self._reader = reader
-        panoptic = getattr(reader, "__name__", "") == "COCOPanoptic"
+        classes = getattr(reader, "__mro__", ())
+        panoptic = any(one.__name__ == "COCOPanoptic" for one in classes)
         #: Form of the annotations that the reader is for.
         self.form = "panoptic" if panoptic else "instances"
         self._where = where
         self._ann_file = ann_file
+        self._masks = masks
+        self._checked = False
         self.coco: Any = None
+
+    def check_before(self) -> None:
+        """Check a file that is not too large to be read twice before its reader stumbles over it.
+
+        Raises:
+            DataError: Its text, entries or values are wrong.
+        """
+        content = read_strictly(self._ann_file, f"{self._where}: ")
+        if content is not None:
+            refuse_form(content["annotations"], self.form, f"{self._where}: {self._ann_file}")
+            self._check(content)
+
+    def _check(self, content: Mapping[str, Any]) -> None:
+        if not self._checked:
+            shown = f"{self._where}: {self._ann_file}"
+            check_all(content, shown, plain=True, masks=self._masks)
+            self._checked = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         coco = self._reader(*args, **kwargs)
         if is_coco(coco.dataset):
-            check_content(coco.dataset, f"{self._where}: {self._ann_file}")
+            self._check(coco.dataset)
         self.coco = coco
         return coco
 

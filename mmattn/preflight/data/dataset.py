@@ -13,6 +13,9 @@ from typing import Any
 
 from mmattn.boxes import BoxRecords, Finding
 from mmattn.boxes.coco_content import check_content, read_content, refuse_form
+from mmattn.boxes.coco_rules import doubts
+from mmattn.data.archives import refuse_archive
+from mmattn.data.confine import refuse_outside
 from mmattn.data.dataset_probe import lazy_dataset, located
 from mmattn.data.files import check_place, endings, is_remote, refuse_missing, why_missing
 from mmattn.errors import DataError, one_line
@@ -59,6 +62,8 @@ class DatasetReport:
         findings: The same with every place, as far as a dataset tells it.
         images_with: Class name -> images that hold an object of it.
         images: Paths of the images.
+        root: Folder of the dataset; empty where it has none.
+        files: Paths of all files that the dataset reads: annotations, images, masks and maps.
     """
 
     where: str
@@ -73,6 +78,8 @@ class DatasetReport:
     findings: tuple[Finding, ...] = ()
     images_with: dict[str, int] = field(default_factory=dict)
     images: tuple[str, ...] = field(default=(), repr=False)
+    root: str = ""
+    files: tuple[str, ...] = field(default=(), repr=False)
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Add what is doubtful, and log it."""
@@ -182,6 +189,8 @@ def check_dataset(
         ConfigError: The dataset cannot be built.
     """
     root = cfg.get("data_root")
+    if isinstance(root, str):
+        refuse_archive(root, f"{where}.data_root")
     if isinstance(root, str) and not os.path.isfile(root):  # some datasets take one file
         check_place(root, f"{where}.data_root", folder=True)
     dataset = lazy_dataset(cfg, where)
@@ -195,6 +204,7 @@ def check_dataset(
     if not _is_local(dataset):
         return report
     _check_places(dataset, where)
+    _refuse_pickles(dataset, where)
     entries, warnings = _load(dataset, where, cfg)
     report.entries, report.warnings = len(entries), tuple(warnings)
     for warning in warnings:
@@ -205,6 +215,10 @@ def check_dataset(
         left = len(records.images) - len(entries)
         report.notes += (f"left out by filter_cfg={dict(dataset.filter_cfg or {})}: {left} images",)
     report.images = tuple(e["img_path"] for e in entries if _is_image_entry(e))
+    report.root = getattr(dataset, "data_root", None) or ""
+    report.files = _files_of(dataset, entries, records)
+    if not isinstance(records, BoxRecords) and not hasattr(dataset, "mask_reader"):
+        _refuse_outside(dataset, entries, where)
     if stride:
         classes = tuple(map(str, report.metainfo.get("classes") or ()))
         small = below_stride(sized_objects(entries, records), classes, steps, stride)
@@ -314,7 +328,10 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> tuple[list[dict], list[str]
     ann_file = getattr(dataset, "ann_file", "") or ""
     keep = None
     if hasattr(dataset, "COCOAPI"):
-        keep = dataset.COCOAPI = RecordingCocoReader(dataset.COCOAPI, where, ann_file)
+        masks = _loads_masks(cfg)
+        keep = RecordingCocoReader(dataset.COCOAPI, where, ann_file, masks=masks)
+        keep.check_before()
+        dataset.COCOAPI = keep
     kept = KeepEntries(dataset)
     if hasattr(dataset, "serialize_data"):
         dataset.serialize_data = False  # entries stay readable, nothing is pickled
@@ -344,9 +361,17 @@ def _load(dataset: Any, where: str, cfg: Mapping) -> tuple[list[dict], list[str]
             keep.names, label_of, _classes(dataset), where, ann_file, keep.objects_by_name()
         )
     warnings = _check_objects(dataset, keep, kept, where, ann_file)
+    if keep is not None and keep.content is not None:
+        warnings += doubts(keep.content, masks=_loads_masks(cfg))
     if not len(dataset):
         raise DataError(f"{where}: no image is left to use. {_why_empty(dataset, keep, cfg)}")
     return list(dataset.data_list), warnings
+
+
+def _loads_masks(cfg: Mapping) -> bool:
+    """Return whether the pipeline of a dataset loads instance masks."""
+    steps = (step for step in cfg.get("pipeline") or () if isinstance(step, Mapping))
+    return any(step.get("with_mask") for step in steps)
 
 
 def _check_objects(
@@ -429,6 +454,52 @@ def _check_places(dataset: Any, where: str) -> None:
     for key, path in prefixes.items():
         if isinstance(path, str) and not path.endswith(("_", "-")):
             check_place(path, f"{where}.data_prefix.{key}", folder=True)
+
+
+def _refuse_pickles(dataset: Any, where: str) -> None:
+    """Refuse annotations that would be unpickled, which runs what they contain."""
+    for key in ("ann_file", "split_file", "proposal_file", "hierarchy_file", "label_file"):
+        path = getattr(dataset, key, None)
+        if isinstance(path, str) and path.lower().endswith((".pkl", ".pickle", ".p")):
+            raise DataError(
+                f"{where}.{key}={path!r} is a pickle, which runs what it contains when it is read: "
+                "save it as JSON where it was made (mmengine.dump(content, 'NAME.json')), and set "
+                f"{key} to that"
+            )
+
+
+def _files_of(dataset: Any, entries: Sequence[Any], records: Any) -> tuple[str, ...]:
+    """Return the files that a dataset reads and that are there."""
+    found: dict[str, None] = {}
+    ann_file = getattr(dataset, "ann_file", "")
+    sources = [image.source for image in records.images] if records is not None else []
+    for path in (ann_file, *sources):
+        if isinstance(path, str) and os.path.isfile(path):
+            found[path] = None
+    for entry in entries:
+        for key, value in entry.items() if isinstance(entry, Mapping) else ():
+            if isinstance(value, str) and key.endswith("_path") and os.path.isfile(value):
+                found[value] = None
+    return tuple(found)
+
+
+def _refuse_outside(dataset: Any, entries: Sequence[Any], where: str) -> None:
+    """Refuse files that the annotations name outside of the folders that the config names."""
+    prefixes = getattr(dataset, "data_prefix", None) or {}
+    places = [getattr(dataset, "data_root", "") or "", *prefixes.values()]
+    tops = [place for place in places if isinstance(place, str) and place]
+    # Some prefixes are the beginning of names.
+    tops = [os.path.dirname(t) if t.endswith(("_", "-")) else t for t in tops]
+    ann_file = getattr(dataset, "ann_file", "")
+    source = f"{where}: {ann_file}" if isinstance(ann_file, str) and ann_file else where
+    paths = (
+        value
+        for entry in entries
+        if isinstance(entry, Mapping)
+        for key, value in entry.items()
+        if isinstance(value, str) and (key.endswith("_path") or key == "file_name")
+    )
+    refuse_outside(paths, tops, source)
 
 
 def _is_local(dataset: Any) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from mmattn.data.load_image import LoadImageFromFile
 from mmattn.errors import ConfigError, DataError, MMAttnError, one_line
 from mmattn.images import evenly
-from mmattn.images.header import ImageHeader, open_image, read_header
+from mmattn.images.header import SWAPPED, ImageHeader, open_image, read_header
 from mmattn.images.reader import bits_in_use, turned_example
 
 from .faults import FaultyFiles
@@ -203,6 +203,13 @@ def _header_and_size(
     size = loader.size(entry["img_path"])
     stated: tuple[Any, Any] = (entry.get("height"), entry.get("width"))
     # A swapped pair comes from EXIF orientation, which tools treat in both ways.
+    turned = header is None or header.orientation in SWAPPED
+    if None not in stated and not turned and stated == size[::-1] != size:
+        raise DataError(
+            f"{loader.where}: the image {entry['img_path']} is {size[0]} x {size[1]} (height x "
+            f"width), its annotation says {stated[0]} x {stated[1]}: height and width are swapped. "
+            "Write them as they are, and see whether the boxes are turned as well"
+        )
     if None not in stated and sorted(stated) != sorted(size):
         raise DataError(
             f"{loader.where}: the image {entry['img_path']} is {size[0]} x {size[1]} (height x "

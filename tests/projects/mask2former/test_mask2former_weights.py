@@ -134,7 +134,7 @@ def test_published_file_loads_strictly_into_its_config(tmp_path: Path, r50, caps
     assert f"{OFFICIAL}: {len(theirs) - 1} keys converted, 1 left out" in told
     assert "left out: criterion.empty_weight" in told
     assert "CC-BY-NC-4.0" in told
-    assert "configs/mask2former/mask2former_r50_*_coco-panoptic.py" in told
+    assert "configs/mask2former/mask2former_r50*_coco-panoptic.py" in told
     cfg = load_config(config)
     cfg.model.backbone.init_cfg = None
     model = build_model(cfg, out)  # strict
@@ -169,7 +169,7 @@ def test_every_key_of_every_scale_has_a_place_and_a_way_back(name: str, scale: s
         key: x.shape for key, x in found.state_dict.items() if "num_batches_tracked" not in key
     } == expected
     backbone = SCALES[scale].split("_")[1]
-    assert f"mask2former_{backbone}_*" in found.note
+    assert f"mask2former_{backbone}*_" in found.note
 
 
 @pytest.mark.parametrize("name", [OFFICIAL, TRANSFORMERS])
@@ -242,21 +242,29 @@ def test_another_index_of_relative_positions_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("name", [OFFICIAL, TRANSFORMERS])
-def test_classes_of_cityscapes_are_put_things_first(name: str) -> None:
+def test_classes_of_cityscapes_are_put_things_first_by_name(name: str) -> None:
     """The authors' order is that of the labels: road first, person the twelfth."""
     config = "mask2former_r50_8xb2-90k_cityscapes-panoptic"
     state = filled(build_on_meta(load_config(FOLDER / f"{config}.py")))
-    state["panoptic_head.cls_embed.bias"] = torch.arange(20.0)
-    theirs = back(state, name)
+    bias, ours = "panoptic_head.cls_embed.bias", torch.arange(20.0)
+    state[bias] = ours
     key = {OFFICIAL: "sem_seg_head.predictor.class_embed", TRANSFORMERS: "class_predictor"}[name]
+    assert torch.equal(back(state, name)[f"{key}.bias"], ours)
+    theirs = back(state, f"{name}-cityscapes")
     assert theirs[f"{key}.bias"].tolist() == [*range(8, 19), *range(8), 19]
-    classes = load_config(FOLDER / f"{config}.py").train_dataloader.dataset.metainfo.classes
-    assert (classes[0], classes[8]) == ("person", "road")
-    found = convert_checkpoint(theirs)
-    assert torch.equal(found.state_dict["panoptic_head.cls_embed.bias"], torch.arange(20.0))
+    found = convert_checkpoint(theirs, f"{name}-cityscapes")
+    assert torch.equal(found.state_dict[bias], ours)
     assert "things first" in found.note
+    # 19 classes of whoever: nothing is reordered, and what may be meant is said.
+    found = convert_checkpoint(theirs)
+    assert found.converter == name
+    assert torch.equal(found.state_dict[bias], theirs[f"{key}.bias"])
+    assert "in the file's order. If it is a panoptic network for cityscapes" in found.note
+    assert f"--converter {name}-cityscapes" in found.note
     semantic = convert_checkpoint(theirs, f"{name}-semantic").state_dict
     assert torch.equal(semantic["decode_head.cls_embed.bias"], theirs[f"{key}.bias"])
+    with pytest.raises(CheckpointError, match=r"19 classes under panoptic_head, and .* ade20k has"):
+        convert_checkpoint(theirs, f"{name}-ade20k")
 
 
 def test_order_of_ade20k_is_that_of_the_datasets() -> None:
@@ -270,9 +278,23 @@ def test_order_of_ade20k_is_that_of_the_datasets() -> None:
     theirs = torch.arange(151.0)
     from mmattn.projects.mask2former.convert import _with_class_order
 
-    found = _with_class_order({f"{head}weight": theirs[:, None], f"{head}bias": theirs}, head[:14])
+    found = _with_class_order({f"{head}weight": theirs[:, None], f"{head}bias": theirs}, "ade20k")
     assert torch.equal(found[f"{head}bias"][:100], bias)
     assert sorted(found[f"{head}bias"][100:150].tolist() + bias.tolist()) == [*range(150)]
+
+
+def test_configs_that_notes_name_are_there() -> None:
+    from mmattn.projects.mask2former import convert
+
+    backbones = {*convert._SWINS.values(), *convert._RESNETS.values()}
+    for (head, classes), (data, few) in convert._CONFIGS.items():
+        for backbone in backbones:
+            found = list(FOLDER.glob(f"mask2former_{backbone}*_{data}.py"))
+            assert bool(found) == (not few or backbone in few), (backbone, data)
+        (file, *_) = FOLDER.glob(f"mask2former_r50*_{data}.py")
+        model = load_config(file).model[head.rstrip(".")]
+        parts = ("num_things_classes", "num_stuff_classes", "num_classes")
+        assert sum(model.get(part, 0) for part in parts) == classes
 
 
 def test_files_of_the_first_version(r50) -> None:
@@ -359,7 +381,7 @@ class Call:
 
 
 @pytest.mark.parametrize("place", ["a weight", "another weight", "beside the weights"])
-def test_nothing_of_a_pickle_runs(tmp_path: Path, r50, place: str) -> None:
+def test_nothing_of_a_pickle_runs(tmp_path: Path, r50, place: str, capsys) -> None:
     canary, out = tmp_path / "canary", tmp_path / "out.safetensors"
     call = Call(eval, f"open({str(canary)!r}, 'w').close()")
     state = dict(back(r50))
@@ -374,5 +396,9 @@ def test_nothing_of_a_pickle_runs(tmp_path: Path, r50, place: str) -> None:
     code = main([str(file), str(out)])
     assert (code != 0) == (place != "beside the weights") == (not out.exists())
     assert not canary.exists()
+    told = capsys.readouterr().err
+    if code:
+        assert str(file) in told and "builtins.eval" in told, told
+        assert "--i-trust-this-file" in told
     pickle.loads(file.read_bytes())
     assert canary.exists(), "this payload does nothing, so that it did not run proves nothing"

@@ -1,0 +1,106 @@
+"""Keep mmengine from running what YAML and JSON files say (``mmattn.config.data_configs``).
+
+mmengine reads YAML with PyYAML's full loader, which builds any object that a tag names, as soon as
+a config is *read*. And a ``type`` that no registry has is imported by its name, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from mmattn.errors import DataError
+
+_PICKLES = (".pkl", ".pickle")
+
+
+def patch_yaml_loader(handler_module: ModuleType) -> None:
+    """Make mmengine read every YAML file, configs or not, with PyYAML's safe loader."""
+    from mmattn.io.plain_data import yaml_loader
+
+    handler_module.Loader = yaml_loader(fast=True)
+
+
+def patch_config_reader(config_module: ModuleType) -> None:
+    """Make ``Config.fromfile`` check YAML and JSON configs, those in ``_base_`` as well."""
+    config = config_module.Config
+    file2dict, base_files, plain_load = (
+        config._file2dict,
+        config._get_base_files,
+        config_module.load,
+    )
+    reading: list[str] = []  # paths of the configs that are read, the innermost last
+
+    def shown(copy: str) -> str:
+        return reading[-1] if reading else copy
+
+    def checked_file2dict(filename: str, *args: Any, **kwargs: Any) -> Any:
+        reading.append(str(filename))
+        try:
+            return file2dict(filename, *args, **kwargs)
+        finally:
+            reading.pop()
+
+    def checked_base_files(filename: str) -> list:
+        from mmattn.config.data_configs import is_data_config, read_data_config
+
+        if not is_data_config(filename):
+            return base_files(filename)
+        bases = read_data_config(filename, shown(filename)).get(config_module.BASE_KEY, [])
+        return bases if isinstance(bases, list) else [bases]
+
+    def checked_load(file: Any, *args: Any, **kwargs: Any) -> Any:
+        from mmattn.config.data_configs import is_data_config, read_data_config
+
+        if isinstance(file, str) and is_data_config(file) and not (args or kwargs):
+            return read_data_config(file, shown(file))
+        return plain_load(file, *args, **kwargs)
+
+    config._file2dict = staticmethod(checked_file2dict)
+    config._get_base_files = staticmethod(checked_base_files)
+    config_module.load = checked_load
+
+
+def patch_registry_fallback(registry_module: ModuleType) -> None:
+    """Keep registries from importing a name that a file of data gave."""
+    find = registry_module.get_object_from_string
+
+    def find_unless_from_data(name: str) -> Any:
+        from mmattn.config.data_configs import NAMES  # late: importing mmattn has to stay light
+
+        return None if name in NAMES else find(name)
+
+    registry_module.get_object_from_string = find_unless_from_data
+
+
+def refuse_annotation_pickles(module: ModuleType) -> None:
+    """Make a module of datasets refuse annotation files that are pickles, before they are read."""
+    plain_load = module.load
+
+    def load(file: Any, file_format: str | None = None, **kwargs: Any) -> Any:
+        refuse_pickle(file, file_format)
+        return plain_load(file, file_format=file_format, **kwargs)
+
+    module.load = load
+
+
+#: Modules of datasets that read annotation files with ``mmengine.fileio.load``.
+READERS = (
+    *("mmengine.dataset.base_dataset", "mmdet.datasets.base_det_dataset"),
+    *("mmdet.datasets.crowdhuman", "mmdet.datasets.openimages", "mmseg.datasets.decathlon"),
+)
+
+
+def refuse_pickle(file: Any, file_format: str | None = None) -> None:
+    """Refuse a file that mmengine would unpickle.
+
+    Raises:
+        DataError: It is one by its ending or by ``file_format``.
+    """
+    is_pickle = str(file).lower().endswith(_PICKLES) if file_format is None else False
+    if is_pickle or file_format in ("pkl", "pickle"):
+        raise DataError(
+            f"{file} is a pickle, which runs what it contains when it is read: save the "
+            "annotations as JSON where they were made (mmengine.dump(content, 'NAME.json')), and "
+            "set ann_file to that"
+        )
