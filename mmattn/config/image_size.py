@@ -110,7 +110,7 @@ def size_problems(path: str, step: Mapping[str, Any]) -> list[str]:
     """
     found = []
     for key in _PAIRS:
-        value = step.get(key) if key != "scales" else None  # numbers there are choices of a side
+        value = step.get(key)
         wrong = isinstance(value, str) or (
             isinstance(value, (list, tuple))
             and _are_numbers(value)
