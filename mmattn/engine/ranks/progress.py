@@ -6,14 +6,19 @@ hooks do have none: rank 0 may take minutes there while the others wait for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mmengine.hooks import Hook
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
-    from .watch import RankWatch
+
+class Watch(Protocol):
+    """What is told: ``RankWatch``."""
+
+    def progress(self, what: str, *, limited: bool) -> None:
+        """Note what begins."""
 
 
 class BeforeHooks(Hook):
@@ -21,7 +26,7 @@ class BeforeHooks(Hook):
 
     priority = "VERY_HIGH"
 
-    def __init__(self, watch: RankWatch):
+    def __init__(self, watch: Watch):
         self.watch = watch
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
@@ -51,7 +56,7 @@ class AfterHooks(Hook):
 
     priority = "LOWEST"
 
-    def __init__(self, watch: RankWatch):
+    def __init__(self, watch: Watch):
         self.watch = watch
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
