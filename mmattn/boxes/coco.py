@@ -157,7 +157,7 @@ def _object(
     x, y, width, height = map(float, box)  # type: ignore[arg-type]
     area = entry.get("area")
     known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
-    if not known:
+    if not known and not panoptic:
         tally.add("area-computed", Place(path, item))
     return BoxObject(
         names[entry["category_id"]],

@@ -13,6 +13,8 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mmattn.config.class_counts import AUTO
+
 from .config_arguments import class_of, sections_of, typed_blocks
 
 #: Registries whose classes get all their arguments from the config, but for those below.
@@ -95,6 +97,8 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 def _type_problem(place: str, value: Any, parameter: inspect.Parameter) -> Iterator[str]:
     kind = _kind(parameter)
+    if value == AUTO:
+        return  # counted in the data before the build
     if kind in ("number", "switch") and isinstance(value, str):
         wanted = "a number" if kind == "number" else "True or False"
         yield f"{place}={value!r} is a text: {wanted} is expected"
