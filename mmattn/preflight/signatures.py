@@ -9,6 +9,7 @@ they lack is left to the build.
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -32,6 +33,9 @@ _GIVEN = frozenset(
         *("param_name",),
     }
 )
+
+#: Arguments that are paths or names; other texts, such as ``loss_scale``, may be numbers too.
+_PLACES = re.compile(r"(?:file|root|dir|path|prefix|suffix|name)$")
 
 
 def signature_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
@@ -102,7 +106,7 @@ def _type_problem(place: str, value: Any, parameter: inspect.Parameter) -> Itera
     if kind in ("number", "switch") and isinstance(value, str):
         wanted = "a number" if kind == "number" else "True or False"
         yield f"{place}={value!r} is a text: {wanted} is expected"
-    elif kind == "text" and isinstance(value, (int, float, list, tuple)):
+    elif kind == "text" and _PLACES.search(place) and not isinstance(value, (str, type(None))):
         yield f"{place}={value!r:.60}: a text is expected"
 
 

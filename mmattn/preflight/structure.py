@@ -33,7 +33,7 @@ _WORDS = {
         *("nccl", "gloo", "mpi", "ucc", "xccl", "hccl", "cncl", "mccl", "smddp"),
         "cpu:gloo,cuda:nccl",
     ),
-    "model.test_cfg.mode": ("whole", "slide", "predict", "loss", "tensor"),
+    "model.test_cfg.mode": ("whole", "slide", "slide_flip", "predict", "loss", "tensor"),
 }
 _SWITCHES = (
     *("resume", "randomness.deterministic", "randomness.diff_rank_seed"),
