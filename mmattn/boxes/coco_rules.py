@@ -129,6 +129,18 @@ def doubts(content: Mapping[str, Any], *, masks: bool = False) -> list[str]:
     boxes = sum(1 for _ in _repeated(keys))
     if boxes:
         found.append(f"{boxes} boxes stand twice in their image")
+    large = [
+        entry.get("id")
+        for entry in annotations
+        if is_box(entry.get("bbox"))
+        and _is_area(entry.get("area"))
+        and entry["area"] > 1.01 * abs(entry["bbox"][2] * entry["bbox"][3]) + 1
+    ]
+    if large:
+        found.append(
+            f"{len(large)} objects have an area that is larger than their box, such as the "
+            f"annotation {large[0]!r}: sizes in metrics go by it"
+        )
     if masks:
         found += _mask_doubts(content)
     return found

@@ -356,6 +356,8 @@ def _optimizer(wrapper: Any) -> Iterator[str]:
 def _optimizer_numbers(optimizer: Mapping[str, Any]) -> Iterator[str]:
     where = "optim_wrapper.optimizer"
     lr = optimizer.get("lr")
+    if "lr" in optimizer and lr is None:
+        yield f"{where}.lr=None: a number above 0 is expected"
     if isinstance(lr, (int, float)) and not isinstance(lr, bool) and 1e6 < lr < float("inf"):
         yield f"{where}.lr={lr}: no network is trained with such a rate"
     momentum = optimizer.get("momentum")
