@@ -13,7 +13,8 @@
 - A model whose ``num_classes="auto"`` is open says so (``mmattn.bridge.auto_class_counts``).
 - Notices that could not be switched off are no longer printed (``mmattn.bridge.printed_notices``).
 - mmseg's cross entropy takes class weights where pixels are ignored
-  (``mmattn.bridge.class_weight``).
+  (``mmattn.bridge.class_weight``), and its Lovasz and OHEM losses images without a labelled pixel
+  (``mmattn.bridge.empty_losses``).
 - mmseg's and mmdet's drawing hooks show images of any depth (``mmattn.bridge.drawn_images``).
 - mmdet's SSD predicts (``mmattn.bridge.ssd_head``), its masks are pasted where a box lies outside
   of the image (``mmattn.bridge.mask_pasting``), and its distillation finds its teacher's config
@@ -76,6 +77,8 @@ def install() -> None:
     when_imported("mmcv.ops.sync_bn", _patch_sync_bn)
     when_imported("mmcv.ops.multi_scale_deform_attn", _speed_up_deformable_attention)
     when_imported("mmseg.models.losses.cross_entropy_loss", _patch_class_weight)
+    when_imported("mmseg.models.losses.lovasz_loss", _patch_lovasz)
+    when_imported("mmseg.models.losses.ohem_cross_entropy_loss", _patch_ohem)
     when_imported("mmdet.models.dense_heads.ssd_head", _patch_ssd_head)
     when_imported("mmdet.models.roi_heads.mask_heads.fcn_mask_head", _patch_mask_pasting)
     when_imported("mmdet.models.detectors.kd_one_stage", _patch_teacher_config)
@@ -164,6 +167,18 @@ def _patch_class_weight(module) -> None:
     from .class_weight import patch_class_weight
 
     patch_class_weight(module)
+
+
+def _patch_lovasz(module) -> None:
+    from .empty_losses import patch_lovasz
+
+    patch_lovasz(module)
+
+
+def _patch_ohem(module) -> None:
+    from .empty_losses import patch_ohem
+
+    patch_ohem(module)
 
 
 def _patch_ssd_head(module) -> None:
