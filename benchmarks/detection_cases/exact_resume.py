@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from detection_cases.data_pipeline import IMAGES, SIZE, annotations, mixing, plain
 from ops_cases import Row
+
+from detection_cases.data_pipeline import IMAGES, SIZE, annotations, mixing, plain
 
 BATCH = 8
 #: Largest cost of an exact resume, as a share of a step.
