@@ -196,6 +196,8 @@ def find_latest_checkpoint(path: str) -> str | None:
         found = f", but {others[0]}" if others else ""
         print_log(f"Did not find last_checkpoint to be resumed{found}.", logger="current")
     refused = []
+    if named is None and os.path.exists(pointer):
+        refused.append(f"{pointer}: is empty, so the run that wrote it was cut off.")
     for file in [named, *others] if named is not None else others:
         try:
             _require_whole(file)
@@ -209,11 +211,6 @@ def find_latest_checkpoint(path: str) -> str | None:
         raise CheckpointError(
             f"{path}: has no whole checkpoint to resume from: {' '.join(refused)} To start anew, "
             "leave --resume out or give another --work-dir."
-        )
-    if os.path.exists(pointer):
-        raise CheckpointError(
-            f"{pointer}: is empty, so the run that wrote it was cut off. Name the checkpoint to "
-            "resume from; to start anew, leave resume out or give another work_dir."
         )
     return None
 

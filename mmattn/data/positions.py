@@ -211,7 +211,7 @@ def _set_states(states: tuple[Any, ...]) -> None:
     torch.random.set_rng_state(states[2])
 
 
-class PositionedLoader(DataLoader):
+class PositionLoader(DataLoader):
     """A loader in which each batch knows its position; in all else the loader that it is made of.
 
     Attributes:
@@ -223,7 +223,7 @@ class PositionedLoader(DataLoader):
     @classmethod
     def of(
         cls, loader: DataLoader, seed: int, *, endless: bool, rank: int, world_size: int
-    ) -> PositionedLoader:
+    ) -> PositionLoader:
         """Make the loader with the settings of another one, which is not to be used any more.
 
         Args:
@@ -256,7 +256,7 @@ class PositionedLoader(DataLoader):
 
 def why_not_positioned(loader: Any) -> str:
     """Return why a loader's batches have no position; "" where they have."""
-    if type(loader) not in (DataLoader, PositionedLoader):
+    if type(loader) not in (DataLoader, PositionLoader):
         return f"its loader is a {type(loader).__name__}"
     if isinstance(loader.dataset, IterableDataset):
         return f"its dataset, {type(loader.dataset).__name__}, can only be read from the start"

@@ -10,20 +10,14 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import BatchSampler
 
-from mmattn.data.positions import PositionedBatches, PositionedLoader, why_not_positioned
+from mmattn.data.positions import PositionedBatches, PositionLoader, why_not_positioned
 from mmattn.data.worker_signals import spare_workers
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
 
-class KnowsOffset(Protocol):
-    """What knows how many batches of the current epoch a run before this one has seen."""
-
-    offset: int
-
-
-def load_by_position(runner: Runner, hook: KnowsOffset) -> None:
+def load_by_position(runner: Runner, hook: Any) -> None:
     """Let ``runner`` build a training loader that ``hook`` can move to any position.
 
     The config stays as it is. Worker processes of all its loaders ignore the signals that stop a
@@ -31,7 +25,7 @@ def load_by_position(runner: Runner, hook: KnowsOffset) -> None:
 
     Args:
         runner: Runner whose training has not begun.
-        hook: Hook of the runner.
+        hook: ``ExactResumeHook`` of the runner.
     """
     build_loader, build_loop = runner.build_dataloader, runner.build_train_loop
 
@@ -42,10 +36,10 @@ def load_by_position(runner: Runner, hook: KnowsOffset) -> None:
 
     def build_train_loop(cfg: Any) -> Any:
         loop = build_loop(cfg)
-        if _why_not(loop) or isinstance(loop.dataloader, PositionedLoader):
+        if _why_not(loop) or isinstance(loop.dataloader, PositionLoader):
             return loop
         endless = isinstance(loop, IterBasedTrainLoop)
-        loop.dataloader = PositionedLoader.of(
+        loop.dataloader = PositionLoader.of(
             loop.dataloader,
             seed_of_all(runner),
             endless=endless,
@@ -81,7 +75,7 @@ def seed_of_all(runner: Runner) -> int:
     return int(runner.seed) - (runner.rank if apart else 0)
 
 
-def reseed(runner: Runner, loader: PositionedLoader) -> None:
+def reseed(runner: Runner, loader: PositionLoader) -> None:
     """Give the sampler the seed of the run, which may be that of the run that is resumed.
 
     mmengine builds the sampler before it reads the checkpoint; with ``diff_rank_seed`` it draws a
@@ -129,7 +123,7 @@ class PassedBatches:
         loader: Loader that has been moved to its position when the first batch is asked for.
     """
 
-    def __init__(self, loader: PositionedLoader) -> None:
+    def __init__(self, loader: PositionLoader) -> None:
         self._loader = loader
         self._iterator: Iterator[Any] | None = None
         self._to_pass = 0

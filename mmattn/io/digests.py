@@ -129,7 +129,7 @@ def _what_is_bad(file: BinaryIO) -> str:
             bad = archive.testzip()
     except Exception as error:  # zipfile raises nearly anything
         return f"its zip archive is damaged: {one_line(error)[:120]}"
-    return f"its entry {bad} does not have the checksum that it was written with" if bad else ""
+    return f"its entry {bad} does not have the CRC-32 that it was written with" if bad else ""
 
 
 def safetensors_with_digest(content: bytes) -> bytes:

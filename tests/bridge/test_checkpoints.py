@@ -19,7 +19,7 @@ from mmengine.runner import CheckpointLoader, find_latest_checkpoint, load_check
 from mmengine.runner import save_checkpoint as mmengine_save
 
 from mmattn.errors import CheckpointError
-from mmattn.io import read_checkpoint, save_safetensors
+from mmattn.io import read_checkpoint, save_safetensors, save_torch
 from tests.support.same import assert_equal
 from tests.support.toy_training import ToyModel, full_training, toy_runner
 
@@ -247,7 +247,7 @@ def test_latest_checkpoint_is_found_after_a_move(tmp_path: Path) -> None:
     assert find_latest_checkpoint(str(old)) is None
     old.mkdir()
     assert find_latest_checkpoint(str(old)) is None
-    (old / "epoch_2.pth").touch()
+    save_torch(old / "epoch_2.pth", {})
     for pointer in ("epoch_2.pth", str(old / "epoch_2.pth")):  # ours, and stock mmengine's
         (old / "last_checkpoint").write_text(pointer)
         assert find_latest_checkpoint(str(old)) == str(old / "epoch_2.pth")
@@ -255,6 +255,8 @@ def test_latest_checkpoint_is_found_after_a_move(tmp_path: Path) -> None:
         assert find_latest_checkpoint(str(new)) == str(new / "epoch_2.pth")
         shutil.move(new, old)
     (old / "last_checkpoint").write_text("")
+    assert find_latest_checkpoint(str(old)) == str(old / "epoch_2.pth")
+    (old / "epoch_2.pth").unlink()
     with pytest.raises(CheckpointError, match="is empty"):
         find_latest_checkpoint(str(old))
 
@@ -262,7 +264,7 @@ def test_latest_checkpoint_is_found_after_a_move(tmp_path: Path) -> None:
 def test_a_checkpoint_without_a_pointer_to_it_is_found(tmp_path: Path) -> None:
     """A run that is killed right behind its first checkpoint leaves this."""
     for age, name in enumerate(("iter_9.pth", "epoch_2.pth", "iter_100.pth")):
-        (tmp_path / name).touch()
+        save_torch(tmp_path / name, {})
         os.utime(tmp_path / name, ns=(0, 1000 - age))
     for other in ("best_mIoU_iter_200.pth", "mine.pth", ".epoch_3.pth.1a-2-3.tmp"):
         (tmp_path / other).touch()

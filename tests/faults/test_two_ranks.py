@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from mmattn.engine.hooks.broadcast_buffers import BroadcastBuffersHook
 from mmattn.errors import Preempted, StorageError
 from tests.support.resume_cases import differences, last_checkpoint, run
 
@@ -36,6 +37,11 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+def with_same_buffers(runner) -> None:
+    """Add what every training by ``mmattn train`` has: validation with one set of statistics."""
+    runner.register_hook(BroadcastBuffersHook())
+
+
 def two(folder: Path, settings_of_rank=lambda rank: {}, **case) -> list[int]:
     """Train in two processes; return their exit codes: 75 after a stop, 3 after a full disk."""
     with socket.socket() as probe:
@@ -57,7 +63,8 @@ def two(folder: Path, settings_of_rank=lambda rank: {}, **case) -> list[int]:
                     "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
                 }  # fmt: skip
                 dist.init_process_group("gloo")
-                said = run(folder, **CPU, **case, **settings_of_rank(rank))
+                settings = {"prepare": with_same_buffers, **settings_of_rank(rank)}
+                said = run(folder, **CPU, **case, **settings)
                 code = 0 if said is None else Preempted.exit_code
             except StorageError as error:
                 print(error)

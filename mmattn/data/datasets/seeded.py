@@ -96,7 +96,7 @@ def seeded_generators(*key: int, device: torch.device | None = None) -> Iterator
 class SeededDataset:
     """A dataset whose n-th sample is drawn from (seed, n), or (seed, n, epoch).
 
-    The number comes with the index: from a ``SeededSampler``, or a ``PositionedLoader``. All else
+    The number comes with the index: from a ``SeededSampler``, or a ``PositionLoader``. All else
     is the inner dataset's, reading and setting attributes included.
 
     Args:

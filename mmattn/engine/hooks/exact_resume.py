@@ -24,7 +24,7 @@ class ExactResumeHook(Hook):
     mmengine's checkpoints know the epoch, not the batch in it: a run that is resumed in the middle
     of an epoch sees the images of its beginning again. This hook keeps the number of the batch, and
     the size that ``BatchSyncRandomResize`` has drawn for the next batches, in each checkpoint.
-    The loader has to be a ``PositionedLoader`` (``load_by_position``).
+    The loader has to be a ``PositionLoader`` (``load_by_position``).
 
     Args:
         exact: Draw augmentation from seed and position, so that it is that of a run that was never
@@ -117,10 +117,10 @@ class ExactResumeHook(Hook):
 
 def positioned_loader(runner: Runner) -> Any:
     """Return the training loader; None where its batches have no position."""
-    from mmattn.data.positions import PositionedLoader
+    from mmattn.data.positions import PositionLoader
 
     loader = runner.train_dataloader
-    return loader if isinstance(loader, PositionedLoader) else None
+    return loader if isinstance(loader, PositionLoader) else None
 
 
 def _resizing(runner: Runner) -> list[tuple[str, Any]]:
