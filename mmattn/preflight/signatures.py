@@ -9,9 +9,12 @@ they lack is left to the build.
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from mmattn.config.class_counts import AUTO
 
 from .config_arguments import class_of, sections_of, typed_blocks
 
@@ -30,6 +33,9 @@ _GIVEN = frozenset(
         *("param_name",),
     }
 )
+
+#: Arguments that are paths or names; other texts, such as ``loss_scale``, may be numbers too.
+_PLACES = re.compile(r"(?:file|root|dir|path|prefix|suffix|name)$")
 
 
 def signature_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
@@ -95,10 +101,12 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 def _type_problem(place: str, value: Any, parameter: inspect.Parameter) -> Iterator[str]:
     kind = _kind(parameter)
+    if value == AUTO:
+        return  # counted in the data before the build
     if kind in ("number", "switch") and isinstance(value, str):
         wanted = "a number" if kind == "number" else "True or False"
         yield f"{place}={value!r} is a text: {wanted} is expected"
-    elif kind == "text" and isinstance(value, (int, float, list, tuple)):
+    elif kind == "text" and _PLACES.search(place) and not isinstance(value, (str, type(None))):
         yield f"{place}={value!r:.60}: a text is expected"
 
 

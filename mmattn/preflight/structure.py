@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmattn.config.run_settings import work_dir_problem
-from mmattn.config.walk import walk
+from mmattn.config.walk import LOADERS, walk
 from mmattn.errors import did_you_mean
 from mmattn.type_names import bare_name
 
@@ -33,7 +33,7 @@ _WORDS = {
         *("nccl", "gloo", "mpi", "ucc", "xccl", "hccl", "cncl", "mccl", "smddp"),
         "cpu:gloo,cuda:nccl",
     ),
-    "model.test_cfg.mode": ("whole", "slide", "predict", "loss", "tensor"),
+    "model.test_cfg.mode": ("whole", "slide", "slide_flip", "predict", "loss", "tensor"),
 }
 _SWITCHES = (
     *("resume", "randomness.deterministic", "randomness.diff_rank_seed"),
@@ -110,7 +110,9 @@ def _sections(cfg: Mapping[str, Any], splits: Sequence[str]) -> Iterator[str]:
     trained = [key for key in _TOGETHER["train"][1:] if cfg.get(key) is not None]
     if "train" in splits and trained and not cfg.get("model"):
         yield "model is missing: write model=dict(type=...), or inherit one with _base_"
-    for split in splits if cfg.get("model") else ():
+    # A config without any data is a base for others, or a model alone.
+    with_data = any(cfg.get(loader) is not None for loader in LOADERS)
+    for split in splits if cfg.get("model") and with_data else ():
         keys = _TOGETHER[split]
         there = [key for key in keys if cfg.get(key) is not None]
         if there and len(there) < len(keys):
@@ -141,11 +143,16 @@ def _types(cfg: Mapping[str, Any], splits: Sequence[str]) -> Iterator[str]:
     """Yield parts without a ``type``, from which nothing can be built."""
     if cfg.get("model") == {} and "train" in splits:
         yield "model is empty: write model=dict(type=...)"
+    # What lies in a part without a type belongs to another library.
+    typed = {"model"}
     for path, value in walk(cfg.get("model"), "model"):
+        if isinstance(value, Mapping) and "type" in value:
+            typed.add(path)
         if not isinstance(value, Mapping) or not value or "type" in value:
             continue
-        last = re.sub(r"\[\d+\]$", "", path.rpartition(".")[2])
-        if path == "model" or (_PARTS.fullmatch(last) and "_cfg" not in path):
+        around, _, last = path.rpartition(".")
+        part = _PARTS.fullmatch(re.sub(r"\[\d+\]$", "", last))
+        if path == "model" or (part and around in typed):
             yield f"{path}.type is missing: say which class it is"
     sections = ["visualizer", "optim_wrapper.optimizer"]
     for split in splits:
@@ -349,6 +356,8 @@ def _optimizer(wrapper: Any) -> Iterator[str]:
 def _optimizer_numbers(optimizer: Mapping[str, Any]) -> Iterator[str]:
     where = "optim_wrapper.optimizer"
     lr = optimizer.get("lr")
+    if "lr" in optimizer and lr is None:
+        yield f"{where}.lr=None: a number above 0 is expected"
     if isinstance(lr, (int, float)) and not isinstance(lr, bool) and 1e6 < lr < float("inf"):
         yield f"{where}.lr={lr}: no network is trained with such a rate"
     momentum = optimizer.get("momentum")

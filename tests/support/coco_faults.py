@@ -302,6 +302,9 @@ FAULTS: dict[str, Fault] = {
     "area NaN": Fault(
         of(2, area=NAN), told("area-computed"), refused("1 of 10 annotations have no area")
     ),
+    "area above the box": Fault(
+        of(2, area=5000), told("area-above-box"), told("an area that is larger than their box")
+    ),
     "area as text": Fault(
         of(2, area="100"), told("area-computed"), refused("1 of 10 annotations have no area")
     ),

@@ -73,6 +73,7 @@ class RankWatch:
         self._socket: socket.socket | None = None
         self._store: Any = None
         self._decided = threading.Event()
+        self._ends = threading.Lock()
         self._failing = False
         self._leaving = False
         self._main = threading.get_ident()
@@ -234,6 +235,8 @@ class RankWatch:
 
     def _end(self, verdict: dict[str, Any]) -> None:
         """End this process, because another one has failed."""
+        if not self._ends.acquire(blocking=False):
+            threading.Event().wait()  # the other thread does it
         rank, raised = verdict["rank"], verdict["kind"] == "raised"
         if raised:
             time.sleep(1.5)  # it writes its error first, and a launcher may end all others then

@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
+from mmengine.structures import PixelData
 from torch.utils.data import DataLoader, Dataset
 
 from mmattn.config import load_config
@@ -120,6 +121,9 @@ class Batches(Dataset):
         self.samples = [{"inputs": image, "data_samples": sample} for image, sample in pairs]
         for index, sample in enumerate(self.samples):
             sample["data_samples"].set_metainfo({"img_path": f"scene_{index}.png"})
+            if scope == _SEG:  # for BEVANet
+                edges = sample["data_samples"].gt_sem_seg.data % 2
+                sample["data_samples"].gt_edge_map = PixelData(data=edges)
 
     def __len__(self) -> int:
         return 3 * len(self.samples)
