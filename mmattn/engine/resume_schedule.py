@@ -214,9 +214,10 @@ def _epoch_length(runner: Runner, steps: int, epochs: int) -> int:
 
     if isinstance(runner.train_loop, IterBasedTrainLoop):
         return 0
-    if epochs and steps % epochs == 0:
-        return steps // epochs
-    return len(runner.train_dataloader)
+    length = len(runner.train_dataloader)
+    if epochs * length <= steps < (epochs + 1) * length:  # also within an epoch
+        return length
+    return max(steps // max(epochs, 1), 1)  # batches were of another size
 
 
 def _refusal(

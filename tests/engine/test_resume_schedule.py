@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mmattn.engine.optim import LinearWithWarmup
-from mmattn.engine.resume_schedule import check_resumed_schedule, schedule_changes
+from mmattn.engine.resume_schedule import (
+    _epoch_length,
+    check_resumed_schedule,
+    schedule_changes,
+)
 from mmattn.errors import ConfigError
 from tests.support.toy_training import toy_runner
 
@@ -112,6 +117,15 @@ def test_the_same_schedule_is_resumed_without_a_question(
     runner.train()
     rates = resumed(tmp_path / "run", interrupted(kind), kind, PLANNED, None)
     assert rates == pytest.approx(whole[-len(rates) :], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "length"), [(8, 2, 4), (10, 2, 4), (3, 0, 4), (16, 2, 8), (20, 0, 20)]
+)
+def test_the_length_of_an_epoch(steps: int, epochs: int, length: int) -> None:
+    """Also of a checkpoint within an epoch, and of one whose batches were of another size."""
+    runner: Any = SimpleNamespace(train_loop=None, train_dataloader=range(4))
+    assert _epoch_length(runner, steps, epochs) == length
 
 
 def test_the_message_has_both_values_and_what_stays(interrupted, tmp_path: Path) -> None:

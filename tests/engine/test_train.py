@@ -17,6 +17,13 @@ from mmattn.engine import train
 from mmattn.errors import CheckpointError, ConfigError
 from mmattn.registry import HOOKS
 
+#: Options of a training without a validation, by which no checkpoint can be the best.
+NO_VALIDATION = {
+    "val_dataloader": None,
+    "val_cfg": None,
+    "val_evaluator": None,
+    "default_hooks__checkpoint__save_best": None,
+}
 CONFIGS = Path(__file__).resolve().parents[1] / "support/configs"
 
 
@@ -154,7 +161,7 @@ def checkpoint(shapes: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHAPES_ROOT", str(shapes))
-        fit(folder, train_cfg__max_iters=2, val_dataloader=None, val_cfg=None, val_evaluator=None)
+        fit(folder, train_cfg__max_iters=2, **NO_VALIDATION)
     return folder / "iter_2.pth"
 
 
@@ -187,7 +194,7 @@ def test_another_configs_checkpoint_is_refused_in_one_line(
 
 def test_its_own_checkpoint_is_resumed(checkpoint: Path, tmp_path: Path) -> None:
     fit(tmp_path / "run", resume=str(checkpoint), train_cfg__max_iters=3,
-        val_dataloader=None, val_cfg=None, val_evaluator=None,
+        **NO_VALIDATION,
         command="mmattn train 'my config.py' --resume")  # fmt: skip
     assert torch.load(tmp_path / "run/iter_3.pth", weights_only=True)["meta"]["iter"] == 3
     (typed,) = (tmp_path / "run").glob("*/command.txt")
