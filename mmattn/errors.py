@@ -90,6 +90,12 @@ class ExportError(MMAttnError, RuntimeError):
     exit_code = 7
 
 
+class RankError(MMAttnError, RuntimeError):
+    """Raised when another process of the same run has died, or makes no progress."""
+
+    exit_code = 8
+
+
 class Preempted(MMAttnError):
     """Raised when a signal ended a training after a checkpoint was written; it can be resumed."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .content import BoxClasses as BoxClasses
     from .content import BoxFolder as BoxFolder
     from .content import class_findings as class_findings
+    from .content import forget_records as forget_records
     from .dataset import FolderDetDataset as FolderDetDataset
     from .layout import find_box_layout as find_box_layout
     from .records import BoxImage as BoxImage
@@ -35,5 +36,6 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "Place": "records",
         "class_findings": "content",
         "find_box_layout": "layout",
+        "forget_records": "content",
     },
 )

@@ -25,6 +25,7 @@ _TEXTS = {
     "box-of-mask": "objects without a box: it is taken from their polygons",
     "missing-image": "images that are not there are left out with their objects",
     "area-computed": "objects without a positive area in the file: that of box or mask counts",
+    "area-above-box": "objects whose area in the file is larger than their box",
     "annotation-id": "annotations with the id of another one, which changes nothing here",
 }
 
@@ -153,7 +154,9 @@ def _object(
     x, y, width, height = map(float, box)  # type: ignore[arg-type]
     area = entry.get("area")
     known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
-    if not known:
+    if known and area > 1.01 * width * height + 1 and not panoptic:  # type: ignore[operator]
+        tally.add("area-above-box", Place(path, item, str(area)))
+    if not known and not panoptic:
         tally.add("area-computed", Place(path, item))
     return BoxObject(
         names[entry["category_id"]],

@@ -14,7 +14,7 @@ from typing import Any
 from mmattn.errors import DataError
 from mmattn.io.plain_data import parse_json, read_text
 
-from .coco_content import check_content, is_box, is_coco
+from .coco_content import check_content, is_box, is_coco, refuse_form
 from .run_lengths import run_length_problem
 
 #: Files up to this size are parsed strictly, which tells keys that stand twice.
@@ -93,6 +93,9 @@ def check_all(
     content: Mapping[str, Any], prefix: str, *, plain: bool = False, masks: bool = False
 ) -> None:
     """Check entries, references and values; see ``check_content`` and ``check_values``."""
+    forms = {"segments_info" in e for e in content["annotations"] if isinstance(e, Mapping)}
+    if len(forms) == 2:  # some have segments, some have not
+        refuse_form(content["annotations"], "panoptic", prefix)
     check_content(content, prefix, boxes=plain)
     check_values(content, prefix, plain=plain, masks=masks)
 
@@ -126,6 +129,18 @@ def doubts(content: Mapping[str, Any], *, masks: bool = False) -> list[str]:
     boxes = sum(1 for _ in _repeated(keys))
     if boxes:
         found.append(f"{boxes} boxes stand twice in their image")
+    large = [
+        entry.get("id")
+        for entry in annotations
+        if is_box(entry.get("bbox"))
+        and _is_area(entry.get("area"))
+        and entry["area"] > 1.01 * abs(entry["bbox"][2] * entry["bbox"][3]) + 1
+    ]
+    if large:
+        found.append(
+            f"{len(large)} objects have an area that is larger than their box, such as the "
+            f"annotation {large[0]!r}: sizes in metrics go by it"
+        )
     if masks:
         found += _mask_doubts(content)
     return found
@@ -212,7 +227,8 @@ def _plain_problems(content: Mapping[str, Any], masks: bool) -> Iterator[str]:
             if isinstance(mask, Mapping) and image is not None and not unsized:
                 problem = run_length_problem(mask, (int(image["height"]), int(image["width"])))
                 if problem:
-                    faults.append(f"{problem} (annotation {entry.get('id')!r})")
+                    where = f"annotation {entry.get('id')!r} of {image.get('file_name')}"
+                    faults.append(f"{problem} ({where})")
             elif mask is not None and not isinstance(mask, (list, Mapping)):
                 faults.append(f"{mask!r:.40} is no mask (annotation {entry.get('id')!r})")
         if faults:

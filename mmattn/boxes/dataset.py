@@ -25,7 +25,7 @@ from mmattn.registry import DATASETS
 
 from .coco_layout import AnnFile
 from .content import BoxFolder, class_findings
-from .records import BoxImage
+from .records import BoxImage, BoxRecords
 from .sieve import is_mask
 
 #: Arguments of mmdet's datasets that have another name here.
@@ -69,7 +69,6 @@ class FolderDetDataset(BaseDetDataset):
         **kwargs: As in ``BaseDetDataset``.
 
     Attributes:
-        records: What was read of this split.
         summary: One line on the split: images, objects, format, places.
         notes: What was found out about the folder, in short sentences.
         findings: What is odd about the annotations but does not stop their use.
@@ -126,7 +125,8 @@ class FolderDetDataset(BaseDetDataset):
             bad_objects=bad_objects,
             allow_outside=allow_outside,
         )
-        self.records = folder.records(split)
+        self._folder, self._split = folder, split
+        records = self.records
         classes = folder.classes()
         source = classes.source
         metainfo = dict(metainfo or {})
@@ -140,17 +140,22 @@ class FolderDetDataset(BaseDetDataset):
         # mmdet draws in colours that are tuples, and fails on lists.
         metainfo["palette"] = [tuple(int(part) for part in colour) for colour in palette]
         self._things = frozenset(classes.things or ())
-        self.findings = (*self.records.findings, *class_findings(self.records, classes))
+        self.findings = (*records.findings, *class_findings(records, classes))
         self._refuse_lost_masks(kwargs.get("pipeline") or ())
-        self.summary = folder.describe(split, self.records)
+        self.summary = folder.describe(split, records)
         self.notes = (
             self.summary,
             f"{len(classes.names)} classes, from {source}",
             *folder.layout.notes,
-            *self.records.notes,
-            *linked_folders((os.path.dirname(i.path) for i in self.records.images), data_root),
+            *records.notes,
+            *linked_folders((os.path.dirname(i.path) for i in records.images), data_root),
         )
         super().__init__(data_root=data_root, data_prefix={}, metainfo=metainfo, **kwargs)
+
+    @property
+    def records(self) -> BoxRecords:
+        """What was read of this split; read again if that was forgotten (``forget_records``)."""
+        return self._folder.records(self._split)
 
     @classmethod
     def _check_names(cls, kwargs: Mapping[str, Any]) -> None:

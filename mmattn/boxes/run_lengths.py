@@ -26,7 +26,8 @@ def run_length_problem(mask: Mapping[str, Any], size: tuple[int, int]) -> str | 
     if not isinstance(stated, Sequence) or isinstance(stated, str) or len(stated) != 2:
         return f"size is {stated!r:.40}, not [height, width]"
     if tuple(stated) != tuple(size):
-        return f"size is {list(stated)}, the image is {list(size)} (height, width)"
+        stated, held = (f"{one[0]} x {one[1]}" for one in (stated, size))
+        return f"it is {stated}, its image {held} (height x width), so that it would not fit"
     counts = mask.get("counts")
     if isinstance(counts, (str, bytes)):
         numbers = unpack(counts)

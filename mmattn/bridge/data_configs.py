@@ -75,7 +75,9 @@ def patch_registry_fallback(registry_module: ModuleType) -> None:
 
 def refuse_annotation_pickles(module: ModuleType) -> None:
     """Make a module of datasets refuse annotation files that are pickles, before they are read."""
-    plain_load = module.load
+    plain_load = getattr(module, "load", None)
+    if plain_load is None:  # another version reads its files otherwise
+        return
 
     def load(file: Any, file_format: str | None = None, **kwargs: Any) -> Any:
         refuse_pickle(file, file_format)

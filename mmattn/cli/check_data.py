@@ -14,6 +14,7 @@ from ._run import run
 EXAMPLES = """\
 %(prog)s mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py --full
 %(prog)s mmdet::yolox/yolox_tiny_8xb8-300e_coco.py --json found.json --cfg-options data=my_boxes
+%(prog)s my_config.py --write-manifest files.json       and later: --manifest files.json
 """
 NOTES = """\
 Checked are keys, types and arguments of the config, files, images, masks and annotations of the
@@ -56,6 +57,17 @@ def parse_args(
         metavar="FILE",
         help="write what was found, every place of it, as JSON; an error ends up there too",
     )
+    manifest = parser.add_mutually_exclusive_group()
+    manifest.add_argument(
+        "--write-manifest",
+        metavar="FILE",
+        help="write size and SHA-256 of every file that the datasets read",
+    )
+    manifest.add_argument(
+        "--manifest",
+        metavar="FILE",
+        help="compare every file with that manifest: damage that decodes without an error is found",
+    )
     arguments.add_cfg_options(parser)
     return parser.parse_args(argv)
 
@@ -78,6 +90,7 @@ def _check(args: argparse.Namespace) -> None:
             cfg_options=parse_cfg_options(args.cfg_options),
             log=print,
         )
+        _use_manifest(args, {report.where: (report.root, report.files) for report in reports})
     except MMAttnError as error:
         if args.json:
             shown = {"type": type(error).__name__, "text": str(error)}
@@ -86,6 +99,19 @@ def _check(args: argparse.Namespace) -> None:
     if args.json:
         datasets = [report.to_json() for report in reports]
         _write(args.json, {"fits": True, "error": None, "datasets": datasets})
+
+
+def _use_manifest(args: argparse.Namespace, datasets: dict[str, tuple[str, Any]]) -> None:
+    """Write the manifest of the datasets, or compare them with it."""
+    from mmattn.data.manifest import compare_with_manifest, write_manifest
+
+    if args.write_manifest:
+        written = write_manifest(args.write_manifest, datasets).datasets
+        count = sum(len(files) for files in written.values())
+        print(f"{args.write_manifest}: size and SHA-256 of {count} files.")
+    elif args.manifest:
+        count = compare_with_manifest(args.manifest, datasets)
+        print(f"All {count} files are as {args.manifest} has them.")
 
 
 def _write(path: str, content: dict[str, Any]) -> None:

@@ -21,7 +21,8 @@ NOTES = """\
 A block is given by its registered name (CBAM, mmattn.CBAM, mmdet.X) or by the beginning of exactly
 one name (CrissCross), with a version (ELA-T) or arguments. A place is backbone or neck: alone, the
 block goes after each of its output feature maps; with a pattern, after each submodule that matches,
-where * stands for one part of a name.
+where * stands for one part of a name. Heads of segmentors take a pattern too, as in
+decode_head.pixel_decoder.output_convs.* of Mask2Former (panoptic_head in mmdet).
 
 All variants are checked before any is trained. The same command again goes on where it was stopped;
 with more names or seeds it adds them. The report has Markdown, CSV per run, JSON and a plot.

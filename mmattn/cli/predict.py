@@ -19,9 +19,10 @@ Instead of CONFIG and CHECKPOINT one exported file can be given, .onnx or .xml.
 Detection: for each image the folder gets STEM_boxes.jpg; detections.json holds all detections in
 COCO's format, in pixels of the stored images; --save-crops adds crops/CLASS/STEM_NUMBER.jpg.
 Segmentation: for each image STEM.png, a label map (8 bits, 16 for more than 256 classes), and
-STEM_overlay.jpg; classes.json lists the classes by index. A video becomes STEM_boxes.mp4 or
-STEM_overlay.mp4; a number is a camera. A training leaves its config and its checkpoints in
-work_dirs/NAME, where NAME is the config's.
+STEM_overlay.jpg; classes.json lists the classes by index. Panoptic segmentation: STEM.png is the
+map in COCO's form, and panoptic.json lists the segments of all images. A video becomes
+STEM_boxes.mp4 or STEM_overlay.mp4; a number is a camera. A training leaves its config and its
+checkpoints in work_dirs/NAME, where NAME is the config's.
 """
 #: Endings of exported files.
 EXPORTED = (".onnx", ".xml")
@@ -142,7 +143,8 @@ def _predict(args: argparse.Namespace) -> None:
         max_frames=args.max_frames,
         log=print,
     )
-    what = "drawn image" if predictor.result == "boxes" else "label map"
+    written_as = {"boxes": "drawn image", "classes": "label map", "segments": "panoptic map"}
+    what = written_as[predictor.result]
     print(f"{len(written)} {what}{'' if len(written) == 1 else 's'} in {args.out}")
 
 

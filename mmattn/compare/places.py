@@ -22,7 +22,7 @@ class Place:
     """Place that one ``--at`` names.
 
     Attributes:
-        part: Part of the model, ``backbone`` or ``neck``.
+        part: Part of the model, ``backbone``, ``neck`` or a head of ``Task.insertable_parts``.
         pattern: Pattern of submodules of the part; a block goes after each. None for the feature
             maps that the part returns.
         num_maps: Number of these feature maps.
@@ -46,8 +46,8 @@ def parse_places(words: Sequence[str], cfg: Config) -> tuple[Place, ...]:
     """Read the words of ``--at`` for the model of ``cfg``.
 
     Raises:
-        ConfigError: The model has no such part, or the part is a list of networks. (Whether a
-            pattern matches is found out when the model is built.)
+        ConfigError: The model has no such part, the part is a list of networks, or a head without
+            a pattern. (Whether a pattern matches is found out when the model is built.)
     """
     places = []
     for word in words:
@@ -59,6 +59,11 @@ def parse_places(words: Sequence[str], cfg: Config) -> tuple[Place, ...]:
                 f"Write {' or '.join(there) or 'another config'}, alone for a block after each "
                 "output feature map, or with a pattern of its submodules, as in "
                 "backbone.layer3.*.conv2."
+            )
+        if part.endswith("_head") and not pattern:
+            raise ConfigError(
+                f"--at {word}: a head returns predictions, not feature maps. Give a pattern of its "
+                f"submodules, as in {part}.pixel_decoder.output_convs.*"
             )
         if not isinstance(cfg.model[part], Mapping):
             raise ConfigError(

@@ -32,7 +32,7 @@ COUNT_KEYS = ("num_classes", THINGS, STUFF)
 HEAD = re.compile(
     r"model\.(?:detector\.|segmentor\.)?(?:"
     + "|".join(dict.fromkeys(head for task in TASKS for head in task.heads))
-    + ")"
+    + r")(?:\.inner)*"  # WithPlugins around it
 )
 #: Models that compare images with words take any class list; their count is only a default.
 OPEN_VOCABULARY = ("language_model", "text_encoder")

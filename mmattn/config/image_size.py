@@ -114,7 +114,11 @@ def size_problems(path: str, step: Mapping[str, Any]) -> list[str]:
         wrong = isinstance(value, str) or (
             isinstance(value, (list, tuple))
             and _are_numbers(value)
-            and (len(value) != 2 or any(side <= 0 and side != -1 for side in value))
+            # ``scales`` may be any number of choices of the shorter side.
+            and (
+                (len(value) != 2 and key != "scales")
+                or any(side <= 0 and side != -1 for side in value)
+            )
         )
         if wrong:
             order = "width,height" if key in SIDES else "two sides"

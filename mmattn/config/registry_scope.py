@@ -130,7 +130,8 @@ def nearest_types(name: str, scope: str, registry_name: str) -> str:
                 spelled.setdefault(key, []).append(spelling)
     if bare in spelled:
         return " Did you mean " + " or ".join(repr(spelling) for spelling in spelled[bare]) + "?"
-    hint = did_you_mean(bare, spelled)
+    alike = [key for key in spelled if key.casefold() == bare.casefold()]
+    hint = f" Did you mean {alike[0]!r}?" if alike else did_you_mean(bare, spelled)
     for key, spellings in spelled.items():
         asked = f"{prefix}.{key}"
         hint = hint.replace(repr(key), repr(asked if asked in spellings else spellings[0]))

@@ -5,6 +5,7 @@ Each function changes the config that it is given and returns it; ``resolve.py``
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,31 @@ _METRICS = {found: ours for task in TASKS for found, ours in task.metrics.items(
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> Config:
-    """Set where the run goes: the option, else the config's own, else ``work_dirs/<config>``."""
+    """Set where the run goes: the option, else the config's own, else ``work_dirs/<config>``.
+
+    Raises:
+        ConfigError: It is a file, or lies below one.
+    """
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get("work_dir") is None:
         cfg.work_dir = str(Path("work_dirs") / Path(cfg.filename).stem)
+    problem = work_dir_problem(cfg.work_dir)
+    if problem:
+        raise ConfigError(problem)
     return cfg
+
+
+def work_dir_problem(work_dir: str) -> str | None:
+    """Return why a path cannot be the folder of a run; None if it can."""
+    if not work_dir.strip():
+        return "work_dir is empty: write the path of a folder, such as 'work_dirs/name'"
+    place = Path(work_dir).absolute()
+    while not os.path.lexists(place) and place.parent != place:
+        place = place.parent
+    if not place.is_dir():
+        return f"work_dir={work_dir!r}: {place} is a file, where a folder is expected"
+    return None
 
 
 def set_resume(cfg: Config, resume: str) -> Config:

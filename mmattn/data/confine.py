@@ -88,7 +88,7 @@ def refuse_outside(
                 if not is_inside(target, chain):
                     faults.append(f"{path} (a link to {target})")
                     continue
-        except OSError:
+        except (OSError, ValueError):  # ValueError of a zero byte
             continue  # missing files have a message of their own
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             faults.append(f"{path} (a pipe, socket or device)")

@@ -20,6 +20,10 @@ _VARIABLES = {
     "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
 
+#: Seconds that a process waits for the others in one operation; ``mmattn.engine.ranks`` finds out
+#: much earlier that one of them is gone.
+LONGEST_WAIT = 24 * 3600
+
 
 def launched_rank(launcher: str) -> int:
     """Return the rank of this process, before any process group exists.
@@ -39,6 +43,28 @@ def launched_rank(launcher: str) -> int:
     return int(os.environ[variable])
 
 
+def world_size(launcher: str) -> int:
+    """Return how many processes the launcher has started, before any process group exists."""
+    return 1 if launcher == "none" else int(os.environ.get(_VARIABLES[launcher][1], "1"))
+
+
+def set_standard_variables(launcher: str) -> None:
+    """Set the variables that torch reads from those of the launcher."""
+    for standard, variable in zip(_VARIABLES["pytorch"], _VARIABLES[launcher], strict=True):
+        os.environ[standard] = os.environ.get(variable, "0")
+    os.environ.setdefault("MASTER_PORT", "29500")
+    if "MASTER_ADDR" not in os.environ:
+        os.environ["MASTER_ADDR"] = _first_node()
+
+
+def wait_long(cfg: Config) -> Config:
+    """Give collectives a limit that no slow evaluation meets: processes that hang are watched."""
+    environment = dict(cfg.get("env_cfg") or {})
+    environment["dist_cfg"] = {"timeout": LONGEST_WAIT, **(environment.get("dist_cfg") or {})}
+    cfg.env_cfg = environment
+    return cfg
+
+
 def join_cpu_group(cfg: Config) -> None:
     """Join the process group over gloo.
 
@@ -47,12 +73,8 @@ def join_cpu_group(cfg: Config) -> None:
     """
     import torch.distributed as dist
 
-    variables = _VARIABLES[cfg.launcher]
-    for standard, variable in zip(_VARIABLES["pytorch"], variables, strict=True):
-        os.environ[standard] = os.environ.get(variable, "0")
-    os.environ.setdefault("MASTER_PORT", "29500")
-    os.environ.setdefault("MASTER_ADDR", _first_node())
-    timeout = (cfg.get("env_cfg") or {}).get("dist_cfg", {}).get("timeout", 1800)
+    set_standard_variables(cfg.launcher)
+    timeout = (cfg.get("env_cfg") or {}).get("dist_cfg", {}).get("timeout", LONGEST_WAIT)
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
 

@@ -21,7 +21,7 @@ from mmattn.preflight.auto_classes import fill_class_counts
 from mmattn.preflight.backbone import check_channels
 from mmattn.preflight.run import check_config, check_data
 
-from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank
+from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank, wait_long
 from .pretrained import fetch_pretrained
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def run_steps(cfg: Config) -> list[Step]:
     ]
     if _on_cpu():
         steps.append(Step("mixed precision on a CPU", use_cpu_amp))
+    if cfg.launcher != "none":
+        steps.append(Step("waiting for other processes", wait_long))
     if _in_cpu_group(cfg):
         steps.append(Step("several processes on CPUs", fit_for_cpu_group))
     return steps

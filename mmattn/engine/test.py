@@ -11,12 +11,14 @@ from mmattn.config.resolve import Step
 from mmattn.config.run_settings import existing_checkpoint, set_work_dir
 
 from .console import brief_console
+from .ranks.watch import watch_ranks
 from .runner import build_runner
 from .test_outputs import dump_metric, show_predictions, write_label_maps
 from .tta import use_tta
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
 
 
 def test(
@@ -84,22 +86,39 @@ def test(
             steps.append(Step("--amp", _use_amp))
         if out and dump is None:
             steps.append(Step("--out", lambda cfg: write_label_maps(cfg, out)))
-        runner = build_runner(cfg, splits=("test",), steps=steps)
-        runner.register_hook(FirstScreenHook(console))
-        with explain_registry_errors(cfg.filename):
-            if dump is not None:
-                from mmengine.registry import METRICS
+        with watch_ranks(cfg) as watch:
+            runner = build_runner(cfg, splits=("test",), steps=steps)
+            runner.register_hook(FirstScreenHook(console))
+            watch.attach(runner)
+            with explain_registry_errors(cfg.filename):
+                if dump is not None:
+                    from mmengine.registry import METRICS
 
-                runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
-            if fuse:
-                from .hooks.fuse import FuseHook
+                    runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
+                elif out:
+                    _name_outputs(runner)
+                if fuse:
+                    from .hooks.fuse import FuseHook
 
-                runner.register_hook(FuseHook())
-            if not allow_partial:
-                from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
+                    runner.register_hook(FuseHook())
+                if not allow_partial:
+                    from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
 
-                runner.register_hook(RequireCompleteCheckpointHook())
-            return runner.test()
+                    runner.register_hook(RequireCompleteCheckpointHook())
+                return runner.test()
+
+
+def _name_outputs(runner: Runner) -> None:
+    """Tell metrics that write a file for each image how to call those of images of one name."""
+    from mmattn.evaluation.protocols import NamesOutputs
+
+    from .drawn_names import drawn_names
+
+    loop = runner.test_loop
+    metrics = [one for one in loop.evaluator.metrics if isinstance(one, NamesOutputs)]
+    names = drawn_names(loop.dataloader.dataset) if metrics else {}
+    for metric in metrics:
+        metric.name_outputs(names)
 
 
 def _set_checkpoint(cfg: Config, checkpoint: str) -> Config:

@@ -17,6 +17,8 @@ from mmattn.reports.run import COMMAND_FILE
 
 from .console import brief_console
 from .distributed import launched_rank
+from .forget_annotations import ForgetAnnotationsHook
+from .ranks.watch import watch_ranks
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
 from .runner import build_runner
@@ -70,18 +72,21 @@ def train(
             cfg = load_config(config, cfg_options)
             cfg.launcher = launcher
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
-            runner = build_runner(cfg, splits=("train", "val"), steps=steps)
-            runner.register_hook(FirstScreenHook(console))
-            if command and launched_rank(launcher) == 0:
-                with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
-                    file.write(command + "\n")
-            resume_exactly(runner, signals)
-            if resume is not None or runner._resume:
-                require_same_model(runner)
-                check_resumed_schedule(runner)
-            # Datasets, schedulers and the optimiser are built only now.
-            with explain_registry_errors(cfg.filename):
-                runner.train()
+            with watch_ranks(cfg) as watch:
+                runner = build_runner(cfg, splits=("train", "val"), steps=steps)
+                runner.register_hook(FirstScreenHook(console))
+                runner.register_hook(ForgetAnnotationsHook())
+                watch.attach(runner)
+                if command and launched_rank(launcher) == 0:
+                    with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
+                        file.write(command + "\n")
+                resume_exactly(runner, signals)
+                if resume is not None or runner._resume:
+                    require_same_model(runner)
+                    check_resumed_schedule(runner)
+                # Datasets, schedulers and the optimiser are built only now.
+                with explain_registry_errors(cfg.filename):
+                    runner.train()
     except InterruptedTraining:
         raise
     except StoppedBySignal as error:

@@ -104,3 +104,17 @@ class HasPanopticNumbers(Protocol):
 
     panoptic: PanopticNumbers | None
     worst: int
+
+
+@runtime_checkable
+class NamesOutputs(Protocol):
+    """A metric that writes a file for each image; ``mmattn test`` tells it how to name them."""
+
+    def name_outputs(self, names: Mapping[str, Path]) -> None:
+        """Set the names.
+
+        Args:
+            names: ``img_path`` of each image of the test -> path without ending, see
+                ``mmattn.engine.drawn_names``.
+        """
+        ...

@@ -9,15 +9,17 @@ import cv2
 import numpy as np
 
 from mmattn.detections import Detections
+from mmattn.detections.segment_map import SegmentMap
 from mmattn.errors import ExportError
 from mmattn.images import read_image
 
 from .exported_model import ExportedModel, load_exported
 from .preparation import prepare
+from .tasks.panoptic import PanopticDecoder
 from .tasks.semantic import decide
 
 DETECTION, SEMANTIC = "object detection", "semantic segmentation"
-INSTANCE = "instance segmentation"
+INSTANCE, PANOPTIC = "instance segmentation", "panoptic segmentation"
 
 
 class _ExportedPredictor:
@@ -101,6 +103,34 @@ class ExportedInstanceSegmentor(_ExportedBoxes):
         super().__init__(exported, INSTANCE)
 
 
+class ExportedPanopticSegmentor(_ExportedPredictor):
+    """An exported panoptic segmentor: resizing and padding, the file, a map at the image's size.
+
+    Args:
+        exported: Exported file of a panoptic segmentor.
+
+    Attributes:
+        things: Whether each class is a thing, whose objects are told apart.
+
+    Raises:
+        ExportError: The file is of another task.
+    """
+
+    result: Literal["segments"] = "segments"
+
+    def __init__(self, exported: ExportedModel) -> None:
+        super().__init__(exported, PANOPTIC)
+        count = (exported.metadata.postprocess or {})["num_things"]
+        self.things = [index < count for index in range(len(self.classes))]
+
+    def __call__(self, image: np.ndarray) -> SegmentMap:
+        """Return the segments of (H, W, 3) uint8 RGB."""
+        prepared = prepare(image, self.exported.metadata, str(self.exported.path))
+        outputs = self.exported.run(prepared.pixels[None])
+        decode = PanopticDecoder(self.exported.metadata)
+        return decode.segments(outputs, 0, content=prepared.content, output_size=prepared.original)
+
+
 class ExportedSegmentor(_ExportedPredictor):
     """An exported semantic segmentor: resizing and padding, the file, classes at the image's size.
 
@@ -149,7 +179,7 @@ def resize_map(values: np.ndarray, size: tuple[int, int], align_corners: bool) -
 
 def load_predictor(
     path: str | Path, *, num_threads: int = 0
-) -> ExportedDetector | ExportedInstanceSegmentor | ExportedSegmentor:
+) -> ExportedDetector | ExportedInstanceSegmentor | ExportedPanopticSegmentor | ExportedSegmentor:
     """Load an exported file as a predictor of its task.
 
     Args:
@@ -167,4 +197,6 @@ def load_predictor(
         return ExportedDetector(exported)
     if exported.metadata.task == INSTANCE:
         return ExportedInstanceSegmentor(exported)
+    if exported.metadata.task == PANOPTIC:
+        return ExportedPanopticSegmentor(exported)
     return ExportedSegmentor(exported)

@@ -136,6 +136,11 @@ def export(
     if annotations is not None and (task_of(cfg).prediction != "pred_instances" or output == "raw"):
         raise ExportError("annotations are for detectors, and not for the form raw")
     detects = task_of(cfg).prediction == "pred_instances"
+    if calibration_images and task_of(cfg).prediction == "pred_panoptic_seg":
+        raise ExportError(
+            "int8 is reported with mIoU or AP before and after, and panoptic quality is measured "
+            "of models in torch alone: leave --int8 and --calibration-images out"
+        )
     if calibration_images and detects and annotations is None:
         raise ExportError(
             "int8 of a detector is reported with its AP before and after: give --annotations, COCO "
@@ -256,15 +261,14 @@ def measure_accuracy(
     from mmattn.inference.torch_predictors import TorchDetector
 
     from .detection_accuracy import AccuracyPair, AnnotatedImages
-    from .exported_model import load_exported
-    from .predictors import ExportedDetector
+    from .predictors import load_predictor
 
     detector = TorchDetector(model, TestPipeline(cfg))
     data = AnnotatedImages(annotations, images, detector.classes)
     in_torch = data.average_precision(lambda file: detector.predict_file(file)[0])
     pairs = []
     for path in files:
-        exported = ExportedDetector(load_exported(path))
+        exported = load_predictor(path)  # boxes, or the boxes around masks
         in_file = data.average_precision(lambda file, run=exported: run.predict_file(file)[0])
         pairs.append(AccuracyPair(len(data), in_torch, in_file))
     return pairs
@@ -280,14 +284,11 @@ def _measure_int8(
     annotations: str | Path | None,
 ) -> tuple[int, float, float]:
     """Return the number of images and the metric, 0 to 1, of two files."""
-    from .exported_model import load_exported
-
-    exported = [load_exported(path) for path in (before, after)]
     if annotations is not None:
         from .detection_accuracy import AnnotatedImages
-        from .predictors import ExportedDetector
+        from .predictors import load_predictor
 
-        detectors = [ExportedDetector(file) for file in exported]
+        detectors = [load_predictor(path) for path in (before, after)]
         data = AnnotatedImages(annotations, images, detectors[0].classes)
         first, second = (
             data.average_precision(lambda file, run=run: run.predict_file(file)[0])["mAP"]
@@ -295,8 +296,10 @@ def _measure_int8(
         )
         return len(data), first, second
     from .accuracy import class_ious, exported_predictor
+    from .exported_model import load_exported
     from .validation_set import validation_pairs
 
+    exported = [load_exported(path) for path in (before, after)]
     pairs = validation_pairs(cfg)
     first, second = (
         class_ious(exported_predictor(file, model), pairs, file.metadata.classes).mean / 100
@@ -317,7 +320,7 @@ def default_shape(cfg: Config) -> tuple[int, int]:
         size = (size, size)
     if size:
         return tuple(size)
-    if task_of(cfg).prediction == "pred_instances":
+    if task_of(cfg).prediction in ("pred_instances", "pred_panoptic_seg"):
         return _test_shape(cfg) or (512, 512)
     return 512, 512
 

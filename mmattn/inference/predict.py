@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mmattn.errors import DataError
 
 from .detect import DetectionOptions, detect_files
+from .panoptic_files import segment_panoptic_files
 from .prediction_files import check_outputs, write_class_names, write_label_map, write_overlay
 from .predictor import Predictor
 from .sources import find_sources
@@ -41,7 +42,7 @@ def predict_images(
     """Predict images with a model in torch; see ``predict_with`` for what is written.
 
     Args:
-        cfg: Config of a detector or a semantic segmentor; its test pipeline prepares the images.
+        cfg: Config of a detector or a segmentor; its test pipeline prepares the images.
         checkpoint: File of the model's weights.
         images: Files, folders, patterns, videos and indices of cameras.
         out: Folder of the results.
@@ -58,7 +59,7 @@ def predict_images(
         Files of the label maps, or of the images with boxes.
 
     Raises:
-        ConfigError: The config has no test pipeline, or is about panoptic segmentation.
+        ConfigError: The config has no test pipeline, or its results cannot be written.
         DataError: As of ``predict_with``.
         CheckpointError: The weights do not belong to the model.
     """
@@ -99,8 +100,9 @@ def predict_with(
         out: Folder of the results, created if it does not exist. For segmentation it gets
             ``STEM.png``, the index of each pixel's class (16 bits for more than 256 classes),
             ``STEM_overlay.jpg``, for videos ``STEM_overlay.mp4`` alone, and ``classes.json``, the
-            names by index; for detection what ``detect_files`` says. Where images of several
-            folders share a name, the results keep the sub-folders.
+            names by index; for detection what ``detect_files`` says, for panoptic segmentation
+            what ``segment_panoptic_files`` says. Where images of several folders share a name, the
+            results keep the sub-folders.
         opacity: Opacity of the classes' colours, 0 to 1, for segmentation.
         legend: Whether the names of the classes in an image stand below it, for segmentation.
         detection: What is kept of detections; ``DetectionOptions()`` by default.
@@ -118,6 +120,8 @@ def predict_with(
     if predictor.result == "boxes":
         options = detection or DetectionOptions()
         return detect_files(predictor, sources, out, options, max_frames=max_frames, log=log)
+    if predictor.result == "segments":
+        return segment_panoptic_files(predictor, sources, Path(out), max_frames=max_frames, log=log)
     return _segment_files(predictor, sources, Path(out), opacity, legend, max_frames, log)
 
 

@@ -105,7 +105,7 @@ def write_class_names(names: Sequence[str], out: Path) -> None:
 def write_label_map(labels: np.ndarray, name: Path, out: Path) -> Path:
     """Write labels (H, W) uint8 or uint16 of an image as PNG and return the file."""
     path = label_map_path(name, out)
-    _write(path, labels)
+    write_image(path, labels)
     return path
 
 
@@ -134,18 +134,19 @@ def write_overlay(
     painted = painter.paint(pixels, labels)
     if legend:
         painted = with_legend(painted, painter.legend_of(labels))
-    _write(path, painted[..., ::-1])
+    write_image(path, painted[..., ::-1])
     return path
 
 
 def write_boxes(drawn: np.ndarray, name: Path, out: Path) -> Path:
     """Write an image with its detections, (H, W, 3) uint8 RGB, as JPEG and return the file."""
     path = boxes_path(name, out)
-    _write(path, drawn[..., ::-1])
+    write_image(path, drawn[..., ::-1])
     return path
 
 
-def _write(path: Path, pixels: Any) -> None:
+def write_image(path: Path, pixels: Any) -> None:
+    """Write pixels, (H, W) or (H, W, 3) uint8 or uint16 BGR, as the ending of ``path`` says."""
     import cv2
     import numpy as np
 

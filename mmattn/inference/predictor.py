@@ -14,15 +14,17 @@ class Predictor(Protocol):
     """A model in torch, or an exported file in its runtime.
 
     Attributes:
-        result: ``"boxes"``, then results are ``mmattn.detections.Detections``, or ``"classes"``,
-            then they are class indices (H, W).
+        result: ``"boxes"``, then results are ``mmattn.detections.Detections``; ``"classes"``, then
+            they are class indices (H, W); or ``"segments"``, then they are
+            ``mmattn.detections.segment_map.SegmentMap``, and ``things`` says which classes have
+            objects that are told apart.
         classes: Class names by index.
         palette: RGB per class; None or empty where the dataset has none.
         remark: What the user has to know about all results; else empty.
     """
 
     @property
-    def result(self) -> Literal["boxes", "classes"]: ...
+    def result(self) -> Literal["boxes", "classes", "segments"]: ...
     @property
     def classes(self) -> Sequence[str]: ...
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmattn.detections import Detections
+from mmattn.detections.segment_map import SegmentMap
 from mmattn.errors import ConfigError
 from mmattn.tasks import task_of
 
@@ -92,6 +93,33 @@ class TorchDetector(_TorchPredictor):
         return detections.clipped(height, width)
 
 
+class TorchPanopticSegmentor(_TorchPredictor):
+    """A panoptic segmentor of mmdet; results are ``SegmentMap`` at the size of the image.
+
+    Attributes:
+        things: Whether each class is a thing, whose objects are told apart.
+    """
+
+    result: Literal["segments"] = "segments"
+
+    def __init__(self, model: Any, pipeline: TestPipeline) -> None:
+        super().__init__(model, pipeline)
+        head = model.panoptic_fusion_head
+        count = head.num_things_classes + head.num_stuff_classes
+        self.classes = known_classes(model) or [f"class {index}" for index in range(count)]
+        self.things = [index < head.num_things_classes for index in range(len(self.classes))]
+
+    def predict(self, prepared: dict[str, Any]) -> SegmentMap:
+        import numpy as np
+        from mmdet.evaluation.functional import INSTANCE_OFFSET
+
+        # A pixel holds label + INSTANCE_OFFSET * object; no class, void, is the number of classes.
+        ids = self._run(prepared).pred_panoptic_seg.sem_seg[0].cpu().numpy()
+        labels = {int(number): int(number) % INSTANCE_OFFSET for number in np.unique(ids)}
+        known = {number: label for number, label in labels.items() if label < len(self.classes)}
+        return SegmentMap.of(ids, known)
+
+
 def load_torch_predictor(
     cfg: Config,
     checkpoint: str | Path,
@@ -99,18 +127,18 @@ def load_torch_predictor(
     device: str | torch.device | None = None,
     fuse: bool = True,
     allow_partial: bool = False,
-) -> TorchDetector | TorchSegmentor:
+) -> TorchDetector | TorchPanopticSegmentor | TorchSegmentor:
     """Build a config's model with its weights as a predictor.
 
     Args:
-        cfg: Config of a detector or a semantic segmentor; its test pipeline prepares the images.
+        cfg: Config of a detector or a segmentor; its test pipeline prepares the images.
         checkpoint: File of the model's weights.
         device: Device of the model; a GPU if there is one.
         fuse: Run the fused model where the network has one (``mmattn.layers.fuse``).
         allow_partial: Accept a checkpoint that lacks weights which inference uses.
 
     Raises:
-        ConfigError: The config has no test pipeline, or is about panoptic segmentation.
+        ConfigError: The config has no test pipeline, or its results cannot be written.
         CheckpointError: The weights do not belong to the model.
     """
     import torch
@@ -126,6 +154,8 @@ def load_torch_predictor(
         model = fuse_model(model)
     if task_of(cfg).prediction == "pred_sem_seg":
         return TorchSegmentor(model, pipeline)
+    if task_of(cfg).prediction == "pred_panoptic_seg":
+        return TorchPanopticSegmentor(model, pipeline)
     detector = TorchDetector(model, pipeline)
     if task_of(cfg).name == "instance segmentation":
         detector.remark = "the model predicts masks too; only its boxes are written"
@@ -133,13 +163,20 @@ def load_torch_predictor(
 
 
 def check_task(cfg: Config) -> None:
-    """Raise a ConfigError for a config whose results are neither boxes nor classes of pixels."""
+    """Raise a ConfigError for a config whose results are none that can be written."""
     task = task_of(cfg)
-    if task.prediction not in ("pred_sem_seg", "pred_instances"):
+    if task.prediction not in ("pred_sem_seg", "pred_instances", "pred_panoptic_seg"):
         raise ConfigError(
             f"{cfg.filename or 'The config'} is about {task.name}; images can be predicted for "
-            "detection and semantic segmentation"
+            "detection and segmentation"
         )
+    if task.prediction == "pred_panoptic_seg":
+        test_cfg = cfg.model.get("test_cfg") or {}
+        if "panoptic_fusion_head" not in cfg.model or not test_cfg.get("panoptic_on", True):
+            raise ConfigError(
+                f"{cfg.filename or 'The config'} is about {task.name}, and its model returns no "
+                "panoptic map: it needs a panoptic_fusion_head and test_cfg.panoptic_on=True"
+            )
 
 
 def known_classes(model: Any) -> list[str]:

@@ -34,6 +34,7 @@ from .digests import (
     add_digest,
     check_digest,
     check_safetensors_digest,
+    damaged,
     safetensors_with_digest,
 )
 from .inert_content import LeftOut, NeedsExecutionError, rebuild_content
@@ -226,9 +227,13 @@ def save_torch(path: str | os.PathLike[str], content: Any) -> None:
     Raises:
         StorageError: If the file cannot be written.
     """
-    with torch_bytes(content) as buffer, buffer.getbuffer() as data:
-        with telling_storage_errors(path, len(data)), atomic_write(path) as file:
-            file.write(data)
+    with (
+        torch_bytes(content) as buffer,
+        buffer.getbuffer() as data,
+        telling_storage_errors(path, len(data)),
+        atomic_write(path) as file,
+    ):
+        file.write(data)
 
 
 def torch_bytes(content: Any) -> io.BytesIO:
@@ -437,7 +442,7 @@ def _refusal(name: str, cause: str, way_out: str = _WAY_OUT) -> str:
 
 
 def _damaged(name: str, cause: str) -> str:
-    return f"{name}: truncated, corrupt or not a checkpoint ({cause}); copy or download it again."
+    return str(damaged(name, cause))
 
 
 def _why_missing(path: Path) -> str:

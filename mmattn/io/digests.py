@@ -17,12 +17,14 @@ import struct
 import zipfile
 from typing import Any, BinaryIO
 
-from mmattn.errors import CheckpointError
+from mmattn.errors import CheckpointError, one_line
 
 _MARK = b"mmattn sha256:"
 _COMMENT_BYTES = len(_MARK) + 64
 #: First bytes and length of the last record of a zip archive.
 _END, _END_BYTES = b"PK\x05\x06", 22
+#: Last record with the longest comment that there can be.
+_LONGEST_END = _END_BYTES + (1 << 16) - 1
 _CHUNK = 1 << 22
 #: Name of the digest in the metadata of a safetensors file.
 DIGEST = "digest"
@@ -80,11 +82,14 @@ def _check_digest(file: BinaryIO, name: str) -> bool:
         if digest != comment[len(_MARK) :].decode():
             raise damaged(name, "its SHA-256 is not the one that it was written with")
         return True
-    if _MARK in tail or _is_cut(tail):
+    file.seek(0)
+    archive = file.read(2) == b"PK"
+    file.seek(max(0, size - _LONGEST_END))
+    if _MARK in tail or (archive and _is_cut(file.read())):
         raise damaged(name, "its last bytes, which hold its SHA-256, have changed")
-    bad = _first_bad_entry(file)
+    bad = _what_is_bad(file)
     if bad:
-        raise damaged(name, f"its entry {bad} does not have the checksum that it was written with")
+        raise damaged(name, bad)
     return False
 
 
@@ -109,18 +114,22 @@ def _digest(file: BinaryIO, length: int) -> str:
     return digest.hexdigest()
 
 
-def _first_bad_entry(file: BinaryIO) -> str | None:
-    """Return the first entry whose checksum is wrong; None for whole files and other formats."""
+def _what_is_bad(file: BinaryIO) -> str:
+    """Return what is wrong with a zip archive; "" for whole ones and for other formats.
+
+    torch's reader looks at no checksum, and takes some archives that are damaged.
+    """
     file.seek(0)
     if file.read(2) != b"PK":
-        return None
+        return ""
     try:
         with zipfile.ZipFile(file) as archive:
-            stored = all(e.compress_type == zipfile.ZIP_STORED for e in archive.infolist())
-            # What is compressed is refused by the reader; here it could be a bomb.
-            return archive.testzip() if stored else None
-    except Exception:  # whose reader will say what is wrong
-        return None
+            if any(e.compress_type != zipfile.ZIP_STORED for e in archive.infolist()):
+                return ""  # the reader refuses it; here it could be a bomb
+            bad = archive.testzip()
+    except Exception as error:  # zipfile raises nearly anything
+        return f"its zip archive is damaged: {one_line(error)[:120]}"
+    return f"its entry {bad} does not have the checksum that it was written with" if bad else ""
 
 
 def safetensors_with_digest(content: bytes) -> bytes:
@@ -167,5 +176,6 @@ def _safetensors_digest(header: dict[str, Any], data: memoryview) -> str:
 def damaged(name: str, cause: str) -> CheckpointError:
     """Return the error about a file whose content is not what was written."""
     return CheckpointError(
-        f"{name}: is damaged: {cause}. Copy or download it again, or take another checkpoint."
+        f"{name}: truncated, corrupt or not a checkpoint ({cause}); copy or download it again, or "
+        "take another checkpoint."
     )

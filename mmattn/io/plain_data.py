@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ def read_text(path: str | Path, error: type[MMAttnError] = DataError) -> str:
     Raises:
         MMAttnError: The file cannot be read, or is in another encoding; of class ``error``.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise error(f"{path} is not a file that can be read")
     try:
         return Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as cause:

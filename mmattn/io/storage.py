@@ -47,9 +47,9 @@ def storage_error(
     error: OSError, path: str | os.PathLike[str] | None = None, needed: int | None = None
 ) -> StorageError:
     """Return what ``error`` says about ``path`` (by default the error's own), with the fix."""
-    path = path or error.filename or "a file of the run"
-    text = f"{path}: cannot be written: {error.strerror or error}"
-    if needed is not None:
+    place = path or error.filename or "a file of the run"
+    text = f"{place}: cannot be written: {error.strerror or error}"
+    if path is not None and needed is not None:
         text += f"; it needs {needed:,} bytes{_free(path)}"
     if error.errno in _OUT_OF_SPACE:
         fix = "Make room or raise the limit"

@@ -83,24 +83,17 @@ def argument_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
     Returns:
         Problems, each a sentence that begins with the key.
     """
-    sections: dict[str, tuple[str, tuple[str, ...]]] = dict(_SECTIONS)
-    if "train" in splits:
-        sections.update(_TRAINING)
-    for split in splits:
-        sections.update({f"{split}_{name}": value for name, value in _SPLIT.items()})
     scope = cfg.get("default_scope") or "mmengine"
     problems: list[str] = []
-    for section, (registry, taken) in sections.items():
+    for section, (registry, taken) in _sections(splits).items():
         value = cfg.get(section)
         if section.endswith("_dataloader") and isinstance(value, Mapping):
             problems += _unknown(value, section, _loader_arguments(), "a dataloader", strict=True)
         elif section.endswith("_cfg") and isinstance(value, Mapping) and "type" not in value:
-            value = {"type": _loop_of(section, value), **value}
             taken = ("by_epoch",)
-        elif section == "optim_wrapper" and isinstance(value, Mapping):
-            value = {"type": "OptimWrapper", **value}
-        for place, block, registries, inner_scope in _typed(value, section, registry, scope):
-            found = _class_of(block["type"], registries, inner_scope)
+        value = _with_type(section, value)
+        for place, block, registries, inner_scope in typed_blocks(value, section, registry, scope):
+            found = class_of(block["type"], registries, inner_scope)
             if found is not None:
                 extra = taken if place == section or section in _SECTIONS else ()
                 if section == "param_scheduler":
@@ -122,6 +115,32 @@ def argument_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
     return problems
 
 
+def sections_of(cfg: Mapping[str, Any], splits: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+    """Yield the sections of a run: name, registry (empty for loaders) and settings with a type."""
+    for section, (registry, _) in _sections(splits).items():
+        value = cfg.get(section)
+        if value is not None:
+            yield section, registry, _with_type(section, value)
+
+
+def _sections(splits: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    sections: dict[str, tuple[str, tuple[str, ...]]] = dict(_SECTIONS)
+    if "train" in splits:
+        sections.update(_TRAINING)
+    for split in splits:
+        sections.update({f"{split}_{name}": value for name, value in _SPLIT.items()})
+    return sections
+
+
+def _with_type(section: str, value: Any) -> Any:
+    """Return a section with the type that the runner gives it."""
+    if not isinstance(value, Mapping):
+        return value
+    if section.endswith("_cfg") and "type" not in value:
+        return {"type": _loop_of(section, value), **value}
+    return {"type": "OptimWrapper", **value} if section == "optim_wrapper" else value
+
+
 def _unknown(
     block: Mapping[str, Any], place: str, known: Iterable[str], title: str, *, strict: bool
 ) -> Iterator[str]:
@@ -136,7 +155,7 @@ def _unknown(
         yield f"{place}.{key}: unexpected argument {key!r} for {title}.{hint}"
 
 
-def _typed(
+def typed_blocks(
     value: Any, place: str, registry: str, scope: str
 ) -> Iterator[tuple[str, Mapping[str, Any], tuple[str, ...], str]]:
     """Yield the blocks with a type whose registry is known: (key, block, registries, scope)."""
@@ -151,20 +170,20 @@ def _typed(
                 return  # the transforms inside are another library's
         for key, inner in value.items():
             if key == "optimizer" and place == "optim_wrapper":
-                yield from _typed(inner, f"{place}.{key}", "OPTIMIZERS", scope)
+                yield from typed_blocks(inner, f"{place}.{key}", "OPTIMIZERS", scope)
             elif key in _OTHERS or (isinstance(key, str) and key.endswith("_cfg")):
                 continue
             elif in_model:
-                yield from _typed(inner, f"{place}.{key}", registry, scope)
+                yield from typed_blocks(inner, f"{place}.{key}", registry, scope)
             else:
                 settled = registry if place in ("default_hooks",) else ""
-                yield from _typed(inner, f"{place}.{key}", _KEYS.get(key, settled), scope)
+                yield from typed_blocks(inner, f"{place}.{key}", _KEYS.get(key, settled), scope)
     elif isinstance(value, (list, tuple)):
         for index, inner in enumerate(value):
-            yield from _typed(inner, f"{place}[{index}]", registry, scope)
+            yield from typed_blocks(inner, f"{place}[{index}]", registry, scope)
 
 
-def _class_of(type_name: str, registries: Sequence[str], scope: str) -> Any:
+def class_of(type_name: str, registries: Sequence[str], scope: str) -> Any:
     """Return what is registered under a name; None where that is not plain."""
     from mmengine import registry as roots
 

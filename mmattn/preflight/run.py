@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmattn.config.numerics import numerics_problems
 from mmattn.config.optional_packages import require_packages
 from mmattn.config.problems import refuse
+from mmattn.config.ranks import ranks_problems
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.sections import check_sections
 from mmattn.config.walk import leaf_datasets, walk
 
 from .batches import check_batches, repeated_draws
-from .config_arguments import argument_problems
+from .config_arguments import argument_problems, class_of
 from .config_keys import check_keys, key_problems
 from .config_types import type_problems
 from .metrics import check_mask_metrics, check_metric_file
 from .num_classes import check_class_counts
+from .ranges import backbone_problems, range_problems
 from .schedule import schedule_problems
+from .signatures import signature_problems
+from .structure import scope_problems, structure_problems
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -73,21 +78,50 @@ def check_config(cfg: Config, splits: Sequence[str]) -> None:
         MissingPackageError: An optional package that the config needs is not installed.
     """
     check_sections(cfg, cfg.filename)  # first: all others read the sections
-    keys = key_problems(cfg)
+    keys = [*key_problems(cfg), *scope_problems(cfg)]
+    if scope_problems(cfg):  # nothing can be looked up
+        refuse([*keys, *schedule_problems(cfg, splits)], cfg.filename)
     require_packages(cfg, splits)
     enter_scope(cfg)
-    problems = [
-        *keys,
-        *type_problems(cfg, splits),
-        *argument_problems(cfg, splits),
-        *schedule_problems(cfg, splits),
-        *numerics_problems(cfg),
-    ]
-    refuse(problems, cfg.filename)
+    refuse([*keys, *setting_problems(cfg, splits)], cfg.filename)
     check_keys(cfg, cfg.filename)  # for its warning
     for split in splits:
         key = f"{split}_evaluator"
         check_mask_metrics(cfg.get("model") or {}, cfg.get(key), key, cfg.filename)
+
+
+def setting_problems(cfg: Config, splits: Sequence[str]) -> list[str]:
+    """List what is wrong with a config whose scope was entered; each setting is told once.
+
+    Args:
+        cfg: The whole config.
+        splits: Splits that are run, of ``train``, ``val`` and ``test``.
+
+    Returns:
+        Problems, each a sentence that begins with the key.
+    """
+
+    def find(block: Mapping[str, Any]) -> Any:
+        scope = block.get("_scope_") or cfg.get("default_scope") or "mmengine"
+        name = block.get("type")
+        return class_of(name, ("MODELS",), scope) if isinstance(name, str) else None
+
+    problems = [
+        *type_problems(cfg, splits),
+        *argument_problems(cfg, splits),
+        *schedule_problems(cfg, splits),
+        *structure_problems(cfg, splits),
+        *range_problems(cfg, splits),
+        *backbone_problems(cfg, find),
+        *signature_problems(cfg, splits),
+        *numerics_problems(cfg),
+        *ranks_problems(cfg),
+    ]
+    told: dict[str, str] = {}
+    for problem in problems:
+        # "batch_size=0: …" and "batch_size=0 is …" are about one setting.
+        told.setdefault(re.split(r"=|: | is | has ", problem, maxsplit=1)[0], problem)
+    return [*told.values()]
 
 
 def check_data(
@@ -146,6 +180,13 @@ def check_data(
         for report in reports:
             logger.info("%s", report.table(warnings=False))  # they were logged
     return reports
+
+
+def forget_annotations() -> None:
+    """Let go of what was read of folders of boxes, for the checks and by the datasets alike."""
+    from mmattn.boxes import forget_records
+
+    forget_records()
 
 
 def _dataset(cfg: Config, split: str) -> Mapping[str, Any] | None:

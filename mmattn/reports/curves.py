@@ -15,6 +15,9 @@ Curve = list[tuple[float, float]]
 # Values about the run rather than about the learning.
 _NO_CURVE = {"time", "data_time", "memory", "epoch", "iter", "step", "eta"}
 
+#: One for each round through matplotlib's ten colours, so that no two lines look the same.
+_LINE_STYLES = ("-", "--", ":")
+
 _OF_COCO = re.compile(r"(^|[/_])(m?AP|m?AR)([@_]|$)")
 
 
@@ -170,13 +173,15 @@ def smoothed(curve: Curve, window: int) -> Curve:
 
 def _draw(path: Path, ylabel: str, xlabel: str, curves: Mapping[str, Sequence]) -> Path:
     axes = new_axes(7.0, 4.2, dpi=110)
-    for name, curve in curves.items():
+    for index, (name, curve) in enumerate(curves.items()):
         steps, values = zip(*curve, strict=True)
         marker = "o" if len(steps) < 30 else None
         axes.plot(
             steps,
             values,
             label=name,
+            color=f"C{index % 10}",
+            linestyle=_LINE_STYLES[index // 10 % len(_LINE_STYLES)],
             marker=marker,
             markersize=3,
             linewidth=2.2 if name == "loss" else 1.2,

@@ -35,6 +35,8 @@ SEMANTIC = Task(
         model={"type": "mmattn.SegTTAModel"}, pack="PackSegInputs", annotations_per_copy=True
     ),
     training_only=("auxiliary_head.",),
+    # A head that predicts by queries has a pixel decoder, where blocks work as in a neck.
+    insertable_parts=("backbone", "neck", "decode_head"),
     compilable_parts=("backbone", "neck", "decode_head"),
     report=RunReport(
         "mmattn.export.measurement", "mmattn.reports.semantic", exported="exported_file"
@@ -59,6 +61,7 @@ SEMANTIC_IN_MMDET = replace(
     label_map_metrics={"SemSegMetric": {}, "ClasswiseSemSegMetric": {}},
     tta=None,
     training_only=(),
+    insertable_parts=("backbone", "neck"),
     compilable_parts=("backbone", "neck"),
     report=RunReport("mmattn.engine.semantic_measurement", "mmattn.reports.semantic"),
 )

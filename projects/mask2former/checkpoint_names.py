@@ -1,7 +1,7 @@
 """Names of Mask2Former's weights in the checkpoints of others, beside ours.
 
-Pairs are those of ``mmattn.io.name_pairs``. Ours are the names of mmdet's and mmseg's heads, without
-the head's own name, and of their backbones.
+For ``mmattn.io.name_pairs``. Ours are the names of mmdet's and mmseg's heads, without the head's
+own name, and of their backbones.
 """
 
 from __future__ import annotations

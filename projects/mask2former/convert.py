@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -347,6 +346,15 @@ def _backbone_of(weights: StateDict) -> str | None:
     return _RESNETS.get(blocks("layer3"))
 
 
+def _reverse(
+    back: Callable[[StateDict, str | None], StateDict], dataset: str | None
+) -> Callable[[StateDict], StateDict]:
+    def reverse(state_dict: StateDict) -> StateDict:
+        return back(state_dict, dataset)
+
+    return reverse
+
+
 def _register(
     name: str,
     source: str,
@@ -373,7 +381,7 @@ def _register(
                 recognises=recognises,
                 convert=from_source,
                 ignores=ignores,
-                reverse=partial(back, dataset=dataset),
+                reverse=_reverse(back, dataset),
                 note=_note(from_source, name, dataset),
                 only_by_name=bool(ending),
             )

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from mmattn.errors import ConfigError, DataError
+from mmattn.ops import is_exporting
 from mmattn.registry import MODELS
 
+from .batched_results import batched_semantic_scores
 from .build_loss import build_loss
 from .mask_bands import ResizedMasks
 from .mask_bits import MaskBits, Size
@@ -103,6 +105,9 @@ class Mask2FormerDecodeHead(Mask2FormerNetwork):
             test_cfg: Not needed.
         """
         classes, masks = self(inputs)
+        if is_exporting():
+            size = tuple(batch_img_metas[0]["img_shape"][:2])
+            return batched_semantic_scores(classes.float(), masks.float(), size)
         size = _input_size(batch_img_metas[0], masks)
         scores = [
             semantic_scores(of_image.float(), ResizedMasks(logits.float(), size, size))

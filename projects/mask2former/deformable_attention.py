@@ -80,7 +80,9 @@ class DeformableSelfAttention(nn.Module):
         weights = run_in_float32(self.attention_weights, query)
         weights = weights.view(batch, tokens, heads, levels * points).softmax(-1)
         weights = weights.view(batch, tokens, heads, levels, points)
-        sizes = reference.new_tensor([(width, height) for height, width in shapes])
+        # Not one tensor of numbers: that would fix the sizes in an exported graph.
+        sides = [reference.new_full((), side) for shape in shapes for side in reversed(shape)]
+        sizes = torch.stack(sides).view(levels, 2)
         offsets = run_in_float32(self.sampling_offsets, query)
         offsets = offsets.view(batch, tokens, heads, levels, points, 2)
         places = reference[:, None, None, None] + offsets / sizes[:, None]

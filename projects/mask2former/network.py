@@ -166,9 +166,10 @@ class Mask2FormerNetwork(BaseModule):
             value + sine_positions(height, width, value.shape[2], value.device)
             for value, (height, width) in zip(values, shapes, strict=True)
         ]
-        batch = len(mask_features)
-        query_positions = self.query_embed.weight.expand(batch, -1, -1)
-        x = self.query_feat.weight.expand(batch, -1, -1)
+        batch = mask_features.shape[0]  # len() would fix it in an exported graph
+        # Copies: torch's FlopCounterMode takes views of weights for something to differentiate.
+        query_positions = self.query_embed.weight.repeat(batch, 1, 1)
+        x = self.query_feat.weight.repeat(batch, 1, 1)
         outputs, embeddings = [], []
         for index, layer in enumerate(self.transformer_decoder.layers):
             output = self.transformer_decoder.post_norm(x)

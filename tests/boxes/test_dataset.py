@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from mmdet.evaluation import CocoMetric, CocoPanopticMetric
 from mmengine.registry import DATASETS, init_default_scope
 
 from mmattn.boxes import FolderDetDataset
+from mmattn.engine.forget_annotations import ForgetAnnotationsHook
 from mmattn.errors import ConfigError
 from mmattn.evaluation import ClasswiseCocoMetric
 from mmattn.registry import METRICS
@@ -123,6 +126,18 @@ def test_segments_of_classes_that_are_not_chosen_are_void_to_a_metric(tmp_path: 
             predicted[ids == segment] = label + 1000 * number
         metric.process({}, [{**entry, "pred_panoptic_seg": {"sem_seg": torch.tensor(predicted)}}])
     assert metric.evaluate(len(dataset))["coco_panoptic/PQ"] == 100
+
+
+def test_what_was_read_is_let_go_of_before_the_first_step(tmp_path: Path) -> None:
+    """At the size of COCO it is 1.3 GiB, of which each loading process would get a copy."""
+    dataset = FolderDetDataset(str(write_coco(tmp_path)), pipeline=[])
+    before = [image.path for image in dataset.records.images]
+    image = weakref.ref(dataset.records.images[0])
+    ForgetAnnotationsHook().before_train(None)  # type: ignore[arg-type]
+    gc.collect()
+    assert image() is None, "somebody still holds the records"
+    assert len(dataset) == 4 and dataset.get_data_info(0)["instances"]
+    assert [image.path for image in dataset.records.images] == before, "read again"
 
 
 def test_a_sample_goes_through_mmdet_s_pipeline(tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def test_a_report_alone_trains_nothing(finished: dict, tmp_path: Path) -> None:
         compare(**finished["arguments"], report_only=True, metric="mIou")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_behind_its_last_step_has_no_time(
     finished: dict, tmp_path: Path
 ) -> None:
@@ -192,6 +193,7 @@ def test_a_mistake_stops_before_anything_is_trained(
     assert not (tmp_path / "work" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_or_a_dry_run_binds_nobody(fcn: Callable[..., dict]) -> None:
     """Nothing was trained, so there is nothing that other settings could not be compared with."""
     with pytest.raises(ConfigError, match=r"layr3"):

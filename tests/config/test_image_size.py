@@ -149,6 +149,11 @@ def test_what_is_no_size_is_told_with_its_key(value: Any) -> None:
     assert problem.startswith(f"val[1].scale={value!r} is no size") and "640,480" in problem
 
 
+def test_choices_of_a_side_are_sizes() -> None:
+    """As in mmseg's Mask2Former configs."""
+    assert size_problems("p", {"type": "RandomChoiceResize", "scales": [256, 307, 358]}) == []
+
+
 def test_a_wrong_size_is_refused_before_training() -> None:
     options = {"val_dataloader.dataset.pipeline.1.scale": [160, 160, 160]}
     with pytest.raises(

@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
+from mmattn.config import load_config
 from mmattn.engine import train
+from mmattn.export import export, load_predictor
+from mmattn.export.tasks.detection_match import match
+from mmattn.inference import load_torch_predictor
+from tests.support.box_folders import write_yolo
 
 LOADERS = {
     f"{split}_dataloader.{key}": value
@@ -20,6 +25,8 @@ LOADERS = {
     for key, value in {"num_workers": 0, "persistent_workers": False}.items()
 }
 SMALL = (128, 128)
+#: Steps of a small RetinaNet on eight images.
+STEPS = 150
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +89,42 @@ def test_panoptic_coco_by_mask2former(shared_data: Path, tmp_path: Path, capfd) 
     shown = capfd.readouterr()
     assert "num_stuff_classes=53" in " ".join(shown.out.split())
     assert "panoptic quality, on 2 images, in %, per class" in shown.out + shown.err
+
+
+@pytest.mark.slow
+def test_yolo_text_by_retinanet_from_the_folder_to_the_exported_file(
+    tmp_path: Path,
+) -> None:
+    """A detector that is sure of its boxes: torch and the file find the same objects."""
+    root = write_yolo(tmp_path / "parts", train=8, val=2)
+    work = tmp_path / "run"
+    small = (96, 64)
+    fit(
+        "retinanet/retinanet_r18_fpn_1x_coco.py", root, work,
+        model__backbone__init_cfg=None, model__backbone__norm_eval=False,
+        model__backbone__norm_cfg__requires_grad=True, model__backbone__frozen_stages=-1,
+        model__bbox_head__anchor_generator__octave_base_scale=2,
+        train_dataloader__dataset__pipeline__2__scale=small,
+        val_dataloader__dataset__pipeline__1__scale=small,
+        test_dataloader__dataset__pipeline__1__scale=small,
+        train_dataloader__batch_size=8, train_cfg__max_epochs=STEPS, train_cfg__val_interval=STEPS,
+        default_hooks__checkpoint__interval=STEPS, default_hooks__logger__interval=10,
+        param_scheduler=None,
+        optim_wrapper={"_delete_": True, "optimizer": {"type": "AdamW", "lr": 5e-4},
+                       "clip_grad": {"max_norm": 10}},
+    )  # fmt: skip
+    config, checkpoint = work / "retinanet_r18_fpn_1x_coco.py", work / f"epoch_{STEPS}.pth"
+    images = root / "images/val"
+    onnx = tmp_path / "detector.onnx"
+    result = export(config, checkpoint, out=onnx, images=[images], dynamic=False)
+    assert result.parity.passed and result.parity.rows[0].results > 0
+    torch_found, file_found = (
+        [predictor.predict_file(file)[0].above(0.3) for file in sorted(images.glob("*.png"))]
+        for predictor in (load_torch_predictor(load_config(config), checkpoint),
+                          load_predictor(onnx))
+    )  # fmt: skip
+    assert sum(map(len, torch_found)) >= 2, "it has learnt something"
+    for first, second in zip(torch_found, file_found, strict=True):
+        limits = {"score_threshold": 0.3, "iou_threshold": 0.5, "max_per_image": 100}
+        matched = match(first, second, **limits)
+        assert matched.unmatched == 0 and matched.pairs == len(first)

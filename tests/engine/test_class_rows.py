@@ -7,6 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -210,6 +211,7 @@ def test_nothing_is_done_without_names_or_with_the_same() -> None:
         assert checkpoint["state_dict"] is before
 
 
+@pytest.mark.slow
 def test_a_training_says_what_it_keeps(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr("logging.raiseExceptions", False)
     root = write_voc(tmp_path / "d", train=2, val=1)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
 
+from mmattn.engine.test import _name_outputs
 from mmattn.engine.test_outputs import dump_metric, show_predictions, write_label_maps
 from mmattn.engine.tta import use_tta
 from mmattn.errors import ConfigError
@@ -93,3 +96,27 @@ def test_every_data_set_of_a_concatenation_is_augmented(own: list | None) -> Non
     use_tta(cfg)
     last = [one.pipeline[-1].type for one in cfg.test_dataloader.dataset.datasets]
     assert last == ["Own" if own else "TestTimeAug"] * 2
+
+
+def test_metrics_that_write_maps_are_told_the_names() -> None:
+    """Images of two folders that share a name get one map each."""
+
+    class Images(list):
+        def get_data_info(self, index: int) -> dict:
+            return {"img_path": self[index]}
+
+    class Named:
+        names: dict = {}
+
+        def name_outputs(self, names: dict) -> None:
+            self.names = names
+
+    writes, other = Named(), SimpleNamespace()
+    runner = SimpleNamespace(
+        test_loop=SimpleNamespace(
+            evaluator=SimpleNamespace(metrics=[writes, other]),
+            dataloader=SimpleNamespace(dataset=Images(["d/a/x.png", "d/b/x.png"])),
+        )
+    )
+    _name_outputs(runner)
+    assert writes.names == {"d/a/x.png": Path("a/x"), "d/b/x.png": Path("b/x")}

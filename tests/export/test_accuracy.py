@@ -20,12 +20,14 @@ from mmattn.export import (
     class_ious,
     exported_predictor,
     load_exported,
+    read_images,
     validation_images,
     validation_pairs,
 )
 from mmattn.export.parity import read_parity
 from mmattn.export.resize_step import describe_resize, find_test_resize
 from mmattn.export.validation_set import ValidationImage
+from mmattn.inference.images import find_images
 
 RESIZE = {"type": "Resize", "scale": (32, 48)}
 
@@ -217,3 +219,14 @@ def test_missing_validation_set_points_to_images(small_config) -> None:
         validation_images(cfg, limit=1)
     with pytest.raises(DataError, match="no validation dataset"):
         validation_images(Config({"default_scope": "mmseg"}), limit=1)
+
+
+def test_images_of_an_export_may_lie_in_sub_folders(tmp_path) -> None:
+    """``mmattn predict`` asks about sub-folders, which may hold masks; here they do no harm."""
+    for name in ("p1/a.png", "p2/deep/b.png", "c.png", ".hidden.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / name), np.zeros((4, 5, 3), np.uint8))
+    assert [i.shape for i in read_images([tmp_path])] == [(4, 5, 3)] * 3
+    assert [f.name for f in find_images([tmp_path])] == ["c.png"]
+    with pytest.raises(DataError, match="sub-folders hold 1 image"):
+        find_images([tmp_path / "p2"])

@@ -37,6 +37,7 @@ def test_the_result_names_the_files_and_the_check(small_config, checkpoint, tmp_
     assert lines[-1] == f"wrote {tmp_path / 'model.parity.json'}"
 
 
+@pytest.mark.slow
 def test_by_default_the_file_lies_beside_the_checkpoint(small_config, checkpoint) -> None:
     """One that fails the check is set aside with its report, and no command takes it."""
     with pytest.raises(ExportError, match=r"(?s)FAILS.*is now .*\.onnx\.failed: no command uses"):

@@ -433,6 +433,10 @@ def coco_device(root: Path, secret: Path) -> None:
     change(root / TRAIN, lambda c: c["images"][0].update(file_name="/dev/zero"))
 
 
+def coco_zero_byte(root: Path, secret: Path) -> None:
+    change(root / TRAIN, lambda c: c["images"][0].update(file_name="/etc/a\0.png"))
+
+
 def coco_link(root: Path, secret: Path) -> None:
     image = next((root).rglob("000.png"))
     image.unlink()
@@ -445,11 +449,15 @@ def coco_pipe(root: Path, secret: Path) -> None:
     os.mkfifo(image)
 
 
-@pytest.mark.parametrize("spoil", [coco_absolute, coco_device, coco_link, coco_pipe])
+@pytest.mark.parametrize(
+    "spoil", [coco_absolute, coco_device, coco_link, coco_pipe, coco_zero_byte]
+)
 def test_coco_folders(spoil: Callable[[Path, Path], None], tmp_path: Path, secret: Path) -> None:
     root = write_coco(tmp_path / "d")
     spoil(root, secret)
     message = r"1 images lie outside of .*A dataset reads only below its own folder.*allow_outside"
+    if spoil in (coco_pipe, coco_zero_byte):  # there is no such file
+        message = r"1 of 4 images that it names are not below"
     with pytest.raises(DataError, match=message):
         BoxFolder(str(root)).records("train")
     if spoil in (coco_absolute, coco_link):

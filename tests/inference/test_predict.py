@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmattn.config import load_config
 from mmattn.errors import ConfigError, DataError
 from mmattn.inference import build_model, predict_images
+from tests.support.comparison_configs import MASK2FORMER_PANOPTIC
 
 CLASSES = ["sky", "road", "car"]
 
@@ -235,12 +236,15 @@ def test_a_config_without_pipeline_is_refused(network: tuple, tmp_path: Path) ->
         predict_images(cfg, network[1], [image(tmp_path / "a.png", 8, 8)], tmp_path / "out")
 
 
-def test_panoptic_segmentation_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_panoptic_model_without_a_map_is_refused_in_one_line(tmp_path: Path) -> None:
     """Before the weights and the images are looked at, which do not exist here."""
-    name, task = "mmdet::panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py", "panoptic segmentation"
+    cfg = load_config(MASK2FORMER_PANOPTIC)
+    cfg.model.test_cfg.panoptic_on = False
     with pytest.raises(ConfigError) as error:
-        predict_images(load_config(name), tmp_path / "w.pth", [tmp_path / "a.png"], tmp_path / "o")
-    assert f"is about {task}" in str(error.value) and "\n" not in str(error.value)
+        predict_images(cfg, tmp_path / "w.pth", [tmp_path / "a.png"], tmp_path / "o")
+    said = str(error.value)
+    assert "is about panoptic segmentation" in said and "panoptic_on=True" in said
+    assert "\n" not in said
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, "1 label map in "), (2, "2 label maps in ")])

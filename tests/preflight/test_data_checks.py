@@ -342,7 +342,7 @@ def test_masks_asked_for_but_not_annotated(root: Path):
 
 @pytest.mark.parametrize(
     ("content", "part"),
-    [('{"images": [', "not valid JSON"), ('{"images": [{"id": 1}]}', "not the annotation format")],
+    [('{"images": [', "not valid JSON"), ('{"images": [{"id": 1}]}', "not COCO's format")],
 )
 def test_annotation_files_that_are_none(root: Path, content: str, part: str):
     (root / "annotations/instances_train.json").write_text(content)

@@ -78,7 +78,7 @@ def coco_content(names: list[str], named: str = "kangaroo", boxes=BOXES) -> dict
             for i, name in enumerate(names)
         ],
         "categories": [{"id": 5, "name": named}],
-        "annotations": [{"id": i, **a} for i, a in enumerate(annotations)],
+        "annotations": [{"id": i, **a} for i, a in enumerate(annotations, 1)],
     }
 
 

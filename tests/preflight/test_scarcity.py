@@ -37,6 +37,15 @@ def test_a_class_is_missing_only_where_all_masks_were_looked_at() -> None:
     assert "'4' and 3 more: they cannot be learnt" in str(classes_without_pixels(report, "train"))
 
 
+def test_one_object_is_counted_in_the_singular() -> None:
+    report = DatasetReport("val_dataloader.dataset", "X", {}, entries=3, unit="instances")
+    report.counts, report.images_with = {"cat": 12, "dog": 1}, {"cat": 3, "dog": 1}
+    cat, dog = report.table().splitlines()[-2:]
+    assert "12 instances  " in cat and cat.endswith("images")
+    assert " 1 instance " in dog and "1 instances" not in dog and dog.endswith("1 image")
+    assert cat.index("%") == dog.index("%"), "columns stay below each other"
+
+
 def test_both_are_told_by_the_check_of_a_folder(tmp_path: Path, caplog) -> None:
     for index in range(20):
         for folder, high in (("images", 256), ("masks", 2 if index else 3)):

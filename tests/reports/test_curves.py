@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import cv2
+import pytest
 
+from mmattn.reports import curves
 from mmattn.reports.curves import (
     commands_of_run,
     plot_curves,
@@ -98,3 +100,19 @@ def test_a_metric_without_a_value_has_no_point(tmp_path: Path) -> None:
     _, metrics = read_scalars([write(tmp_path / "a.json", records)])
     expected = {name: [(2, 0.5)] for name in names[:3]}
     assert metrics == {**expected, "loss_of_val": [(1, -1.0), (2, 0.5)]}
+
+
+def test_no_two_lines_of_a_legend_look_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """COCO's metric of masks, outlines and boxes has 15 curves, and there are ten colours."""
+    drawn = []
+    monkeypatch.setattr(curves, "save_png", lambda axes, path: drawn.append(axes))
+    file = tmp_path / "scalars.json"
+    names = [f"coco/{shape}_mAP_{index}" for shape in ("segm", "bbox") for index in range(8)]
+    file.write_text(json.dumps({"step": 1, **dict.fromkeys(names[:15], 0.5)}))
+    curves.plot_curves([file], tmp_path)
+    (axes,) = drawn
+    looks = [(line.get_color(), line.get_linestyle()) for line in axes.get_lines()]
+    assert len(looks) == len(set(looks)) == 15
+    assert len(axes.figure.legends[0].get_texts()) == 15

@@ -302,6 +302,9 @@ FAULTS: dict[str, Fault] = {
     "area NaN": Fault(
         of(2, area=NAN), told("area-computed"), refused("1 of 10 annotations have no area")
     ),
+    "area above the box": Fault(
+        of(2, area=5000), told("area-above-box"), told("an area that is larger than their box")
+    ),
     "area as text": Fault(
         of(2, area="100"), told("area-computed"), refused("1 of 10 annotations have no area")
     ),
@@ -449,7 +452,7 @@ FAULTS: dict[str, Fault] = {
     "run lengths of another size": Fault(
         rle(size=[96, 64]),
         refused("1 of 10 masks are neither"),
-        refused(r"size is \[96, 64\], the image is \[64, 96\]"),
+        refused(r"it is 96 x 64, its image 64 x 96"),
         masks="rle",
     ),
     "run lengths too short": Fault(

@@ -1,4 +1,4 @@
-"""Two configs that train in seconds, and the chance that a comparison must hold equal."""
+"""Configs that train in seconds, and the chance that a comparison must hold equal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 FCN, RETINANET = str(CONFIGS / "tiny_fcn.py"), str(CONFIGS / "tiny_retinanet.py")
+MASK2FORMER = str(CONFIGS / "tiny_mask2former.py")
+MASK2FORMER_INSTANCE = str(CONFIGS / "tiny_mask2former_instance.py")
+MASK2FORMER_PANOPTIC = str(CONFIGS / "tiny_mask2former_panoptic.py")
 # Augmentation that draws from numpy and from ``random``, and dropout: what must be held equal.
 RANDOM = {
     "train_dataloader.dataset.pipeline": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmattn.evaluation.panoptic.segments import SegmentMap
+from mmattn.detections.segment_map import SegmentMap
 from tests.support.panoptic_reference import PlainSegment
 
 NUM_CLASSES = 4

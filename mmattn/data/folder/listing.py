@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from mmattn.images import is_image_file
 
 
 def files_below(folder: str, limit: int | None = None, *, all_endings: bool = False) -> list[str]:
-    """Image files (or all) below a folder, relative to it and sorted, without hidden ones."""
+    """Return image files (or all) below a folder, relative to it and sorted, without hidden ones.
 
-    def wanted(name: str) -> bool:
-        return not name.startswith(".") if all_endings else is_image_file(name)
+    Links to folders are followed. Pipes, sockets and devices are no files: opening one would hang.
+    """
+
+    def wanted(entry: os.DirEntry[str]) -> bool:
+        hidden = entry.name.startswith(".")
+        fits = not hidden if all_endings else is_image_file(entry.name)
+        return fits and (entry.is_symlink() or entry.is_file())  # a broken link is told as missing
 
     found: list[str] = []
     seen: set[str] = set()
-    for place, inside, names in os.walk(folder, followlinks=True):
+    waiting = [("", folder)]
+    while waiting:
+        relative, place = waiting.pop()
         real = os.path.realpath(place)
         if real in seen:  # a link that leads back up
-            inside.clear()
             continue
         seen.add(real)
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
-        relative = Path(place).relative_to(folder)
-        found += [(relative / name).as_posix() for name in names if wanted(name)]
+        try:
+            with os.scandir(place) as opened:
+                entries = sorted(opened, key=lambda entry: entry.name, reverse=True)
+        except OSError:  # not a folder, or one that may not be read
+            continue
+        folders = [entry for entry in entries if entry.is_dir()]
+        waiting += [
+            (f"{relative}{entry.name}/", entry.path)
+            for entry in folders
+            if not entry.name.startswith(".")
+        ]
+        names = {entry.name for entry in folders}
+        found += [
+            f"{relative}{entry.name}"
+            for entry in entries
+            if entry.name not in names and wanted(entry)
+        ]
         if limit is not None and len(found) >= limit:
             break
     return sorted(found)

@@ -77,6 +77,9 @@ class CheckpointHook(_CheckpointHook):
             super().before_train(runner)
         finally:
             self.max_keep_ckpts = kept
+        if runner._resume and self.last_ckpt is None:
+            # Saved once more when a validation finds it the best, as without the stop.
+            self.last_ckpt = self._where_now(runner.message_hub.runtime_info.get("last_ckpt"))
         restore_gradients(runner, self._gradients)
         self._gradients = None
         if is_main_process() and os.path.isdir(self.out_dir):

@@ -125,5 +125,5 @@ def positioned_loader(runner: Runner) -> Any:
 
 def _resizing(runner: Runner) -> list[tuple[str, Any]]:
     """List mmdet's ``BatchSyncRandomResize``, which keeps a size for several steps."""
-    modules = unwrap_model(runner).named_modules()
-    return [(n, m) for n, m in modules if hasattr(m, "_input_size") and hasattr(m, "_interval")]
+    named = unwrap_model(runner).named_modules()
+    return [(n, m) for n, m in named if hasattr(m, "_input_size") and hasattr(m, "_interval")]

@@ -117,8 +117,9 @@ class StepGuard:
         except _NOT_NUMERIC:
             raise
         except Exception as error:
-            self._explain(error)
-            raise
+            if not self._explain(error):
+                raise
+            return {"loss": torch.full((), math.nan, device=self.window.device)}
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Go backward, with gradients of nan if the loss of this process is not finite."""
@@ -201,18 +202,26 @@ class StepGuard:
 
     # --- a bad step --------------------------------------------------------------------------
 
-    def _drop(self, why: str = "", *, must_stop: bool = False) -> None:
+    def _drop(
+        self,
+        why: str = "",
+        *,
+        must_stop: bool = False,
+        found: dict[int, Finding] | None = None,
+        cause: Exception | None = None,
+    ) -> None:
         """Leave the step out, or end the run.
 
         Raises:
             NumericsError: The policy says so.
         """
-        found = self._look_for_cause()
+        found = found or self._look_for_cause()
         self.wrapper.zero_grad()
         self.skipped = True
         self.in_a_row += 1
         limit = self.settings.max_in_a_row
-        stops = must_stop or self.settings.policy == "stop" or self.in_a_row > limit
+        skips = self.settings.policy == "skip"
+        stops = must_stop or not skips or self.in_a_row > limit
         saved = self._save(found) if stops or not self._saved else ""
         self._saved = True
         text = self._text(found, why)
@@ -220,34 +229,46 @@ class StepGuard:
             text = f"{text}. The step is left out, {self.in_a_row} of {limit} in a row"
             self.runner.logger.warning(f"{text}.{saved and f' {saved}'}")
             return
-        row = f", and so were the {limit} steps before it" if self.in_a_row > limit > 0 else ""
-        row = row if self.settings.policy == "skip" else ""
-        raise NumericsError(f"{text}{row}. The step was not taken: weights, buffers and "
-                            f"optimiser are those of before. {saved}")  # fmt: skip
+        row = f", and so were the {limit} steps before it" if self.in_a_row > limit else ""
+        raise NumericsError(
+            f"{text}{row if skips else ''}. The step was not taken: weights, buffers and "
+            f"optimiser are those of before. {saved}"
+        ) from cause
 
-    def _explain(self, error: Exception) -> None:
-        """Raise a NumericsError in place of one that a bad number has caused.
+    def _explain(self, error: Exception) -> bool:
+        """Treat an error that a bad number has caused as the bad step that it is.
 
-        In several processes nothing is repeated, which the others would have to take part in.
+        In several processes nothing is repeated, which the others would have to take part in, and
+        nothing is left out there, nor where gradients are accumulated: the pass was not finished.
+
+        Returns:
+            Whether the step is left out; False if the error has another cause.
+
+        Raises:
+            NumericsError: The policy says so.
         """
-        if get_world_size() > 1:
+        alone = get_world_size() == 1
+        if alone:
+            try:
+                finding = self._repeat()
+            except Exception:  # the device is lost, say: the first error is the one to read
+                return False
+        else:
             finding = Finding(error=one_line(error), iteration=self.runner.iter)
             bad = next((n for n, p in self.model.named_parameters()
                         if not torch.isfinite(p).all()), "")  # fmt: skip
             finding.where = f"weight {bad}, which the step began with" if bad else ""
-        else:
-            try:
-                finding = self._repeat()
-            except Exception:  # the device is lost, say: the first error is the one to read
-                return
         if not finding.bad:
-            return
+            return False
         self.window.restore()
-        self.wrapper.zero_grad()
-        found = {get_rank(): finding}
-        saved = self._save(found)
-        raise NumericsError(f"{self._text(found, '')}. The step was not taken: weights, buffers "
-                            f"and optimiser are those of before. {saved}") from error  # fmt: skip
+        self._drop(
+            found={get_rank(): finding},
+            must_stop=not alone or self.window.accumulates,
+            cause=error,
+        )
+        self.wrapper._inner_count += 1  # as its backward pass would have done
+        self.window.close()
+        return True
 
     def _look_for_cause(self) -> dict[int, Finding]:
         """Repeat the step in every process, and return what each of them has found."""

@@ -65,9 +65,23 @@ def replay(
     content = read_bad_step(path)
     cfg = load_config(_config_beside(path, content) if config is None else config,
                       dict(cfg_options or {}))  # fmt: skip
-    model = build_model(cfg, device=device)
-    _set_state(model, content, str(path))
-    augments = list(getattr(model.data_preprocessor, "batch_augments", None) or ())
+    return repeat_saved(content, build_model(cfg, device=device), str(path))
+
+
+def repeat_saved(content: Mapping[str, Any], model: nn.Module, path: str) -> Replay:
+    """Repeat a step on a model that is built already.
+
+    Args:
+        content: What ``read_bad_step`` returned.
+        model: Network of the training, whatever its weights; it gets those of the step.
+        path: Of the file, used in messages.
+
+    Raises:
+        CheckpointError: The file's weights are not those of ``model``.
+    """
+    _set_state(model, content, path)
+    preprocessor: Any = model.data_preprocessor
+    augments = list(getattr(preprocessor, "batch_augments", None) or ())
 
     def before(batch: Batch) -> None:
         for module, values in zip(augments, batch.augments, strict=True):
@@ -75,7 +89,8 @@ def replay(
 
     autocast = content.get("autocast")
     if autocast is not None:
-        autocast = (torch.device(device).type, autocast[1])
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        autocast = (device.type, autocast[1])
     found = repeat_step(model, content["batches"], autocast=autocast, before_batch=before)
     return Replay(content["step"], content["rank"], Finding(**content["finding"]), found)
 

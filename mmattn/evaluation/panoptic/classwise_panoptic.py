@@ -15,6 +15,7 @@ from typing import Any
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from mmattn.detections.segment_map import SegmentMap
 from mmattn.errors import ConfigError, DataError
 from mmattn.evaluation.class_table import ClassTable
 from mmattn.evaluation.detection.plots import save_plots as save_instance_plots
@@ -30,7 +31,6 @@ from .instances import InstanceComparison
 from .matching import BOUNDARY_WIDTH
 from .plots import save_plots
 from .predictions import predicted_segments
-from .segments import SegmentMap
 from .truth import PanopticClasses, TruthReader
 
 
@@ -53,7 +53,8 @@ class ClasswisePanopticMetric(BaseMetric):
         classwise: Ignored: the table per class is always there.
         format_only: Whether to write predictions only, as where there is no ground truth.
         outfile_prefix: Path without ending to write predictions to, in COCO's form:
-            ``PREFIX.panoptic/NAME.png`` and ``PREFIX.panoptic.json``.
+            ``PREFIX.panoptic/NAME.png`` and ``PREFIX.panoptic.json``. ``mmattn test`` keeps the
+            sub-folders of images that share a name (``name_outputs``).
         nproc: Ignored: each process compares the images that it predicts, at once.
         file_client_args: Refused, as upstream does.
         backend_args: Where mmengine reads files from.
@@ -120,6 +121,15 @@ class ClasswisePanopticMetric(BaseMetric):
         self._classes: PanopticClasses | None = None
         self._worst = WorstImages(0)
         self._instances: InstanceComparison | None = None
+
+    def name_outputs(self, names: Mapping[str, Path]) -> None:
+        """Set the names of the maps that are written.
+
+        Args:
+            names: ``img_path`` of an image -> path of its map, without ending.
+        """
+        if self._writer is not None:
+            self._writer.name_outputs(names)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Compare a batch with its ground truth.

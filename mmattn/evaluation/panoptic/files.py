@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 from mmengine.dist import all_gather_object
 
+from mmattn.detections.panoptic_file import encode_map, list_categories, list_segments
+from mmattn.detections.segment_map import SegmentMap
 from mmattn.errors import DataError
 from mmattn.io import atomic_write
 
 from .image_result import ImageResult
-from .segments import SegmentMap, id_colours
 from .truth import PanopticClasses
 
 
@@ -29,6 +29,16 @@ class PanopticWriter:
         self.folder = Path(f"{prefix}.panoptic")
         self.file = Path(f"{prefix}.panoptic.json")
         self._images: dict[str, str] = {}
+        self._names: Mapping[str, Path] = {}
+
+    def name_outputs(self, names: Mapping[str, Path]) -> None:
+        """Set the names of maps, where images of several folders have one name.
+
+        Args:
+            names: Path of an image -> path of its map below ``folder``, without ending; the same
+                in all processes. Images that are not there give their maps their own name.
+        """
+        self._names = names
 
     def write_map(
         self, image: str, predicted: SegmentMap, classes: PanopticClasses
@@ -36,7 +46,7 @@ class PanopticWriter:
         """Write the map of an image.
 
         Args:
-            image: Path of the image, whose name the map gets.
+            image: Path of the image; its map is called as it, or as ``name_outputs`` says.
             predicted: Segments; their ids in the file are 1, 2, ….
             classes: Classes of the labels.
 
@@ -46,25 +56,12 @@ class PanopticWriter:
         Raises:
             DataError: Another image has the same name.
         """
-        name = Path(image).stem + ".png"
+        name = f"{self._name_of(image).as_posix()}.png"
         self._claim(name, image)
-        success, encoded = cv2.imencode(".png", id_colours(predicted.index)[..., ::-1])
-        if not success:
-            raise ValueError(f"OpenCV cannot encode a map of shape {predicted.shape}")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / name).write_bytes(encoded.tobytes())
-        boxes, areas = predicted.boxes().tolist(), predicted.areas().tolist()
-        return [
-            {
-                "id": place + 1,
-                "category_id": classes.category_ids[label],
-                "isthing": int(classes.things[label]),
-                "iscrowd": 0,
-                "bbox": boxes[place],
-                "area": areas[place],
-            }
-            for place, label in enumerate(predicted.labels.tolist())
-        ]
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode_map(predicted))
+        return list_segments(predicted, classes.category_ids, classes.things)
 
     def check_processes(self) -> None:
         """Check that no two processes wrote the same file; all of them have to call this.
@@ -80,18 +77,19 @@ class PanopticWriter:
         """Write the annotation file of all images; returns its path."""
         content: Mapping[str, Iterable[Any]] = {
             "images": [
-                {"id": result.image_id, "file_name": Path(result.name).name} for result in results
+                {
+                    "id": result.image_id,
+                    "file_name": self._name_of(result.name)
+                    .with_name(Path(result.name).name)
+                    .as_posix(),
+                }
+                for result in results
             ],
-            "categories": [
-                {"id": number, "name": name, "isthing": int(thing)}
-                for number, name, thing in zip(
-                    classes.category_ids, classes.names, classes.things, strict=True
-                )
-            ],
+            "categories": list_categories(classes.names, classes.category_ids, classes.things),
             "annotations": [
                 {
                     "image_id": result.image_id,
-                    "file_name": Path(result.name).stem + ".png",
+                    "file_name": f"{self._name_of(result.name).as_posix()}.png",
                     "segments_info": result.listed,
                 }
                 for result in results
@@ -100,6 +98,9 @@ class PanopticWriter:
         with atomic_write(self.file, "w") as file:
             file.write(json.dumps(content) + "\n")
         return self.file
+
+    def _name_of(self, image: str) -> Path:
+        return self._names.get(image, Path(Path(image).stem))
 
     def _claim(self, name: str, image: str) -> None:
         other = self._images.setdefault(name, image)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mmattn.detections.segment_map import SegmentMap, count_pairs
 from mmattn.evaluation.semantic.confusion import SparseConfusion
 
 from .matching import SegmentMatches, boundary_ious, mask_ious, match_segments
 from .quality import QualitySums
-from .segments import SegmentMap, count_pairs
 
 
 @dataclass(eq=False)

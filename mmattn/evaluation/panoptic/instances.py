@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mmattn.detections.segment_map import SegmentMap
 from mmattn.evaluation.detection.classwise_coco import ClasswiseCocoMetric
 from mmattn.evaluation.detection.packed_masks import PackedMasks
 
-from .segments import SegmentMap
 from .truth import PanopticClasses
 
 #: Fields of predicted instances that are compared, beside their labels.

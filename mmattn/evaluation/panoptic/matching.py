@@ -22,9 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmattn.detections.segment_map import SegmentMap, count_pairs
 from mmattn.evaluation.semantic.boundary import inner_band, pixels_of
-
-from .segments import SegmentMap, count_pairs
 
 #: IoU above which segments match; with more than one half of a union, matches are unique.
 MATCHED = 0.5

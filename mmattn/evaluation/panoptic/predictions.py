@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 
+from mmattn.detections.segment_map import SegmentMap, find_ids
 from mmattn.errors import ConfigError, DataError
-
-from .segments import SegmentMap, find_ids
 
 
 def predicted_segments(sample: Mapping[str, Any], classes: Sequence[str]) -> SegmentMap:

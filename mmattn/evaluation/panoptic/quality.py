@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmattn.detections.segment_map import SegmentMap
+
 from .matching import SegmentMatches
-from .segments import SegmentMap
 
 #: Names of the rows of ``QualitySums.values``.
 SUMS = ("iou", "tp", "fp", "fn")

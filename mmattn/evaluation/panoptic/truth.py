@@ -12,9 +12,8 @@ import numpy as np
 from mmengine.fileio import get, get_local_path
 
 from mmattn.boxes.panoptic_segments import PanopticFile, check_map, read_panoptic_file
+from mmattn.detections.segment_map import SegmentMap, find_ids, segment_ids
 from mmattn.errors import ConfigError, DataError
-
-from .segments import SegmentMap, find_ids, segment_ids
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: The first that supports a model is its task.
 TASKS = {
     "semantic segmentation": "semantic",
+    "panoptic segmentation": "panoptic",
     "instance segmentation": "instance",
     "object detection": "detection",
 }

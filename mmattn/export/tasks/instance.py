@@ -80,7 +80,7 @@ _Objects = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _pairs(first: _Objects, second: _Objects) -> int:
-    """Count the pairs of objects, each (labels, scores, masks); each takes the best mask that is left."""
+    """Count the pairs of objects, (labels, scores, masks); each takes the best that is left."""
     labels, scores, masks = second
     free = np.ones(len(labels), bool)
     for label, score, mask in zip(*first, strict=True):

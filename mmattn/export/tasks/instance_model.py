@@ -60,6 +60,23 @@ class InstanceExport(ExportableModel):
         return self.model.instances_for_export(self.normalise(images))
 
 
+def preprocessed(model: Any, images: np.ndarray) -> dict[str, Any]:
+    """Return ``inputs`` and ``data_samples`` as mmdet's detectors take them.
+
+    Args:
+        model: Detector.
+        images: (N, H, W, 3) uint8 RGB
+    """
+    from mmdet.structures import DetDataSample
+
+    device = next(model.parameters()).device
+    size = images.shape[1:3]
+    meta = {"img_shape": size, "ori_shape": size, "scale_factor": (1.0, 1.0)}
+    samples = [DetDataSample(metainfo=meta) for _ in images]
+    bgr = list(torch.from_numpy(images).to(device).permute(0, 3, 1, 2).flip(1))
+    return model.data_preprocessor({"inputs": bgr, "data_samples": samples}, False)
+
+
 @torch.no_grad()
 def torch_instances(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
     """Segment by the model's own path: data preprocessor and ``predict``.
@@ -71,14 +88,8 @@ def torch_instances(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         ``labels``, ``scores`` and ``masks`` as in a file, as many as the most in an image.
     """
-    from mmdet.structures import DetDataSample
-
-    device = next(model.parameters()).device
     height, width = images.shape[1:3]
-    meta = {"img_shape": (height, width), "ori_shape": (height, width), "scale_factor": (1.0, 1.0)}
-    samples = [DetDataSample(metainfo=meta) for _ in images]
-    bgr = list(torch.from_numpy(images).to(device).permute(0, 3, 1, 2).flip(1))
-    data = model.data_preprocessor({"inputs": bgr, "data_samples": samples}, False)
+    data = preprocessed(model, images)
     results = model.predict(data["inputs"], data["data_samples"], rescale=False)
     results = [sample.pred_instances for sample in results]
     rows = max((len(result) for result in results), default=0)

@@ -24,7 +24,8 @@ class RecordingCocoReader:
         self, reader: Callable[..., Any], where: str, ann_file: str, *, masks: bool = False
     ) -> None:
         self._reader = reader
-        panoptic = getattr(reader, "__name__", "") == "COCOPanoptic"
+        classes = getattr(reader, "__mro__", ())
+        panoptic = any(one.__name__ == "COCOPanoptic" for one in classes)
         #: Form of the annotations that the reader is for.
         self.form = "panoptic" if panoptic else "instances"
         self._where = where

@@ -62,6 +62,8 @@ class DatasetReport:
         findings: The same with every place, as far as a dataset tells it.
         images_with: Class name -> images that hold an object of it.
         images: Paths of the images.
+        root: Folder of the dataset; empty where it has none.
+        files: Paths of all files that the dataset reads: annotations, images, masks and maps.
     """
 
     where: str
@@ -76,6 +78,8 @@ class DatasetReport:
     findings: tuple[Finding, ...] = ()
     images_with: dict[str, int] = field(default_factory=dict)
     images: tuple[str, ...] = field(default=(), repr=False)
+    root: str = ""
+    files: tuple[str, ...] = field(default=(), repr=False)
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Add what is doubtful, and log it."""
@@ -211,6 +215,8 @@ def check_dataset(
         left = len(records.images) - len(entries)
         report.notes += (f"left out by filter_cfg={dict(dataset.filter_cfg or {})}: {left} images",)
     report.images = tuple(e["img_path"] for e in entries if _is_image_entry(e))
+    report.root = getattr(dataset, "data_root", None) or ""
+    report.files = _files_of(dataset, entries, records)
     if not isinstance(records, BoxRecords) and not hasattr(dataset, "mask_reader"):
         _refuse_outside(dataset, entries, where)
     if stride:
@@ -460,6 +466,21 @@ def _refuse_pickles(dataset: Any, where: str) -> None:
                 "save it as JSON where it was made (mmengine.dump(content, 'NAME.json')), and set "
                 f"{key} to that"
             )
+
+
+def _files_of(dataset: Any, entries: Sequence[Any], records: Any) -> tuple[str, ...]:
+    """Return the files that a dataset reads and that are there."""
+    found: dict[str, None] = {}
+    ann_file = getattr(dataset, "ann_file", "")
+    sources = [image.source for image in records.images] if records is not None else []
+    for path in (ann_file, *sources):
+        if isinstance(path, str) and os.path.isfile(path):
+            found[path] = None
+    for entry in entries:
+        for key, value in entry.items() if isinstance(entry, Mapping) else ():
+            if isinstance(value, str) and key.endswith("_path") and os.path.isfile(value):
+                found[value] = None
+    return tuple(found)
 
 
 def _refuse_outside(dataset: Any, entries: Sequence[Any], where: str) -> None:

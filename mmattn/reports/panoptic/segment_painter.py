@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -26,8 +27,22 @@ _RIGHT, _MISSED, _FALSE = range(1, 4)
 _OUTCOME_PALETTE = [(0, 0, 0), *(colour for _, colour in OUTCOMES)]
 
 
+class Segments(Protocol):
+    """A map of segments: ``DrawnMap``, or a ``SegmentMap`` at the size of its image.
+
+    Attributes:
+        index: (H, W), place of the segment plus 1, 0 for void.
+        labels: (n,), class index of each segment.
+    """
+
+    @property
+    def index(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+
+
 def paint_segments(
-    image: np.ndarray, segments: DrawnMap, palette: Palette, things: Sequence[bool]
+    image: np.ndarray, segments: Segments, palette: Palette, things: Sequence[bool]
 ) -> np.ndarray:
     """Paint segments over an image.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmattn.errors import ExportError
 from mmattn.registry import MODELS
 
-from ..batched_instances import batched_instances
+from ..batched_results import batched_instances
 
 
 @MODELS.register_module()
@@ -68,13 +68,37 @@ class Mask2Former(MaskFormer):
         if not cfg.get("instance_on", False):
             raise ExportError(
                 "objects are exported, and test_cfg.instance_on is False; set "
-                "--cfg-options model.test_cfg.instance_on=True (panoptic maps are not exported)"
+                "--cfg-options model.test_cfg.instance_on=True"
             )
         classes, masks = self.panoptic_head(self.extract_feat(images))
         size = (images.shape[2], images.shape[3])
         return batched_instances(
             classes, masks, size, self.num_export_classes, cfg.get("max_per_image", 100)
         )
+
+    @property
+    def panoptic_settings(self) -> dict[str, Any]:
+        """What makes a panoptic map of ``queries_for_export``, see ``panoptic``.
+
+        ``mask_stride`` is how much smaller than the input masks are: by the finest feature map,
+        which has stride 4 in every backbone that the paper and mmdet take.
+        """
+        cfg = self.test_cfg or {}
+        return {
+            "num_things": self.panoptic_fusion_head.num_things_classes,
+            "object_mask_thr": float(cfg.get("object_mask_thr", 0.8)),
+            "iou_thr": float(cfg.get("iou_thr", 0.8)),
+            "filter_low_score": bool(cfg.get("filter_low_score", True)),
+            "mask_stride": 4,
+        }
+
+    def queries_for_export(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of classes (B, Q, K + 1) and of masks (B, Q, h, w).
+
+        Args:
+            images: (B, 3, H, W), normalised.
+        """
+        return self.panoptic_head(self.extract_feat(images))
 
     def add_pred_to_datasample(
         self, data_samples: list[DetDataSample], results_list: list[dict[str, Any]]

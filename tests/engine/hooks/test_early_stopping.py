@@ -40,6 +40,7 @@ def resumed(runner, folder: Path, step: int, **options):
     return built
 
 
+@pytest.mark.slow
 def test_a_resumed_run_stops_where_one_that_was_not_interrupted_does(
     runner, tmp_path: Path
 ) -> None:

@@ -165,18 +165,25 @@ def test_a_bad_step_consumes_no_random_number(tmp_path: Path) -> None:
     assert runs[0] == runs[1]
 
 
-def test_an_error_that_a_nan_has_caused_is_a_numerics_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_an_error_that_a_nan_has_caused_is_a_bad_step(policy: str, tmp_path: Path) -> None:
     """A matcher refuses costs of nan with an error of its own, before there is a loss."""
-    runner = runner_with(tmp_path, Poison("output", [2]), FiniteStepsHook("skip"))
+    poison = Poison("output", [2])
+    runner = runner_with(tmp_path, poison, FiniteStepsHook(policy))
     forward = type(runner.model).forward
 
     def picky(self, *args, **kwargs):
         losses = forward(self, *args, **kwargs)
-        if not torch.isfinite(losses["loss"]):
+        if isinstance(losses, dict) and not torch.isfinite(losses["loss"]):
             raise ValueError("matrix contains invalid numeric entries")
         return losses
 
     runner.model.forward = picky.__get__(runner.model)
+    if policy == "skip":
+        runner.train()
+        assert differences(poison.states[2], poison.states[3]) == []
+        assert differences(poison.states[3], poison.states[4]) != []
+        return
     with pytest.raises(NumericsError, match=r"invalid numeric entries.*output of backbone.0") as e:
         runner.train()
     assert isinstance(e.value.__cause__, ValueError)
@@ -210,7 +217,7 @@ def test_no_checkpoint_and_no_best_of_weights_that_are_not_finite(tmp_path: Path
     settings["optim_wrapper"] = {"optimizer": {"type": "SGD", "lr": 1e30}}
     settings["custom_hooks"] = [FiniteStepsHook()]
     runner = toy_runner(tmp_path, **settings)
-    with pytest.raises(NumericsError, match="loss is (nan|inf)|no checkpoint is written"):
+    with pytest.raises(NumericsError, match=r"loss is (nan|inf)|no checkpoint is written"):
         runner.train()
     for file in tmp_path.glob("*.pth"):
         weights = torch.load(file, weights_only=True)["state_dict"]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmattn.detections.segment_map import segment_ids
 from mmattn.errors import ConfigError, DataError
 from mmattn.evaluation import ClasswiseCocoMetric, ClasswisePanopticMetric
-from mmattn.evaluation.panoptic.segments import segment_ids
 from tests.support.panoptic_samples import (
     CLASSES,
     META,
@@ -192,6 +192,27 @@ def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     second["img_path"] = str(tmp_path / "other" / Path(first["img_path"]).name)
     with pytest.raises(DataError, match=r"both be written .*000\.png.*Rename"):
         metric.process({}, [first, second])
+
+
+def test_images_of_one_name_keep_their_folders(tmp_path: Path) -> None:
+    scenes = random_scenes(6, 2)
+    metric = ClasswisePanopticMetric(format_only=True, outfile_prefix=str(tmp_path / "only"))
+    metric.dataset_meta = META
+    first, second = (sample_of(scene, tmp_path) for scene in scenes)
+    for sample, folder in ((first, "a"), (second, "b")):
+        sample["img_path"] = str(tmp_path / folder / "street.v2.jpg")
+    names = {
+        sample["img_path"]: Path(f"{f}/street.v2") for sample, f in ((first, "a"), (second, "b"))
+    }
+    metric.name_outputs(names)
+    metric.process({}, [first, second])
+    metric.evaluate(2)
+    content = json.loads((tmp_path / "only.panoptic.json").read_text())
+    maps = [entry["file_name"] for entry in content["annotations"]]
+    assert maps == ["a/street.v2.png", "b/street.v2.png"]
+    assert [i["file_name"] for i in content["images"]] == ["a/street.v2.jpg", "b/street.v2.jpg"]
+    for name in maps:
+        assert cv2.imread(str(tmp_path / "only.panoptic" / name)) is not None
 
 
 def test_plots_and_files(tmp_path: Path) -> None:

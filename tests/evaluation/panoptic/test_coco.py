@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from mmattn.detections.segment_map import segment_ids
 from mmattn.evaluation import ClasswisePanopticMetric
-from mmattn.evaluation.panoptic.segments import segment_ids
 from tests.support.shared_data import SHARED_DATA
 
 FOLDER = SHARED_DATA / "coco100/annotations"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from mmattn.detections.segment_map import id_colours
 from mmattn.evaluation import ClasswiseCocoMetric, ClasswisePanopticMetric
-from mmattn.evaluation.panoptic.segments import id_colours
 
 CLASSES = tuple(f"class{i}" for i in range(20))
 META = {"classes": CLASSES, "thing_classes": CLASSES}

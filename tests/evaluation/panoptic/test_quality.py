@@ -8,6 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
+from mmattn.detections.segment_map import (
+    SegmentMap,
+    count_pairs,
+    find_ids,
+    id_colours,
+    segment_ids,
+)
 from mmattn.evaluation.panoptic.matching import (
     boundary_ious,
     mask_ious,
@@ -19,13 +26,6 @@ from mmattn.evaluation.panoptic.quality import (
     QualitySums,
     class_qualities,
     mean_quality,
-)
-from mmattn.evaluation.panoptic.segments import (
-    SegmentMap,
-    count_pairs,
-    find_ids,
-    id_colours,
-    segment_ids,
 )
 from tests.support.panoptic_cases import NUM_CLASSES, as_map, as_plain, perturbed, random_truth
 from tests.support.panoptic_reference import (

@@ -149,8 +149,8 @@ class Elements:
         (18, 12_416, 1.699, 1.70),
         (34, 20_544, 3.426, 3.43),
         (50, 86_272, 3.850, 3.86),
-        (101, 169_216, 7.326, 7.35),
-        (152, 241_920, 10.807, 10.83),
+        pytest.param(101, 169_216, 7.326, 7.35, marks=pytest.mark.slow),
+        pytest.param(152, 241_920, 10.807, 10.83, marks=pytest.mark.slow),
     ],
 )
 def test_operations_of_resnets(depth: int, in_gates: int, operations: float, readme: float) -> None:
@@ -216,11 +216,11 @@ class Dense(nn.Module):
     [
         ("faster", 50, None, 41.53, 207.07),
         ("faster", 50, (5, 5, 5, 5), 41.53, 207.18),
-        ("faster", 101, (3, 3, 5, 7), 60.52, 283.32),
-        ("mask", 50, (3, 3, 7, 7), 44.18, 275.69),
-        ("mask", 101, (3, 3, 5, 7), 63.17, 351.83),
+        pytest.param("faster", 101, (3, 3, 5, 7), 60.52, 283.32, marks=pytest.mark.slow),
+        pytest.param("mask", 50, (3, 3, 7, 7), 44.18, 275.69, marks=pytest.mark.slow),
+        pytest.param("mask", 101, (3, 3, 5, 7), 63.17, 351.83, marks=pytest.mark.slow),
         ("retinanet", 50, (3, 3, 7, 7), 37.74, 239.43),
-        ("retinanet", 101, (3, 3, 5, 7), 56.74, 315.57),
+        pytest.param("retinanet", 101, (3, 3, 5, 7), 56.74, 315.57, marks=pytest.mark.slow),
     ],
 )
 def test_detectors(name: str, depth: int, kernels, millions: float, billions: float) -> None:

@@ -12,12 +12,12 @@ from mmattn.data import write_shapes_dataset
 from mmattn.engine import train
 from tests.conftest import REPO
 
-EIGHT = REPO / "configs/mask2former/mask2former_r18_1xb4-600_eight-shapes-panoptic-128x96.py"
+EIGHT = REPO / "configs/mask2former/mask2former_r18_1xb4-200_eight-shapes-panoptic-128x96.py"
 
 
 @pytest.mark.slow
 def test_eight_images_are_learnt_by_heart(tmp_path: Path) -> None:
-    """From random weights, in about 5 minutes of a core; an untrained network has a PQ of 0."""
+    """From random weights, in about 2 minutes of a core; an untrained network has a PQ of 0."""
     write_shapes_dataset(tmp_path / "shapes", num_train=8, num_val=1, size=(96, 128), seed=0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -263,7 +263,7 @@ def test_classes_of_cityscapes_are_put_things_first_by_name(name: str) -> None:
     assert f"--converter {name}-cityscapes" in found.note
     semantic = convert_checkpoint(theirs, f"{name}-semantic").state_dict
     assert torch.equal(semantic["decode_head.cls_embed.bias"], theirs[f"{key}.bias"])
-    with pytest.raises(CheckpointError, match="19 classes under panoptic_head, and .* ade20k has"):
+    with pytest.raises(CheckpointError, match=r"19 classes under panoptic_head, and .* ade20k has"):
         convert_checkpoint(theirs, f"{name}-ade20k")
 
 
@@ -381,7 +381,7 @@ class Call:
 
 
 @pytest.mark.parametrize("place", ["a weight", "another weight", "beside the weights"])
-def test_nothing_of_a_pickle_runs(tmp_path: Path, r50, place: str) -> None:
+def test_nothing_of_a_pickle_runs(tmp_path: Path, r50, place: str, capsys) -> None:
     canary, out = tmp_path / "canary", tmp_path / "out.safetensors"
     call = Call(eval, f"open({str(canary)!r}, 'w').close()")
     state = dict(back(r50))
@@ -396,5 +396,9 @@ def test_nothing_of_a_pickle_runs(tmp_path: Path, r50, place: str) -> None:
     code = main([str(file), str(out)])
     assert (code != 0) == (place != "beside the weights") == (not out.exists())
     assert not canary.exists()
+    told = capsys.readouterr().err
+    if code:
+        assert str(file) in told and "builtins.eval" in told, told
+        assert "--i-trust-this-file" in told
     pickle.loads(file.read_bytes())
     assert canary.exists(), "this payload does nothing, so that it did not run proves nothing"

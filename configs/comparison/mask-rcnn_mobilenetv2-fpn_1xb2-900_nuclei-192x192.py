@@ -4,7 +4,7 @@ A light Mask R-CNN (arXiv:1703.06870) on an FPN of 128 channels, strides 4 to 64
 is compared with, on the same images, by the same optimizer. The weights are those of
 configs/mask2former/mask2former_mobilenetv2_1xb2-1200_nuclei-instance-192x192.py.
 
-    mmattn train configs/comparison/mask-rcnn_mobilenetv2-fpn_1xb2-1200_nuclei-192x192.py
+    mmattn train configs/comparison/mask-rcnn_mobilenetv2-fpn_1xb2-900_nuclei-192x192.py
 """
 
 _base_ = [
@@ -142,8 +142,8 @@ model = dict(
     ),
 )
 
-max_iters = 1500
-val_interval = max_iters // 4
+max_iters = 900
+val_interval = max_iters // 3
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=5e-4, weight_decay=0.05),

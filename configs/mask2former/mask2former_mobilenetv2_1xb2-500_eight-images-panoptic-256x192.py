@@ -8,14 +8,14 @@ CPU. docs/results/mask2former_coco has a run on images of COCO; nothing of the p
         work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors \
         --converter torchvision-mobilenetv2-mmdet
     mmattn train \
-        configs/mask2former/mask2former_mobilenetv2_1xb2-600_eight-images-panoptic-256x192.py \
+        configs/mask2former/mask2former_mobilenetv2_1xb2-500_eight-images-panoptic-256x192.py \
         --cfg-options data_root=my_maps
 """
 
 _base_ = [
     "../_base_/models/mask2former_mobilenetv2_small.py",
     "../_base_/datasets/eight_panoptic.py",
-    "../_base_/schedules/mask2former_600i_small.py",
+    "../_base_/schedules/mask2former_500i_small.py",
     "../_base_/detection_runtime_iters.py",
 ]
 

@@ -5,13 +5,13 @@ without augmentation. The training images are the validation set too, so that th
 tells whether network, loss and results fit together, and nothing about other images.
 
     mmattn make_shapes data/shapes --num-train 8 --num-val 1 --size 96 128
-    mmattn train configs/mask2former/mask2former_r18_1xb4-600_eight-shapes-panoptic-128x96.py
+    mmattn train configs/mask2former/mask2former_r18_1xb4-200_eight-shapes-panoptic-128x96.py
 """
 
 _base_ = [
     "../_base_/models/mask2former_r18_small.py",
     "../_base_/datasets/eight_panoptic.py",
-    "../_base_/schedules/mask2former_600i_small.py",
+    "../_base_/schedules/mask2former_500i_small.py",
     "../_base_/detection_runtime_iters.py",
 ]
 
@@ -31,3 +31,10 @@ test_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline)
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=1.0, decay_mult=1.0)})
 )
+max_iters = 200
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, begin=0, end=50, by_epoch=False),
+    dict(type="PolyLR", eta_min=0.0, power=0.9, begin=50, end=max_iters, by_epoch=False),
+]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 2)
+default_hooks = dict(checkpoint=dict(interval=max_iters // 2))

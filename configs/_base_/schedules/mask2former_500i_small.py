@@ -1,8 +1,8 @@
-"""600 iterations on a CPU: a higher rate than the paper's, three tenths of it in the backbone."""
+"""500 iterations on a CPU: a higher rate than the paper's, three tenths of it in the backbone."""
 
 _base_ = ["./mask2former_adamw.py"]
 
-max_iters = 600
+max_iters = 500
 val_interval = max_iters // 4
 optim_wrapper = dict(
     optimizer=dict(lr=5e-4),

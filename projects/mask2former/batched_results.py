@@ -1,4 +1,7 @@
-"""Objects of a batch as tensors of fixed sizes: ``postprocess.instances`` for an exported graph."""
+"""Results of a batch as tensors, without loops over images or rows: for exported graphs.
+
+Each has its slow twin in ``postprocess``.
+"""
 
 from __future__ import annotations
 
@@ -36,5 +39,23 @@ def batched_instances(
     total = (logits.sigmoid() * inside).sum((2, 3))
     quality = total / (inside.sum((2, 3)) + 1e-6)
     scores = torch.where(labels < num_things, best * quality.gather(1, queries), -1.0)
-    images = torch.arange(len(queries), device=queries.device)[:, None]
+    images = torch.arange(queries.shape[0], device=queries.device)[:, None]
     return labels, scores, inside[images, queries]
+
+
+def batched_semantic_scores(
+    class_logits: Tensor, mask_logits: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Return the scores of every class and pixel, see ``semantic_scores``.
+
+    Args:
+        class_logits: (B, Q, K + 1)
+        mask_logits: (B, Q, h, w)
+        size: Height and width of the results.
+
+    Returns:
+        (B, K, H, W)
+    """
+    classes = class_logits.softmax(2)[..., :-1].transpose(1, 2)
+    masks = F.interpolate(mask_logits, size, mode="bilinear", align_corners=False).sigmoid()
+    return (classes @ masks.flatten(2)).unflatten(2, size)

@@ -1,0 +1,214 @@
+"""Rank 0's part of the watch: who is there, who failed first, and that all others hear of it.
+
+Messages are lines of JSON. A process says ``hello``, then nothing until it ends (``bye``), fails
+(``fail``) or makes no progress (``stuck``). The server answers ``end`` to all when one has failed.
+Death is seen by the connection, which the kernel closes, not by missing messages: a process that
+holds Python's lock for minutes, to parse a huge file say, is late but not dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import selectors
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmattn.errors import RankError
+
+#: Seconds that processes have to say where they are.
+ANSWER = 5.0
+#: Seconds that an error which may be another's consequence waits for that other's.
+CONSEQUENCE = 3.0
+
+
+@dataclass
+class Member:
+    """A process of the training, at the other end of a connection."""
+
+    connection: socket.socket
+    rank: int = -1
+    host: str = ""
+    pid: int = 0
+    done: bool = False
+    buffer: bytes = b""
+
+
+@dataclass
+class Question:
+    """What every process is doing, asked because one makes no progress."""
+
+    since: float
+    answers: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+
+class WatchServer(threading.Thread):
+    """Listens on a port of its own, in a thread of rank 0.
+
+    Args:
+        world_size: How many processes there are.
+        token: What a connection must know to be one of them.
+
+    Attributes:
+        port: Where it listens.
+        verdict: The first failure; None as long as there is none.
+    """
+
+    def __init__(self, world_size: int, token: str):
+        super().__init__(name="mmattn rank watch server", daemon=True)
+        self.world_size, self.token = world_size, token
+        self.verdict: dict[str, Any] | None = None
+        self._members: dict[int, Member] = {}
+        self._pending: list[tuple[float, dict[str, Any]]] = []
+        self._question: Question | None = None
+        self._listener = _listen()
+        self.port: int = self._listener.getsockname()[1]
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ, None)
+
+    def run(self) -> None:
+        """Serve until the process ends."""
+        while True:
+            for key, _ in self._selector.select(timeout=0.2):
+                if key.data is None:
+                    self._accept()
+                else:
+                    self._receive(key.data)
+            self._tick()
+
+    def leftovers(self) -> list[Member]:
+        """Return the other processes whose connections are still open."""
+        return [member for member in list(self._members.values()) if member.rank != 0]
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = self._listener.accept()
+            keep_alive(connection)
+            member = Member(connection)
+            self._selector.register(connection, selectors.EVENT_READ, member)
+
+    def _receive(self, member: Member) -> None:
+        try:
+            data = member.connection.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self._leave(member)
+            return
+        *lines, member.buffer = (member.buffer + data).split(b"\n")
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                message = None
+            if not isinstance(message, dict) or not self._handle(member, message):
+                self._leave(member)
+                return
+
+    def _handle(self, member: Member, message: dict[str, Any]) -> bool:
+        what = message.get("type")
+        if member.rank < 0:
+            if what != "hello" or message.get("token") != self.token:
+                return False  # somebody else's
+            member.rank, member.host, member.pid = (message[k] for k in ("rank", "host", "pid"))
+            self._members[member.rank] = member
+            if self.verdict is not None:
+                _send(member, self.verdict)
+        elif what == "bye":
+            member.done = True
+        elif what == "fail":
+            failure = {**message, "type": "end", "rank": member.rank}
+            if failure.pop("consequence", False):
+                self._pending.append((time.monotonic(), failure))
+            else:
+                self._decide(failure)
+        elif what == "stuck" and self._question is None and self.verdict is None:
+            self._question = Question(time.monotonic())
+            self._tell({"type": "ask"})
+        elif what == "answer" and self._question is not None:
+            self._question.answers[member.rank] = message
+        return True
+
+    def _leave(self, member: Member) -> None:
+        self._selector.unregister(member.connection)
+        member.connection.close()
+        if member.rank >= 0 and self._members.pop(member.rank, None) and not member.done:
+            self._decide(gone(member.rank, member.host, member.pid))
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if self._pending and now - self._pending[0][0] > CONSEQUENCE:
+            self._decide(self._pending[0][1])
+        question = self._question
+        if question is None:
+            return
+        if len(question.answers) < len(self._members) and now - question.since < ANSWER:
+            return
+        self._question = None
+        silent = [m for rank, m in self._members.items() if rank not in question.answers]
+        if not silent and not all(answer["limited"] for answer in question.answers.values()):
+            self._tell({"type": "wait"})  # for one that has leave to take its time
+            return
+        self._decide(_hung(question.answers, silent))
+
+    def _decide(self, failure: dict[str, Any]) -> None:
+        if self.verdict is None:
+            self.verdict = failure
+            self._tell(failure)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        for member in self._members.values():
+            _send(member, message)
+
+
+def gone(rank: int, host: str = "", pid: int = 0) -> dict[str, Any]:
+    """Return the failure of a process that ended without a word."""
+    where = f" (process {pid} on {host})" if pid else ""
+    return {
+        "type": "end",
+        "kind": "gone",
+        "rank": rank,
+        "code": RankError.exit_code,
+        "text": f"RankError: rank {rank}{where} ended without a word. It was killed, by the "
+        "system for want of memory perhaps (dmesg tells), or it crashed; its own output may say "
+        "more.",
+    }
+
+
+def _hung(answers: dict[int, dict[str, Any]], silent: list[Member]) -> dict[str, Any]:
+    """Return the failure of a training that makes no progress."""
+    said = [f"rank {rank} is in {a['what']}, for {a['seconds']:.0f} s, at {a['place']}"
+            for rank, a in sorted(answers.items())]  # fmt: skip
+    said += [f"rank {m.rank} (process {m.pid} on {m.host}) does not answer" for m in silent]
+    limit = max((a["limit"] for a in answers.values()), default=0.0)
+    return {
+        "type": "end",
+        "kind": "hung",
+        "rank": silent[0].rank if silent else None,
+        "code": RankError.exit_code,
+        "text": f"RankError: no progress within {limit:.0f} s: {'; '.join(said)}. If steps of this "
+        "training may take so long, say --cfg-options ranks.heartbeat=SECONDS.",
+    }
+
+
+def keep_alive(connection: socket.socket) -> None:
+    """Let the kernel find out within half a minute that the other machine is gone."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _send(member: Member, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # it is leaving: its end of the connection tells
+        member.connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _listen() -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):
+            return socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", 0))

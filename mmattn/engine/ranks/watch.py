@@ -1,0 +1,304 @@
+"""Every process's part of the watch: say what fails here, and end when another one has failed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmattn.config.ranks import read_heartbeat
+from mmattn.engine.distributed import launched_rank, set_standard_variables, world_size
+from mmattn.errors import MMAttnError, Preempted, RankError, is_interrupt, one_line
+
+from .server import ANSWER, WatchServer, gone, keep_alive
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+#: Seconds in which all processes must have started.
+_START = 600
+#: A step may take this many times as long as the slowest before, whatever the limit; the first one,
+#: which compiles and measures, this many times the limit.
+_SLOWER, _FIRST = 5, 10
+#: Seconds that a process which has failed takes at most to end.
+_LAST = 15
+# What torch says, in one process, of the end of another.
+_CONSEQUENCES = (
+    "closed by peer", "reset by peer", "Broken pipe", "Connection refused", "Socket Timeout",
+    "Timed out waiting", "timed out", "communicator was aborted", "remote process exited",
+    "Socket closed", "recvValue failed", "sendBytes failed", "Failed to recv",
+)  # fmt: skip
+
+
+def watch_ranks(cfg: Config) -> RankWatch:
+    """Return the watch over the processes that ``cfg.launcher`` has started.
+
+    Raises:
+        ConfigError: The launcher did not start this process, or ``cfg.ranks`` is wrong.
+    """
+    rank, count = launched_rank(cfg.launcher), world_size(cfg.launcher)
+    if count > 1:
+        set_standard_variables(cfg.launcher)
+    return RankWatch(rank, count, read_heartbeat(cfg))
+
+
+class RankWatch:
+    """Joins this process to the others of its training; a context.
+
+    When the block raises, all other processes end with the exit code of the first error, whose
+    text is the last that rank 0 prints. One that is killed, or makes no progress, ends all others.
+
+    Args:
+        rank: Of this process.
+        world_size: How many there are; nothing is watched where there is one.
+        heartbeat: Seconds without progress in a step after which a process counts as hung; None
+            for no limit.
+    """
+
+    def __init__(self, rank: int, world_size: int, heartbeat: float | None):
+        self.rank, self.world_size, self.heartbeat = rank, world_size, heartbeat
+        self.verdict: dict[str, Any] | None = None
+        self._server: WatchServer | None = None
+        self._socket: socket.socket | None = None
+        self._store: Any = None
+        self._decided = threading.Event()
+        self._ends = threading.Lock()
+        self._failing = False
+        self._leaving = False
+        self._main = threading.get_ident()
+        # What the main thread does, since when, and whether there is a limit to it.
+        self._now: tuple[str, float, bool] = ("its start", time.monotonic(), False)
+        self._slowest = 0.0
+        self._waits_until = 0.0
+        self._asked_at: float | None = None
+
+    def __enter__(self) -> RankWatch:
+        if self.world_size > 1:
+            try:
+                self._join()
+            except (OSError, RuntimeError, ValueError) as error:
+                sys.stderr.write(f"warning: rank {self.rank} is not watched, so it may wait for "
+                                 f"another one that has ended: {one_line(error)}\n")  # fmt: skip
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if self._socket is None:
+            return
+        agreed = isinstance(error, Preempted)  # all processes stop at the same step
+        if not isinstance(error, Exception) or agreed or is_interrupt(error):  # done, or stopped
+            self._leaving = True
+            self._send({"type": "bye"})
+            return
+        verdict = self._fail(error)
+        if verdict is None or verdict["rank"] == self.rank:
+            _write_error_file(error)
+            _exit_soon(_code(error))
+            return
+        self._end(verdict)
+
+    def attach(self, runner: Runner) -> None:
+        """Let ``runner`` tell how far it has come."""
+        if self._socket is not None:
+            from .progress import AfterHooks, BeforeHooks
+
+            runner.register_hook(BeforeHooks(self))
+            runner.register_hook(AfterHooks(self))
+
+    def progress(self, what: str, *, limited: bool) -> None:
+        """Note what the main thread begins; ``limited`` if it may not take long."""
+        _, since, was_limited = self._now
+        now = time.monotonic()
+        if was_limited:
+            self._slowest = max(self._slowest, now - since)
+        self._now = (what, now, limited)
+
+    # --- joining -----------------------------------------------------------------------------
+
+    def _join(self) -> None:
+        """Find rank 0's server by the store that the process group will use, and connect."""
+        from torch.distributed import TCPStore
+
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        self._store = TCPStore(
+            host, port, None, self.rank == 0 and not agent, timedelta(seconds=_START),
+            wait_for_workers=False, multi_tenant=True,
+        )  # fmt: skip
+        key = f"mmattn/watch/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+        if self.rank == 0:
+            token = secrets.token_hex(16)
+            self._server = WatchServer(self.world_size, token)
+            self._server.start()
+            self._store.set(key, f"{self._server.port} {token}")
+        number, token = self._store.get(key).decode().split()
+        self._socket = socket.create_connection((host, int(number)), timeout=60)
+        keep_alive(self._socket)
+        self._socket.settimeout(0.5)
+        self._send({"type": "hello", "token": token, "rank": self.rank, "pid": os.getpid(),
+                    "host": socket.gethostname()})  # fmt: skip
+        threading.Thread(target=self._listen, name="mmattn rank watch", daemon=True).start()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+    # --- the thread --------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        assert self._socket is not None
+        buffer = b""
+        while True:
+            try:
+                data = self._socket.recv(65536)
+            except TimeoutError:
+                self._check_progress()
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                if not self._leaving:
+                    self._decide(gone(0))
+                return
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                self._handle(json.loads(line))
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        if message["type"] == "end":
+            self._decide(message)
+        elif message["type"] == "ask":
+            what, since, limited = self._now
+            seconds = time.monotonic() - since
+            self._send({"type": "answer", "what": what, "seconds": seconds, "limited": limited,
+                        "limit": self._limit(), "place": self._place()})  # fmt: skip
+        elif message["type"] == "wait":
+            self._asked_at = None
+            self._waits_until = time.monotonic() + self._limit()
+
+    def _limit(self) -> float:
+        limit = self.heartbeat or float("inf")
+        return max(limit, _SLOWER * self._slowest) if self._slowest else _FIRST * limit
+
+    def _check_progress(self) -> None:
+        _, since, limited = self._now
+        now = time.monotonic()
+        if not limited or self.heartbeat is None or now - since < self._limit():
+            self._asked_at = None
+            return
+        if now < self._waits_until:
+            return
+        if self._asked_at is None:
+            self._asked_at = now
+            self._send({"type": "stuck"})
+        elif now - self._asked_at > 2 * ANSWER:  # rank 0 itself does not move
+            self._decide({
+                "type": "end", "kind": "hung", "rank": 0,
+                "code": RankError.exit_code,
+                "text": f"RankError: rank {self.rank} has made no progress for {now - since:.0f} s "
+                f"in {self._now[0]} (at {self._place()}), and rank 0 does not answer.",
+            })  # fmt: skip
+
+    def _place(self) -> str:
+        """Return where the main thread is: the innermost lines of its stack."""
+        frame = sys._current_frames().get(self._main)
+        stack = traceback.extract_stack(frame)[-3:] if frame is not None else []
+        return " < ".join(f"{Path(s.filename).name}:{s.lineno} {s.name}" for s in reversed(stack))
+
+    def _decide(self, verdict: dict[str, Any]) -> None:
+        if self.verdict is None:
+            self.verdict = verdict
+            self._decided.set()
+            if not self._failing and not self._leaving:
+                self._end(verdict)
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def _fail(self, error: Exception) -> dict[str, Any] | None:
+        """Tell the others of an error, and return the first one of all."""
+        self._failing = True
+        self._send({"type": "fail", "kind": "raised", "text": one_line(error),
+                    "code": _code(error), "consequence": _is_consequence(error)})  # fmt: skip
+        self._decided.wait(10)
+        return self.verdict
+
+    def _end(self, verdict: dict[str, Any]) -> None:
+        """End this process, because another one has failed."""
+        if not self._ends.acquire(blocking=False):
+            threading.Event().wait()  # the other thread does it
+        rank, raised = verdict["rank"], verdict["kind"] == "raised"
+        if raised:
+            time.sleep(1.5)  # it writes its error first, and a launcher may end all others then
+        # In every log of its own there is one process that says why.
+        if self.rank == 0 or rank == 0:
+            sys.stdout.flush()
+            sys.stderr.write(f"{f'rank {rank}: ' if raised else ''}{verdict['text']}\n")
+            sys.stderr.flush()
+        # One that has raised an error ends by itself, and may wait for this one before.
+        self._end_the_stopped(spared=rank if raised else None)
+        os._exit(verdict["code"])
+
+    def _end_the_stopped(self, spared: int | None) -> None:
+        """Kill processes of this training, on this machine, that do not end by themselves."""
+        if self._server is None:
+            return
+
+        def left() -> list[Any]:
+            return [m for m in self._server.leftovers() if m.rank != spared]  # type: ignore
+
+        deadline = time.monotonic() + 5
+        while left() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for member in left():
+            if member.host == socket.gethostname():
+                with contextlib.suppress(OSError):
+                    os.kill(member.pid, signal.SIGKILL)
+
+
+def _code(error: BaseException) -> int:
+    return error.exit_code if isinstance(error, MMAttnError) else 1
+
+
+def _is_consequence(error: Exception) -> bool:
+    """Return whether an error may be about another process, which has ended."""
+    text = str(error)
+    return not isinstance(error, MMAttnError) and (
+        type(error).__name__.startswith("Dist") or any(part in text for part in _CONSEQUENCES)
+    )
+
+
+def _write_error_file(error: BaseException) -> None:
+    """Leave the error where torchrun looks for it, whose report is the last that is printed."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not file:
+        return
+    known = isinstance(error, MMAttnError)
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    told = one_line(error) if known else "".join(lines)
+    extra = {"py_callstack": told, "timestamp": str(int(time.time()))}
+    with contextlib.suppress(OSError):
+        Path(file).write_text(
+            json.dumps({"message": {"message": one_line(error), "extraInfo": extra}}),
+            encoding="utf-8",
+        )
+
+
+def _exit_soon(code: int) -> None:
+    """See that this process ends although another one, which it may wait for, has not."""
+
+    def exit_now() -> None:
+        time.sleep(_LAST)
+        os._exit(code)
+
+    threading.Thread(target=exit_now, daemon=True).start()

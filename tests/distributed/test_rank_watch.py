@@ -1,0 +1,79 @@
+"""Promise: a rank that raises, dies or hangs ends all, and its error is the one that is read."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.watched_ranks import FAULTS, HARMLESS
+
+DEFAULT = ("raises-1", "killed-1")
+SAID = {
+    "refused": "ConfigError: model.decode_haed: there is no such key",
+    "raises": "ValueError: the first error",
+    "killed": "ended without a word",
+    "exits": "ended without a word",
+    "ends-early": "",
+    "hangs": "no progress within",
+    "stopped": "does not answer",
+    "locks": "does not answer",
+}
+CODES = {"refused": 2, "raises": 1}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(repo: Path, fault: str) -> tuple[list[int], list[str]]:
+    """Exit codes and errors of two processes that no launcher watches."""
+    environment = os.environ | {
+        "PYTHONPATH": str(repo), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+    environment.pop("TORCHELASTIC_USE_AGENT_STORE", None)
+    command = [sys.executable, "-m", "tests.support.watched_ranks", fault]
+    ranks = [
+        subprocess.Popen(command, cwd=repo, env=environment | {"RANK": str(rank)}, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for rank in (0, 1)
+    ]  # fmt: skip
+    try:  # without the watch they would never end
+        texts = [rank.communicate(timeout=400)[1] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    return [rank.returncode for rank in ranks], texts
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(f, marks=() if f in DEFAULT else pytest.mark.slow) for f in FAULTS]
+)
+def test_all_ranks_end_and_the_first_error_is_read_last(fault: str, repo: Path) -> None:
+    codes, texts = run(repo, fault)
+    kind, _, who = fault.rpartition("-")
+    failed, other = int(who), 1 - int(who)
+    assert codes[other] != 0, texts
+    if kind in CODES:
+        assert codes == [CODES[kind]] * 2, texts
+    lines = [text.strip().splitlines() for text in texts]
+    # Of rank 0, or where that one is gone, of the other.
+    reader = 0 if kind in CODES or failed != 0 else 1
+    assert lines[reader], texts
+    assert SAID[kind] in lines[reader][-1], texts
+    if kind in ("killed", "exits"):
+        assert f"rank {failed}" in lines[reader][-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harmless", HARMLESS)
+def test_a_rank_that_is_only_slow_ends_nothing(harmless: str, repo: Path) -> None:
+    codes, texts = run(repo, harmless)
+    assert codes == [0, 0], texts
