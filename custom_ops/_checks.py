@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from ._precision import accumulate_dtype
@@ -18,9 +19,10 @@ def check_image(op: str, x: Tensor, nonempty: Sequence[str] = ("H", "W")) -> Non
         nonempty: Axes that must not have size 0, each one of ``"N"``, ``"C"``, ``"H"``, ``"W"``.
 
     Raises:
-        TypeError: x is not floating point.
+        TypeError: x is no dense tensor, or not floating point.
         ValueError: x is not 4-D, or an axis is empty.
     """
+    check_tensor(op, "x", x)
     if x.dim() != 4:
         raise ValueError(f"{op}: x must have 4 dimensions (N, C, H, W), got shape {tuple(x.shape)}")
     check_floating_point(op, "x", x)
@@ -30,8 +32,17 @@ def check_image(op: str, x: Tensor, nonempty: Sequence[str] = ("H", "W")) -> Non
             raise ValueError(f"{op}: {axis} must be at least 1, got shape {tuple(x.shape)}")
 
 
+def check_tensor(op: str, name: str, tensor: object) -> None:
+    """Raise TypeError unless it is a dense tensor."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{op}: {name} must be a tensor, got {type(tensor).__name__}")
+    if tensor.layout != torch.strided:
+        raise TypeError(f"{op}: {name} must be dense, got {tensor.layout}: use .to_dense()")
+
+
 def check_floating_point(op: str, name: str, tensor: Tensor) -> None:
-    """Raise TypeError unless the tensor is floating point."""
+    """Raise TypeError unless it is a dense tensor of floating point numbers."""
+    check_tensor(op, name, tensor)
     if not tensor.is_floating_point():
         raise TypeError(f"{op}: {name} must be floating point, got {tensor.dtype}")
 
@@ -109,9 +120,10 @@ def as_gate(op: str, name: str, gate: Tensor, x: Tensor, shape: Sequence[int], a
         axes: Names of the axes of that shape, for instance ``"N, C"``.
 
     Raises:
-        TypeError: The gate has another dtype.
+        TypeError: The gate is no dense tensor, or has another dtype.
         ValueError: The gate has another shape, or is on another device than x.
     """
+    check_tensor(op, name, gate)
     if tuple(gate.shape) != tuple(shape):
         raise ValueError(
             f"{op}: {name} must have shape ({axes}) = {tuple(shape)}, got {tuple(gate.shape)}"

@@ -72,6 +72,17 @@ def _link_entries(folder: Path, copy: Path) -> None:
             target.symlink_to(entry)
 
 
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str, int, int], None]:
+    """Record what ``tools/reliability.py`` adds up: ``(goal, passed, of)``."""
+
+    def record(goal: str, passed: int, of: int) -> None:
+        record_property("reliability", f"{goal}: {passed} of {of}")
+        assert passed == of, f"{goal}: {passed} of {of}"
+
+    return record
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of small real datasets, which is not part of the repository."""

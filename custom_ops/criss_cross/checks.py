@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._checks import check_floating_point, check_same_device, check_same_dtype
+from .._checks import check_floating_point, check_same_device, check_same_dtype, check_tensor
 
 
 def check_attention(op: str, query: Tensor, key: Tensor, value: Tensor) -> None:
@@ -25,6 +25,7 @@ def check_attention(op: str, query: Tensor, key: Tensor, value: Tensor) -> None:
     """
     tensors = {"query": query, "key": key, "value": value}
     for name, tensor in tensors.items():
+        check_tensor(op, name, tensor)
         if tensor.dim() != 4:
             raise ValueError(
                 f"{op}: {name} must have 4 dimensions (N, channels, H, W), got shape "

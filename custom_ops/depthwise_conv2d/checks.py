@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .._checks import check_floating_point, check_same_device, check_same_dtype
+from .._checks import check_floating_point, check_same_device, check_same_dtype, check_tensor
 
 OP = "depthwise_conv2d"
 
 
 def check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """Raise ValueError unless the shapes fit and no axis but N is empty."""
+    """Raise ValueError unless the shapes fit and no axis but N is empty.
+
+    What is no tensor is a TypeError.
+    """
+    for name, tensor in {"x": x, "weight": weight, "bias": bias}.items():
+        if tensor is not None or name != "bias":
+            check_tensor(OP, name, tensor)
     if x.dim() != 4:
         raise ValueError(f"{OP}: x must have 4 dimensions (N, C, H, W), got shape {tuple(x.shape)}")
     if weight.dim() != 4 or weight.shape[0] != x.shape[1] or weight.shape[1] != 1:

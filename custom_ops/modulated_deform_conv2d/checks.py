@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._checks import check_floating_point, check_same_device
+from .._checks import check_floating_point, check_same_device, check_tensor
 
 OP = "modulated_deform_conv2d"
 
@@ -15,8 +15,14 @@ OP = "modulated_deform_conv2d"
 def check_shapes(
     x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, deform_groups: int
 ) -> None:
-    """Raise ValueError unless image, kernels and groups fit and no axis but N is empty."""
+    """Raise ValueError unless image, kernels and groups fit and no axis but N is empty.
+
+    What is no tensor is a TypeError.
+    """
+    if bias is not None:
+        check_tensor(OP, "bias", bias)
     for name, tensor, axes in (("x", x, "N, C, H, W"), ("weight", weight, "O, C, kh, kw")):
+        check_tensor(OP, name, tensor)
         if tensor.dim() != 4:
             raise ValueError(
                 f"{OP}: {name} must have 4 dimensions ({axes}), got shape {tuple(tensor.shape)}"
@@ -57,7 +63,10 @@ def check_offset_shapes(
         taps: Expected number of taps, those of all deformable groups together.
         size: Expected height and width of the result.
     """
+    check_tensor(OP, "offset", offset)
     for name, tensor, channels in (("offset", offset, 2 * taps), ("mask", mask, taps)):
+        if tensor is not None:
+            check_tensor(OP, name, tensor)
         if tensor is not None and tuple(tensor.shape) != (batch, channels, *size):
             raise ValueError(
                 f"{OP}: {name} must have shape {(batch, channels, *size)}, got "

@@ -238,7 +238,7 @@ def _file_names(images: Sequence[Mapping[str, Any]], path: str) -> list[str]:
 
 def _stated(image: Mapping[str, Any]) -> tuple[int, int] | None:
     sides = image.get("height"), image.get("width")
-    if all(isinstance(side, (int, float)) and side > 0 for side in sides):
+    if all(isinstance(side, (int, float)) and 0 < side < math.inf for side in sides):
         return int(sides[0]), int(sides[1])  # type: ignore[arg-type]
     return None
 

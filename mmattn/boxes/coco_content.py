@@ -43,7 +43,9 @@ def refuse_form(annotations: Sequence[Any], wanted: str, where: str) -> None:
         DataError: The annotations are in the other form; the message has the first one.
     """
     for index, entry in enumerate(annotations):
-        panoptic = isinstance(entry, Mapping) and "segments_info" in entry
+        if not isinstance(entry, Mapping):
+            continue  # ``check_content`` refuses it
+        panoptic = "segments_info" in entry
         if panoptic == (wanted == "panoptic"):
             continue
         if wanted == "panoptic":
@@ -106,7 +108,14 @@ def check_content(content: Mapping[str, Any], prefix: str, *, boxes: bool = True
     _check_references(annotations, "image_id", image_ids, "an image", prefix)
     items: list[Any] = annotations
     if annotations and "segments_info" in annotations[0]:
-        items = [item for entry in annotations for item in entry.get("segments_info") or ()]
+        for index, entry in enumerate(annotations):
+            if not isinstance(entry.get("segments_info"), list):
+                raise DataError(
+                    f"{prefix}: the segments_info of annotations[{index}] (image "
+                    f"{entry.get('image_id')!r}) are {entry.get('segments_info')!r:.80}, not a "
+                    "list: write [] for an image without segments"
+                )
+        items = [item for entry in annotations for item in entry["segments_info"]]
         _check_entries(items, "segments_info", prefix)
     for item in items:
         if items is not annotations and "category_id" not in item:
@@ -116,6 +125,8 @@ def check_content(content: Mapping[str, Any], prefix: str, *, boxes: bool = True
             )
     _check_references(items, "category_id", category_ids, "a category", prefix)
     for item in items:
+        if isinstance(item.get("id"), (list, dict)):
+            raise DataError(f"{prefix}: an annotation has the id {item['id']!r:.80}, not a number")
         box = item.get("bbox")
         if boxes and box is not None and not is_box(box):
             raise DataError(

@@ -315,7 +315,7 @@ def _repeated(values: Any) -> Iterator[Any]:
 
 
 def _is_whole(number: Any) -> bool:
-    return not isinstance(number, float) or number == int(number)
+    return not isinstance(number, float) or number.is_integer()
 
 
 def _is_flag(value: Any) -> bool:

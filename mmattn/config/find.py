@@ -26,7 +26,10 @@ def find_config(name: str | Path) -> Path:
     text = str(name)
     package, separator, inside = text.partition("::")
     if not separator:
-        return _existing(Path(text).expanduser(), shown=text)
+        try:
+            return _existing(Path(text).expanduser(), shown=text)
+        except RuntimeError as error:  # the home of a user who does not exist
+            raise ConfigError(f"There is no config {text:.200}: {error}") from error
     root = _config_root(package)
     return _existing(root / inside, shown=text, root=root, prefix=f"{package}::")
 
@@ -63,6 +66,13 @@ def _config_root(package: str) -> Path:
 
 
 def _existing(path: Path, *, shown: str, root: Path | None = None, prefix: str = "") -> Path:
+    try:
+        return _look_up(path, shown=shown, root=root, prefix=prefix)
+    except OSError as error:  # too long a name, a folder that may not be looked into
+        raise ConfigError(f"There is no config {shown:.200}: {error.strerror}") from error
+
+
+def _look_up(path: Path, *, shown: str, root: Path | None, prefix: str) -> Path:
     candidates = [path]
     if root is not None and path.suffix not in _SUFFIXES:
         candidates.append(path.with_name(path.name + ".py"))

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin
 
-from mmattn.errors import ConfigError, DataError
+from mmattn.errors import ConfigError, DataError, one_line
 
 #: Environment variable that sets the largest number of pixels of an image.
 LIMIT_VARIABLE = "MMATTN_MAX_IMAGE_PIXELS"
@@ -110,12 +110,12 @@ def read_header(source: str | os.PathLike | bytes, name: str | None = None) -> I
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         start = file.read(26)
         file.seek(0)
-        if start[:4] in _TIFF_MAGIC:
-            with _LOCK, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of damage, which is raised with the file's name
-                header = _from_tiff(file)
-        else:
-            header = _from_pillow(file, start)
+        try:
+            header = _parsed(file, start)
+        except (OSError, SyntaxError, ValueError, MemoryError):
+            raise
+        except Exception as error:  # struct.error, IndexError, …: what damage ends in
+            raise OSError(f"cannot identify image file: {one_line(error)}") from error
     height, width = header.stored_size
     if height * width > max_pixels():
         raise DataError(
@@ -124,6 +124,14 @@ def read_header(source: str | os.PathLike | bytes, name: str | None = None) -> I
             f"{LIMIT_VARIABLE}={height * width} if the memory suffices"
         )
     return header
+
+
+def _parsed(file: BinaryIO, start: bytes) -> ImageHeader:
+    if start[:4] not in _TIFF_MAGIC:
+        return _from_pillow(file, start)
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damage, which is raised with the file's name
+        return _from_tiff(file)
 
 
 def _from_tiff(file: BinaryIO) -> ImageHeader:

@@ -60,12 +60,10 @@ def decode_image(content: bytes, name: str, *, bit_depth: int | None = None) -> 
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, MMAttnError):
             raise
-        pixels = _opencv(content, cv2.IMREAD_COLOR)
-        if pixels is None:
-            reason = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error))  # which names no file
-            state = f"not an image that can be read ({reason})" if content else "an empty file"
-            raise DataError(f"{name}: {state}") from error
-        return pixels
+        # OpenCV is not asked: without a header nothing says how many pixels it would decode.
+        reason = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error))  # which names no file
+        state = f"not an image that can be read ({reason})" if content else "an empty file"
+        raise DataError(f"{name}: {state}") from error
     _check_content(header, name)
     if header.bits > 8:
         return _three(_eight_of(decode_stored(content, header, name), bit_depth, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 
 from mmattn.data.load_image import LoadImageFromFile
 from mmattn.errors import ConfigError, DataError
-from mmattn.images import decode_image, list_images, read_header, read_image
+from mmattn.images import decode_image, list_images, read_header, read_image, reader
 from mmattn.images.header import DEFAULT_LIMIT, LIMIT_VARIABLE
 from mmattn.images.reader import turn
 
@@ -198,6 +199,17 @@ def test_what_is_no_image_is_named(content: bytes, tmp_path: Path) -> None:
     assert LoadImageFromFile(ignore_empty=True)({"img_path": str(tmp_path / "a.png")}) is None
     with pytest.raises(DataError, match=r"b\.png: no such image"):
         read_image(tmp_path / "b.png")
+
+
+def test_nothing_is_decoded_without_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV would decode as many pixels as a damaged header claims, whatever the limit is."""
+    monkeypatch.setattr(reader, "_opencv", lambda *given: pytest.fail("it was decoded"))
+    file = io.BytesIO()
+    Image.fromarray(COLOURS).save(file, "PNG")
+    content = bytearray(file.getvalue())
+    content[16:18] = b"\x7f\xff"  # the width, whose checksum is wrong now
+    with pytest.raises(DataError, match=r"a\.png: not an image"):
+        decode_image(bytes(content), "a.png")
 
 
 def test_pillow_keeps_its_own_limit(tmp_path: Path) -> None:
