@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from mmengine.runner import Runner
 
 
-def load_by_position(runner: Runner, hook: Any) -> None:
+class KnowsOffset(Protocol):
+    """What knows how many batches of the current epoch a run before this one has seen."""
+
+    offset: int
+
+
+def load_by_position(runner: Runner, hook: KnowsOffset) -> None:
     """Let ``runner`` build a training loader that ``hook`` can move to any position.
 
     The config stays as it is. Worker processes of all its loaders ignore the signals that stop a
