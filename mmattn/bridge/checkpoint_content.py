@@ -7,6 +7,7 @@ Reading these back takes unpickling. Written plain they take none, and at resume
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ def _plain_buffer(buffer: Any) -> Any:
 
 
 def _on_foreign(path: str, value: Any) -> None:
-    root = path.split(".", 1)[0]
+    root = re.split(r"[.\[]", path, maxsplit=1)[0]
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if root in _ESSENTIAL:
         raise CheckpointError(

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sampler
 
-from mmattn.data.datasets.seeded import NumberedIndex, SeededDataset, seed_generators
+from mmattn.data.datasets.seeded import SeededDataset, seed_generators, with_number
 from mmattn.errors import DataError
 
 #: Samplers whose order follows from seed and epoch alone, so that an epoch needs none before it.
@@ -71,7 +71,7 @@ class PositionedBatches(Sampler):
         """Return the number of batches in one pass."""
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[NumberedIndex]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         stream = self._endless_stream() if self.endless else self._one_epoch()
         while True:
             with self._guard():
@@ -80,7 +80,7 @@ class PositionedBatches(Sampler):
                 except StopIteration:
                     return
             yield [
-                NumberedIndex(index, (number + n) * self.world_size + self.rank, epoch)
+                with_number(index, (number + n) * self.world_size + self.rank, epoch)
                 for n, index in enumerate(batch)
             ]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import all_gather
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from mmattn.inference.model import unwrap_model
 
@@ -26,7 +26,9 @@ def between_updates(runner: Runner) -> bool:
     """Return whether there are batches whose gradients are not applied yet."""
     wrapper = runner.optim_wrapper
     wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    return any(w._accumulative_counts > 1 and not w.should_update() for w in wrappers)
+    # DeepSpeed's and others count by themselves.
+    own = [w for w in wrappers if isinstance(w, OptimWrapper)]
+    return any(w._accumulative_counts > 1 and not w.should_update() for w in own)
 
 
 def collect_gradients(runner: Runner) -> list[dict[str, torch.Tensor]] | None:

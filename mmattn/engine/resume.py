@@ -79,7 +79,7 @@ def cost_of_interruption(runner: Runner | None) -> str:
         return "no step had been taken"
     try:
         done = runner.iter
-        newest = find_latest_checkpoint(runner.work_dir)
+        newest = find_latest_checkpoint(runner.work_dir, verify=False)  # at once: it reads nothing
     except (AttributeError, MMAttnError, OSError):
         return "no step had been taken"
     kept = None if newest is None else _steps_of(newest, runner)

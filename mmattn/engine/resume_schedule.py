@@ -110,7 +110,8 @@ def schedule_changes(
         return [f"{len(fresh)} schedulers (checkpoint: {len(saved)})"]
     changes = []
     for scheduler, before in zip(fresh, saved, strict=True):
-        now = scheduler.state_dict()
+        # Functions, such as the annealing of OneCycleLR, are the config's; no checkpoint has them.
+        now = {k: v for k, v in scheduler.state_dict().items() if not callable(v)}
         title = f"{type(scheduler).__name__} of {scheduler.param_name}"
         keys = [key for key in now if key not in _PROGRESS and not key.startswith("_last")]
         others = [k for k in before if k not in now and k not in _PROGRESS]

@@ -38,6 +38,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.received = 0
         self.in_training = False
+        self._interrupts = 0
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
@@ -57,7 +58,9 @@ class StopSignals:
         if os.getpid() != self._process:  # a process that was forked for something else
             self._in_child(number)
             return
-        again = self.received == signal.SIGINT and number == signal.SIGINT
+        self._interrupts += number == signal.SIGINT
+        # After any other signal the first Ctrl-C is the one that stops at once.
+        again = number == signal.SIGINT and bool(self.received or self._interrupts > 1)
         self.received = max(self.received, number)
         if number == signal.SIGINT and (again or not self.in_training):
             raise KeyboardInterrupt

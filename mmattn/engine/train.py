@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,10 +101,19 @@ def train(
             raise
         raise KeyboardInterrupt(cost_of_interruption(runner)) from error
     except OSError as error:
-        if isinstance(error, MMAttnError) or error.errno not in STORAGE_ERRNOS:
+        # One about another file, such as an image, is not about what the run writes.
+        if isinstance(error, MMAttnError) or not _is_of_the_run(error, runner):
             raise
         raise storage_error(error) from error
     return runner
+
+
+def _is_of_the_run(error: OSError, runner: Runner | None) -> bool:
+    """Return whether ``error`` is the disk's, about a file below the run's folder."""
+    if error.errno not in STORAGE_ERRNOS or runner is None or error.filename is None:
+        return False
+    file, folder = Path(os.fsdecode(error.filename)).absolute(), Path(runner.work_dir).absolute()
+    return file.is_relative_to(folder)
 
 
 def resume_exactly(runner: Runner, signals: StopSignals | None = None) -> None:

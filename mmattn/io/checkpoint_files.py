@@ -57,6 +57,8 @@ _WAY_OUT_OF_MODULE = (
 #: Metadata that say nothing about the weights: what writers add by habit, and the digest.
 _HABITS = ("format", DIGEST)
 _logger = logging.getLogger(__name__)
+#: Files that were found whole, with what says that they are the same: no run reads them all twice.
+_whole: dict[Path, tuple[int, int, int]] = {}
 _allowances = threading.Lock()
 
 
@@ -129,13 +131,23 @@ def require_whole(path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if not path.is_file():
         raise MissingCheckpointError(_why_missing(path))
+    if _state_of(path) == _whole.get(path.absolute()):
+        return
+    state = _state_of(path)
     try:
         with open(path, "rb") as file:
             if path.suffix != ".safetensors" and check_digest(file, str(path)):
+                _whole[path.absolute()] = state
                 return
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}.") from error
     read_weights_file(path, warn=_logger.debug)
+    _whole[path.absolute()] = state
+
+
+def _state_of(path: Path) -> tuple[int, int, int]:
+    facts = path.stat()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def read_weights_stream(

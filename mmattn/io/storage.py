@@ -21,6 +21,7 @@ STORAGE_ERRNOS = frozenset(
     if hasattr(errno, name)
 )  # fmt: skip
 _OUT_OF_SPACE = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")}
+_OF_THE_DISK = {getattr(errno, name, None) for name in ("EIO", "ESTALE", "ENODEV", "ENXIO")}
 
 
 @contextlib.contextmanager
@@ -55,6 +56,8 @@ def storage_error(
         fix = "Make room or raise the limit"
     elif error.errno in (errno.EMFILE, errno.ENFILE):
         fix = "Raise the limit of open files (ulimit -n)"
+    elif error.errno in _OF_THE_DISK:
+        fix = "Look at the disk or the network behind it"
     else:
         fix = "Make the folder writable"
     return StorageError(f"{text}. {fix}, or give another --work-dir.", error.errno)

@@ -37,6 +37,7 @@ def schedules(epochs: int) -> dict[str, list[dict[str, Any]]]:
         ],
         "MultiStepLR": [{"type": "MultiStepLR", "milestones": [epochs // 2, epochs - 1]}],
         "PolyLR": [{"type": "PolyLR", "power": 0.9, "eta_min": 1e-4}],
+        "OneCycleLR": [{"type": "OneCycleLR", "eta_max": 0.2, "total_steps": epochs}],
         "LinearWithWarmup": [
             {"type": LinearWithWarmup, "param_name": "lr", "warmup": 1, "end_factor": 0.01,
              "convert_to_iter_based": True},

@@ -135,20 +135,29 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
+def test_ctrl_c_stops_at_once_behind_another_signal() -> None:
+    with StopSignals() as signals:
+        signals.in_training = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_handlers_from_before_are_put_back() -> None:
     calls: list[int] = []
 
     def mine(number, frame) -> None:
         calls.append(number)
 
-    before = signal.signal(signal.SIGUSR1, mine)
+    before, interrupt = signal.signal(signal.SIGUSR1, mine), signal.getsignal(signal.SIGINT)
     try:
         with StopSignals() as signals:
             signals.in_training = True
             os.kill(os.getpid(), signal.SIGUSR1)
             assert signals.received == signal.SIGUSR1 and not calls
         assert signal.getsignal(signal.SIGUSR1) is mine
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is interrupt
         os.kill(os.getpid(), signal.SIGUSR1)
         assert calls == [signal.SIGUSR1]
     finally:

@@ -15,12 +15,14 @@ so does a run that is resumed.
 
 from __future__ import annotations
 
+import operator
 import random
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count, islice
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -52,6 +54,38 @@ class NumberedIndex(int):
 
     def __reduce__(self) -> tuple:  # on its way to a worker process
         return type(self), (int(self), self.number, self.epoch)
+
+
+class NumberedPair(tuple):
+    """As ``NumberedIndex``, for samplers that give (video, frame)."""
+
+    number: int
+    epoch: int
+
+    def __new__(cls, index: Iterable[Any], number: int, epoch: int = 0) -> NumberedPair:
+        made = super().__new__(cls, index)
+        made.number, made.epoch = number, epoch
+        return made
+
+    def __reduce__(self) -> tuple:
+        return type(self), (tuple(self), self.number, self.epoch)
+
+
+def with_number(index: Any, number: int, epoch: int = 0) -> Any:
+    """Return an index that knows which sample of the run it stands for.
+
+    Args:
+        index: What a sampler gives: a whole number of any type, or a tuple of them. Anything else
+            is returned as it is.
+        number: As in ``NumberedIndex``.
+        epoch: As in ``NumberedIndex``.
+    """
+    if isinstance(index, tuple):
+        return NumberedPair(index, number, epoch)
+    try:
+        return NumberedIndex(operator.index(index), number, epoch)
+    except TypeError:
+        return index
 
 
 def seed_generators(*key: int) -> int:
@@ -133,15 +167,20 @@ class SeededDataset:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Any:
-        number, epoch = getattr(index, "number", int(index)), getattr(index, "epoch", 0)
+    def __getitem__(self, index: Any) -> Any:
+        plain: Any = tuple(index) if isinstance(index, tuple) else index
+        if isinstance(index, int):
+            plain = int(index)
+        number, epoch = getattr(index, "number", None), getattr(index, "epoch", 0)
+        if number is None:  # not from one of our loaders: the same index, the same numbers
+            number = plain if isinstance(plain, int) else crc32(repr(plain).encode())
         self._enter_stage(bisect_right(self.starts, number))
         key = (self.seed, number, epoch) if epoch else (self.seed, number)
         if get_worker_info() is not None:  # a process that draws for samples alone
             seed_generators(*key)
-            return self.dataset[int(index)]
+            return self.dataset[plain]
         with seeded_generators(*key):
-            return self.dataset[int(index)]
+            return self.dataset[plain]
 
     def _enter_stage(self, stage: int) -> None:
         if stage != self.stage:

@@ -284,7 +284,7 @@ class CheckpointHook(_CheckpointHook):
                 self.file_backend.remove(path)
             elif self.file_backend.isdir(path):  # deepspeed's checkpoints are directories
                 self.file_backend.rmtree(path)
-        except OSError as error:
+        except Exception as error:  # of any kind, where a remote store is asked
             from mmengine.logging import print_log
 
             print_log(

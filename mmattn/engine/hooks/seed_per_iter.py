@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mmengine.runner import Runner
 
 
+#: Part of the key, so that no step draws the numbers of a sample.
+_STEP = 0x57E9
+
+
 @HOOKS.register_module()
 class SeedPerIterHook(Hook):
     """Seed all global generators before every training step with (seed of the run, iteration).
@@ -27,6 +31,5 @@ class SeedPerIterHook(Hook):
     priority = "VERY_HIGH"  # before hooks that draw numbers themselves
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        key = (runner.seed, runner.iter)
-        seed = seed_generators(*key, *([runner.rank] if runner.rank else []))
+        seed = seed_generators(runner.seed, runner.iter, runner.rank, _STEP)
         torch.manual_seed(seed)  # all devices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import torch
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+from mmattn.engine.distributed import LONGEST_WAIT
 from mmattn.engine.stop_signals import InterruptedTraining, StopSignals, name_of
 from mmattn.errors import Preempted
 from mmattn.io import atomic_write
@@ -167,4 +169,5 @@ def _group_of_cpus() -> Any:
     """Return a group in which a flag is exchanged without waiting for the devices."""
     if torch.distributed.get_backend() == "gloo":
         return None
-    return torch.distributed.new_group(backend="gloo")
+    # As long as the others may have to wait for rank 0, which evaluates and saves.
+    return torch.distributed.new_group(backend="gloo", timeout=timedelta(seconds=LONGEST_WAIT))
