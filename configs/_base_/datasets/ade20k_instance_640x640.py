@@ -1,6 +1,7 @@
 """ADE20K, 100 classes of objects: crops of 640 x 640, shorter side 640 in tests.
 
-Annotations are those that the authors' scripts write into the folder of ADE20K.
+Annotations are those that mmdet's ``tools/dataset_converters/ade20k2coco.py``, or the authors'
+script, writes into the folder of ADE20K.
 """
 
 _base_ = ["./mask2former_loaders.py"]

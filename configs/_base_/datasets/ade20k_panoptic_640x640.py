@@ -1,6 +1,8 @@
 """ADE20K, 100 things and 50 stuff classes: crops of 640 x 640, shorter side 640 in tests.
 
-Maps and annotations are those that the authors' scripts write into the folder of ADE20K.
+Maps and annotations are those that mmdet's ``tools/dataset_converters/ade20k2coco.py`` writes into
+the folder of ADE20K, things first. The authors' own script lists the classes in the order of
+semantic segmentation: its files are refused before a training.
 """
 
 _base_ = ["./mask2former_loaders.py"]
