@@ -13,7 +13,7 @@ train:
 
 _base_ = [
     "../_base_/models/mask2former_mobilenetv2_small.py",
-    "../_base_/datasets/nuclei_192x192.py",
+    "../_base_/datasets/nuclei_instance_192x192.py",
     "../_base_/schedules/mask2former_adamw.py",
     "../_base_/detection_runtime_iters.py",
 ]

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from mmattn.config import find_config
+from mmattn.registry import TRANSFORMS
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs/_base_/datasets"
 #: Their names end with the size of their crops.
@@ -82,3 +87,31 @@ def test_voc_without_and_with_sbd() -> None:
     only, both = lists.values()
     assert only == ["ImageSets/Segmentation/train.txt"]
     assert both == [*only, "ImageSets/Segmentation/aug.txt"]
+
+
+CROPPED = ("folder_masks", "folder_panoptic", "nuclei_instance_192x192")
+
+
+@pytest.mark.parametrize("name", CROPPED)
+def test_objects_without_a_pixel_in_the_crop_are_left_out(name: str) -> None:
+    """Their boxes would be zeros, whose logarithms make the loss of a box NaN."""
+    pipeline = read(name).train_dataloader.dataset.pipeline
+    kinds = [step["type"] for step in pipeline]
+    masks = np.zeros((2, 40, 40), np.uint8)
+    masks[0, 2:12, 2:12] = 1
+    results = {
+        "img": np.zeros((40, 40, 3), np.uint8),
+        "img_shape": (40, 40),
+        # The second object has no pixel here.
+        "gt_bboxes": HorizontalBoxes(np.array([[2, 2, 12, 12], [3, 3, 9, 9]], np.float32)),
+        "gt_bboxes_labels": np.array([0, 1]),
+        "gt_ignore_flags": np.array([False, False]),
+        "gt_masks": BitmapMasks(masks, 40, 40),
+    }
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        for step in pipeline[kinds.index("RandomCrop") : kinds.index("PackDetInputs")]:
+            results = TRANSFORMS.build(step)(results)
+            assert results is not None
+    assert results["gt_bboxes_labels"].tolist() == [0]
+    assert len(results["gt_masks"]) == 1
+    assert (results["gt_bboxes"].widths > 0).all()

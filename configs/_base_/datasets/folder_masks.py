@@ -20,6 +20,8 @@ train_pipeline = [
         recompute_bbox=True,
         allow_negative_crop=True,
     ),
+    # Of an object that touches the crop by less than a pixel nothing is left but a box of zeros.
+    dict(type="FilterAnnotations", min_gt_bbox_wh=(1e-5, 1e-5), by_mask=True, keep_empty=False),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [

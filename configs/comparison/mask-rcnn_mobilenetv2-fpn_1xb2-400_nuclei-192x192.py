@@ -1,14 +1,14 @@
 """Mask R-CNN on MobileNetV2 with ImageNet weights, nuclei of the Data Science Bowl 2018, on a CPU.
 
 A light Mask R-CNN (arXiv:1703.06870) on an FPN of 128 channels, strides 4 to 64: what Mask2Former
-is compared with, on the same images, by the same optimizer. The weights are those of
+is compared with, on the same images. The weights are those of
 configs/mask2former/mask2former_mobilenetv2_1xb2-1200_nuclei-instance-192x192.py.
 
-    mmattn train configs/comparison/mask-rcnn_mobilenetv2-fpn_1xb2-900_nuclei-192x192.py
+    mmattn train configs/comparison/mask-rcnn_mobilenetv2-fpn_1xb2-400_nuclei-192x192.py
 """
 
 _base_ = [
-    "../_base_/datasets/nuclei_192x192.py",
+    "../_base_/datasets/nuclei_instance_192x192.py",
     "../_base_/detection_runtime_iters.py",
 ]
 
@@ -142,8 +142,8 @@ model = dict(
     ),
 )
 
-max_iters = 900
-val_interval = max_iters // 3
+max_iters = 400
+val_interval = max_iters
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=5e-4, weight_decay=0.05),
@@ -161,7 +161,7 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=10, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=val_interval, max_keep_ckpts=1),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=val_interval // 2),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     visualization=dict(type="DetVisualizationHook"),
 )
