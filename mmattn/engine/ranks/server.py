@@ -62,6 +62,7 @@ class WatchServer(threading.Thread):
         self.world_size, self.token = world_size, token
         self.verdict: dict[str, Any] | None = None
         self._members: dict[int, Member] = {}
+        self._seen: set[int] = set()
         self._pending: list[tuple[float, dict[str, Any]]] = []
         self._question: Question | None = None
         self._listener = _listen()
@@ -82,6 +83,14 @@ class WatchServer(threading.Thread):
     def leftovers(self) -> list[Member]:
         """Return the other processes whose connections are still open."""
         return [member for member in list(self._members.values()) if member.rank != 0]
+
+    def wait_for_others(self, seconds: float) -> None:
+        """Wait until every other process has come and gone, but no longer than ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if len(self._seen) == self.world_size and not self.leftovers():
+                return
+            time.sleep(0.1)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -115,6 +124,7 @@ class WatchServer(threading.Thread):
                 return False  # somebody else's
             member.rank, member.host, member.pid = (message[k] for k in ("rank", "host", "pid"))
             self._members[member.rank] = member
+            self._seen.add(member.rank)
             if self.verdict is not None:
                 _send(member, self.verdict)
         elif what == "bye":

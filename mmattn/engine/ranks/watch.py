@@ -31,6 +31,8 @@ _START = 600
 #: A step may take this many times as long as the slowest before, whatever the limit; the first one,
 #: which compiles and measures, this many times the limit.
 _SLOWER, _FIRST = 5, 10
+#: Seconds that rank 0 waits, when it fails, for others that have not started yet.
+_LATEST = 40
 #: Seconds that a process which has failed takes at most to end.
 _LAST = 15
 # What torch says, in one process, of the end of another.
@@ -82,6 +84,8 @@ class RankWatch:
         self._slowest = 0.0
         self._waits_until = 0.0
         self._asked_at: float | None = None
+        # Of rank 0.
+        self._first_pid, self._first_host = 0, ""
 
     def __enter__(self) -> RankWatch:
         if self.world_size > 1:
@@ -103,6 +107,8 @@ class RankWatch:
         verdict = self._fail(error)
         if verdict is None or verdict["rank"] == self.rank:
             _write_error_file(error)
+            if self._server is not None:  # those that start late have to hear of it, too
+                self._server.wait_for_others(_LATEST)
             _exit_soon(_code(error))
             return
         self._end(verdict)
@@ -140,8 +146,10 @@ class RankWatch:
             token = secrets.token_hex(16)
             self._server = WatchServer(self.world_size, token)
             self._server.start()
-            self._store.set(key, f"{self._server.port} {token}")
-        number, token = self._store.get(key).decode().split()
+            here = f"{os.getpid()} {socket.gethostname()}"
+            self._store.set(key, f"{self._server.port} {token} {here}")
+        number, token, pid, self._first_host = self._store.get(key).decode().split()
+        self._first_pid = int(pid)
         self._socket = socket.create_connection((host, int(number)), timeout=60)
         keep_alive(self._socket)
         self._socket.settimeout(0.5)
@@ -204,7 +212,7 @@ class RankWatch:
             self._send({"type": "stuck"})
         elif now - self._asked_at > 2 * ANSWER:  # rank 0 itself does not move
             self._decide({
-                "type": "end", "kind": "hung", "rank": 0,
+                "type": "end", "kind": "hung", "rank": 0, "silent": 0,
                 "code": RankError.exit_code,
                 "text": f"RankError: rank {self.rank} has made no progress for {now - since:.0f} s "
                 f"in {self._now[0]} (at {self._place()}), and rank 0 does not answer.",
@@ -252,6 +260,10 @@ class RankWatch:
     def _end_the_stopped(self, spared: int | None) -> None:
         """Kill processes of this training, on this machine, that do not end by themselves."""
         if self._server is None:
+            stopped = self.verdict is not None and self.verdict.get("silent") == 0
+            if stopped and self._first_host == socket.gethostname():
+                with contextlib.suppress(OSError):
+                    os.kill(self._first_pid, signal.SIGKILL)
             return
 
         def left() -> list[Any]:
