@@ -6,19 +6,28 @@ a config is *read*. And a ``type`` that no registry has is imported by its name,
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 from typing import Any
 
 from mmattn.errors import DataError
 
 _PICKLES = (".pkl", ".pickle")
+#: Endings of configs that are files of data.
+_DATA = (".json", ".yaml", ".yml")
 
 
 def patch_yaml_loader(handler_module: ModuleType) -> None:
     """Make mmengine read every YAML file, configs or not, with PyYAML's safe loader."""
-    from mmattn.io.plain_data import yaml_loader
+    plain_load = handler_module.YamlHandler.load_from_fileobj
 
-    handler_module.Loader = yaml_loader(fast=True)
+    def load_from_fileobj(self: Any, file: Any, **kwargs: Any) -> Any:
+        from mmattn.io.plain_data import yaml_loader
+
+        kwargs.setdefault("Loader", yaml_loader(fast=True))
+        return plain_load(self, file, **kwargs)
+
+    handler_module.YamlHandler.load_from_fileobj = load_from_fileobj
 
 
 def patch_config_reader(config_module: ModuleType) -> None:
@@ -31,8 +40,10 @@ def patch_config_reader(config_module: ModuleType) -> None:
     )
     reading: list[str] = []  # paths of the configs that are read, the innermost last
 
-    def shown(copy: str) -> str:
-        return reading[-1] if reading else copy
+    def read(copy: str) -> dict[str, Any]:
+        from mmattn.config.data_configs import read_data_config
+
+        return read_data_config(copy, reading[-1] if reading else copy)
 
     def checked_file2dict(filename: str, *args: Any, **kwargs: Any) -> Any:
         reading.append(str(filename))
@@ -42,18 +53,14 @@ def patch_config_reader(config_module: ModuleType) -> None:
             reading.pop()
 
     def checked_base_files(filename: str) -> list:
-        from mmattn.config.data_configs import is_data_config, read_data_config
-
-        if not is_data_config(filename):
+        if not filename.lower().endswith(_DATA):
             return base_files(filename)
-        bases = read_data_config(filename, shown(filename)).get(config_module.BASE_KEY, [])
+        bases = read(filename).get(config_module.BASE_KEY, [])
         return bases if isinstance(bases, list) else [bases]
 
     def checked_load(file: Any, *args: Any, **kwargs: Any) -> Any:
-        from mmattn.config.data_configs import is_data_config, read_data_config
-
-        if isinstance(file, str) and is_data_config(file) and not (args or kwargs):
-            return read_data_config(file, shown(file))
+        if isinstance(file, str) and file.lower().endswith(_DATA) and not (args or kwargs):
+            return read(file)
         return plain_load(file, *args, **kwargs)
 
     config._file2dict = staticmethod(checked_file2dict)
@@ -66,9 +73,9 @@ def patch_registry_fallback(registry_module: ModuleType) -> None:
     find = registry_module.get_object_from_string
 
     def find_unless_from_data(name: str) -> Any:
-        from mmattn.config.data_configs import NAMES  # late: importing mmattn has to stay light
 
-        return None if name in NAMES else find(name)
+        configs = sys.modules.get("mmattn.config.data_configs")  # imported by the first such file
+        return None if configs is not None and name in configs.NAMES else find(name)
 
     registry_module.get_object_from_string = find_unless_from_data
 

@@ -50,7 +50,7 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
     numerics = read_numerics(cfg)
     first = launched_rank(cfg.launcher) == 0
     if first:  # before anything is read or logged
-        check_config(cfg, splits)
+        check_config(cfg, splits, whole=True)
     _require_sections(cfg, splits)
     enter_scope(cfg)
     with explain_registry_errors(cfg.filename):

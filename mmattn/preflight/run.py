@@ -24,7 +24,7 @@ from .num_classes import check_class_counts
 from .ranges import backbone_problems, range_problems
 from .schedule import schedule_problems
 from .signatures import signature_problems
-from .structure import scope_problems, structure_problems
+from .structure import late_schedules, scope_problems, structure_problems
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -66,12 +66,13 @@ def preflight(
     return check_data(cfg, splits, full=full, table=table)
 
 
-def check_config(cfg: Config, splits: Sequence[str]) -> None:
+def check_config(cfg: Config, splits: Sequence[str], *, whole: bool = False) -> None:
     """Check what needs no data: sections, keys, type names, arguments, schedule, metrics.
 
     Args:
         cfg: The whole config; it is not changed.
         splits: Splits that are run, of ``train``, ``val`` and ``test``.
+        whole: Whether the config is run as it is, so that nothing may be missing.
 
     Raises:
         ConfigError: Settings are wrong; the message lists all of them, each with its key.
@@ -83,19 +84,22 @@ def check_config(cfg: Config, splits: Sequence[str]) -> None:
         refuse([*keys, *schedule_problems(cfg, splits)], cfg.filename)
     require_packages(cfg, splits)
     enter_scope(cfg)
-    refuse([*keys, *setting_problems(cfg, splits)], cfg.filename)
+    refuse([*keys, *setting_problems(cfg, splits, whole=whole)], cfg.filename)
     check_keys(cfg, cfg.filename)  # for its warning
+    for late in late_schedules(cfg) if "train" in splits else ():
+        logger.warning("%s: %s", cfg.filename, late)
     for split in splits:
         key = f"{split}_evaluator"
         check_mask_metrics(cfg.get("model") or {}, cfg.get(key), key, cfg.filename)
 
 
-def setting_problems(cfg: Config, splits: Sequence[str]) -> list[str]:
+def setting_problems(cfg: Config, splits: Sequence[str], *, whole: bool = False) -> list[str]:
     """List what is wrong with a config whose scope was entered; each setting is told once.
 
     Args:
         cfg: The whole config.
         splits: Splits that are run, of ``train``, ``val`` and ``test``.
+        whole: Whether the config is run as it is, so that nothing may be missing.
 
     Returns:
         Problems, each a sentence that begins with the key.
@@ -110,10 +114,10 @@ def setting_problems(cfg: Config, splits: Sequence[str]) -> list[str]:
         *type_problems(cfg, splits),
         *argument_problems(cfg, splits),
         *schedule_problems(cfg, splits),
-        *structure_problems(cfg, splits),
+        *structure_problems(cfg, splits, whole=whole),
         *range_problems(cfg, splits),
         *backbone_problems(cfg, find),
-        *signature_problems(cfg, splits),
+        *signature_problems(cfg, splits, whole=whole),
         *numerics_problems(cfg),
         *ranks_problems(cfg),
     ]

@@ -38,7 +38,9 @@ _GIVEN = frozenset(
 _PLACES = re.compile(r"(?:file|root|dir|path|prefix|suffix|name)$")
 
 
-def signature_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
+def signature_problems(
+    cfg: Mapping[str, Any], splits: Sequence[str], *, whole: bool = False
+) -> list[str]:
     """List arguments that are missing, and values of a type that their class cannot take.
 
     The config's scope must have been entered (``enter_scope``).
@@ -46,6 +48,7 @@ def signature_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[st
     Args:
         cfg: The whole config.
         splits: Splits that are run, of ``train``, ``val`` and ``test``.
+        whole: Whether the model is built as it is, so that it may lack nothing.
 
     Returns:
         Problems, each a sentence that begins with the key.
@@ -59,7 +62,7 @@ def signature_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[st
                 continue
             title = getattr(found, "__name__", str(found))
             parameters = _parameters(found)
-            if registries[0] in _WHOLE or place == "model":
+            if registries[0] in _WHOLE or (whole and place == "model"):
                 problems += [
                     f"{place}.{name}: missing argument {name!r} for {title}"
                     for name, parameter in parameters.items()

@@ -81,7 +81,9 @@ def scope_problems(cfg: Mapping[str, Any]) -> list[str]:
     return [f"default_scope={scope!r}: no package of this name is installed.{hint}"]
 
 
-def structure_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
+def structure_problems(
+    cfg: Mapping[str, Any], splits: Sequence[str], *, whole: bool = False
+) -> list[str]:
     """List what is missing, empty or of words that mean nothing.
 
     The config's scope must have been entered (``enter_scope``).
@@ -89,15 +91,21 @@ def structure_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[st
     Args:
         cfg: The whole config.
         splits: Splits that are run, of ``train``, ``val`` and ``test``.
+        whole: Whether the config is run as it is, so that nothing may be missing.
 
     Returns:
         Problems, each a sentence that begins with the key.
     """
-    problems = [*_sections(cfg, splits), *_types(cfg, splits), *_words(cfg), *_numbers(cfg)]
+    problems = [
+        *_sections(cfg, splits, whole),
+        *_types(cfg, splits, whole),
+        *_words(cfg),
+        *_numbers(cfg),
+    ]
     for split in splits:
         loader = cfg.get(f"{split}_dataloader")
         if isinstance(loader, Mapping):
-            problems += _loader(loader, f"{split}_dataloader")
+            problems += _loader(loader, f"{split}_dataloader", whole)
         problems += _metrics(cfg.get(f"{split}_evaluator"), f"{split}_evaluator")
     if "train" in splits:
         problems += [*_optimizer(cfg.get("optim_wrapper")), *_schedules(cfg), *_best(cfg)]
@@ -106,13 +114,13 @@ def structure_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[st
     return list(dict.fromkeys(problems))
 
 
-def _sections(cfg: Mapping[str, Any], splits: Sequence[str]) -> Iterator[str]:
+def _sections(cfg: Mapping[str, Any], splits: Sequence[str], whole: bool) -> Iterator[str]:
     trained = [key for key in _TOGETHER["train"][1:] if cfg.get(key) is not None]
-    if "train" in splits and trained and not cfg.get("model"):
+    if whole and "train" in splits and trained and not cfg.get("model"):
         yield "model is missing: write model=dict(type=...), or inherit one with _base_"
     # A config without any data is a base for others, or a model alone.
     with_data = any(cfg.get(loader) is not None for loader in LOADERS)
-    for split in splits if cfg.get("model") and with_data else ():
+    for split in splits if whole and cfg.get("model") and with_data else ():
         keys = _TOGETHER[split]
         there = [key for key in keys if cfg.get(key) is not None]
         if there and len(there) < len(keys):
@@ -139,13 +147,13 @@ def _length(loop: Mapping[str, Any], name: str) -> Iterator[str]:
         yield f"train_cfg.{key} is missing: say how long to train"
 
 
-def _types(cfg: Mapping[str, Any], splits: Sequence[str]) -> Iterator[str]:
+def _types(cfg: Mapping[str, Any], splits: Sequence[str], whole: bool) -> Iterator[str]:
     """Yield parts without a ``type``, from which nothing can be built."""
     if cfg.get("model") == {} and "train" in splits:
         yield "model is empty: write model=dict(type=...)"
     # What lies in a part without a type belongs to another library.
     typed = {"model"}
-    for path, value in walk(cfg.get("model"), "model"):
+    for path, value in walk(cfg.get("model"), "model") if whole else ():
         if isinstance(value, Mapping) and "type" in value:
             typed.add(path)
         if not isinstance(value, Mapping) or not value or "type" in value:
@@ -204,7 +212,7 @@ def _numbers(cfg: Mapping[str, Any]) -> Iterator[str]:
         yield f"randomness.seed={seed!r}: a whole number from 0 to 4294967295 is expected"
 
 
-def _loader(loader: Mapping[str, Any], where: str) -> Iterator[str]:
+def _loader(loader: Mapping[str, Any], where: str, whole: bool) -> Iterator[str]:
     for key in _LOADER_SWITCHES:
         value = loader.get(key)
         if value is not None and not isinstance(value, bool):
@@ -215,10 +223,10 @@ def _loader(loader: Mapping[str, Any], where: str) -> Iterator[str]:
     if "dataset" not in loader or loader["dataset"] is None:
         yield f"{where}.dataset is missing: say which data to read"
         return
-    yield from _dataset(loader["dataset"], f"{where}.dataset", ())
+    yield from _dataset(loader["dataset"], f"{where}.dataset", (), whole)
 
 
-def _dataset(dataset: Any, where: str, outer: Sequence[Any]) -> Iterator[str]:
+def _dataset(dataset: Any, where: str, outer: Sequence[Any], whole: bool) -> Iterator[str]:
     """Judge a dataset and those inside of wrappers, whose pipelines follow each other."""
     if not isinstance(dataset, Mapping):
         return
@@ -241,11 +249,11 @@ def _dataset(dataset: Any, where: str, outer: Sequence[Any]) -> Iterator[str]:
         if not inner:
             yield f"{where}.datasets is empty: name the datasets that are joined"
         for index, one in enumerate(inner):
-            yield from _dataset(one, f"{where}.datasets[{index}]", [*steps, *outer])
+            yield from _dataset(one, f"{where}.datasets[{index}]", [*steps, *outer], whole)
     elif isinstance(dataset.get("dataset"), Mapping):
-        yield from _dataset(dataset["dataset"], f"{where}.dataset", [*steps, *outer])
+        yield from _dataset(dataset["dataset"], f"{where}.dataset", [*steps, *outer], whole)
     else:
-        yield from _pipeline([*steps, *outer], steps, f"{where}.pipeline")
+        yield from _pipeline([*steps, *outer], steps, f"{where}.pipeline", whole)
 
 
 def _classes(classes: Any, where: str) -> Iterator[str]:
@@ -262,7 +270,7 @@ def _classes(classes: Any, where: str) -> Iterator[str]:
         yield f"{where} has {twice[0]!r} twice: each class has a name of its own"
 
 
-def _pipeline(steps: Sequence[Any], own: Sequence[Any], where: str) -> Iterator[str]:
+def _pipeline(steps: Sequence[Any], own: Sequence[Any], where: str, whole: bool) -> Iterator[str]:
     if not steps:
         yield f"{where} is empty: nothing would load the images. Write pipeline=[dict(type=...)]"
         return
@@ -285,7 +293,8 @@ def _pipeline(steps: Sequence[Any], own: Sequence[Any], where: str) -> Iterator[
             f"{where}[0] ({names[0]}) comes before LoadImageFromFile, which loads the image that "
             "it changes: put that first"
         )
-    if not any(word in name for name in inside for word in ("Pack", "Collect", "Format")):
+    packed = any(word in name for name in inside for word in ("Pack", "Collect", "Format"))
+    if whole and not packed:
         yield (
             f"{where} packs nothing: end with dict(type='PackDetInputs') or "
             "dict(type='PackSegInputs'), which make what the model takes"
@@ -408,7 +417,25 @@ def _schedules(cfg: Mapping[str, Any]) -> Iterator[str]:
     for index, one in enumerate(items):
         if isinstance(one, Mapping):
             place = f"param_scheduler[{index}]" if items is schedules else "param_scheduler"
-            yield from _schedule(one, place, _steps(cfg))
+            yield from _schedule(one, place)
+
+
+def late_schedules(cfg: Mapping[str, Any]) -> list[str]:
+    """Return schedules that begin behind the end of the training, as one that is cut short has."""
+    by_epoch, length = _steps(cfg)
+    schedules = cfg.get("param_scheduler")
+    items = schedules if isinstance(schedules, (list, tuple)) else [schedules]
+    found = []
+    for index, one in enumerate(items):
+        if not isinstance(one, Mapping) or one.get("by_epoch", True) != by_epoch:
+            continue
+        begin = one.get("begin", 0)
+        if _is_number(length) and _is_number(begin) and begin >= length > 0:
+            place = f"param_scheduler[{index}]" if items is schedules else "param_scheduler"
+            found.append(
+                f"{place}.begin={begin}, but the training ends at {length}: it does nothing"
+            )
+    return found
 
 
 def _steps(cfg: Mapping[str, Any]) -> tuple[bool, Any]:
@@ -420,7 +447,7 @@ def _steps(cfg: Mapping[str, Any]) -> tuple[bool, Any]:
     return bool(by_epoch), loop.get("max_epochs" if by_epoch else "max_iters")
 
 
-def _schedule(one: Mapping[str, Any], place: str, total: tuple[bool, Any]) -> Iterator[str]:
+def _schedule(one: Mapping[str, Any], place: str) -> Iterator[str]:
     begin, end = one.get("begin", 0), one.get("end", float("inf"))
     for key, value in (("begin", begin), ("end", end)):
         if not _is_number(value) and value != float("inf"):
@@ -429,13 +456,6 @@ def _schedule(one: Mapping[str, Any], place: str, total: tuple[bool, Any]) -> It
             yield f"{place}.{key}={value}: a whole number from 0 on is expected"
     if _is_number(begin) and isinstance(end, (int, float)) and end <= begin:
         yield f"{place}.end={end} is not behind begin={begin}: the schedule would do nothing"
-    by_epoch, length = total
-    same_unit = one.get("by_epoch", True) == by_epoch and not one.get("convert_to_iter_based")
-    if same_unit and _is_number(length) and _is_number(begin) and begin >= length > 0:
-        yield (
-            f"{place}.begin={begin}, but the training ends at {length}: the schedule would do "
-            "nothing"
-        )
     switch = one.get("by_epoch")
     if switch is not None and not isinstance(switch, bool):
         yield f"{place}.by_epoch={switch!r}: True or False is expected"

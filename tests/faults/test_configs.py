@@ -37,7 +37,7 @@ def test_a_wrong_config_is_refused(name: str) -> None:
     fault = FAULTS[name]
     cfg = fault.config()
     with pytest.raises(ConfigError) as error:
-        check_config(cfg, SPLITS)
+        check_config(cfg, SPLITS, whole=True)
     said = " ".join(str(error.value).split())
     key = re.sub(r"\[\d+\]", "", next(iter(fault.changes)))
     last = key.rpartition(".")[2]
@@ -48,7 +48,7 @@ def test_a_wrong_config_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("base", BASES)
 def test_sound_configs_pass(base: str) -> None:
-    check_config(sound(base), ("train", "val", "test"))
+    check_config(sound(base), ("train", "val", "test"), whole=True)
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -58,9 +58,28 @@ def test_all_mistakes_are_told_at_once() -> None:
         for path, value in FAULTS[name].changes.items():
             cfg.merge_from_dict({path: value})
     with pytest.raises(ConfigError, match=f"{len(names)} settings are wrong") as error:
-        check_config(cfg, SPLITS)
+        check_config(cfg, SPLITS, whole=True)
     for key in ("lr=nan", "max_iters=0", "pipeline is empty", "rule='max'", "num_classes=0", "std"):
         assert key in str(error.value)
+
+
+def test_a_training_that_is_cut_short_is_told_of_what_no_longer_begins(caplog) -> None:
+    cfg = sound("det")
+    cfg.train_cfg.max_epochs = 1
+    cfg.param_scheduler[1].begin = 4
+    check_config(cfg, SPLITS, whole=True)
+    assert "param_scheduler[1].begin=4, but the training ends at 1" in caplog.text
+
+
+def test_a_part_of_a_config_can_be_checked() -> None:
+    """``check_data`` takes a config of data alone, and a model without a schedule."""
+    cfg = sound("seg")
+    for key in ("model", "train_cfg", "val_cfg", "optim_wrapper"):
+        cfg.pop(key)
+    check_config(cfg, SPLITS)
+    with pytest.raises(ConfigError, match="val_cfg missing"):
+        check_config(FAULTS["validation without loop"].config(), SPLITS, whole=True)
+    check_config(FAULTS["validation without loop"].config(), SPLITS)
 
 
 def test_the_table_is_as_large_as_it_says() -> None:
@@ -108,7 +127,7 @@ def test_a_work_dir_that_is_a_file(inner: str, tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"work_dir=.*/file is a file, where a folder is expected"
     ):
-        check_config(cfg, SPLITS)
+        check_config(cfg, SPLITS, whole=True)
     with pytest.raises(ConfigError, match=r"is a file, where a folder is expected"):
         set_work_dir(sound("seg"), f"{tmp_path}/file{inner}")
 
@@ -119,7 +138,7 @@ def test_a_text_of_numbers_in_yaml_is_told(tmp_path: Path) -> None:
         f"_base_: {BASES['seg']}\noptim_wrapper: {{optimizer: {{lr: 1e-2}}}}\n"
     )
     with pytest.raises(ConfigError, match=r"optimizer\.lr='1e-2' is not a number"):
-        check_config(load_config(tmp_path / "a.yaml"), SPLITS)
+        check_config(load_config(tmp_path / "a.yaml"), SPLITS, whole=True)
 
 
 # --- no false alarms -----------------------------------------------------------------------------
@@ -144,7 +163,7 @@ def test_every_config_of_the_packages_passes(package: str, repo: Path) -> None:
         except (ConfigError, ImportError):
             continue  # a package that is not installed here
         enter_scope(cfg)
-        problems = setting_problems(cfg, ("train", "val", "test"))
+        problems = setting_problems(cfg, ("train", "val", "test"), whole=True)
         expected = [words for part, words in WRONG_UPSTREAM.items() if part in str(path)]
         left = [p for p in problems if not any(words in p for words in expected)]
         if left:
