@@ -15,6 +15,7 @@ memory layouts, wrong calls, determinism and threads. A missing backend is skipp
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import threading
 import warnings
@@ -388,6 +389,14 @@ class OpTester:
             with pytest.raises(expected, match=self.op):
                 self.function(*sample.args, **sample.kwargs)
                 pytest.fail(f"accepted: {name}")
+
+    def test_what_is_no_dense_tensor_is_refused(self) -> None:
+        call = self.samples()["small"]
+        places = [place for place, value in enumerate(call.args) if isinstance(value, Tensor)]
+        for place, spoilt in itertools.product(places, (Tensor.tolist, Tensor.to_sparse)):
+            args = [*call.args[:place], spoilt(call.args[place]), *call.args[place + 1 :]]
+            with pytest.raises(TypeError, match=r"must be (a tensor|dense)"):
+                self.function(*args, **call.kwargs)
 
     def test_random_calls_never_crash(self, backend: str) -> None:
         """Through the public function: a result as the reference's, or a Python exception."""

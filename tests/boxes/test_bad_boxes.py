@@ -13,6 +13,7 @@ import pytest
 from mmattn.boxes import BoxFolder, BoxRecords, FolderDetDataset, class_findings
 from mmattn.errors import DataError
 from tests.support.box_folders import (
+    SIZE,
     objects_of,
     write_coco,
     write_panoptic,
@@ -68,6 +69,14 @@ BROKEN_COCO: dict[str, tuple[Callable[[dict], Any], str]] = {
         lambda c: c["categories"].append({"id": 50, "name": "cell"}),
         r"categories 4, 50 have the one name 'cell'",
     ),
+    "an id that is a list": (
+        lambda c: c["annotations"][2].update(id=[3]),
+        r"an annotation has the id \[3\], not a number",
+    ),
+    "an id without end": (
+        lambda c: c["images"][0].update(id=float("inf")),
+        r"1 of 4 images have an id that is not whole, such as inf|image_id that is the id of none",
+    ),
     "no name of a file": (
         lambda c: c["images"][1].pop("file_name"),
         r"the image 11 has the file_name None",
@@ -87,6 +96,23 @@ def test_broken_coco(fault: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message) as error:
         BoxFolder(str(root)).records("train")
     assert TRAIN in str(error.value)
+
+
+def test_a_height_without_end_is_read_from_the_image(tmp_path: Path) -> None:
+    root = write_coco(tmp_path / "d")
+    change(root, lambda c: c["images"][0].update(height=float("inf")))
+    records = BoxFolder(str(root)).records("train")
+    assert records.images[0].size == SIZE
+    assert found(records)["no-size"] == [str(root / TRAIN) + " (image 10)"]
+
+
+@pytest.mark.parametrize("segments", [None, 3, {"id": 1}, "x"])
+def test_segments_that_are_no_list(segments: Any, tmp_path: Path) -> None:
+    root = write_panoptic(tmp_path / "d")
+    file = "annotations/panoptic_train.json"
+    change(root, lambda c: c["annotations"][1].update(segments_info=segments), file)
+    with pytest.raises(DataError, match=r"the segments_info of annotations\[1\] \(image 2\)"):
+        BoxFolder(str(root), targets="panoptic").records("train")
 
 
 def test_what_is_no_json_is_named(tmp_path: Path) -> None:

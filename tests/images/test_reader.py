@@ -192,7 +192,9 @@ def test_the_limit_of_pixels_is_told_from_the_header(
         read_image(small)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"II*\0\x08\0\0\0", b"\x89PNG"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>404</html>", b"II*\0", b"II*\0\x08\0\0\0", b"\x89PNG"]
+)
 def test_what_is_no_image_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(content)
     refusal(tmp_path / "a.png")

@@ -228,14 +228,15 @@ def test_checkpoints_elsewhere_are_pointed_at_in_full(tmp_path: Path) -> None:
     assert read_checkpoint(latest)["meta"]["epoch"] == 1
 
 
-def test_twenty_kills_leave_a_checkpoint_to_resume_from(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_kills_leave_a_checkpoint_to_resume_from(count: int, tmp_path: Path) -> None:
     """A training that does hardly more than saving, killed at random moments and resumed."""
     # Four megabytes, so that it writes most of the time. Built once, trained in forked children.
     model = ToyModel(ballast=1_000_000)
     runner = toy_runner(tmp_path, model=model, checkpoint=KEEP_ONE, resume=True, **epochs(10**6))
-    choice = random.Random(0)
+    choice = random.Random(count)
     last_epoch = 0
-    for _ in range(20):
+    for _ in range(count):
         child = os.fork()
         if child == 0:
             try:
