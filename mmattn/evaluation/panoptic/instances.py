@@ -111,12 +111,23 @@ class InstanceComparison:
             labels=np.array([self._things[int(truth.labels[i])] for i in places], np.int32),
             crowd=truth.crowd[places],
             areas=truth.areas()[places].astype(np.int32),
-            masks=PackedMasks(
-                coco_mask.encode(np.asfortranarray(truth.index == place + 1, np.uint8))
-                for place in places
-            ),
+            masks=PackedMasks(_encoded(truth.index == place + 1) for place in places),
         )
 
 
 def _chosen(values: Any, places: Sequence[int]) -> Any:
-    return [values[place] for place in places] if isinstance(values, list) else values[places]
+    """Return some of the values of a field; masks in arrays become run lengths, one at a time.
+
+    A copy of all masks, a megabyte or more for each image, would be freed again, but not all
+    allocators find room for the next one between the results that stay (glibc before 2.38).
+    """
+    if isinstance(values, list):
+        return [values[place] for place in places]
+    if values.ndim == 3:
+        return [_encoded(values[place].detach().cpu().numpy()) for place in places]
+    return values[places]
+
+
+def _encoded(mask: np.ndarray) -> Any:
+    """Return the run lengths of a mask, (H, W)."""
+    return coco_mask.encode(np.asfortranarray(mask, np.uint8))
