@@ -174,7 +174,7 @@ def _draw(path: Path, ylabel: str, xlabel: str, curves: Mapping[str, Sequence]) 
             steps,
             values,
             label=name,
-            color="black" if total else f"C{index % 10}",
+            color="midnightblue" if total else f"C{index % 10}",
             linestyle="-" if total else _LINE_STYLES[index // 10 % len(_LINE_STYLES)],
             marker=marker,
             markersize=3,
