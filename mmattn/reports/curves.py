@@ -16,7 +16,7 @@ Curve = list[tuple[float, float]]
 _NO_CURVE = {"time", "data_time", "memory", "epoch", "iter", "step", "eta"}
 
 #: One for each round through matplotlib's ten colours, so that no two lines look the same.
-_LINE_STYLES = ("-", "--", ":")
+_LINE_STYLES = ("-", "--", ":", "-.")
 
 _OF_COCO = re.compile(r"(^|[/_])(m?AP|m?AR)([@_]|$)")
 
@@ -176,19 +176,20 @@ def _draw(path: Path, ylabel: str, xlabel: str, curves: Mapping[str, Sequence]) 
     for index, (name, curve) in enumerate(curves.items()):
         steps, values = zip(*curve, strict=True)
         marker = "o" if len(steps) < 30 else None
+        total = name == "loss"
         axes.plot(
             steps,
             values,
             label=name,
-            color=f"C{index % 10}",
-            linestyle=_LINE_STYLES[index // 10 % len(_LINE_STYLES)],
+            color="midnightblue" if total else f"C{index % 10}",
+            linestyle="-" if total else _LINE_STYLES[index // 10 % len(_LINE_STYLES)],
             marker=marker,
             markersize=3,
-            linewidth=2.2 if name == "loss" else 1.2,
+            linewidth=2.2 if total else 1.2,
         )
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    if len(curves) <= 15:
+    if len(curves) <= 10 * len(_LINE_STYLES):
         legend_above(axes)
     plain_frame(axes)
     save_png(axes, path)

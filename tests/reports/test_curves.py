@@ -105,14 +105,16 @@ def test_a_metric_without_a_value_has_no_point(tmp_path: Path) -> None:
 def test_no_two_lines_of_a_legend_look_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """COCO's metric of masks, outlines and boxes has 15 curves, and there are ten colours."""
+    """Mask2Former's losses are 31 curves, and there are ten colours."""
     drawn = []
     monkeypatch.setattr(curves, "save_png", lambda axes, path: drawn.append(axes))
     file = tmp_path / "scalars.json"
-    names = [f"coco/{shape}_mAP_{index}" for shape in ("segm", "bbox") for index in range(8)]
-    file.write_text(json.dumps({"step": 1, **dict.fromkeys(names[:15], 0.5)}))
-    curves.plot_curves([file], tmp_path)
+    names = [
+        f"d{layer}.{name}" for layer in range(10) for name in ("loss_cls", "loss_mask", "x.loss")
+    ]
+    file.write_text(json.dumps({"step": 1, "lr": 0.1, "loss": 9.0, **dict.fromkeys(names, 0.5)}))
+    curves.plot_curves([file], tmp_path, plots=["loss"])
     (axes,) = drawn
     looks = [(line.get_color(), line.get_linestyle()) for line in axes.get_lines()]
-    assert len(looks) == len(set(looks)) == 15
-    assert len(axes.figure.legends[0].get_texts()) == 15
+    assert len(looks) == len(set(looks)) == 31
+    assert len(axes.figure.legends[0].get_texts()) == 31
