@@ -119,7 +119,7 @@ def _chosen(values: Any, places: Sequence[int]) -> Any:
     """Return some of the values of a field; masks in arrays become run lengths, one at a time.
 
     A copy of all masks, a megabyte or more for each image, would be freed again, but not all
-    allocators find room for the next one between the results that stay (glibc before 2.38).
+    allocators find room for the next one between the results that stay (glibc 2.36).
     """
     if isinstance(values, list):
         return [values[place] for place in places]
