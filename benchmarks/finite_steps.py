@@ -75,7 +75,7 @@ def _row(name: str, device: str, depth: int, images: int, size: int, max_norm: f
             "data_preprocessor": {"type": "SegDataPreProcessor", "size": (size, size)},
             "backbone": {"type": "ResNet", "depth": depth, "norm_cfg": {"type": "BN"}},
             "decode_head": {"type": "FCNHead", "in_channels": width, "channels": 64,
-                            "num_classes": 19, "norm_cfg": {"type": "BN"}},
+                            "num_classes": 19, "norm_cfg": {"type": "BN"}, "dropout_ratio": 0.0},
             "test_cfg": {"mode": "whole"},
         }).to(device).train()  # fmt: skip
         batch = _batch(images, size)
