@@ -1,4 +1,4 @@
-"""Promise: docs/resume_and_stop.md works as it stands, and names hooks and options that there are."""
+"""Promise: docs/resume_and_stop.md works as it stands, and names what there is."""
 
 from __future__ import annotations
 
