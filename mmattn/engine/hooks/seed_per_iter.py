@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 
 from mmattn.data.datasets.seeded import seed_generators
@@ -29,4 +30,5 @@ class SeedPerIterHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         key = (runner.seed, runner.iter)
         seed = seed_generators(*key, *([runner.rank] if runner.rank else []))
-        torch.manual_seed(seed)  # all devices
+        if get_device() != "cpu":  # the CPU's generator has it already
+            torch.manual_seed(seed)
