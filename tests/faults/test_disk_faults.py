@@ -88,7 +88,9 @@ def test_a_write_that_fails_names_file_and_bytes(
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point", ["fsync", *(pytest.param(p, marks=pytest.mark.slow) for p in ("open", "replace"))]
+)
 @pytest.mark.parametrize("name", ["iter_8.pth", "last_checkpoint"])
 def test_a_run_ends_and_the_checkpoint_before_stays(
     point: str, name: str, run_dir: Path, monkeypatch

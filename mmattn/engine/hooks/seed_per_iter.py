@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 
 from mmattn.data.datasets.seeded import seed_generators
@@ -32,4 +33,5 @@ class SeedPerIterHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         seed = seed_generators(runner.seed, runner.iter, runner.rank, _STEP)
-        torch.manual_seed(seed)  # all devices
+        if get_device() != "cpu":  # the CPU's generator has it already
+            torch.manual_seed(seed)
