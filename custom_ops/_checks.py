@@ -76,7 +76,8 @@ def as_pair(op: str, name: str, value: int | Sequence[int], at_least: int) -> tu
         ValueError: There are not one or two whole numbers of at least ``at_least``.
     """
     pair = tuple(value) if isinstance(value, Sequence) else (value, value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v >= at_least for v in pair):
+    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in pair)
+    if len(pair) != 2 or not whole or min(pair) < at_least:
         raise ValueError(
             f"{op}: {name} must be one or two whole numbers of at least {at_least}, got {value!r}"
         )
