@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.hooks import Hook
 
 from mmattn.config.registry_scope import explain_registry_errors
+from mmattn.engine.hooks.finite_steps import FiniteStepsHook
 from mmattn.engine.runner import build_runner
 from mmattn.environment import commit
 from mmattn.errors import NumericsError
@@ -159,7 +160,11 @@ class _RunMonitorHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx, data_batch=None, outputs=None) -> None:
         loss = (outputs or {}).get("loss")
         loss = None if loss is None else loss.detach()
-        if loss is not None and not bool(loss.isfinite().all()):
+        # A guard has ended the run, has left the step out, or will.
+        guarded = any(
+            isinstance(hook, FiniteStepsHook) and hook.guard is not None for hook in runner.hooks
+        )
+        if not guarded and loss is not None and not bool(loss.isfinite().all()):
             raise NumericsError(f"the loss of iteration {runner.iter + 1} is {float(loss)}")
         now = time.perf_counter()
         self.step_seconds.append(now - self._last)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
 from mmattn.bridge.checkpoints import unwrapped
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 #: Hooks that move something behind each step: averaged weights, schedules, a teacher's weights.
 _AFTER_A_STEP = ("EMAHook", "ParamSchedulerHook", "MeanTeacherHook")
+#: Hooks that end the training at a loss that is not finite, which the guard decides.
+_LOSS_CHECKS = ("CheckInvalidLossHook",)
+#: Hooks that take the losses into the log.
+_LOGS = ("RuntimeInfoHook",)
 
 
 @HOOKS.register_module()
@@ -55,10 +60,11 @@ class FiniteStepsHook(Hook):
         model = unwrapped(runner.model)
         # Such as the causal mask of a text encoder.
         self._never_finite = {name for name, buffer in model.named_buffers() if not _finite(buffer)}
-        if not isinstance(runner.optim_wrapper, OptimWrapper):
+        wrapper = runner.optim_wrapper
+        if not isinstance(wrapper, OptimWrapper) or isinstance(wrapper, OptimWrapperDict):
             runner.logger.warning(
-                f"Steps of a {type(runner.optim_wrapper).__name__} are not checked for numbers "
-                "that are not finite: only mmengine's OptimWrapper and its subclasses are."
+                f"Steps with {type(wrapper).__name__} are not checked for numbers that are not "
+                "finite: only those of a single OptimWrapper of mmengine, or a subclass, are."
             )
             return
         self.guard = StepGuard(runner, self.settings)
@@ -66,7 +72,11 @@ class FiniteStepsHook(Hook):
         for hook in runner.hooks:
             names = {cls.__name__ for cls in type(hook).__mro__}
             if names.intersection(_AFTER_A_STEP):
-                self._hold(hook, self.guard)
+                self._hold(hook, self.guard, _unless_skipped)
+            elif names.intersection(_LOSS_CHECKS):
+                self._hold(hook, self.guard, _unless_guarded)
+            elif names.intersection(_LOGS):
+                self._hold(hook, self.guard, _log_what_counts)
 
     def after_train(self, runner: Runner) -> None:
         """Leave the runner as it was."""
@@ -105,15 +115,40 @@ class FiniteStepsHook(Hook):
                     + (f" The last checkpoint is {kept}." if kept else "")
                 )
 
-    def _hold(self, hook: Hook, guard: StepGuard) -> None:
+    def _hold(self, hook: Hook, guard: StepGuard, hold: Callable[..., None]) -> None:
         original = hook.after_train_iter
 
-        def after_train_iter(*args: Any, **kwargs: Any) -> None:
-            if not guard.skipped:
-                original(*args, **kwargs)
+        def after_train_iter(
+            runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        ) -> None:
+            given = {"batch_idx": batch_idx, "data_batch": data_batch}
+            hold(guard, lambda outputs: original(runner, outputs=outputs, **given), outputs)
 
         hook.after_train_iter = after_train_iter  # type: ignore[method-assign]
         self._held.append((hook, original))
+
+
+def _unless_skipped(guard: StepGuard, call: Callable[[Any], None], outputs: Any) -> None:
+    if not guard.skipped:
+        call(outputs)
+
+
+def _unless_guarded(guard: StepGuard, call: Callable[[Any], None], outputs: Any) -> None:
+    if not guard.skipped and not guard.undecided:
+        call(outputs)
+
+
+def _log_what_counts(guard: StepGuard, call: Callable[[Any], None], outputs: Any) -> None:
+    """Leave out the losses of a skipped step, which smoothed ones would carry along."""
+    if guard.skipped:
+        outputs = None
+    elif guard.undecided and outputs is not None:
+        outputs = {key: value for key, value in outputs.items() if _is_finite_number(value)}
+    call(outputs)
+
+
+def _is_finite_number(value: Any) -> bool:
+    return _finite(value) if isinstance(value, Tensor) else bool(np.isfinite(value).all())
 
 
 def _finite(value: Tensor) -> bool:

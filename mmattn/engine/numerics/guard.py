@@ -68,6 +68,11 @@ class StepGuard:
         self._norm: Tensor | None = None
         self._undo: list[Callable[[], Any]] = []
 
+    @property
+    def undecided(self) -> bool:
+        """Whether the step of the latest batch, of accumulated gradients, is still to come."""
+        return bool(self.window.batches)
+
     # --- in and out of the runner ------------------------------------------------------------
 
     def install(self) -> None:
@@ -258,7 +263,7 @@ class StepGuard:
             bad = next((n for n, p in self.model.named_parameters()
                         if not torch.isfinite(p).all()), "")  # fmt: skip
             finding.where = f"weight {bad}, which the step began with" if bad else ""
-        if not finding.bad:
+        if not finding.explains(error):
             return False
         self.window.restore()
         self._drop(
@@ -284,7 +289,7 @@ class StepGuard:
         window, model = self.window, self.model
         attributes = {module: plain_attributes(module) for module in model.modules()}
         augments = window.augment_attributes()
-        window._buffers.restore()
+        window.restore_buffers()
 
         def before(batch: Batch) -> None:
             window.set_augments(batch.augments)
@@ -297,7 +302,7 @@ class StepGuard:
             for module, values in attributes.items():
                 vars(module).update(values)
             window.set_augments(augments)
-            window._buffers.restore()
+            window.restore_buffers()
 
     def _save(self, found: dict[int, Finding]) -> str:
         """Write this process's part of the step, if it is to blame, and say where."""

@@ -18,6 +18,14 @@ from .plain_batch import image_names
 from .watch import Watch, all_finite
 from .window import Batch
 
+# What a network returns in training.
+_LOSSES = "output of the network"
+# Places that are the input of all that follows, or the loss.
+_FIRST_CAUSES = (
+    "weight ", "loss itself", _LOSSES, *(f"input of {n or 'the network'}" for n in Watch.FIRST)
+)  # fmt: skip
+# What a network may raise that is given a nan.
+_REFUSALS = (ValueError, RuntimeError, AssertionError, IndexError, ArithmeticError)
 # No weight of a network that has learnt something is this large.
 _FAR_TOO_LARGE = 1e6
 
@@ -53,6 +61,15 @@ class Finding:
     def bad(self) -> bool:
         """Whether something was not finite."""
         return bool(self.where)
+
+    def explains(self, error: Exception) -> bool:
+        """Return whether ``error`` is likely due to what was not finite.
+
+        Of a weight, the input or the loss any error is; of numbers in between only such as matchers
+        raise, and no slip of the code.
+        """
+        refuses = isinstance(error, _REFUSALS) and not isinstance(error, NotImplementedError)
+        return self.where.startswith(_FIRST_CAUSES) or (self.bad and refuses)
 
     def describe(self) -> str:
         """Say what was found, in one line."""
@@ -148,8 +165,13 @@ def _pass(
         if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1)
     }
     finding.loss = optimizer.loss
-    finding.where = watch.forward or watch.backward
-    if not finding.where and not math.isfinite(optimizer.loss) and not finding.error:
+    bad_loss = optimizer.called and not math.isfinite(optimizer.loss)
+    if bad_loss and watch.masked and watch.forward in ("", _LOSSES):
+        loss = watch.forward or "loss itself"
+        finding.where = f"{loss}, unless the -inf in the {watch.masked} is no mask's"
+    else:
+        finding.where = watch.forward or watch.backward
+    if not finding.where and bad_loss:
         finding.where = "loss itself, computed from finite outputs"
     return finding
 
@@ -202,6 +224,7 @@ class _OnlyBackward:
 
     def __init__(self, autocast: tuple[str, str] | None, factor: float):
         self.autocast, self.factor, self.loss = autocast, factor, math.nan
+        self.called = False
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -212,10 +235,12 @@ class _OnlyBackward:
             yield
 
     def update_params(self, loss: Tensor, **_) -> None:
-        self.loss = float(loss.detach())
+        self.loss, self.called = float(loss.detach()), True
         self.backward(loss * self.factor)
 
     def backward(self, loss: Tensor, **_) -> None:
+        if not self.called:
+            self.loss, self.called = float(loss.detach()), True
         loss.backward()
 
     def scale_loss(self, loss: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,13 +14,20 @@ class Watch:
     """Watch every module of a network while the block runs.
 
     Attributes:
-        forward: Where the first output, or input, that is not finite was seen; ``""`` for nowhere.
-        backward: The same for gradients.
+        forward: Where the first output, or input, that holds nan or +inf was seen; ``""`` for
+            nowhere. Of the network's own input, -inf too.
+        masked: Where the first one was that holds -inf alone, as scores that are masked do on
+            purpose.
+        backward: As ``forward``, for gradients that are not finite.
     """
+
+    #: Modules, by name, whose input is that of the network.
+    FIRST = ("", "data_preprocessor")
 
     def __init__(self, model: nn.Module):
         self.model = model
         self.forward = ""
+        self.masked = ""
         self.backward = ""
         self._handles: list[Any] = []
         # Of the first gradient that is not finite: its tensor's number, and who used the tensor.
@@ -53,8 +61,7 @@ class Watch:
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
             # Masks of attention hold -inf on purpose.
             given = [*args, *(value for key, value in kwargs.items() if "mask" not in key)]
-            if not self.forward and not all_finite(given):
-                self.forward = f"input of {name or 'the network'}"
+            self._note(given, f"input of {name or 'the network'}", name not in self.FIRST)
             for tensor in _tensors(given):
                 if tensor.requires_grad:
                     self._handles.append(tensor.register_hook(self._input(name, id(tensor))))
@@ -63,13 +70,20 @@ class Watch:
 
     def _behind(self, name: str):
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
-            if not self.forward and not all_finite(output):
-                self.forward = f"output of {name or 'the network'}"
+            self._note(output, f"output of {name or 'the network'}")
             for tensor in _tensors(output):
                 if tensor.requires_grad:
                     self._handles.append(tensor.register_hook(self._output(name, id(tensor))))
 
         return hook
+
+    def _note(self, value: Any, place: str, may_be_masked: bool = True) -> None:
+        if self.forward or all_finite(value):
+            return
+        if not may_be_masked or not all(_only_masked(tensor) for tensor in _tensors(value)):
+            self.forward = place
+        elif not self.masked:
+            self.masked = place
 
     def _output(self, name: str, number: int):
         def hook(gradient: Tensor) -> None:
@@ -101,6 +115,13 @@ class Watch:
 def all_finite(value: Any) -> bool:
     """Return whether all floating-point tensors in ``value`` are free of nan and infinity."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(value))
+
+
+def _only_masked(tensor: Tensor) -> bool:
+    """Return whether nothing but -inf is not finite in ``tensor``."""
+    if tensor.is_complex():
+        return bool(torch.isfinite(tensor).all())
+    return bool((tensor < math.inf).all())
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -49,15 +49,23 @@ class SavedTensors:
         groups: dict[Any, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
         for tensor, copy in zip(tensors, self._copies, strict=True):
             originals, copies = groups[tensor.dtype, tensor.device]
-            originals.append(tensor.detach())
+            originals.append(tensor)
             copies.append(copy)
         self._groups = list(groups.values())
 
     @torch.no_grad()
     def restore(self) -> None:
         """Give the tensors the values they had."""
+        for tensor, copy in zip(self._tensors, self._copies, strict=True):
+            if tensor.shape != copy.shape:
+                tensor.data = copy.clone()
         for originals, copies in self._groups:
             torch._foreach_copy_(originals, copies)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The tensors themselves."""
+        return self._tensors
 
     @property
     def copies(self) -> list[Tensor]:
@@ -105,9 +113,9 @@ class Window:
         self._places = [
             (module, name, prefix)
             for prefix, module in self.model.named_modules()
-            for name, buffer in module._buffers.items()
-            if buffer is not None
+            for name in module._buffers
         ]
+        self._present: list[tuple[nn.Module, str, str]] = []
         self._buffers, self._averages = SavedTensors(), SavedTensors()
         self._schedules: list[tuple[Any, dict[str, Any]]] = []
         self._rates: list[dict[str, Any]] = []
@@ -145,7 +153,7 @@ class Window:
 
     def restore(self) -> None:
         """Put everything back to where it was in front of the first batch."""
-        self._buffers.restore()
+        self.restore_buffers()
         if self.accumulates:
             self._averages.restore()
             if self.runner.epoch != self._epoch:
@@ -155,9 +163,18 @@ class Window:
             for group, rates in zip(self._param_groups(), self._rates, strict=True):
                 group.update(rates)
 
+    def restore_buffers(self) -> None:
+        """Put the buffers back, in value and place: a module may have assigned a new tensor."""
+        for module, name, _ in self._places:
+            if isinstance(module._buffers.get(name), Tensor):
+                module._buffers[name] = None  # unless it was there before
+        for (module, name, _), tensor in zip(self._present, self._buffers.tensors, strict=True):
+            module._buffers[name] = tensor
+        self._buffers.restore()
+
     def buffers(self) -> dict[str, Tensor]:
         """Return name -> value in front of the first batch, of all buffers."""
-        names = [f"{prefix}.{name}" if prefix else name for _, name, prefix in self._places]
+        names = [f"{prefix}.{name}" if prefix else name for _, name, prefix in self._present]
         return dict(zip(names, self._buffers.copies, strict=True))
 
     def augment_attributes(self) -> list[dict[str, Any]]:
@@ -170,7 +187,10 @@ class Window:
             vars(module).update(values)
 
     def _current_buffers(self) -> list[Tensor]:
-        return [module._buffers[name] for module, name, _ in self._places]  # type: ignore[misc]
+        # Some are None until, or from, some step.
+        found = [(place, place[0]._buffers.get(place[1])) for place in self._places]
+        self._present = [place for place, tensor in found if tensor is not None]
+        return [tensor for _, tensor in found if tensor is not None]
 
     def _save_averages_and_schedules(self) -> None:
         self._epoch = self.runner.epoch

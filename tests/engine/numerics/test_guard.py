@@ -40,11 +40,6 @@ def runner_with(
     return toy_runner(folder, **settings)
 
 
-@pytest.fixture
-def patch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    return monkeypatch
-
-
 @pytest.mark.parametrize("site", SITES)
 def test_a_bad_step_stops_the_run_and_changes_nothing(site: str, tmp_path: Path) -> None:
     poison = Poison(site, [3])
@@ -75,7 +70,7 @@ def test_skipped_steps_leave_no_trace_and_the_run_goes_on(
     poison = Poison(site, [3, 4, 9], value)
     runner = runner_with(tmp_path, poison, FiniteStepsHook("skip", max_in_a_row=2))
     warnings: list[str] = []
-    patch.setattr(runner.logger, "warning", lambda text, *_: warnings.append(str(text)))
+    monkeypatch.setattr(runner.logger, "warning", lambda text, *_: warnings.append(str(text)))
     runner.train()
     states = [*poison.states, state_of(runner)]
     for step in range(16):
