@@ -1,7 +1,7 @@
 """Mask R-CNN on MobileNetV2 with ImageNet weights, nuclei of the Data Science Bowl 2018, on a CPU.
 
 A light Mask R-CNN (arXiv:1703.06870) on an FPN of 128 channels, strides 4 to 64: what Mask2Former
-is compared with, on the same images. The weights are those of
+is compared with, on the same images (docs/results/nuclei). The weights are those of
 configs/mask2former/mask2former_mobilenetv2_1xb2-1200_nuclei-instance-192x192.py.
 
     mmattn train configs/comparison/mask-rcnn_mobilenetv2-fpn_1xb2-400_nuclei-192x192.py
