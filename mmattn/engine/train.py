@@ -28,6 +28,8 @@ from .stop_signals import InterruptedTraining, StoppedBySignal, StopSignals, nam
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
+    from .ranks.progress import Watch
+
 _STOPPED_EARLY = "{}: stopped before the first step; nothing was to be saved"
 
 
@@ -73,7 +75,7 @@ def train(
             cfg = load_config(config, cfg_options)
             cfg.launcher = launcher
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
-            with watch_ranks(cfg) as watch:
+            with watch_ranks(cfg, signals) as watch:
                 runner = build_runner(cfg, splits=("train", "val"), steps=steps)
                 runner.register_hook(FirstScreenHook(console))
                 runner.register_hook(ForgetAnnotationsHook())
@@ -81,7 +83,7 @@ def train(
                 if command and launched_rank(launcher) == 0:
                     with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
                         file.write(command + "\n")
-                resume_exactly(runner, signals)
+                resume_exactly(runner, signals, watch)
                 if resume is not None or runner._resume:
                     require_same_model(runner)
                     check_resumed_schedule(runner)
@@ -116,7 +118,9 @@ def _is_of_the_run(error: OSError, runner: Runner | None) -> bool:
     return file.is_relative_to(folder)
 
 
-def resume_exactly(runner: Runner, signals: StopSignals | None = None) -> None:
+def resume_exactly(
+    runner: Runner, signals: StopSignals | None = None, watch: Watch | None = None
+) -> None:
     """Prepare a runner whose training has not begun: positions in the data, seeds, signals.
 
     ``exact_resume=False`` in its config leaves the seeds out.
@@ -124,6 +128,7 @@ def resume_exactly(runner: Runner, signals: StopSignals | None = None) -> None:
     Args:
         runner: Any runner of mmengine.
         signals: Signals that stop the training; None leaves signals alone.
+        watch: Told how far the run has come when a signal stops it.
     """
     from .hooks.exact_resume import ExactResumeHook
     from .hooks.seed_per_iter import SeedPerIterHook
@@ -136,7 +141,7 @@ def resume_exactly(runner: Runner, signals: StopSignals | None = None) -> None:
     runner.register_hook(hook)
     if exact and not any(isinstance(other, SeedPerIterHook) for other in runner.hooks):
         runner.register_hook(SeedPerIterHook())
-    runner.register_hook(StopOnSignalHook(signals))
+    runner.register_hook(StopOnSignalHook(signals, watch))
     runner.register_hook(ValidateFirstHook())
 
 

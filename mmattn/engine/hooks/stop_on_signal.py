@@ -22,6 +22,8 @@ from .checkpoint import CheckpointHook as OurCheckpointHook
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
+    from mmattn.engine.ranks.progress import Watch
+
 
 @HOOKS.register_module()
 class StopOnSignalHook(Hook):
@@ -33,6 +35,7 @@ class StopOnSignalHook(Hook):
 
     Args:
         signals: Notes the signals; None where they are left alone.
+        watch: Told that a checkpoint is saved, which may take longer than a step.
 
     Raises:
         Preempted: After SIGTERM or SIGUSR1.
@@ -41,8 +44,8 @@ class StopOnSignalHook(Hook):
 
     priority = "HIGHEST"  # before hooks that begin a step which is not taken
 
-    def __init__(self, signals: StopSignals | None = None) -> None:
-        self._signals = signals
+    def __init__(self, signals: StopSignals | None = None, watch: Watch | None = None) -> None:
+        self._signals, self._watch = signals, watch
         self._first = 0
         self._group: Any = None
         self._common = 0
@@ -100,6 +103,8 @@ class StopOnSignalHook(Hook):
     def _stop(
         self, runner: Runner, number: int, *, between_epochs: bool, validation: bool = False
     ) -> None:
+        if self._watch is not None:  # others may wait for rank 0, which writes
+            self._watch.progress("saving a checkpoint after a signal", limited=False)
         steps = f"step {runner.iter} of {runner.max_iters}"
         if runner.iter == self._first and not validation:
             text = f"{name_of(number)}: stopped at {steps}, before any step was taken"

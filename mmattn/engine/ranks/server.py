@@ -1,7 +1,8 @@
 """Rank 0's part of the watch: who is there, who failed first, and that all others hear of it.
 
 Messages are lines of JSON. A process says ``hello``, then nothing until it ends (``bye``), fails
-(``fail``) or makes no progress (``stuck``). The server answers ``end`` to all when one has failed.
+(``fail``) or makes no progress (``stuck``). The server answers ``end`` to all when one has failed,
+and ``left`` when rank 0 has ended as it should, whose connections close next.
 Death is seen by the connection, which the kernel closes, not by missing messages: a process that
 holds Python's lock for minutes, to parse a huge file say, is late but not dead.
 """
@@ -55,12 +56,14 @@ class WatchServer(threading.Thread):
     Attributes:
         port: Where it listens.
         verdict: The first failure; None as long as there is none.
+        left: Set when rank 0 has ended, and all others know.
     """
 
     def __init__(self, world_size: int, token: str):
         super().__init__(name="mmattn rank watch server", daemon=True)
         self.world_size, self.token = world_size, token
         self.verdict: dict[str, Any] | None = None
+        self.left = threading.Event()
         self._members: dict[int, Member] = {}
         self._seen: set[int] = set()
         self._pending: list[tuple[float, dict[str, Any]]] = []
@@ -129,6 +132,9 @@ class WatchServer(threading.Thread):
                 _send(member, self.verdict)
         elif what == "bye":
             member.done = True
+            if member.rank == 0:
+                self._tell({"type": "left"})
+                self.left.set()
         elif what == "fail":
             failure = {**message, "type": "end", "rank": member.rank}
             if failure.pop("consequence", False):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.config.ranks import read_heartbeat
 from mmattn.engine.distributed import launched_rank, set_standard_variables, world_size
+from mmattn.engine.stop_signals import InterruptedTraining, StoppedBySignal, StopSignals, name_of
 from mmattn.errors import MMAttnError, Preempted, RankError, is_interrupt, one_line
 
 from .server import ANSWER, WatchServer, gone, keep_alive
@@ -33,6 +34,10 @@ _START = 600
 _SLOWER, _FIRST = 5, 10
 #: Seconds that rank 0 waits, when it fails, for others that have not started yet.
 _LATEST = 40
+#: The same when it was stopped by a signal: schedulers kill what does not end within half a minute.
+_LATEST_STOP = 10
+#: Exit code after SIGINT, as shells have it.
+_INTERRUPTED = 128 + signal.SIGINT
 #: Seconds that a process which has failed takes at most to end.
 _LAST = 15
 # What torch says, in one process, of the end of another.
@@ -43,8 +48,12 @@ _CONSEQUENCES = (
 )  # fmt: skip
 
 
-def watch_ranks(cfg: Config) -> RankWatch:
+def watch_ranks(cfg: Config, signals: StopSignals | None = None) -> RankWatch:
     """Return the watch over the processes that ``cfg.launcher`` has started.
+
+    Args:
+        cfg: A whole config.
+        signals: Notes the signals by which this process may be stopped.
 
     Raises:
         ConfigError: The launcher did not start this process, or ``cfg.ranks`` is wrong.
@@ -52,7 +61,7 @@ def watch_ranks(cfg: Config) -> RankWatch:
     rank, count = launched_rank(cfg.launcher), world_size(cfg.launcher)
     if count > 1:
         set_standard_variables(cfg.launcher)
-    return RankWatch(rank, count, read_heartbeat(cfg))
+    return RankWatch(rank, count, read_heartbeat(cfg), signals)
 
 
 class RankWatch:
@@ -66,9 +75,17 @@ class RankWatch:
         world_size: How many there are; nothing is watched where there is one.
         heartbeat: Seconds without progress in a step after which a process counts as hung; None
             for no limit.
+        signals: Notes the signals by which this process may be stopped.
     """
 
-    def __init__(self, rank: int, world_size: int, heartbeat: float | None):
+    def __init__(
+        self,
+        rank: int,
+        world_size: int,
+        heartbeat: float | None,
+        signals: StopSignals | None = None,
+    ):
+        self.signals = signals
         self.rank, self.world_size, self.heartbeat = rank, world_size, heartbeat
         self.verdict: dict[str, Any] | None = None
         self._server: WatchServer | None = None
@@ -78,6 +95,7 @@ class RankWatch:
         self._ends = threading.Lock()
         self._failing = False
         self._leaving = False
+        self._first_left = False
         self._main = threading.get_ident()
         # What the main thread does, since when, and whether there is a limit to it.
         self._now: tuple[str, float, bool] = ("its start", time.monotonic(), False)
@@ -94,22 +112,26 @@ class RankWatch:
             except (OSError, RuntimeError, ValueError) as error:
                 sys.stderr.write(f"warning: rank {self.rank} is not watched, so it may wait for "
                                  f"another one that has ended: {one_line(error)}\n")  # fmt: skip
+            except BaseException as error:  # a signal
+                self.__exit__(type(error), error, error.__traceback__)
+                raise
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if self._socket is None:
             return
-        agreed = isinstance(error, Preempted)  # all processes stop at the same step
-        if not isinstance(error, Exception) or agreed or is_interrupt(error):  # done, or stopped
-            self._leaving = True
-            self._send({"type": "bye"})
+        if error is None or isinstance(error, (Preempted, InterruptedTraining)):
+            self._leave()  # as all processes do, at the same step
             return
-        verdict = self._fail(error)
-        if verdict is None or verdict["rank"] == self.rank:
-            _write_error_file(error)
+        text, code = self._told(error)
+        verdict = self._fail(text, code, consequence=_is_consequence(error))
+        alone = not isinstance(error, Exception)  # a signal's, perhaps to all: each says its own
+        if alone or verdict is None or verdict["rank"] == self.rank:
+            if not alone:
+                _write_error_file(error)
             if self._server is not None:  # those that start late have to hear of it, too
-                self._server.wait_for_others(_LATEST)
-            _exit_soon(_code(error))
+                self._server.wait_for_others(_LATEST_STOP if alone else _LATEST)
+            _exit_soon(code)
             return
         self._end(verdict)
 
@@ -176,7 +198,9 @@ class RankWatch:
             except OSError:
                 data = b""
             if not data:
-                if not self._leaving:
+                if self._first_left:
+                    self._decided.set()  # nobody is there to tell of another error
+                elif not self._leaving:
                     self._decide(gone(0))
                 return
             *lines, buffer = (buffer + data).split(b"\n")
@@ -186,6 +210,8 @@ class RankWatch:
     def _handle(self, message: dict[str, Any]) -> None:
         if message["type"] == "end":
             self._decide(message)
+        elif message["type"] == "left":
+            self._first_left = True
         elif message["type"] == "ask":
             what, since, limited = self._now
             seconds = time.monotonic() - since
@@ -233,11 +259,36 @@ class RankWatch:
 
     # --- the end -----------------------------------------------------------------------------
 
-    def _fail(self, error: Exception) -> dict[str, Any] | None:
+    def _leave(self) -> None:
+        self._leaving = True
+        self._send({"type": "bye"})
+        if self._server is not None:  # that a connection closes must surprise nobody
+            self._server.left.wait(5)
+
+    def _told(self, error: BaseException) -> tuple[str, int]:
+        """Return what the others are told of an error, and the exit code of all."""
+        received, early = 0, False
+        if self.signals is not None:
+            received, early = self.signals.received, not self.signals.in_training
+        # mmengine makes a SyntaxError of whatever comes while it formats a config.
+        formats = isinstance(error, SyntaxError)
+        if isinstance(error, StoppedBySignal) or (
+            formats and early and received not in (0, signal.SIGINT)
+        ):
+            name = name_of(received) if received else "a signal"
+            return f"{name}: stopped before the first step", Preempted.exit_code
+        if (formats or isinstance(error, KeyboardInterrupt)) and is_interrupt(error):
+            return "SIGINT: interrupted, without a checkpoint", _INTERRUPTED
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else 0
+            return "SystemExit: ended before the others", code or RankError.exit_code
+        return one_line(error), _code(error)
+
+    def _fail(self, text: str, code: int, *, consequence: bool) -> dict[str, Any] | None:
         """Tell the others of an error, and return the first one of all."""
         self._failing = True
-        self._send({"type": "fail", "kind": "raised", "text": one_line(error),
-                    "code": _code(error), "consequence": _is_consequence(error)})  # fmt: skip
+        self._send({"type": "fail", "kind": "raised", "text": text, "code": code,
+                    "consequence": consequence})  # fmt: skip
         self._decided.wait(10)
         return self.verdict
 
@@ -282,7 +333,7 @@ def _code(error: BaseException) -> int:
     return error.exit_code if isinstance(error, MMAttnError) else 1
 
 
-def _is_consequence(error: Exception) -> bool:
+def _is_consequence(error: BaseException) -> bool:
     """Return whether an error may be about another process, which has ended."""
     text = str(error)
     return not isinstance(error, MMAttnError) and (
