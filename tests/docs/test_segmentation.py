@@ -155,6 +155,8 @@ def test_the_table_of_data_sets_is_true(repo: Path) -> None:
         "instance",
         "panoptic",
         "coco_",
+        "mask2former_loaders",
+        "nuclei_",
         "folder_boxes",
         "folder_masks",
         "-edges_",
