@@ -362,10 +362,10 @@ def run_tests(goals: Sequence[Goal], report: Path, quick: bool) -> None:
     wanted = sorted(
         {t.where for goal in goals for t in goal.tests if t.where.partition("::")[0] not in missing}
     )
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=10", "HEAD"], cwd=REPO, capture_output=True, text=True,
-        check=False,
-    ).stdout.strip()  # fmt: skip
+    # A plus is behind the commit where files were changed since.
+    describe = ["git", "describe", "--always", "--exclude=*", "--abbrev=10", "--dirty=+"]
+    said = subprocess.run(describe, cwd=REPO, capture_output=True, text=True, check=False)
+    commit = said.stdout.strip()
     marks, kind = ("not slow and not gpu", f" {QUICK}") if quick else ("not gpu", "")
     command = [
         *(sys.executable, "-m", "pytest", *wanted, "-q", "-m", marks),
