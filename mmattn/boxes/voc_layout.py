@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmattn.errors import DataError, did_you_mean
 
@@ -88,6 +88,17 @@ def _annotations_among(root: str, found: Sequence[str]) -> list[str]:
     return kept
 
 
+def _stem(line: str, known: Mapping[str, str]) -> str:
+    """Return the image of a line; lists of one class have a second column, -1, 0 or 1."""
+    name = line.strip()
+    for text in (name, re.sub(r"\s+(-1|0|1)$", "", name)):  # a name may hold blanks
+        for stem in (text, os.path.splitext(text)[0]):
+            stem = stem.rpartition("/")[2]
+            if stem in known:
+                return stem
+    return os.path.splitext(re.sub(r"\s+(-1|0|1)$", "", name))[0].rpartition("/")[2]
+
+
 def _by_lists(
     root: str, found: Sequence[str], lists: Sequence[str]
 ) -> tuple[dict[str, Source], list[str]]:
@@ -97,9 +108,7 @@ def _by_lists(
     notes = []
     for name in lists:
         path = os.path.join(root, name)
-        # Lists of one class have a second column.
-        stems = [os.path.splitext(line.split()[0])[0] for line in lines_once(path)]
-        stems = [stem.rpartition("/")[2] for stem in stems]
+        stems = [_stem(line, by_stem) for line in lines_once(path)]
         if not stems:
             notes.append(f"not used: {name}, which is empty")
             continue

@@ -15,7 +15,7 @@ from .data_overrides import (
     split_options,
     variables_of_loaders,
 )
-from .image_size import IMAGE_SIZE, set_image_size
+from .image_size import IMAGE_SIZE, SIDES, set_image_size
 from .read_keys import READ_KEYS
 from .walk import walk
 
@@ -117,6 +117,22 @@ def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:
     follow_loaders(cfg, variables)
 
 
+def _sizes(cfg: Config) -> str:
+    """Say which keys of the pipelines hold the size that is asked for."""
+    places = [
+        path
+        for key in cfg
+        if key.endswith("_dataloader")
+        for path, value in walk(cfg[key], key)
+        if path.rpartition(".")[2] in SIDES and isinstance(value, (tuple, list))
+    ]
+    if not places:
+        return "no transform of its pipelines has a size"
+    keys = [re.sub(r"\[(\d+)\]", r".\1", place) for place in dict.fromkeys(places)]
+    settings = " ".join(f"{key}=WIDTH,HEIGHT" for key in keys)
+    return f"set each size by itself, width first: {settings}"
+
+
 def _check_first_keys(cfg: Config, options: Mapping[str, Any]) -> None:
     """Refuse options under a new top-level key that nothing reads, and warn of variables.
 
@@ -139,6 +155,8 @@ def _check_first_keys(cfg: Config, options: Mapping[str, Any]) -> None:
         hint = f" Did you mean {' or '.join(inside[:3])}?" if inside else ""
         if first not in cfg:
             near = did_you_mean(first, (*READ_KEYS, "data", "data_root")) if not hint else ""
+            if first == "image_size":
+                near = f" This config has no such variable; {_sizes(cfg)}"
             raise ConfigError(
                 f"{cfg.filename}: --cfg-options {option}={value}: nothing reads the key "
                 f"{first!r}.{hint}{near}"

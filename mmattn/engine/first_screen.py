@@ -203,7 +203,9 @@ def _length(runner: Runner) -> str:
     every = getattr(runner.train_loop, "val_interval", math.inf)
     if runner.val_loop is None:
         return f"{total}, {images}, no validation"
-    return f"{total}, {images}, validation every {_every(every, unit)}"
+    length = runner.max_epochs if by_epoch else runner.max_iters
+    often = "at the end" if every >= length else f"every {_every(every, unit)}"
+    return f"{total}, {images}, validation {often}"
 
 
 def _every(interval: float, unit: str) -> str:
@@ -235,7 +237,9 @@ def _checkpoints(runner: Runner) -> str:
     parts = []
     if hook.interval > 0:
         unit = "epoch" if hook.by_epoch else "iteration"
-        parts.append(f"a checkpoint every {_every(hook.interval, unit)}")
+        length = runner.max_epochs if hook.by_epoch else runner.max_iters
+        often = "at the end" if hook.interval >= length else f"every {_every(hook.interval, unit)}"
+        parts.append(f"a checkpoint {often}")
         if hook.max_keep_ckpts > 0:
             kept = hook.max_keep_ckpts
             parts.append("only the newest kept" if kept == 1 else f"the newest {kept} kept")

@@ -367,8 +367,6 @@ def _optimizer_numbers(optimizer: Mapping[str, Any]) -> Iterator[str]:
     lr = optimizer.get("lr")
     if "lr" in optimizer and lr is None:
         yield f"{where}.lr=None: a number above 0 is expected"
-    if isinstance(lr, (int, float)) and not isinstance(lr, bool) and 1e6 < lr < float("inf"):
-        yield f"{where}.lr={lr}: no network is trained with such a rate"
     momentum = optimizer.get("momentum")
     if momentum is not None and not (_is_number(momentum) and 0 <= momentum < 1):
         yield f"{where}.momentum={momentum!r}: a number from 0 to below 1 is expected"
@@ -496,7 +494,10 @@ def _best(cfg: Mapping[str, Any]) -> Iterator[str]:
         yield f"{where}.save_best={best!r}: the name of a metric is expected, or 'auto'"
         return
     if cfg.get("val_evaluator") is None:
-        yield f"{where}.save_best={best!r}, but there is no validation (val_evaluator) to choose by"
+        yield (
+            f"{where}.save_best={best!r}, but there is no validation (val_evaluator) to choose by: "
+            f"set {where}.save_best=None"
+        )
         return
     known = _values_of(cfg["val_evaluator"])
     for name in [best] if isinstance(best, str) else best:

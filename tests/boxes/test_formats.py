@@ -191,6 +191,21 @@ def test_trainval_stands_for_train(tmp_path: Path) -> None:
     assert len(folder.records("train").images) + len(folder.records("val").images) == 4
 
 
+def test_names_of_a_list_may_hold_blanks_and_be_followed_by_a_flag(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "d")
+    for folder, ending in (("Annotations", ".xml"), ("JPEGImages", None)):
+        for file in sorted((root / folder).iterdir()):
+            file.rename(file.with_name("cell " + file.stem + (ending or file.suffix)))
+    whole: dict[str, int] = {}
+    lists = root / "ImageSets/Main"
+    for split, end in (("train", ""), ("val", "  1")):
+        names = (lists / f"{split}.txt").read_text().split()
+        whole[split] = len(names)
+        (lists / f"{split}.txt").write_text("".join(f"cell {name}{end}\n" for name in names))
+    folder = BoxFolder(str(root))
+    assert {split: len(folder.records(split).images) for split in whole} == whole
+
+
 # --- classes -------------------------------------------------------------------------------------
 
 

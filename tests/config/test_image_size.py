@@ -107,6 +107,12 @@ def test_a_config_without_the_variable_has_no_such_option() -> None:
         load_config("mmdet::yolox/yolox_tiny_8xb8-300e_coco.py", {"image_size": [96, 160]})
 
 
+def test_a_config_without_the_variable_is_told_the_keys_of_its_sizes() -> None:
+    key = r"train_dataloader\.dataset\.pipeline\.2\.scale=WIDTH,HEIGHT .*val_dataloader\.dataset"
+    with pytest.raises(ConfigError, match=key):
+        load_config("mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", {"image_size": 160})
+
+
 @pytest.mark.parametrize(
     ("name", "key"),
     [

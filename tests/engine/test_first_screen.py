@@ -34,7 +34,10 @@ SHORT = {
         "optim_wrapper.paramwise_cfg": {"custom_keys": {"backbone": {"lr_mult": 0.1}}},
     },
 }
-NO_VALIDATION = {"val_dataloader": None, "val_cfg": None, "val_evaluator": None}
+NO_VALIDATION = {
+    **{"val_dataloader": None, "val_cfg": None, "val_evaluator": None},
+    "default_hooks.checkpoint.save_best": None,
+}
 
 
 @pytest.fixture
