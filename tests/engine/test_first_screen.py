@@ -35,7 +35,9 @@ SHORT = {
     },
 }
 NO_VALIDATION = {
-    "val_dataloader": None, "val_cfg": None, "val_evaluator": None,
+    "val_dataloader": None,
+    "val_cfg": None,
+    "val_evaluator": None,
     "default_hooks.checkpoint.save_best": None,
 }
 
