@@ -39,6 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> dict:
     return {"work": work, "lines": lines, "arguments": arguments}
 
 
+@pytest.mark.slow
 def test_the_report_is_what_the_runs_gave(finished: dict) -> None:
     """Mean, spread and paired differences, recomputed from the runs' own files."""
     work = finished["work"]
@@ -70,6 +71,7 @@ def test_the_report_is_what_the_runs_gave(finished: dict) -> None:
     assert added == 2 * 32 * 2 + 2 + 32
 
 
+@pytest.mark.slow
 def test_the_page_has_what_a_reader_needs(finished: dict) -> None:
     text = (finished["work"] / "report.md").read_text()
     assert "| variant " in text
@@ -92,6 +94,7 @@ def test_the_page_has_what_a_reader_needs(finished: dict) -> None:
     assert all(float(row["mIoU"]) >= 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_progress_is_logged(finished: dict) -> None:
     lines = finished["lines"]
     assert "Checking 2/2: SE at backbone.layer3" in lines
@@ -100,6 +103,7 @@ def test_progress_is_logged(finished: dict) -> None:
     assert "Iter(train)" in (finished["work"] / "runs/SE/seed0/console.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_the_same_command_trains_nothing_and_more_names_are_added(finished: dict) -> None:
     """Results that are there are kept, whatever is added."""
@@ -115,6 +119,7 @@ def test_the_same_command_trains_nothing_and_more_names_are_added(finished: dict
     assert "one seed: no conclusion possible" in text
 
 
+@pytest.mark.slow
 def test_a_report_alone_trains_nothing(finished: dict, tmp_path: Path) -> None:
     lines: list[str] = []
     path = compare(
@@ -158,6 +163,7 @@ def test_a_run_that_was_stopped_behind_its_last_step_has_no_time(
         ),
     ],
 )
+@pytest.mark.slow
 def test_other_settings_are_refused(finished: dict, changes: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         compare(**finished["arguments"] | changes)
@@ -305,6 +311,7 @@ def test_a_detector_by_epochs(repo: Path, tmp_path: Path, capsys) -> None:
     assert "Did you mean 'SE'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_variant_without_result_is_told(finished: dict, tmp_path: Path, monkeypatch) -> None:
     """A loss that was not finite is neither a zero nor left out in silence."""

@@ -122,6 +122,7 @@ def test_the_run_s_own_config_tests(trained: str, place: Path) -> None:
     assert re.search(r"\| star +\| +\d+ \|", shown)
 
 
+@pytest.mark.slow
 def test_rows_are_kept_by_name(trained: str, place: Path) -> None:
     (command,) = commands("4. Start")
     command = [word.replace("epoch_60", "epoch_1") for word in command]

@@ -144,6 +144,7 @@ RECIPES = sorted(
 )
 
 
+@pytest.mark.slow
 def test_every_shipped_recipe_saves_at_its_validations() -> None:
     for path in RECIPES:
         cfg = add_default_hooks(load_config(path))

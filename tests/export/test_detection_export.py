@@ -28,6 +28,8 @@ from mmattn.export.tasks.detection_match import match
 from mmattn.inference import build_model, load_torch_predictor, predict_with
 from tests.support.small_detectors import CLASSES, as_if_trained, detector_config, write_config
 
+pytestmark = pytest.mark.slow
+
 PALETTE = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 
 

@@ -53,6 +53,7 @@ def test_by_default_the_file_lies_beside_the_checkpoint(small_config, checkpoint
             use(failed)
 
 
+@pytest.mark.slow
 def test_an_interrupted_check_leaves_no_file_under_its_name(
     small_config, checkpoint, tmp_path, monkeypatch
 ) -> None:
@@ -65,6 +66,7 @@ def test_an_interrupted_check_leaves_no_file_under_its_name(
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx.failed"]
 
 
+@pytest.mark.slow
 def test_two_exports_into_one_folder_keep_their_reports(small_config, checkpoint, tmp_path) -> None:
     for name, command in (("a.onnx", "mmattn export 'my a'"), ("b.v2.onnx", "mmattn export b")):
         export(small_config, checkpoint, out=tmp_path / name, num_images=1, command=command)

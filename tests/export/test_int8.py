@@ -15,6 +15,8 @@ from mmattn.errors import ExportError
 from mmattn.export import export, load_exported
 from mmattn.export.int8 import layers_to_quantize, quantize
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def int8_file(dynamic_file, images, tmp_path_factory) -> Path:

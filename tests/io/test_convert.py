@@ -215,6 +215,7 @@ def test_tool_tells_that_it_converted_nothing(tmp_path: Path, repo: Path) -> Non
     assert list(read_checkpoint(out)["state_dict"]) == ["foo.bar.weight"]
 
 
+@pytest.mark.slow
 def test_tool_converts_and_compares_with_a_model(
     theirs: nn.Module, tmp_path: Path, repo: Path
 ) -> None:

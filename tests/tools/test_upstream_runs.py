@@ -16,6 +16,8 @@ from mmattn.io import read_checkpoint
 from tests.support.comparison_configs import FCN
 from tests.support.same import assert_equal
 
+pytestmark = pytest.mark.slow
+
 TRAIN = """
 import sys
 from mmengine.config import Config

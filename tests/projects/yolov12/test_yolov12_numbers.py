@@ -85,6 +85,7 @@ def test_flops_with_and_without_attention(build_meta, scale: str) -> None:
 
 
 @pytest.mark.parametrize(("scale", "version"), PUBLISHED_FLOPS)
+@pytest.mark.slow
 def test_published_flops_are_those_of_convolutions(build_meta, scale: str, version: str) -> None:
     """To a tenth; the authors count the norms too, after fusing some."""
     convolutions, _ = giga_flops(build_meta(scale, version).eval())
