@@ -141,7 +141,7 @@ def test_two_places_of_one_part_share_one_adapter() -> None:
     [
         (["backbon.layer3"], r"has no model.backbon. Did you mean 'backbone'\?"),
         (["neck"], r"has no model.neck. Write backbone"),
-        (["decode_head"], r"has no model.decode_head"),
+        (["decode_head"], r"a head returns predictions, not feature maps"),
         (["backbone.layer3", "backbone.layer3"], r"a place is given twice"),
         ([], r"name at least one place"),
     ],

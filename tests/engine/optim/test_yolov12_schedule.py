@@ -191,7 +191,8 @@ def test_the_config_passes_the_preflight(schedule: Config) -> None:
     cfg = deepcopy(schedule)  # Config.copy shares its sections
     cfg.default_scope = "mmdet"
     cfg.model = {"type": "RetinaNet"}
-    cfg.train_dataloader = {"batch_size": 2, "num_workers": 0, "dataset": {"type": "CocoDataset"}}
+    data = {"type": "CocoDataset", "pipeline": [{"type": "LoadImageFromFile"}]}
+    cfg.train_dataloader = {"batch_size": 2, "num_workers": 0, "dataset": data}
     check_config(cfg, ["train"])
     cfg.optim_wrapper.constructor = "mmattn.GroupedOptimWraperConstructor"
     with pytest.raises(Exception, match=r"Did you mean 'mmattn.GroupedOptimWrapperConstructor'"):
