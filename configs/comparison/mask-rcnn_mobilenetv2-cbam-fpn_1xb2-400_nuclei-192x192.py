@@ -1,7 +1,7 @@
 """Mask R-CNN with CBAM behind the maps of its MobileNetV2, nuclei of the Data Science Bowl 2018.
 
 CBAM: Woo et al., ECCV 2018, arXiv:1807.06521. At the start its gates multiply the maps by about a
-quarter, which the layers behind them have to make up for. Not trained here yet.
+quarter, which the layers behind them have to make up for. Results: docs/results/nuclei.
 
     mmattn train configs/comparison/mask-rcnn_mobilenetv2-cbam-fpn_1xb2-400_nuclei-192x192.py
 """
