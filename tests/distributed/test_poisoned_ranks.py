@@ -15,7 +15,7 @@ from tests.distributed.test_rank_watch import free_port
 
 SLOW = pytest.mark.slow
 CASES = [
-    pytest.param("loss", "stop", 1),
+    pytest.param("loss", "stop", 1, marks=SLOW),
     pytest.param("input", "skip", 2, marks=SLOW),
     pytest.param("loss", "skip", 1, marks=SLOW),
     pytest.param("gradient", "stop", 1, marks=SLOW),

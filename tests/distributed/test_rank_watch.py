@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.watched_ranks import FAULTS, HARMLESS
 
-DEFAULT = ("raises-1", "killed-1")
+DEFAULT = ("raises-1",)
 SAID = {
     "refused": "ConfigError: model.decode_haed: there is no such key",
     "raises": "ValueError: the first error",

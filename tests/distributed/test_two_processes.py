@@ -15,6 +15,8 @@ import torch
 import mmattn.engine
 from mmattn.data import write_shapes_dataset
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).resolve().parents[1] / "support"
 
 

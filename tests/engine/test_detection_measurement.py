@@ -39,6 +39,7 @@ def run(repo: Path, shapes_root: Path, tmp_path_factory) -> tuple[Path, Path]:
     return config, checkpoint
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_a_test(run, tmp_path: Path) -> None:
     config, checkpoint = run
     before = sorted(config.parent.rglob("*"))

@@ -106,6 +106,7 @@ def resizing_run(small_config, small_model, tmp_path_factory) -> tuple[Path, Pat
     return config, folder / "w.pth"
 
 
+@pytest.mark.slow
 def test_a_report_measures_what_a_test_measures(resizing_run, tmp_path) -> None:
     """Promise: a report's accuracy is that of a test; the exported file is measured alike."""
     from mmattn.engine import test

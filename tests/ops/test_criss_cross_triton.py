@@ -12,6 +12,8 @@ from mmattn.testing.op_tester import Sample
 from tests.ops import test_criss_cross as on_cpu
 from tests.support.interpreted_op import SlowWhereInterpreted
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ import torch
 from mmattn.testing.op_tester import Sample
 from tests.ops import test_modulated_deform_conv2d as on_cpu
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:

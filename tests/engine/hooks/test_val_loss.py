@@ -110,6 +110,7 @@ def bevanet(*, edges: int) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_edge_maps_are_made_as_for_the_training(runner) -> None:
     (metrics,) = trained(runner([VAL_LOSS], **bevanet(edges=2)))
     parts = [value for name, value in metrics.items() if name.startswith("val_decode.loss")]

@@ -70,6 +70,7 @@ def compare(iou_type: str, seeds: range, reference: Callable[[int], np.ndarray])
 
 
 @pytest.mark.parametrize("iou_type", list(CASES))
+@pytest.mark.slow
 def test_ap_from_our_matches_is_the_evaluators(iou_type: str) -> None:
     """So curves, error types and intervals stand on the number that is reported."""
     for seed in range(CASES[iou_type]):
