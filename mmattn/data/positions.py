@@ -100,7 +100,7 @@ class PositionedBatches(Sampler):
         if self._plain and self._by_epoch and len(self.batches):
             first, left = divmod(self._start, len(self.batches))
         for epoch in count(first):
-            skip = left if self._plain and (self._by_epoch or self._known) else 0
+            skip = left if self._plain and self._known else 0
             left -= skip
             empty = True
             for number, batch in self._one_pass(epoch, skip):
