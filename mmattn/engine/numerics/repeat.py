@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmattn.data.generators import generators_at
 from mmattn.errors import one_line
 
-from .generators import generators_at
 from .plain_batch import image_names
 from .watch import Watch, all_finite
 from .window import Batch
