@@ -92,14 +92,14 @@ def network_step() -> Callable[[], Any]:
 
 def seed_sample() -> None:
     """Do what a worker does for each sample."""
-    from mmattn.data.datasets.seeded import seed_generators
+    from mmattn.data.generators import seed_generators
 
     seed_generators(0, 100_000, 7)
 
 
 def seed_and_restore() -> None:
     """Do what the training's own process does for each sample, where there are no workers."""
-    from mmattn.data.datasets.seeded import seeded_generators
+    from mmattn.data.generators import seeded_generators
 
     with seeded_generators(0, 100_000, 7):
         pass
@@ -109,7 +109,7 @@ def seed_step() -> None:
     """Do what ``SeedPerIterHook`` does for each step."""
     import torch
 
-    from mmattn.data.datasets.seeded import seed_generators
+    from mmattn.data.generators import seed_generators
 
     torch.manual_seed(seed_generators(0, 100_000))
 

@@ -325,6 +325,8 @@ def table(measured: Iterable[tuple[Goal, Count]], runs: Iterable[str]) -> str:
     """Return the table in Markdown, with where and when it was measured."""
     import platform
 
+    from mmattn.environment import processor
+
     lines = [
         "| what | goal | measured | |",
         "| --- | --- | --- | --- |",
@@ -335,22 +337,12 @@ def table(measured: Iterable[tuple[Goal, Count]], runs: Iterable[str]) -> str:
         figure += f", {count.skipped} skipped" if count.skipped else ""
         name = f"{goal.name} ({goal.note})" if goal.note else goal.name
         lines.append(f"| {name} | {goal.wanted} | {figure} | {verdict(goal, count)} |")
-    where = f"{os.cpu_count()} cores of {_processor()}, {platform.system()} {platform.machine()}"
+    where = f"{os.cpu_count()} cores of {processor()}, {platform.system()} {platform.machine()}"
     when = "; ".join(sorted(runs)) or "nothing yet"
     note = (
         f"`slice`: only the default run's part of the tests was run. Measured with {where}: {when}."
     )
     return "\n".join([*lines, "", note])
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        return re.search(r"model name\s*:\s*(.+)", text)[1].strip()  # type: ignore[index]
-    except (OSError, TypeError):
-        import platform
-
-        return platform.processor() or "an unknown processor"
 
 
 def run_tests(goals: Sequence[Goal], report: Path, quick: bool) -> None:

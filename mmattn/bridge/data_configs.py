@@ -73,7 +73,6 @@ def patch_registry_fallback(registry_module: ModuleType) -> None:
     find = registry_module.get_object_from_string
 
     def find_unless_from_data(name: str) -> Any:
-
         configs = sys.modules.get("mmattn.config.data_configs")  # imported by the first such file
         return None if configs is not None and name in configs.NAMES else find(name)
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mmattn.errors import ConfigError, did_you_mean
+from mmattn.errors import did_you_mean
+
+from .problems import refuse
 
 POLICIES = ("stop", "skip")
 
@@ -27,9 +29,7 @@ class NumericsSettings:
     max_scaler_skips: int = 100
 
     def __post_init__(self) -> None:
-        problems = numerics_problems({"numerics": vars(self)})
-        if problems:
-            raise ConfigError(" ".join(problems))
+        refuse(numerics_problems({"numerics": vars(self)}))
 
 
 def read_numerics(cfg: Mapping[str, Any]) -> NumericsSettings:
@@ -38,10 +38,7 @@ def read_numerics(cfg: Mapping[str, Any]) -> NumericsSettings:
     Raises:
         ConfigError: The section is wrong.
     """
-    problems = numerics_problems(cfg)
-    if problems:
-        where = getattr(cfg, "filename", None)
-        raise ConfigError(f"{where}: {' '.join(problems)}" if where else " ".join(problems))
+    refuse(numerics_problems(cfg), getattr(cfg, "filename", None))
     return NumericsSettings(**(cfg.get("numerics") or {}))
 
 

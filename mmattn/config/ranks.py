@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from mmattn.errors import ConfigError
+from .problems import refuse
 
 #: Seconds without progress after which a process counts as hung.
 HEARTBEAT = 45.0
@@ -18,9 +18,7 @@ def read_heartbeat(cfg: Mapping[str, Any]) -> float | None:
     Raises:
         ConfigError: The section is wrong.
     """
-    problems = ranks_problems(cfg)
-    if problems:
-        raise ConfigError(" ".join(problems))
+    refuse(ranks_problems(cfg), getattr(cfg, "filename", None))
     return (cfg.get("ranks") or {}).get("heartbeat", HEARTBEAT)
 
 

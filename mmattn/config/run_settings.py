@@ -71,6 +71,18 @@ def set_resume(cfg: Config, resume: str) -> Config:
     return cfg
 
 
+def set_checkpoint(cfg: Config, checkpoint: str) -> Config:
+    """Load the weights of a file, and go on with no training.
+
+    Raises:
+        CheckpointError: There is no such file.
+    """
+    cfg.load_from = existing_checkpoint(checkpoint)
+    # mmengine would otherwise look for a newer checkpoint in the folder of the run.
+    cfg.resume = False
+    return cfg
+
+
 def existing_checkpoint(path: str) -> str:
     """Return ``path``, if it is a file of weights or an address that mmengine can fetch.
 

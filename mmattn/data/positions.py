@@ -8,17 +8,15 @@ which ``SeededDataset`` seeds the augmentation.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import count, islice
 from typing import Any
 
-import numpy as np
-import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sampler
 
-from mmattn.data.datasets.seeded import SeededDataset, seed_generators, with_number
+from mmattn.data.datasets.seeded import SeededDataset, with_number
+from mmattn.data.generators import generator_states, seed_generators, set_generator_states
 from mmattn.errors import DataError
 
 #: Samplers whose order follows from seed and epoch alone, so that an epoch needs none before it.
@@ -100,7 +98,7 @@ class PositionedBatches(Sampler):
         if self._plain and self._by_epoch and len(self.batches):
             first, left = divmod(self._start, len(self.batches))
         for epoch in count(first):
-            skip = left if self._plain and (self._by_epoch or self._known) else 0
+            skip = left if self._plain and self._known else 0
             left -= skip
             empty = True
             for number, batch in self._one_pass(epoch, skip):
@@ -187,28 +185,18 @@ def _own_generators(*key: int) -> Callable[[], Any]:
 
     @contextmanager
     def guard() -> Iterator[None]:
-        outside = _get_states()
+        outside = generator_states()
         if states:
-            _set_states(states.pop())
+            set_generator_states(states.pop())
         else:
             seed_generators(*key)
         try:
             yield
         finally:
-            states.append(_get_states())
-            _set_states(outside)
+            states.append(generator_states())
+            set_generator_states(outside)
 
     return guard
-
-
-def _get_states() -> tuple[Any, ...]:
-    return random.getstate(), np.random.get_state(), torch.random.get_rng_state()
-
-
-def _set_states(states: tuple[Any, ...]) -> None:
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    torch.random.set_rng_state(states[2])
 
 
 class PositionLoader(DataLoader):

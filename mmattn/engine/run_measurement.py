@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.load import load_config
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step as ConfigStep
-from mmattn.config.run_settings import existing_checkpoint, set_work_dir
+from mmattn.config.run_settings import set_checkpoint, set_work_dir
 from mmattn.environment import collect_env
 from mmattn.errors import ConfigError
 from mmattn.reports.curves import history_of_run
@@ -60,7 +60,7 @@ def evaluate_for_report(
     with folder as work_dir, brief_console():
         steps_before = [
             ConfigStep("work dir", lambda cfg: set_work_dir(cfg, work_dir)),
-            ConfigStep("checkpoint", lambda cfg: _load(cfg, checkpoint)),
+            ConfigStep("checkpoint", lambda cfg: set_checkpoint(cfg, str(checkpoint))),
         ]
         runner = build_runner(cfg, splits=("test",), steps=steps_before)
         runner.hooks[:] = [hook for hook in runner.hooks if not isinstance(hook, EvalPlotsHook)]
@@ -102,10 +102,4 @@ def _test_on_validation_set(cfg: Config) -> Config:
             metric.pop("outfile_prefix", None)  # predictions are a test's to write
     cfg.test_cfg = {"type": "TestLoop"}
     cfg.launcher = "none"
-    return cfg
-
-
-def _load(cfg: Config, checkpoint: str | Path) -> Config:
-    cfg.load_from = existing_checkpoint(str(checkpoint))
-    cfg.resume = False
     return cfg

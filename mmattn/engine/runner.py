@@ -47,10 +47,10 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
         MMAttnError: ``preflight`` finds a mistake, the launcher is wrong, or a type is not
             registered.
     """
-    numerics = read_numerics(cfg)
     first = launched_rank(cfg.launcher) == 0
     if first:  # before anything is read or logged
         check_config(cfg, splits, whole=True)
+    numerics = read_numerics(cfg)
     _require_sections(cfg, splits)
     enter_scope(cfg)
     with explain_registry_errors(cfg.filename):

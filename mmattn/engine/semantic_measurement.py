@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from mmattn.errors import ConfigError
 from mmattn.evaluation.semantic.classwise_iou import ClasswiseIoUMetric
+from mmattn.evaluation.semantic.scores import class_scores, mean_over_classes, pixel_accuracy
 from mmattn.evaluation.semantic.worst_images import decode_label_map
 from mmattn.reports import SegmentationRun
 from mmattn.reports.painter import read_photograph
@@ -38,18 +38,18 @@ class MeasuredIous:
     @property
     def mean(self) -> float:
         """Mean over the classes that occur."""
-        defined = [value for value in self.ious if not math.isnan(value)]
-        return sum(defined) / len(defined) if defined else math.nan
+        return float(mean_over_classes(np.asarray(self.ious)))
 
     @classmethod
     def of(cls, confusion: np.ndarray, classes: Sequence[str]) -> MeasuredIous:
         """Compute them from a confusion matrix, (K + 1, K + 1), rows by label."""
-        hit = np.diagonal(confusion)[:-1]
-        labelled = confusion.sum(1)[:-1]
-        union = confusion.sum(0)[:-1] + labelled - hit
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ious, accuracy = 100 * hit / union, 100 * hit.sum() / labelled.sum()
-        return cls(tuple(classes), tuple(ious.tolist()), float(accuracy))
+        counts = {
+            "hit": np.diagonal(confusion)[:-1],
+            "predicted": confusion.sum(0)[:-1],
+            "labelled": confusion.sum(1)[:-1],
+        }
+        ious = 100 * class_scores(counts, ["mIoU"])["IoU"]
+        return cls(tuple(classes), tuple(ious.tolist()), 100 * float(pixel_accuracy(counts)))
 
 
 def measure_run(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mmattn.config.load import load_config
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
-from mmattn.config.run_settings import existing_checkpoint, set_work_dir
+from mmattn.config.run_settings import set_checkpoint, set_work_dir
 
 from .console import brief_console
 from .ranks.watch import watch_ranks
@@ -74,7 +74,7 @@ def test(
         dump = dump_metric(cfg, out) if out else None
         steps = [
             Step("work dir", lambda cfg: set_work_dir(cfg, work_dir)),
-            Step("checkpoint", lambda cfg: _set_checkpoint(cfg, checkpoint)),
+            Step("checkpoint", lambda cfg: set_checkpoint(cfg, checkpoint)),
         ]
         if show or show_dir:
             shown = {"show": show, "show_dir": show_dir, "wait_time": wait_time}
@@ -119,13 +119,6 @@ def _name_outputs(runner: Runner) -> None:
     names = drawn_names(loop.dataloader.dataset) if metrics else {}
     for metric in metrics:
         metric.name_outputs(names)
-
-
-def _set_checkpoint(cfg: Config, checkpoint: str) -> Config:
-    cfg.load_from = existing_checkpoint(checkpoint)
-    # mmengine would otherwise look for a newer checkpoint in the folder of the run.
-    cfg.resume = False
-    return cfg
 
 
 def _use_amp(cfg: Config) -> Config:

@@ -131,9 +131,9 @@ def require_whole(path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if not path.is_file():
         raise MissingCheckpointError(_why_missing(path))
-    if _state_of(path) == _whole.get(path.absolute()):
-        return
     state = _state_of(path)
+    if state == _whole.get(path.absolute()):
+        return
     try:
         with open(path, "rb") as file:
             if path.suffix != ".safetensors" and check_digest(file, str(path)):

@@ -20,7 +20,8 @@ from mmattn.compare.train_variant import run_variant
 from mmattn.compare.variants import parse_variant
 from mmattn.config import load_config
 from mmattn.config.registry_scope import enter_scope
-from mmattn.data.datasets.seeded import NumberedIndex, SeededSampler, seeded_generators
+from mmattn.data.datasets.seeded import NumberedIndex, SeededSampler
+from mmattn.data.generators import seeded_generators
 from mmattn.errors import CheckpointError, ConfigError
 from tests.support.comparison_configs import FCN, RANDOM
 

@@ -7,7 +7,7 @@ import pytest
 from mmseg.datasets.transforms import RandomCrop
 
 from mmattn.data.datasets import ClassBalancedCrop
-from mmattn.data.datasets.seeded import seeded_generators
+from mmattn.data.generators import seeded_generators
 from mmattn.errors import ConfigError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -15,6 +15,8 @@ SITES = ("input", "weight", "gradient", "loss", "output")
 
 class Poison(Hook):
     """Put ``value`` into a site at some iterations, and keep all state of before and behind.
+
+    A poisoned batch stays so when it is repeated, as one does whose own content makes the nan.
 
     Args:
         site: One of ``SITES``.
@@ -38,55 +40,71 @@ class Poison(Hook):
         self.site, self.value = site, value
         self.at = set(at) if mine else set()
         self.states: list[dict[str, Any]] = []
-        self._handles: list[Any] = []
+        self._bad_inputs: list[Any] = []
+        self._inside = False  # whether the batch in the network is a poisoned one
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
         if runner.iter in self.at:
-            poison(self.site, model_of(runner), data_batch, self.value, self._handles)
+            if self.site == "input":
+                poison_input(data_batch, self.value)
+            elif self.site == "weight":
+                poison_weight(model_of(runner), self.value)
+            else:
+                if not self._bad_inputs:
+                    self._install(model_of(runner))
+                self._bad_inputs.append(data_batch["inputs"])
         self.states.append(state_of(runner))  # a poisoned weight is part of what a step begins with
 
+    def _install(self, model: Any) -> None:
+        def enter(module: nn.Module, args: tuple) -> None:
+            self._inside = any(args[0]["inputs"] is inputs for inputs in self._bad_inputs)
 
-def poison(site: str, model: nn.Module, batch: Any, value: float, handles: list[Any]) -> None:
-    """Put ``value`` into ``site`` of a model and its batch; undone by the handles, but a weight."""
-    parameters = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    first = parameters[0]
-    if site == "input":
-        for key in ("inputs",):
-            image = batch[key][0]
-            images = image.float()
-            images.view(-1)[images.numel() // 2] = value
-            if image.is_floating_point():
-                image.copy_(images)
-            else:
-                batch[key][0] = images
-    elif site == "weight":
-        with torch.no_grad():
-            first.view(-1)[0] = value
-    elif site == "gradient":
-        handles.append(first.register_hook(lambda gradient: gradient * value))
+        model.data_preprocessor.register_forward_pre_hook(enter)
+        poison_pass(self.site, model, self.value, lambda: self._inside)
+
+
+def poison_input(batch: Any, value: float) -> None:
+    """Put ``value`` into the middle of the first image of a batch."""
+    image = batch["inputs"][0]
+    images = image.float()
+    images.view(-1)[images.numel() // 2] = value
+    if image.is_floating_point():
+        image.copy_(images)
+    else:
+        batch["inputs"][0] = images
+
+
+def poison_weight(model: nn.Module, value: float) -> None:
+    """Put ``value`` into the first weight of a model."""
+    with torch.no_grad():
+        _first_weight(model).view(-1)[0] = value
+
+
+def poison_pass(site: str, model: Any, value: float, inside: Callable[[], bool]) -> None:
+    """Put ``value`` into a gradient, an output or the loss of each pass that is ``inside``."""
+    first = _first_weight(model)
+    if site == "gradient":
+        first.register_hook(lambda gradient: gradient * value if inside() else None)
     elif site == "output":
         owner = next(m for m in model.modules() if any(p is first for p in m.parameters(False)))
-        handles.append(owner.register_forward_hook(lambda m, args, out: out * value))
+        owner.register_forward_hook(lambda m, args, out: out * value if inside() else None)
     elif site == "loss":
         parse = model.parse_losses
 
         def parse_losses(losses: dict) -> Any:
             total, parts = parse(losses)
+            if not inside():
+                return total, parts
             return total + value, {**parts, "loss": total.detach() + value}
 
         # On the class's instance, as a loss of its own would be.
         object.__setattr__(model, "parse_losses", parse_losses)
-
-        class Undo:
-            def remove(self) -> None:
-                object.__delattr__(model, "parse_losses")
-
-        handles.append(Undo())
     else:
         raise ValueError(site)
+
+
+def _first_weight(model: nn.Module) -> nn.Parameter:
+    return next(p for p in model.parameters() if p.requires_grad and p.ndim > 1)
 
 
 def model_of(runner) -> nn.Module:

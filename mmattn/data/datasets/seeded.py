@@ -16,21 +16,18 @@ so does a run that is resumed.
 from __future__ import annotations
 
 import operator
-import random
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import count, islice
 from typing import Any
 from zlib import crc32
 
-import numpy as np
-import torch
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from torch.utils.data import Sampler, get_worker_info
 
+from mmattn.data.generators import seed_generators, seeded_generators
 from mmattn.errors import ConfigError
 from mmattn.registry import DATA_SAMPLERS, DATASETS
 
@@ -86,44 +83,6 @@ def with_number(index: Any, number: int, epoch: int = 0) -> Any:
         return NumberedIndex(operator.index(index), number, epoch)
     except TypeError:
         return index
-
-
-def seed_generators(*key: int) -> int:
-    """Seed the global generators of ``random``, numpy and torch's CPU with what follows from key.
-
-    Args:
-        key: Any numbers that are not negative.
-
-    Returns:
-        The seed that torch got, for the generators of other devices.
-    """
-    words = np.random.SeedSequence(key).generate_state(3)
-    random.seed(int(words[0]))
-    np.random.seed(int(words[1]))
-    torch.random.default_generator.manual_seed(int(words[2]))
-    return int(words[2])
-
-
-@contextmanager
-def seeded_generators(*key: int, device: torch.device | None = None) -> Iterator[None]:
-    """Let the global generators follow from ``key`` inside, and be what they were afterwards.
-
-    Args:
-        key: Any numbers.
-        device: Whose generator is seeded beside those of the CPU, if it is a CUDA device.
-    """
-    states = random.getstate(), np.random.get_state()
-    gpus = [device] if device is not None and device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(gpus):
-            seed = seed_generators(*key)
-            for gpu in gpus:
-                with torch.cuda.device(gpu):
-                    torch.cuda.manual_seed(seed)
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
 
 
 @DATASETS.register_module()

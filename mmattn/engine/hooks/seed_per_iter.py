@@ -8,7 +8,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.hooks import Hook
 
-from mmattn.data.datasets.seeded import seed_generators
+from mmattn.data.generators import seed_generators
 from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:

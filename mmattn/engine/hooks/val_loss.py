@@ -177,7 +177,7 @@ def as_in_training(model: nn.Module) -> Iterator[None]:
     augmentation is off. Samplers, ``functional.dropout`` and others still draw random numbers,
     always the same ones. Modes and buffers are restored at the end.
     """
-    from mmattn.data.datasets.seeded import seeded_generators
+    from mmattn.data.generators import seeded_generators
 
     modes = {module: module.training for module in model.modules()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}

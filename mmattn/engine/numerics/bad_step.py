@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mmattn.data.generators import plain_states
 from mmattn.errors import DataError
 from mmattn.io import atomic_write, read_checkpoint
 from mmattn.io.weights_only import to_weights_only
 
-from .generators import plain_states
 from .plain_batch import batch_of, plain_batch
 from .window import Batch, plain_attributes
 

@@ -26,7 +26,7 @@ from mmattn.config.numerics import NumericsSettings
 from mmattn.errors import MMAttnError, NumericsError, one_line
 
 from .bad_step import write_bad_step
-from .repeat import Finding, gradient_norm, repeat_step
+from .repeat import Finding, bad_weight, gradient_norm, repeat_step
 from .window import Batch, Window, plain_attributes
 
 if TYPE_CHECKING:
@@ -259,10 +259,8 @@ class StepGuard:
             except Exception:  # the device is lost, say: the first error is the one to read
                 return False
         else:
-            finding = Finding(error=one_line(error), iteration=self.runner.iter)
-            bad = next((n for n, p in self.model.named_parameters()
-                        if not torch.isfinite(p).all()), "")  # fmt: skip
-            finding.where = f"weight {bad}, which the step began with" if bad else ""
+            where = bad_weight(self.model)
+            finding = Finding(where=where, error=one_line(error), iteration=self.runner.iter)
         if not finding.explains(error):
             return False
         self.window.restore()

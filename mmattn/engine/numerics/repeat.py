@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmattn.data.generators import generators_at
 from mmattn.errors import one_line
 
-from .generators import generators_at
 from .plain_batch import image_names
 from .watch import Watch, all_finite
 from .window import Batch
@@ -138,9 +138,7 @@ def repeat_step(
                 break
         if not finding.bad and not finding.error:
             finding.where = _overflow(model)
-        bad_weight = _first_not_finite(model)
-        if bad_weight:  # whatever came of it
-            finding.where = f"weight {bad_weight}, which the step began with"
+        finding.where = bad_weight(model) or finding.where  # whatever came of it
         finding.largest_weight = _largest_weight(model)
     finally:
         model.zero_grad(set_to_none=True)
@@ -176,8 +174,10 @@ def _pass(
     return finding
 
 
-def _first_not_finite(model: nn.Module) -> str:
-    return next((n for n, p in model.named_parameters() if not all_finite(p.detach())), "")
+def bad_weight(model: nn.Module) -> str:
+    """Name the first weight of a model that is not finite, as a place; ``""`` for none."""
+    bad = next((n for n, p in model.named_parameters() if not all_finite(p.detach())), "")
+    return f"weight {bad}, which the step began with" if bad else ""
 
 
 def _largest_weight(model: nn.Module) -> tuple[str, float]:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .generators import generator_states
+from mmattn.data.generators import generator_states
+
 from .plain_batch import data_samples
 
 if TYPE_CHECKING:
