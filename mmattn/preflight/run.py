@@ -17,7 +17,7 @@ from mmattn.config.walk import leaf_datasets, walk
 
 from .batches import check_batches, repeated_draws
 from .config_arguments import argument_problems, class_of
-from .config_keys import check_keys, key_problems
+from .config_keys import key_problems, warn_of_unused
 from .config_types import type_problems
 from .metrics import check_mask_metrics, check_metric_file
 from .num_classes import check_class_counts
@@ -79,13 +79,13 @@ def check_config(cfg: Config, splits: Sequence[str], *, whole: bool = False) -> 
         MissingPackageError: An optional package that the config needs is not installed.
     """
     check_sections(cfg, cfg.filename)  # first: all others read the sections
-    keys = [*key_problems(cfg), *scope_problems(cfg)]
-    if scope_problems(cfg):  # nothing can be looked up
-        refuse([*keys, *schedule_problems(cfg, splits)], cfg.filename)
+    keys, scope = key_problems(cfg), scope_problems(cfg)
+    if scope:  # nothing can be looked up
+        refuse([*keys, *scope, *schedule_problems(cfg, splits)], cfg.filename)
     require_packages(cfg, splits)
     enter_scope(cfg)
     refuse([*keys, *setting_problems(cfg, splits, whole=whole)], cfg.filename)
-    check_keys(cfg, cfg.filename)  # for its warning
+    warn_of_unused(cfg, cfg.filename)
     for late in late_schedules(cfg) if "train" in splits else ():
         logger.warning("%s: %s", cfg.filename, late)
     for split in splits:
