@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmattn.config.run_settings import work_dir_problem
-from mmattn.config.walk import LOADERS, walk
+from mmattn.config.walk import LOADERS, at, parts_of, walk
 from mmattn.errors import did_you_mean
 from mmattn.type_names import bare_name
+
+from .numbers import is_number, is_share
 
 #: Sections that mmengine wants together or not at all.
 _TOGETHER = {
@@ -24,6 +26,8 @@ _PARTS = re.compile(
     r"backbone|neck|decode_head|auxiliary_head|bbox_head|rpn_head|roi_head|mask_head|"
     r"panoptic_head|loss_(?:cls|bbox|mask|decode|iou|dice|obj|centerness)"
 )
+#: Whether a training counts epochs -> the key of its length.
+_LENGTH = {True: "max_epochs", False: "max_iters"}
 _LOOPS = {"train": "TrainLoop", "val": "ValLoop", "test": "TestLoop"}
 #: Setting -> words that it may be.
 _WORDS = {
@@ -108,9 +112,11 @@ def structure_problems(
             problems += _loader(loader, f"{split}_dataloader", whole)
         problems += _metrics(cfg.get(f"{split}_evaluator"), f"{split}_evaluator")
     if "train" in splits:
-        problems += [*_optimizer(cfg.get("optim_wrapper")), *_schedules(cfg), *_best(cfg)]
+        problems += [*_optimizer(cfg.get("optim_wrapper")), *_best(cfg)]
+        for place, schedule in parts_of(cfg.get("param_scheduler"), "param_scheduler"):
+            problems += _schedule(schedule, place)
     problems += _priorities(cfg.get("custom_hooks"))
-    problems += _slide(cfg.get("model"))
+    problems += _slide(at(cfg, "model.test_cfg"))
     return list(dict.fromkeys(problems))
 
 
@@ -141,10 +147,9 @@ def _sections(cfg: Mapping[str, Any], splits: Sequence[str], whole: bool) -> Ite
 
 
 def _length(loop: Mapping[str, Any], name: str) -> Iterator[str]:
-    by_epoch = name == "EpochBasedTrainLoop" or (not name and loop.get("by_epoch", True))
-    key = "max_epochs" if by_epoch else "max_iters"
-    if name in ("", "EpochBasedTrainLoop", "IterBasedTrainLoop") and loop.get(key) is None:
-        yield f"train_cfg.{key} is missing: say how long to train"
+    by_epoch, length = _steps(loop)
+    if name in ("", "EpochBasedTrainLoop", "IterBasedTrainLoop") and length is None:
+        yield f"train_cfg.{_LENGTH[by_epoch]} is missing: say how long to train"
 
 
 def _types(cfg: Mapping[str, Any], splits: Sequence[str], whole: bool) -> Iterator[str]:
@@ -166,16 +171,13 @@ def _types(cfg: Mapping[str, Any], splits: Sequence[str], whole: bool) -> Iterat
     for split in splits:
         sections += [f"{split}_dataloader.sampler", f"{split}_dataloader.batch_sampler"]
     for path in sections:
-        value = _at(cfg, path)
+        value = at(cfg, path)
         if isinstance(value, Mapping) and "type" not in value:
             yield f"{path}.type is missing: say which class it is"
     lists = ["custom_hooks", "param_scheduler", *(f"{split}_evaluator" for split in splits)]
     for key in lists:
-        value = cfg.get(key)
-        items = value if isinstance(value, (list, tuple)) else [value]
-        for index, item in enumerate(items):
-            place = f"{key}[{index}]" if isinstance(value, (list, tuple)) else key
-            if isinstance(item, Mapping) and item and "type" not in item and "metrics" not in item:
+        for place, part in parts_of(cfg.get(key), key):
+            if part and "type" not in part and "metrics" not in part:
                 yield f"{place}.type is missing: say which class it is"
     for name, hook in (cfg.get("default_hooks") or {}).items():
         if isinstance(hook, Mapping) and "type" not in hook:
@@ -184,12 +186,12 @@ def _types(cfg: Mapping[str, Any], splits: Sequence[str], whole: bool) -> Iterat
 
 def _words(cfg: Mapping[str, Any]) -> Iterator[str]:
     for path, words in _WORDS.items():
-        value = _at(cfg, path)
+        value = at(cfg, path)
         if value is not None and value not in words:
             hint = did_you_mean(str(value), words)
             yield f"{path}={value!r}: give one of {', '.join(words)}.{hint}"
     for path in _SWITCHES:
-        value = _at(cfg, path)
+        value = at(cfg, path)
         if value is not None and not isinstance(value, bool):
             yield f"{path}={value!r}: True or False is expected"
     level = cfg.get("log_level")
@@ -205,7 +207,7 @@ def _words(cfg: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _numbers(cfg: Mapping[str, Any]) -> Iterator[str]:
-    seed = _at(cfg, "randomness.seed")
+    seed = at(cfg, "randomness.seed")
     if seed is not None and not (
         isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32
     ):
@@ -327,18 +329,16 @@ def _is_upstream(step: Any) -> bool:
 def _metrics(evaluator: Any, where: str) -> Iterator[str]:
     if isinstance(evaluator, (list, tuple)) and not evaluator:
         yield f"{where} is empty: nothing would be measured. Name a metric, or set it to None"
-    items = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
-    for index, metric in enumerate(items):
-        name = bare_name(metric.get("type")) if isinstance(metric, Mapping) else ""
-        if name not in _METRICS or not isinstance(metric, Mapping):
+    for place, metric in parts_of(evaluator, where):
+        name = bare_name(metric.get("type"))
+        if name not in _METRICS:
             continue
         key, known = _METRICS[name]
         asked = metric.get(key)
-        place = f"{where}[{index}].{key}" if items is evaluator else f"{where}.{key}"
         for word in [asked] if isinstance(asked, str) else asked or ():
             if word not in known:
                 hint = did_you_mean(str(word), known)
-                yield f"{place}={word!r}: {name} knows {', '.join(known)}.{hint}"
+                yield f"{place}.{key}={word!r}: {name} knows {', '.join(known)}.{hint}"
 
 
 def _optimizer(wrapper: Any) -> Iterator[str]:
@@ -368,16 +368,16 @@ def _optimizer_numbers(optimizer: Mapping[str, Any]) -> Iterator[str]:
     if "lr" in optimizer and lr is None:
         yield f"{where}.lr=None: a number above 0 is expected"
     momentum = optimizer.get("momentum")
-    if momentum is not None and not (_is_number(momentum) and 0 <= momentum < 1):
+    if momentum is not None and not (is_number(momentum) and 0 <= momentum < 1):
         yield f"{where}.momentum={momentum!r}: a number from 0 to below 1 is expected"
     eps = optimizer.get("eps")
-    if eps is not None and not isinstance(eps, (tuple, list)) and not _is_share(eps):
+    if eps is not None and not isinstance(eps, (tuple, list)) and not is_share(eps):
         yield f"{where}.eps={eps!r}: a number from 0 to 1 is expected"
     betas = optimizer.get("betas")
     if betas is None:
         return
     pair = isinstance(betas, (list, tuple)) and len(betas) >= 2
-    if not pair or not all(_is_number(beta) and 0 <= beta < 1 for beta in betas):
+    if not pair or not all(is_number(beta) and 0 <= beta < 1 for beta in betas):
         yield f"{where}.betas={betas!r}: two numbers from 0 to below 1 are expected"
 
 
@@ -395,64 +395,51 @@ def _paramwise(wrapper: Mapping[str, Any]) -> Iterator[str]:
                 f"{where}.{key}: unexpected argument {key!r} for DefaultOptimWrapperConstructor."
                 f"{did_you_mean(str(key), _PARAMWISE)}"
             )
-        elif str(key).endswith("_mult") and not (_is_number(value) and value >= 0):
+        elif str(key).endswith("_mult") and not (is_number(value) and value >= 0):
             yield f"{where}.{key}={value!r}: a number of at least 0 is expected"
     keys = options.get("custom_keys")
     if keys is not None and not isinstance(keys, Mapping):
         yield f"{where}.custom_keys={keys!r:.60} must be a dict of names and dicts"
     for name, inner in keys.items() if isinstance(keys, Mapping) else ():
         for key, value in inner.items() if isinstance(inner, Mapping) else ():
-            if key in ("lr_mult", "decay_mult") and not (_is_number(value) and value >= 0):
+            if key in ("lr_mult", "decay_mult") and not (is_number(value) and value >= 0):
                 yield (
                     f"{where}.custom_keys[{name!r}].{key}={value!r}: a number of at least 0 is "
                     "expected"
                 )
 
 
-def _schedules(cfg: Mapping[str, Any]) -> Iterator[str]:
-    schedules = cfg.get("param_scheduler")
-    items = schedules if isinstance(schedules, (list, tuple)) else [schedules]
-    for index, one in enumerate(items):
-        if isinstance(one, Mapping):
-            place = f"param_scheduler[{index}]" if items is schedules else "param_scheduler"
-            yield from _schedule(one, place)
-
-
 def late_schedules(cfg: Mapping[str, Any]) -> list[str]:
     """Return schedules that begin behind the end of the training, as one that is cut short has."""
-    by_epoch, length = _steps(cfg)
-    schedules = cfg.get("param_scheduler")
-    items = schedules if isinstance(schedules, (list, tuple)) else [schedules]
+    loop = cfg.get("train_cfg")
+    by_epoch, length = _steps(loop if isinstance(loop, Mapping) else {})
     found = []
-    for index, one in enumerate(items):
-        if not isinstance(one, Mapping) or one.get("by_epoch", True) != by_epoch:
+    for place, one in parts_of(cfg.get("param_scheduler"), "param_scheduler"):
+        if one.get("by_epoch", True) != by_epoch:
             continue
         begin = one.get("begin", 0)
-        if _is_number(length) and _is_number(begin) and begin >= length > 0:
-            place = f"param_scheduler[{index}]" if items is schedules else "param_scheduler"
+        if is_number(length) and is_number(begin) and begin >= length > 0:
             found.append(
                 f"{place}.begin={begin}, but the training ends at {length}: it does nothing"
             )
     return found
 
 
-def _steps(cfg: Mapping[str, Any]) -> tuple[bool, Any]:
+def _steps(loop: Mapping[str, Any]) -> tuple[bool, Any]:
     """Return whether a training counts epochs, and how many of its units there are."""
-    loop = cfg.get("train_cfg")
-    loop = loop if isinstance(loop, Mapping) else {}
     name = bare_name(loop.get("type"))
-    by_epoch = name == "EpochBasedTrainLoop" or (not name and loop.get("by_epoch", True))
-    return bool(by_epoch), loop.get("max_epochs" if by_epoch else "max_iters")
+    by_epoch = bool(name == "EpochBasedTrainLoop" or (not name and loop.get("by_epoch", True)))
+    return by_epoch, loop.get(_LENGTH[by_epoch])
 
 
 def _schedule(one: Mapping[str, Any], place: str) -> Iterator[str]:
     begin, end = one.get("begin", 0), one.get("end", float("inf"))
     for key, value in (("begin", begin), ("end", end)):
-        if not _is_number(value) and value != float("inf"):
+        if not is_number(value) and value != float("inf"):
             yield f"{place}.{key}={value!r} is not a number: a whole number from 0 on is expected"
         elif value < 0:
             yield f"{place}.{key}={value}: a whole number from 0 on is expected"
-    if _is_number(begin) and isinstance(end, (int, float)) and end <= begin:
+    if is_number(begin) and isinstance(end, (int, float)) and end <= begin:
         yield f"{place}.end={end} is not behind begin={begin}: the schedule would do nothing"
     switch = one.get("by_epoch")
     if switch is not None and not isinstance(switch, bool):
@@ -460,26 +447,25 @@ def _schedule(one: Mapping[str, Any], place: str) -> Iterator[str]:
     if "milestones" in one:
         stones = one["milestones"]
         whole = isinstance(stones, (list, tuple)) and all(
-            _is_number(s) and s == int(s) and s >= 0 for s in stones
+            is_number(s) and s == int(s) and s >= 0 for s in stones
         )
         if not whole or not stones:
             yield f"{place}.milestones={stones!r:.60}: whole numbers from 0 on are expected"
     for key in ("T_max", "step_size"):
         value = one.get(key)
-        if value is not None and not (_is_number(value) and value >= 1):
+        if value is not None and not (is_number(value) and value >= 1):
             yield f"{place}.{key}={value!r}: a whole number from 1 on is expected"
     gamma = one.get("gamma")
-    if _is_number(gamma) and gamma < 0:
+    if is_number(gamma) and gamma < 0:
         yield f"{place}.gamma={gamma}: a number of at least 0 is expected"
     factor = one.get("start_factor")
-    if factor is not None and not (_is_number(factor) and 0 < factor <= 1):
+    if factor is not None and not (is_number(factor) and 0 < factor <= 1):
         yield f"{place}.start_factor={factor!r}: a number above 0, at most 1, is expected"
 
 
 def _best(cfg: Mapping[str, Any]) -> Iterator[str]:
     """Judge what the best checkpoint is chosen by."""
-    hooks = cfg.get("default_hooks")
-    hook = hooks.get("checkpoint") if isinstance(hooks, Mapping) else None
+    hook = at(cfg, "default_hooks.checkpoint")
     if not isinstance(hook, Mapping):
         return
     where = "default_hooks.checkpoint"
@@ -529,9 +515,9 @@ def _priorities(hooks: Any) -> Iterator[str]:
         *("HIGHEST", "VERY_HIGH", "HIGH", "ABOVE_NORMAL", "NORMAL"),
         *("BELOW_NORMAL", "LOW", "VERY_LOW", "LOWEST"),
     )
-    for index, hook in enumerate(hooks if isinstance(hooks, (list, tuple)) else ()):
-        priority = hook.get("priority") if isinstance(hook, Mapping) else None
-        place = f"custom_hooks[{index}].priority={priority!r}"
+    for path, hook in parts_of(hooks, "custom_hooks"):
+        priority = hook.get("priority")
+        place = f"{path}.priority={priority!r}"
         if isinstance(priority, str) and priority.upper() not in known:
             hint = did_you_mean(priority.upper(), known)
             yield f"{place}: give one of {', '.join(known)}, or 0 to 100.{hint}"
@@ -539,8 +525,7 @@ def _priorities(hooks: Any) -> Iterator[str]:
             yield f"{place}: a number from 0 (first) to 100 (last) is expected"
 
 
-def _slide(model: Any) -> Iterator[str]:
-    options = model.get("test_cfg") if isinstance(model, Mapping) else None
+def _slide(options: Any) -> Iterator[str]:
     if not isinstance(options, Mapping) or options.get("mode") != "slide":
         return
     for key in ("crop_size", "stride"):
@@ -552,21 +537,3 @@ def _is_registered_scope(scope: str) -> bool:
     from mmengine.registry import MODELS
 
     return scope == MODELS.scope or scope in MODELS.children
-
-
-def _at(cfg: Mapping[str, Any], path: str) -> Any:
-    first, *inner = path.split(".")
-    value: Any = cfg.get(first)
-    for key in inner:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return value == value and abs(value) != float("inf")
