@@ -24,7 +24,8 @@ from .num_classes import check_class_counts
 from .ranges import backbone_problems, range_problems
 from .schedule import schedule_problems
 from .signatures import signature_problems
-from .structure import late_schedules, scope_problems, structure_problems
+from .structure import scope_problems, structure_problems
+from .training import late_schedules
 
 if TYPE_CHECKING:
     from mmengine.config import Config
