@@ -6,7 +6,6 @@ allows besides (``dropout_ratio=-1``, shares of an image as ``crop_size``) passe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -158,44 +157,3 @@ def _is_count_or_all(value: Any) -> bool:
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value))
-
-
-_DEPTH = re.compile(r"model(\.\w+(\[\d+\])?)*\.backbone")
-
-
-def backbone_problems(
-    cfg: Mapping[str, Any], find: Callable[[Mapping[str, Any]], Any]
-) -> Iterator[str]:
-    """Yield depths and stages that a backbone does not have.
-
-    Args:
-        cfg: The whole config.
-        find: Function from a block of settings to its class; None where it is not known.
-    """
-    import inspect
-
-    for path, block in walk(cfg.get("model"), "model"):
-        if not isinstance(block, Mapping) or not _DEPTH.fullmatch(path):
-            continue
-        cls = find(block)
-        known = getattr(cls, "arch_settings", None)
-        if not inspect.isclass(cls) or not isinstance(known, Mapping):
-            continue
-        depth = block.get("depth")
-        if "depth" in block and (not isinstance(depth, (int, str)) or depth not in known):
-            shown = ", ".join(map(str, known))
-            yield f"{path}.depth={depth!r}: {cls.__name__} has {shown}"
-            continue
-        parameter = inspect.signature(cls.__init__).parameters.get("num_stages")
-        stages = block.get("num_stages", parameter.default if parameter else None)
-        if not isinstance(stages, int):
-            continue
-        out = block.get("out_indices")
-        if isinstance(out, (list, tuple)) and any(isinstance(i, int) and i >= stages for i in out):
-            yield (f"{path}.out_indices={out}: {cls.__name__} has {stages} stages, numbered from 0")
-        frozen = block.get("frozen_stages")
-        if isinstance(frozen, int) and not -1 <= frozen <= stages:
-            yield (
-                f"{path}.frozen_stages={frozen}: {cls.__name__} has {stages} stages; -1 freezes "
-                "none, 0 the stem alone"
-            )

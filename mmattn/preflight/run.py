@@ -15,13 +15,14 @@ from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.sections import check_sections
 from mmattn.config.walk import leaf_datasets, walk
 
+from .backbone_stages import backbone_problems
 from .batches import check_batches, repeated_draws
-from .config_arguments import argument_problems, class_of
+from .config_arguments import argument_problems
 from .config_keys import key_problems, warn_of_unused
 from .config_types import type_problems
 from .metrics import check_mask_metrics, check_metric_file
 from .num_classes import check_class_counts
-from .ranges import backbone_problems, range_problems
+from .ranges import range_problems
 from .schedule import schedule_problems
 from .signatures import signature_problems
 from .structure import scope_problems, structure_problems
@@ -105,19 +106,13 @@ def setting_problems(cfg: Config, splits: Sequence[str], *, whole: bool = False)
     Returns:
         Problems, each a sentence that begins with the key.
     """
-
-    def find(block: Mapping[str, Any]) -> Any:
-        scope = block.get("_scope_") or cfg.get("default_scope") or "mmengine"
-        name = block.get("type")
-        return class_of(name, ("MODELS",), scope) if isinstance(name, str) else None
-
     problems = [
         *type_problems(cfg, splits),
         *argument_problems(cfg, splits),
         *schedule_problems(cfg, splits),
         *structure_problems(cfg, splits, whole=whole),
         *range_problems(cfg, splits),
-        *backbone_problems(cfg, find),
+        *backbone_problems(cfg),
         *signature_problems(cfg, splits, whole=whole),
         *numerics_problems(cfg),
         *ranks_problems(cfg),
