@@ -10,11 +10,10 @@ from typing import Any
 
 from mmattn.errors import DataError
 
-from .coco_content import is_box, is_coco, refuse_form
-from .coco_rules import check_all, not_coco, read_strictly
+from .coco_content import is_box, refuse_form
+from .coco_rules import check_all, read_file
 from .image_places import ImagePlaces, missing_images
 from .image_sizes import size_of
-from .json_file import read_json
 from .panoptic_maps import find_maps
 from .records import BoxImage, BoxObject, BoxRecords, Place, ReadOptions, Tally
 from .sieve import Sieve, duplicates
@@ -41,11 +40,7 @@ def load_coco(path: str, form: str | None = None) -> Mapping[str, Any]:
         DataError: The file is not JSON, is not COCO's format, is of the other form, or refers to
             what it does not have.
     """
-    content = read_strictly(path)
-    if content is None:
-        content = read_json(path)
-        if not is_coco(content):
-            raise DataError(not_coco(content, path))
+    content = read_file(path)
     if form is not None:
         refuse_form(content["annotations"], form, path)
     check_all(content, path)

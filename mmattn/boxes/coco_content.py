@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmattn.errors import DataError
+from mmattn.io.plain_data import parse_json, read_text
 
 #: No image has as many pixels on a side: what is larger is no place in one.
 _MOST_PIXELS = 1e8
@@ -18,9 +18,8 @@ def read_content(ann_file: Any) -> Mapping[str, Any] | None:
     if not isinstance(ann_file, str) or not ann_file.endswith(".json"):
         return None
     try:
-        with open(ann_file, encoding="utf-8-sig") as file:
-            content = json.load(file)
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(read_text(ann_file), ann_file, unique_keys=False)
+    except DataError:
         return None
     return content if is_coco(content) else None
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 
 from mmattn.data.folder.patterns import SPLITS
 from mmattn.errors import ConfigError, DataError, did_you_mean
+from mmattn.io.plain_data import parse_json, read_text
 
 from .coco_content import other_form
 from .image_places import split_in, split_of_folder
-from .json_file import read_json
 from .sources import Source
 
 #: A folder of more JSON files than this has one for each image, as other tools write them.
@@ -110,7 +110,7 @@ def _refuse_no_json(path: str) -> None:
 @functools.lru_cache(maxsize=64)
 def _parse_once(path: str, *stamp: int) -> None:
     """Read a file as JSON once; captions of COCO, for example, take a second."""
-    read_json(path)
+    parse_json(read_text(path), path, unique_keys=False)
 
 
 def _candidates(files: Sequence[str]) -> list[str]:

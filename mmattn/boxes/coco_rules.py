@@ -17,28 +17,39 @@ from mmattn.io.plain_data import parse_json, read_text
 from .coco_content import check_content, is_box, is_coco, refuse_form
 from .run_lengths import run_length_problem
 
-#: Files up to this size are parsed strictly, which tells keys that stand twice.
-STRICT_BYTES = 64 * 2**20
+#: Files up to this size are parsed twice: to be checked, then by the reader that they are for.
+MOST_BYTES = 64 * 2**20
 Entry = Mapping[str, Any]
 
 
-def read_strictly(path: str, where: str = "") -> Mapping[str, Any] | None:
-    """Return the content of an annotation file that is not too large to be parsed twice.
+def read_before(path: str, where: str) -> Mapping[str, Any] | None:
+    """Return the content of a file that another reader is about to read, if it is not too large.
 
     Args:
         path: Path of the file.
-        where: Config key and colon before the path in messages; may be empty.
+        where: Config key and colon before the path in messages.
 
     Returns:
         The content; None for a larger file, or one that does not end in ``.json``.
 
     Raises:
-        DataError: It is not JSON, has a key twice, or is not of COCO's format.
+        DataError: As of ``read_file``.
     """
     if not path.endswith(".json") or not os.path.isfile(path):
         return None
-    if os.path.getsize(path) > STRICT_BYTES:
-        return None
+    return read_file(path, where) if os.path.getsize(path) <= MOST_BYTES else None
+
+
+def read_file(path: str, where: str = "") -> Mapping[str, Any]:
+    """Return the content of an annotation file.
+
+    Args:
+        path: Path of the file.
+        where: Config key and colon before the path in messages; may be empty.
+
+    Raises:
+        DataError: It is not JSON, has a key twice, or is not of COCO's format.
+    """
     shown = f"{where}{path}"
     try:
         content = parse_json(read_text(path), shown)
@@ -46,11 +57,11 @@ def read_strictly(path: str, where: str = "") -> Mapping[str, Any] | None:
         text = str(error) if str(error).startswith(where) else f"{where}{error}"
         raise DataError(text) from error
     if not is_coco(content):
-        raise DataError(not_coco(content, shown))
+        raise DataError(_not_coco(content, shown))
     return content
 
 
-def not_coco(content: Any, shown: str) -> str:
+def _not_coco(content: Any, shown: str) -> str:
     """Return the message for a file that is not of COCO's format."""
     first = content[0] if isinstance(content, list) and content else None
     if isinstance(first, Mapping) and "score" in first:

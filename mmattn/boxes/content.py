@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from mmattn.data.confine import refuse_outside
+from mmattn.data.confine import outside_allowed, refuse_outside
 from mmattn.data.folder.draw import DrawOptions, ValDraw, draw_val
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
@@ -232,19 +232,21 @@ class BoxFolder:
 
     def _read(self, name: str) -> BoxRecords:
         source = self.layout.sources[name]
-        # An annotation file of COCO was found, or named by the user, and is read as JSON alone.
-        if not self._options.allow_outside and self.layout.form != "coco":
-            refuse_outside(source.read_files(), [self.layout.root], source.place)
         stamp = tuple(map(_state, source.read_files()))
         place = (self.layout.form, self.layout.root, self._img_dir, self._map_dir)
-        classes = self.layout.classes
-        return _read(name, source, place, classes, self._options, stamp)
+        options = replace(
+            self._options, allow_outside=self._options.allow_outside or outside_allowed()
+        )
+        return _read(name, source, place, self.layout.classes, options, stamp)
 
 
 @functools.lru_cache(maxsize=8)
 def _read(name: str, source: Source, place: tuple, classes, options, stamp: tuple) -> BoxRecords:
     """Read a split; training, validation and the checks before them ask for the same ones."""
     form, root, img_dir, map_dir = place
+    # An annotation file of COCO was found, or named by the user, and is read as JSON alone.
+    if not options.allow_outside and form != "coco":
+        refuse_outside(source.read_files(), [root], source.place)
     if form == "yolo":
         return read_yolo(source.pairs, classes, options)
     places = ImagePlaces(root, img_dir, allow_outside=options.allow_outside)
@@ -372,6 +374,9 @@ def _folded(name: str) -> str:
 
 
 def _state(path: str) -> tuple[int, int]:
-    """Return a stamp that changes when the file does."""
-    status = os.stat(path)
+    """Return a stamp that changes when the file does; zeros where it is missing."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # whoever reads it says so
+        return 0, 0
     return status.st_mtime_ns, status.st_size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -15,7 +14,7 @@ from mmattn.data.folder.listing import files_below
 from mmattn.data.folder.patterns import SPLITS
 from mmattn.errors import DataError
 from mmattn.images import is_image_file
-from mmattn.io.plain_data import parse_yaml, read_text
+from mmattn.io.plain_data import parse_json, parse_yaml, read_text
 
 from .image_places import split_of_folder
 from .records import listed
@@ -217,11 +216,7 @@ def _of_list(path: str) -> tuple[Sequence[str], Sequence[int] | None]:
 
 
 def _of_json(path: str) -> tuple[Sequence[str], Sequence[int] | None]:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            content = json.load(file)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no JSON that can be read: {error}") from error
+    content = parse_json(read_text(path), path)
     if isinstance(content, list) and content and all(isinstance(n, str) for n in content):
         return [name.strip() for name in content], None
     if isinstance(content, dict) and content:

@@ -1,4 +1,4 @@
-"""Walk through nested settings, rewrite them, and find the datasets inside wrappers."""
+"""Walk through nested settings, look into them, and rewrite them; find datasets in wrappers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,35 @@ def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     yield path, value
     for inner_path, inner in _children(value, path):
         yield from walk(inner, inner_path)
+
+
+def at(settings: Mapping[str, Any], path: str) -> Any:
+    """Return the value at dotted keys; None where there is none.
+
+    Example:
+        >>> at({"a": {"b": 1}}, "a.b"), at({"a": 2}, "a.b")
+        (1, None)
+    """
+    first, *inner = path.split(".")
+    value: Any = settings.get(first)  # a Config is no Mapping
+    for key in inner:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def parts_of(section: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the dicts of a section that is one dict or a list of them, each with its path.
+
+    Example:
+        >>> [path for path, _ in parts_of([{}, {}], "param_scheduler")]
+        ['param_scheduler[0]', 'param_scheduler[1]']
+    """
+    if isinstance(section, Mapping):
+        yield path, section
+    elif isinstance(section, (list, tuple)):
+        for index, part in enumerate(section):
+            if isinstance(part, Mapping):
+                yield f"{path}[{index}]", part
 
 
 def rewrite(value: Any, change: Callable[[str, Any], Any], path: str = "") -> Any:

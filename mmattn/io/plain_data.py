@@ -45,19 +45,26 @@ def read_text(path: str | Path, error: type[MMAttnError] = DataError) -> str:
         raise error(f"{path} cannot be read: {cause}") from cause
 
 
-def parse_json(text: str, name: str | Path, error: type[MMAttnError] = DataError) -> Any:
+def parse_json(
+    text: str,
+    name: str | Path,
+    error: type[MMAttnError] = DataError,
+    *,
+    unique_keys: bool = True,
+) -> Any:
     """Parse a JSON document.
 
     Args:
         text: Content of the file.
         name: Path of the file, used in messages.
         error: Class of the error that is raised.
+        unique_keys: Whether to refuse an object that has a key twice; else the last one is taken.
 
     Raises:
         MMAttnError: The text is not JSON, or an object has a key twice; of class ``error``.
     """
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_once if unique_keys else None)
     except _TwiceError as cause:
         raise error(f"{name}: {cause}: the last one would be taken. Remove one") from cause
     except json.JSONDecodeError as cause:

@@ -50,6 +50,11 @@ def check_keys(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]
         ConfigError: A key is one slip away from one that is read, or the config is outdated.
     """
     refuse(key_problems(cfg), filename)
+    return warn_of_unused(cfg, filename)
+
+
+def warn_of_unused(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]:
+    """Log settings that have no effect; arguments and result are those of ``check_keys``."""
     unused = unused_blocks(cfg, filename)
     if unused:
         where = f"{filename}: " if filename else ""

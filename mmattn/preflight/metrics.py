@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmattn.boxes.coco_content import read_content, refuse_form
+from mmattn.boxes.coco_rules import MOST_BYTES
 from mmattn.errors import ConfigError
 from mmattn.type_names import bare_name
 
@@ -19,8 +20,6 @@ _FORMS = {
     "CocoPanopticMetric": "panoptic",
     "ClasswisePanopticMetric": "panoptic",
 }
-#: A file of ground truth that is larger is read once, by the metric itself.
-_MOST_BYTES = 64 * 2**20
 #: Parts of upstream's package predict masks by a part whose key says so, but for RTMDet-Ins' head.
 _UPSTREAM = "mmdet.models."
 _OTHERWISE = ("RTMDetInsHead", "RTMDetInsSepBNHead")
@@ -72,7 +71,7 @@ def check_metric_file(metric: Mapping[str, Any], where: str) -> None:
     path = metric.get("ann_file")
     if form is None or not isinstance(path, str) or not os.path.isfile(path):
         return
-    content = read_content(path) if os.path.getsize(path) <= _MOST_BYTES else None
+    content = read_content(path) if os.path.getsize(path) <= MOST_BYTES else None
     if content is not None:
         refuse_form(content["annotations"][:1], form, f"{where}.ann_file: {path}")
 

@@ -6,14 +6,14 @@ allows besides (``dropout_ratio=-1``, shares of an image as ``crop_size``) passe
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmattn.config.walk import LOADERS, walk
 from mmattn.errors import did_you_mean
 from mmattn.type_names import bare_name
+
+from .numbers import is_number, is_share
 
 _PROBABILITIES = frozenset(
     {
@@ -57,15 +57,15 @@ def _of_block(path: str, block: Mapping[str, Any]) -> Iterator[str]:
     for key, value in block.items():
         place = f"{path}.{key}"
         if key in _PROBABILITIES:
-            yield from _each(place, value, _is_share, "a number from 0 to 1")
+            yield from _each(place, value, _is_share_or_unset, "a number from 0 to 1")
         elif key in _OVERLAPS:
-            yield from _each(place, value, _is_overlap, "an overlap from 0 to 1")
+            yield from _each(place, value, _is_share_or_unset, "an overlap from 0 to 1")
         elif key in _COUNTS and in_model:
             yield from _each(place, value, _is_count, "a whole number from 1 on")
         elif key == "max_per_img":
             yield from _each(place, value, _is_count_or_all, "a whole number from 1 on, or -1,")
         elif key == "score_thr":
-            yield from _each(place, value, _is_number, "a number")
+            yield from _each(place, value, is_number, "a number")
         elif key == "crop_size" and (name in _CROPS or in_model):
             yield from _sizes(place, value, shares=True)
         elif _is_size(path, key, name):
@@ -84,7 +84,7 @@ def _of_block(path: str, block: Mapping[str, Any]) -> Iterator[str]:
         yield from _normalization(path, block["mean"], block["std"])
     if name.endswith("EMA") or name == "EMAHook":
         momentum = block.get("momentum")
-        if momentum is not None and not (_is_number(momentum) and 0 < momentum < 1):
+        if momentum is not None and not (is_number(momentum) and 0 < momentum < 1):
             yield f"{path}.momentum={momentum!r}: a number between 0 and 1 is expected"
     if name == "Resize" and not any(block.get(key) for key in ("scale", "scale_factor")):
         yield f"{path}.scale is missing: say the size, scale=(width, height), or scale_factor"
@@ -102,10 +102,10 @@ def _is_size(path: str, key: str, name: str) -> bool:
 
 def _normalization(path: str, mean: Sequence[Any], std: Sequence[Any]) -> Iterator[str]:
     for key, values in (("mean", mean), ("std", std)):
-        wrong = [value for value in values if not _is_number(value)]
+        wrong = [value for value in values if not is_number(value)]
         if wrong:
             yield f"{path}.{key}={list(values)!r}: numbers are expected, not {wrong[0]!r}"
-    if any(_is_number(value) and value <= 0 for value in std):
+    if any(is_number(value) and value <= 0 for value in std):
         yield f"{path}.std={list(std)!r}: images are divided by it: numbers above 0 are expected"
     if len(mean) != len(std):
         yield (
@@ -120,7 +120,7 @@ def _sizes(place: str, value: Any, *, shares: bool) -> Iterator[str]:
         yield f"{place}={value!r} is a text: a pair of numbers is expected, such as (512, 512)"
         return
     flat = list(_numbers(value))
-    wrong = [v for v in flat if not _is_number(v, infinite=True) or (v <= 0 and v != -1)]
+    wrong = [v for v in flat if not is_number(v, infinite=True) or (v <= 0 and v != -1)]
     if shares:
         wrong += [v for v in flat if isinstance(v, float) and v > 1 and v != int(v)]
     if wrong:
@@ -143,22 +143,12 @@ def _numbers(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _is_number(value: Any, *, infinite: bool = False) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return not math.isnan(value) and (infinite or math.isfinite(value))
-
-
-def _is_share(value: Any) -> bool:
-    return value is None or (_is_number(value) and (0 <= value <= 1 or value == -1))
-
-
-def _is_overlap(value: Any) -> bool:
-    return value is None or (_is_number(value) and (0 <= value <= 1 or value == -1))
+def _is_share_or_unset(value: Any) -> bool:
+    return value is None or value == -1 or is_share(value)
 
 
 def _is_count(value: Any) -> bool:
-    return _is_number(value) and value == int(value) and value >= 1
+    return is_number(value) and value == int(value) and value >= 1
 
 
 def _is_count_or_all(value: Any) -> bool:
@@ -166,45 +156,4 @@ def _is_count_or_all(value: Any) -> bool:
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
-
-
-_DEPTH = re.compile(r"model(\.\w+(\[\d+\])?)*\.backbone")
-
-
-def backbone_problems(
-    cfg: Mapping[str, Any], find: Callable[[Mapping[str, Any]], Any]
-) -> Iterator[str]:
-    """Yield depths and stages that a backbone does not have.
-
-    Args:
-        cfg: The whole config.
-        find: Function from a block of settings to its class; None where it is not known.
-    """
-    import inspect
-
-    for path, block in walk(cfg.get("model"), "model"):
-        if not isinstance(block, Mapping) or not _DEPTH.fullmatch(path):
-            continue
-        cls = find(block)
-        known = getattr(cls, "arch_settings", None)
-        if not inspect.isclass(cls) or not isinstance(known, Mapping):
-            continue
-        depth = block.get("depth")
-        if "depth" in block and (not isinstance(depth, (int, str)) or depth not in known):
-            shown = ", ".join(map(str, known))
-            yield f"{path}.depth={depth!r}: {cls.__name__} has {shown}"
-            continue
-        parameter = inspect.signature(cls.__init__).parameters.get("num_stages")
-        stages = block.get("num_stages", parameter.default if parameter else None)
-        if not isinstance(stages, int):
-            continue
-        out = block.get("out_indices")
-        if isinstance(out, (list, tuple)) and any(isinstance(i, int) and i >= stages for i in out):
-            yield (f"{path}.out_indices={out}: {cls.__name__} has {stages} stages, numbered from 0")
-        frozen = block.get("frozen_stages")
-        if isinstance(frozen, int) and not -1 <= frozen <= stages:
-            yield (
-                f"{path}.frozen_stages={frozen}: {cls.__name__} has {stages} stages; -1 freezes "
-                "none, 0 the stem alone"
-            )
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value))

@@ -15,16 +15,18 @@ from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.sections import check_sections
 from mmattn.config.walk import leaf_datasets, walk
 
+from .backbone_stages import backbone_problems
 from .batches import check_batches, repeated_draws
-from .config_arguments import argument_problems, class_of
-from .config_keys import check_keys, key_problems
+from .config_arguments import argument_problems
+from .config_keys import key_problems, warn_of_unused
 from .config_types import type_problems
 from .metrics import check_mask_metrics, check_metric_file
 from .num_classes import check_class_counts
-from .ranges import backbone_problems, range_problems
+from .ranges import range_problems
 from .schedule import schedule_problems
 from .signatures import signature_problems
-from .structure import late_schedules, scope_problems, structure_problems
+from .structure import scope_problems, structure_problems
+from .training import late_schedules
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -79,13 +81,13 @@ def check_config(cfg: Config, splits: Sequence[str], *, whole: bool = False) -> 
         MissingPackageError: An optional package that the config needs is not installed.
     """
     check_sections(cfg, cfg.filename)  # first: all others read the sections
-    keys = [*key_problems(cfg), *scope_problems(cfg)]
-    if scope_problems(cfg):  # nothing can be looked up
-        refuse([*keys, *schedule_problems(cfg, splits)], cfg.filename)
+    keys, scope = key_problems(cfg), scope_problems(cfg)
+    if scope:  # nothing can be looked up
+        refuse([*keys, *scope, *schedule_problems(cfg, splits)], cfg.filename)
     require_packages(cfg, splits)
     enter_scope(cfg)
     refuse([*keys, *setting_problems(cfg, splits, whole=whole)], cfg.filename)
-    check_keys(cfg, cfg.filename)  # for its warning
+    warn_of_unused(cfg, cfg.filename)
     for late in late_schedules(cfg) if "train" in splits else ():
         logger.warning("%s: %s", cfg.filename, late)
     for split in splits:
@@ -104,19 +106,13 @@ def setting_problems(cfg: Config, splits: Sequence[str], *, whole: bool = False)
     Returns:
         Problems, each a sentence that begins with the key.
     """
-
-    def find(block: Mapping[str, Any]) -> Any:
-        scope = block.get("_scope_") or cfg.get("default_scope") or "mmengine"
-        name = block.get("type")
-        return class_of(name, ("MODELS",), scope) if isinstance(name, str) else None
-
     problems = [
         *type_problems(cfg, splits),
         *argument_problems(cfg, splits),
         *schedule_problems(cfg, splits),
         *structure_problems(cfg, splits, whole=whole),
         *range_problems(cfg, splits),
-        *backbone_problems(cfg, find),
+        *backbone_problems(cfg),
         *signature_problems(cfg, splits, whole=whole),
         *numerics_problems(cfg),
         *ranks_problems(cfg),

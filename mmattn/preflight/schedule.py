@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmattn.config.walk import walk
+from mmattn.config.walk import at, walk
 
 #: Key -> smallest value, of whole numbers. A missing key is no problem here.
 _COUNTS = {
@@ -56,16 +56,16 @@ def schedule_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
     for split in splits:
         for key, least in _OF_LOADERS.items():
             path = f"{split}_dataloader.{key}"
-            problems += _count(path, _at(cfg, path), least)
+            problems += _count(path, at(cfg, path), least)
     if "train" not in splits:
         return problems
     for path, least in _COUNTS.items():
-        value = _at(cfg, path)
+        value = at(cfg, path)
         if value == -1 and path in _MINUS_ONE:
             continue
         problems += _count(path, value, least)
     for path, (least, allowed) in _REALS.items():
-        problems += _real(path, _at(cfg, path), least, allowed)
+        problems += _real(path, at(cfg, path), least, allowed)
     asked = {*_COUNTS, *_REALS}
     for section in _FINITE:
         for path, value in walk(cfg.get(section), section):
@@ -74,14 +74,6 @@ def schedule_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
                 if math.isnan(value) or (key not in _MAY_BE_INFINITE and section != "model"):
                     problems.append(f"{path}={value} is no finite number")
     return problems
-
-
-def _at(cfg: Mapping[str, Any], path: str) -> Any:
-    first, *inner = path.split(".")
-    value: Any = cfg.get(first)
-    for key in inner:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def _count(path: str, value: Any, least: int) -> Iterator[str]:

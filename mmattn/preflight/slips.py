@@ -14,7 +14,9 @@ def is_slip(word: str, known: str) -> bool:
     Names of up to four letters are never taken for slips of each other.
     """
     slips = 2 if len(known) >= 10 else 1
-    return len(known) > 4 and 0 < slip_distance(word, known) <= slips
+    if len(known) <= 4 or abs(len(word) - len(known)) > slips:
+        return False
+    return 0 < slip_distance(word, known) <= slips
 
 
 def slip_distance(a: str, b: str) -> int:

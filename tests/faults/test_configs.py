@@ -28,6 +28,7 @@ WRONG_UPSTREAM = {
     "v3det/fcos_swinb_fpn_8x4_sample1e-3": "unexpected argument 'force_grad_on_level'",
     "qdtrack/": "MOTChallengeMetrics",
     "masktrack_rcnn/": "MOTChallengeMetrics",
+    "crowdhuman-mot20train_test-mot20test": "MOTChallengeMetrics",
     "": "the package 'mmpretrain' is not installed",
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmattn.boxes.coco_content import is_coco, refuse_form
-from mmattn.boxes.coco_rules import check_all, read_strictly
+from mmattn.boxes.coco_rules import check_all, read_before
 from mmattn.errors import DataError
 
 from .boxes import as_metainfo, nearest_name, none_used
@@ -40,7 +40,7 @@ class RecordingCocoReader:
         Raises:
             DataError: Its text, entries or values are wrong.
         """
-        content = read_strictly(self._ann_file, f"{self._where}: ")
+        content = read_before(self._ann_file, f"{self._where}: ")
         if content is not None:
             refuse_form(content["annotations"], self.form, f"{self._where}: {self._ann_file}")
             self._check(content)
