@@ -41,14 +41,7 @@ class PanopticExport(ExportableModel):
     def __init__(self, model: nn.Module, *, output: str = "queries") -> None:
         super().__init__(model, output)
         self.model: Any  # torch types every attribute of a module as a module
-        meta = getattr(model, "dataset_meta", None) or {}
-        count = self.model.panoptic_head.num_classes
-        names = list(map(str, meta.get("classes") or []))
-        self.classes = names or [f"class {index}" for index in range(count)]
-
-    @property
-    def size_divisor(self) -> int:
-        return int(getattr(self.model.data_preprocessor, "pad_size_divisor", 1) or 1)
+        self.classes = self.class_names(self.model.panoptic_head.num_classes)
 
     def postprocess(self) -> dict[str, Any]:
         return dict(self.model.panoptic_settings)
