@@ -17,8 +17,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-from machine import as_line, machine
-from ops import as_summary, as_table, time_row, write
+from ops import time_and_report
 
 #: Largest slow-down of a step.
 AT_MOST = 1.02
@@ -38,21 +37,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seconds", type=float, default=30.0, help="time for each case")
     parser.add_argument("--output", type=Path, help="path without suffix for a .json and a .md")
+    parser.set_defaults(threads=[1])
     args = parser.parse_args(argv)
 
     import torch
 
     torch.set_num_threads(1)
-    timings = []
-    for name, case in CASES.items():
-        timings += time_row(_row(name, args.device, *case), 1, args.seconds, args.device)
-    table = as_table(timings)
-    print(as_line(machine(args.device)))
-    print(table)
-    print(as_summary(timings))
-    if args.output:
-        write(args.output, timings, table, args.device)
-    return 1 if any(t.goal.endswith("missed") for t in timings) else 0
+    return time_and_report([_row(name, args.device, *case) for name, case in CASES.items()], args)
 
 
 def _row(name: str, device: str, depth: int, images: int, size: int, max_norm: float | None):

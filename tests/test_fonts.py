@@ -10,7 +10,7 @@ import pytest
 from mmattn.detections import Detections, draw_detections
 from mmattn.evaluation.semantic.plots import _with_text
 from mmattn.fonts import fitted, text_font
-from mmattn.reports.detection.box_painter import _text_row
+from mmattn.reports.sheets import text_row
 
 
 @pytest.mark.parametrize("letter", "äöüßéñçøłőžΔσЖя°")
@@ -27,7 +27,7 @@ def drawings(text: str) -> list[np.ndarray]:
     paper = np.full((80, 240, 3), 255, np.uint8)
     return [
         draw_detections(paper, found, [text]),
-        _text_row(240, text),
+        text_row(240, text),
         _with_text(paper, [(2, 2, text)]),
     ]
 

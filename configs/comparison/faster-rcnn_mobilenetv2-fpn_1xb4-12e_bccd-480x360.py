@@ -12,125 +12,30 @@ weights of torchvision's MobileNetV2 once, then train:
 Measured: docs/results/detectors_bccd.
 """
 
-_base_ = ["../_base_/datasets/folder_boxes.py", "../_base_/detection_runtime.py"]
+_base_ = [
+    "../_base_/models/rcnn_mobilenetv2_small.py",
+    "../_base_/datasets/folder_boxes.py",
+    "../_base_/detection_runtime.py",
+]
 
 data_root = "data/bccd"
 scale = (480, 360)
 channels = 96
 model = dict(
     type="FasterRCNN",
-    data_preprocessor=dict(
-        type="DetDataPreprocessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-    ),
-    backbone=dict(
-        type="MobileNetV2",
-        out_indices=(2, 4, 6),
-        frozen_stages=0,
-        norm_eval=True,  # statistics of four images are worse than those of ImageNet
-        init_cfg=dict(
-            type="Pretrained",
-            checkpoint="work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors",
-        ),
-    ),
+    backbone=dict(type="MobileNetV2", out_indices=(2, 4, 6), frozen_stages=0),
     neck=dict(type="FPN", in_channels=[32, 96, 320], out_channels=channels, num_outs=4),
     rpn_head=dict(
-        type="RPNHead",
         in_channels=channels,
         feat_channels=channels,
-        anchor_generator=dict(
-            type="AnchorGenerator",
-            scales=[4],
-            ratios=[0.5, 1.0, 2.0],
-            strides=[8, 16, 32, 64],
-        ),
-        bbox_coder=dict(
-            type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[1.0, 1.0, 1.0, 1.0]
-        ),
-        loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1.0),
-        loss_bbox=dict(type="L1Loss", loss_weight=1.0),
+        anchor_generator=dict(scales=[4], strides=[8, 16, 32, 64]),
     ),
     roi_head=dict(
-        type="StandardRoIHead",
-        bbox_roi_extractor=dict(
-            type="SingleRoIExtractor",
-            roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=2),
-            out_channels=channels,
-            featmap_strides=[8, 16, 32],
-        ),
-        bbox_head=dict(
-            type="Shared2FCBBoxHead",
-            in_channels=channels,
-            fc_out_channels=512,
-            roi_feat_size=7,
-            num_classes="auto",
-            bbox_coder=dict(
-                type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2]
-            ),
-            reg_class_agnostic=False,
-            loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
-            loss_bbox=dict(type="L1Loss", loss_weight=1.0),
-        ),
+        bbox_roi_extractor=dict(out_channels=channels, featmap_strides=[8, 16, 32]),
+        bbox_head=dict(in_channels=channels, num_classes="auto"),
     ),
-    train_cfg=dict(
-        rpn=dict(
-            assigner=dict(
-                type="MaxIoUAssigner",
-                pos_iou_thr=0.7,
-                neg_iou_thr=0.3,
-                min_pos_iou=0.3,
-                match_low_quality=True,
-                ignore_iof_thr=-1,
-            ),
-            sampler=dict(
-                type="RandomSampler",
-                num=256,
-                pos_fraction=0.5,
-                neg_pos_ub=-1,
-                add_gt_as_proposals=False,
-            ),
-            allowed_border=-1,
-            pos_weight=-1,
-            debug=False,
-        ),
-        rpn_proposal=dict(
-            nms_pre=1000,
-            max_per_img=500,
-            nms=dict(type="nms", iou_threshold=0.7),
-            min_bbox_size=0,
-        ),
-        rcnn=dict(
-            assigner=dict(
-                type="MaxIoUAssigner",
-                pos_iou_thr=0.5,
-                neg_iou_thr=0.5,
-                min_pos_iou=0.5,
-                match_low_quality=False,
-                ignore_iof_thr=-1,
-            ),
-            sampler=dict(
-                type="RandomSampler",
-                num=128,
-                pos_fraction=0.25,
-                neg_pos_ub=-1,
-                add_gt_as_proposals=True,
-            ),
-            pos_weight=-1,
-            debug=False,
-        ),
-    ),
-    test_cfg=dict(
-        rpn=dict(
-            nms_pre=1000,
-            max_per_img=300,
-            nms=dict(type="nms", iou_threshold=0.7),
-            min_bbox_size=0,
-        ),
-        rcnn=dict(score_thr=0.01, nms=dict(type="nms", iou_threshold=0.5), max_per_img=100),
-    ),
+    train_cfg=dict(rcnn=dict(assigner=dict(match_low_quality=False))),
+    test_cfg=dict(rpn=dict(max_per_img=300), rcnn=dict(max_per_img=100)),
 )
 
 packed = dict(

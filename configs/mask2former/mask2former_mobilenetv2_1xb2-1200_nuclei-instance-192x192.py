@@ -14,7 +14,7 @@ train:
 _base_ = [
     "../_base_/models/mask2former_mobilenetv2_small.py",
     "../_base_/datasets/nuclei_instance_192x192.py",
-    "../_base_/schedules/mask2former_adamw.py",
+    "../_base_/schedules/mask2former_500i_small.py",
     "../_base_/detection_runtime_iters.py",
 ]
 
@@ -27,22 +27,9 @@ model = dict(
     panoptic_fusion_head=dict(num_things_classes=1, num_stuff_classes=0),
     test_cfg=dict(panoptic_on=False, instance_on=True, max_per_image=120),
 )
-optim_wrapper = dict(
-    optimizer=dict(lr=5e-4),
-    paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.3, decay_mult=1.0)}),
-)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, begin=0, end=50, by_epoch=False),
     dict(type="PolyLR", eta_min=0.0, power=0.9, begin=50, end=max_iters, by_epoch=False),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=val_interval)
-val_cfg = dict(type="ValLoop")
-test_cfg = dict(type="TestLoop")
-default_hooks = dict(
-    timer=dict(type="IterTimerHook"),
-    logger=dict(type="LoggerHook", interval=10, log_metric_by_epoch=False),
-    param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=val_interval, max_keep_ckpts=1),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
-    visualization=dict(type="DetVisualizationHook"),
-)
+train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
+default_hooks = dict(checkpoint=dict(interval=val_interval))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmattn.detections import Detections
+from mmattn.detections.mmdet_panoptic import labels_of_ids
 from mmattn.detections.segment_map import SegmentMap
 from mmattn.errors import ConfigError
 from mmattn.tasks import task_of
@@ -110,12 +111,8 @@ class TorchPanopticSegmentor(_TorchPredictor):
         self.things = [index < head.num_things_classes for index in range(len(self.classes))]
 
     def predict(self, prepared: dict[str, Any]) -> SegmentMap:
-        import numpy as np
-        from mmdet.evaluation.functional import INSTANCE_OFFSET
-
-        # A pixel holds label + INSTANCE_OFFSET * object; no class, void, is the number of classes.
         ids = self._run(prepared).pred_panoptic_seg.sem_seg[0].cpu().numpy()
-        labels = {int(number): int(number) % INSTANCE_OFFSET for number in np.unique(ids)}
+        labels = labels_of_ids(ids)
         known = {number: label for number, label in labels.items() if label < len(self.classes)}
         return SegmentMap.of(ids, known)
 

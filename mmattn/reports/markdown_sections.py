@@ -1,16 +1,27 @@
-"""Sections of a Markdown page that reports of every task have: head, training, environment."""
+"""The Markdown page of a report, and its sections that every task has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmattn.io import atomic_write
 from mmattn.tables import markdown_table
 
 from .curves import plot_curves
 from .number_formats import duration
 from .run import Run
+
+
+def write_page(sections: Iterable[Sequence[str]], folder: Path) -> Path:
+    """Write the paragraphs of all sections as ``README.md`` into a folder; return the page."""
+    paragraphs = [paragraph for section in sections for paragraph in section]
+    page = folder / "README.md"
+    with atomic_write(page, "w") as file:
+        file.write("\n\n".join(paragraphs) + "\n")
+    return page
 
 
 def head(run: Run) -> list[str]:
@@ -43,8 +54,10 @@ def training(run: Run, folder: Path) -> list[str]:
     return ["## Training", "\n".join(plots)] if plots else []
 
 
-def parity_table(parity: Mapping[str, Any]) -> list[str]:
-    """Write the content of ``parity.json``: a row for each size that was checked."""
+def parity_table(parity: Mapping[str, Any], folder: Path) -> list[str]:
+    """Write ``parity.json`` into ``folder``, and its content: a row for each size checked."""
+    with atomic_write(folder / "parity.json", "w") as file:
+        file.write(json.dumps(parity, indent=2) + "\n")
     rows = []
     for row in parity["rows"]:
         size = f"{row['batch']} x 3 x {row['height']} x {row['width']} ({row['name']})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
+
 
 def count(number: float) -> str:
     """Format a number with three digits and a unit: 929139 -> "929 k"."""
@@ -9,6 +11,22 @@ def count(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number:g}"
+
+
+def table_cells(
+    columns: Sequence[str], values: Iterable[float], counts: Collection[str]
+) -> list[str]:
+    """Format a row of a table of classes, nan as a dash.
+
+    Args:
+        columns: Names of the columns.
+        values: A value for each.
+        counts: Columns whose values are shown as they are; others are fractions, shown in percent.
+    """
+    return [
+        "-" if value != value else f"{value:.0f}" if column in counts else f"{100 * value:.1f}"
+        for column, value in zip(columns, values, strict=True)
+    ]
 
 
 def file_size(number: int) -> str:

@@ -1,13 +1,15 @@
-"""Label maps as colours, alone or over their image, and images as text for an HTML page."""
+"""Label maps as colours, alone or over their image, and images as files or text of a page."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from mmattn.io import atomic_write
 from mmattn.palette import Palette
 
 IGNORED = 255
@@ -103,10 +105,29 @@ def data_uri(image: np.ndarray, *, jpeg_quality: int | None = None) -> str:
         image: (H, W, 3) uint8 RGB
         jpeg_quality: 1 to 100 for a photograph; None for PNG, which keeps flat colours exact.
     """
-    extension, options = "png", []
+    extension = "png" if jpeg_quality is None else "jpeg"
+    encoded = base64.b64encode(_encoded(image, jpeg_quality)).decode()
+    return f"data:image/{extension};base64,{encoded}"
+
+
+def save_image(image: np.ndarray, path: Path, *, jpeg_quality: int | None = None) -> None:
+    """Write an image; the file appears only when it is complete.
+
+    Args:
+        image: (H, W, 3) uint8 RGB
+        path: File to write.
+        jpeg_quality: 1 to 100 for a JPEG; None for PNG.
+    """
+    content = _encoded(image, jpeg_quality)
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def _encoded(image: np.ndarray, jpeg_quality: int | None) -> bytes:
+    extension, options = ".png", []
     if jpeg_quality is not None:
-        extension, options = "jpeg", [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-    success, encoded = cv2.imencode(f".{extension}", image[..., ::-1], options)
+        extension, options = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+    success, encoded = cv2.imencode(extension, image[..., ::-1], options)
     if not success:
-        raise ValueError(f"OpenCV cannot encode an array of {image.shape} {image.dtype}")
-    return f"data:image/{extension};base64,{base64.b64encode(encoded).decode()}"
+        raise ValueError(f"OpenCV cannot encode an image of shape {image.shape} {image.dtype}")
+    return encoded.tobytes()

@@ -12,24 +12,8 @@ train_pipeline = [
     dict(type="Resize", scale=scale, keep_ratio=True),
     dict(type="PackDetInputs"),
 ]
-test_pipeline = [
-    dict(type="mmattn.LoadImageFromFile"),
-    dict(type="Resize", scale=scale, keep_ratio=True),
-    dict(type="LoadPanopticAnnotations"),
-    dict(
-        type="PackDetInputs",
-        meta_keys=(
-            "img_id",
-            "img_path",
-            "ori_shape",
-            "img_shape",
-            "scale_factor",
-            "segments_info",
-            "seg_map_path",
-            "void_segments",
-        ),
-    ),
-]
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = scale
 train_dataloader = dict(
     batch_size=2, num_workers=1, dataset=dict(indices=8, pipeline=train_pipeline)
 )

@@ -29,15 +29,8 @@ train_pipeline = [
     dict(type="PhotoMetricDistortion"),
     dict(type="PackDetInputs"),
 ]
-test_pipeline = [
-    dict(type="mmattn.LoadImageFromFile"),
-    dict(type="Resize", scale=scale, keep_ratio=True),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-    dict(
-        type="PackDetInputs",
-        meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "instances"),
-    ),
-]
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = scale
 train_dataloader = dict(
     batch_size=2, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline)
 )

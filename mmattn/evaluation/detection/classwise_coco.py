@@ -29,10 +29,10 @@ from .packed_masks import PackedMasks
 from .plots import save_plots
 from .worst_images import worst_images
 
-#: What is evaluated -> the results that upstream writes for it.
 #: The highest score of a detector that has learnt something is above.
 _SURE = 0.05
-_MASKS_OF = {"bbox": "bbox", "segm": "segm", "boundary": "segm"}
+#: What is evaluated -> the results that upstream writes for it.
+_RESULTS_OF = {"bbox": "bbox", "segm": "segm", "boundary": "segm"}
 
 
 @METRICS.register_module()
@@ -115,7 +115,7 @@ class ClasswiseCocoMetric(CocoMetric):
             use_mp_eval=use_mp_eval,
         )
         self.metrics = asked
-        foreign = set(asked) - set(_MASKS_OF) or set(self.metric_items or ()) - set(PRECISIONS)
+        foreign = set(asked) - set(_RESULTS_OF) or set(self.metric_items or ()) - set(PRECISIONS)
         if "boundary" in asked and foreign:
             raise ConfigError(
                 f"ClasswiseCocoMetric: boundary AP cannot be asked for beside {sorted(foreign)}, "
@@ -157,7 +157,7 @@ class ClasswiseCocoMetric(CocoMetric):
         """
         self.class_tables, self.matches, self.numbers, self.scores = (), {}, {}, {}
         items = tuple(self.metric_items or PRECISIONS)
-        ours = set(self.metrics) <= set(_MASKS_OF) and set(items) <= set(PRECISIONS)
+        ours = set(self.metrics) <= set(_RESULTS_OF) and set(items) <= set(PRECISIONS)
         if self.format_only or not ours or not results:
             return super().compute_metrics(results) if results else {}
 
@@ -173,7 +173,7 @@ class ClasswiseCocoMetric(CocoMetric):
             if self.img_ids is None:
                 self.img_ids = self._coco_api.get_img_ids()
             files = self.results2json(detections, prefix)
-            sources = {name: _MASKS_OF[name] for name in self.metrics}
+            sources = {name: _RESULTS_OF[name] for name in self.metrics}
             predicted = {name: load(files[key]) for name, key in sources.items() if key in files}
         paths = {truth["img_id"]: truth.get("img_path") for truth in truths}
 

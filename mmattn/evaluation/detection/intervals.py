@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmattn.evaluation.bootstrap import draw_with_replacement, percentile_interval
+from mmattn.evaluation.semantic.scores import mean_over_classes
 
 from .average_precision import ranked, weighted_precision
 from .matching import FOREGROUND, IGNORED, Matches, best_detections
@@ -45,7 +46,12 @@ def ap_intervals(
         limited = best_detections(matches, map_limit)
         if limited is not matches:
             ap_of_map = ap_of_draws(limited, thresholds, times)[0]
-    scores = {"AP": ap, "AP50": ap50, "mAP": _mean(ap_of_map), "mAP_50": _mean(ap50)}
+    scores = {
+        "AP": ap,
+        "AP50": ap50,
+        "mAP": mean_over_classes(ap_of_map),
+        "mAP_50": mean_over_classes(ap50),
+    }
     return {name: percentile_interval(values) for name, values in scores.items()}
 
 
@@ -70,13 +76,6 @@ def ap_of_draws(matches: Matches, thresholds: np.ndarray, times: np.ndarray) -> 
         result[0, :, label] = np.mean([own[t] for t in thresholds.tolist()], axis=0)
         result[1, :, label] = own[FOREGROUND]
     return result
-
-
-def _mean(draws: np.ndarray) -> np.ndarray:
-    """Return the mean over the classes that are defined in a draw, (B, K) -> (B,)."""
-    defined = ~np.isnan(draws)
-    with np.errstate(invalid="ignore"):
-        return np.where(defined, draws, 0.0).sum(axis=1) / defined.sum(axis=1)
 
 
 def _draws(images: int, resamples: int, seed: int) -> np.ndarray:

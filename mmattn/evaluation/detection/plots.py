@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-
-from mmattn.io import atomic_write
 from mmattn.reports.detection.box_painter import draw_sheet
 from mmattn.reports.detection.figures import FIGURES
 from mmattn.reports.detection.numbers import DetectionNumbers
 from mmattn.reports.figure_style import save_png
+from mmattn.reports.overlays import save_image
 
 
 def save_plots(numbers: DetectionNumbers, folder: Path, name: str) -> list[Path]:
@@ -31,12 +29,7 @@ def save_plots(numbers: DetectionNumbers, folder: Path, name: str) -> list[Path]
         save_png(draw(numbers), file)
         files.append(file)
     if numbers.worst:
-        sheet = draw_sheet(numbers)
-        success, encoded = cv2.imencode(".png", sheet[..., ::-1])
-        if not success:
-            raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
         file = folder / f"worst_{name}.png"
-        with atomic_write(file) as content:
-            content.write(encoded.tobytes())
+        save_image(draw_sheet(numbers), file)
         files.append(file)
     return files

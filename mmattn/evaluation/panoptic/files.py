@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import all_gather_object
-
 from mmattn.detections.panoptic_file import encode_map, list_categories, list_segments
 from mmattn.detections.segment_map import SegmentMap
-from mmattn.errors import DataError
+from mmattn.evaluation.claimed_files import ClaimedFiles
 from mmattn.io import atomic_write
 
 from .image_result import ImageResult
@@ -28,7 +26,7 @@ class PanopticWriter:
     def __init__(self, prefix: str) -> None:
         self.folder = Path(f"{prefix}.panoptic")
         self.file = Path(f"{prefix}.panoptic.json")
-        self._images: dict[str, str] = {}
+        self._claimed = ClaimedFiles("map", "Rename one of them, or test their folders one by one")
         self._names: Mapping[str, Path] = {}
 
     def name_outputs(self, names: Mapping[str, Path]) -> None:
@@ -56,9 +54,8 @@ class PanopticWriter:
         Raises:
             DataError: Another image has the same name.
         """
-        name = f"{self._name_of(image).as_posix()}.png"
-        self._claim(name, image)
-        file = self.folder / name
+        file = self.folder / f"{self._name_of(image).as_posix()}.png"
+        self._claimed.claim(str(file), image)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(encode_map(predicted))
         return list_segments(predicted, classes.category_ids, classes.things)
@@ -69,9 +66,7 @@ class PanopticWriter:
         Raises:
             DataError: Two did, for different images.
         """
-        for images in all_gather_object(self._images):
-            for name, image in images.items():
-                self._claim(name, image)
+        self._claimed.check_processes()
 
     def write_json(self, results: Sequence[ImageResult], classes: PanopticClasses) -> Path:
         """Write the annotation file of all images; returns its path."""
@@ -101,11 +96,3 @@ class PanopticWriter:
 
     def _name_of(self, image: str) -> Path:
         return self._names.get(image, Path(Path(image).stem))
-
-    def _claim(self, name: str, image: str) -> None:
-        other = self._images.setdefault(name, image)
-        if other != image:
-            raise DataError(
-                f"{image} and {other} would both be written to the map {self.folder / name}. "
-                "Rename one of them, or test their folders one by one"
-            )

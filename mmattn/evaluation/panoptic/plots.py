@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-
-from mmattn.io import atomic_write
 from mmattn.reports.figure_style import save_png
+from mmattn.reports.overlays import save_image
 from mmattn.reports.panoptic.figures import FIGURES
 from mmattn.reports.panoptic.numbers import PanopticNumbers
 from mmattn.reports.panoptic.segment_painter import draw_sheet
@@ -31,12 +29,7 @@ def save_plots(numbers: PanopticNumbers, folder: Path, name: str) -> list[Path]:
         save_png(draw(numbers), file)
         files.append(file)
     if numbers.worst:
-        sheet = draw_sheet(numbers)
-        success, encoded = cv2.imencode(".png", sheet[..., ::-1])
-        if not success:
-            raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
         file = folder / f"worst_panoptic_{name}.png"
-        with atomic_write(file) as content:
-            content.write(encoded.tobytes())
+        save_image(draw_sheet(numbers), file)
         files.append(file)
     return files

@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmdet.evaluation.functional import INSTANCE_OFFSET
 
-from mmattn.detections.segment_map import SegmentMap, find_ids
+from mmattn.detections.mmdet_panoptic import labels_of_ids
+from mmattn.detections.segment_map import SegmentMap
 from mmattn.errors import ConfigError, DataError
 
 
 def predicted_segments(sample: Mapping[str, Any], classes: Sequence[str]) -> SegmentMap:
     """Read ``pred_panoptic_seg`` of a sample.
 
-    A pixel holds ``label + INSTANCE_OFFSET * instance``; the number of classes, or
-    ``ignore_index``, as label stands for void.
+    The number of classes, or ``ignore_index``, as label stands for void.
 
     Args:
         sample: Result of a panoptic model of mmdet.
@@ -36,10 +35,8 @@ def predicted_segments(sample: Mapping[str, Any], classes: Sequence[str]) -> Seg
         )
     pixels = np.asarray(field["sem_seg"].detach().cpu()).astype(np.int64)
     pixels = pixels.reshape(pixels.shape[-2:])
-    ids, _, _ = find_ids(pixels)
-    labels = dict(zip(ids.tolist(), (ids % INSTANCE_OFFSET).tolist(), strict=True))
     nothing = {len(classes), field.get("ignore_index", len(classes))}
-    labels = {number: label for number, label in labels.items() if label not in nothing}
+    labels = {n: label for n, label in labels_of_ids(pixels).items() if label not in nothing}
     beyond = [label for label in labels.values() if label >= len(classes)]
     if beyond:
         raise DataError(

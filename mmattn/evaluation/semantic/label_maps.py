@@ -6,9 +6,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.dist import all_gather_object
 
-from mmattn.errors import DataError
+from mmattn.evaluation.claimed_files import ClaimedFiles
 
 
 class LabelMapWriter:
@@ -16,14 +15,15 @@ class LabelMapWriter:
 
     Args:
         folder: Folder of the files; it has to exist.
-
-    Attributes:
-        images: File -> path of the image whose label map it holds.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.images: dict[str, str] = {}
+        self._claimed = ClaimedFiles(
+            "label map",
+            "Rename one of them, test their folders one by one, or write all results to a .pkl "
+            "file.",
+        )
 
     def write(self, image: str, classes: np.ndarray, num_classes: int) -> None:
         """Write the label map of an image.
@@ -38,7 +38,7 @@ class LabelMapWriter:
             OSError: The file cannot be written.
         """
         file = str(Path(self.folder, Path(image).stem + ".png"))
-        self._claim(file, image)
+        self._claimed.claim(file, image)
         if not cv2.imwrite(file, classes.astype(np.uint8 if num_classes <= 256 else np.uint16)):
             raise OSError(f"{file}: the label map cannot be written")
 
@@ -48,14 +48,4 @@ class LabelMapWriter:
         Raises:
             DataError: Two did, for different images.
         """
-        for images in all_gather_object(self.images):
-            for file, image in images.items():
-                self._claim(file, image)
-
-    def _claim(self, file: str, image: str) -> None:
-        other = self.images.setdefault(file, image)
-        if other != image:
-            raise DataError(
-                f"{image} and {other} would both be written to the label map {file}. Rename one of "
-                "them, test their folders one by one, or write all results to a .pkl file."
-            )
+        self._claimed.check_processes()

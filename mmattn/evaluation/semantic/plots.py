@@ -13,6 +13,7 @@ from mmattn.fonts import fitted, text_font
 from mmattn.io import atomic_write
 from mmattn.palette import Palette
 from mmattn.reports.figure_style import new_axes, save_png
+from mmattn.reports.overlays import save_image
 from mmattn.reports.painter import Painter, read_photograph
 
 from .image_counts import ImageCounts
@@ -100,11 +101,7 @@ def save_worst_images(
     legend = painter.legend(sorted(seen), with_truth=True)
     width = rows[0].shape[1]
     sheet = np.concatenate([_heading(width), *rows, _legend(legend, width)])
-    success, encoded = cv2.imencode(".png", sheet[..., ::-1])
-    if not success:
-        raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
-    with atomic_write(file) as content:
-        content.write(encoded.tobytes())
+    save_image(sheet, file)
     return file
 
 

@@ -129,16 +129,9 @@ class DetectionParity(ParityMeasure):
 
     def _add_raw(self, outputs: Outputs, expected: Outputs) -> None:
         for name, values in outputs.items():
-            there = expected[name]
-            if values.shape != there.shape:
-                raise ValueError(
-                    f"{name}: the file returns {values.shape}, the model {there.shape}"
-                )
-            difference = np.abs(values - there)
-            # np.maximum keeps a NaN, max() may lose it.
-            self.max_difference = float(np.maximum(self.max_difference or 0.0, difference.max()))
-            self.largest = float(np.maximum(self.largest, np.abs(there).max()))
-            self.same += int((difference <= 1e-3 * max(float(np.abs(there).max()), 1.0)).sum())
+            difference = self.add_values(name, values, expected[name])
+            largest = float(np.abs(expected[name]).max())
+            self.same += int((difference <= 1e-3 * max(largest, 1.0)).sum())
             self.total += values.size
 
     @property

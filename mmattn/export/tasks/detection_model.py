@@ -55,10 +55,7 @@ class DetectionExport(ExportableModel):
         self.settings: TestSettings | None = None
         if output == "nms":
             self.settings = TestSettings.of(head.test_cfg, type(head).__name__)
-        meta = getattr(model, "dataset_meta", None) or {}
-        self.classes = list(map(str, meta.get("classes") or [])) or [
-            f"class {index}" for index in range(head.num_classes)
-        ]
+        self.classes = self.class_names(head.num_classes)
         if len(self.classes) != head.num_classes:
             raise ExportError(
                 f"the head finds {head.num_classes} classes and the checkpoint names "
@@ -67,10 +64,6 @@ class DetectionExport(ExportableModel):
             )
         self.threshold = float((head.test_cfg or {}).get("score_thr") or 0.0)
         self.axes = self._axes()
-
-    @property
-    def size_divisor(self) -> int:
-        return int(getattr(self.model.data_preprocessor, "pad_size_divisor", 1) or 1)
 
     def postprocess(self) -> dict[str, Any]:
         """Return what the metadata say about the selection of detections."""

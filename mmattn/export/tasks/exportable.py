@@ -48,12 +48,19 @@ class ExportableModel(nn.Module):
 
     @property
     def size_divisor(self) -> int:
-        """Number that the config wants height and width to be multiples of."""
-        return 1
+        """Number that the config wants height and width to be multiples of, by default mmdet's."""
+        return int(getattr(self.model.data_preprocessor, "pad_size_divisor", 1) or 1)
 
     def postprocess(self) -> dict[str, Any] | None:
         """Return what the metadata say about the selection of results; None without one."""
         return None
+
+    def class_names(self, count: int) -> list[str]:
+        """Return the class names of the model's dataset; numbered ones if it knows none."""
+        meta = getattr(self.model, "dataset_meta", None) or {}
+        return [str(name) for name in meta.get("classes") or ()] or [
+            f"class {index}" for index in range(count)
+        ]
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return ``images``, float32 RGB in 0..255, as the network expects them."""

@@ -47,14 +47,8 @@ class InstanceExport(ExportableModel):
             )
         super().__init__(model, output)
         self.model: Any  # torch types every attribute of a module as a module
-        meta = getattr(model, "dataset_meta", None) or {}
         count = self.model.num_export_classes
-        names = list(map(str, meta.get("classes") or []))[:count]
-        self.classes = names or [f"class {index}" for index in range(count)]
-
-    @property
-    def size_divisor(self) -> int:
-        return int(getattr(self.model.data_preprocessor, "pad_size_divisor", 1) or 1)
+        self.classes = self.class_names(count)[:count]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.model.instances_for_export(self.normalise(images))

@@ -75,15 +75,7 @@ class PanopticParity(ParityMeasure):
 
     def add(self, outputs: Outputs, expected: Outputs) -> None:
         for name in ("class_logits", "mask_logits"):
-            values, there = outputs[name], expected[name]
-            if values.shape != there.shape:
-                raise ValueError(
-                    f"{name}: the file returns {values.shape}, the model {there.shape}"
-                )
-            # np.maximum keeps a NaN, max() may lose it.
-            difference = np.abs(values - there).max()
-            self.max_difference = float(np.maximum(self.max_difference or 0.0, difference))
-            self.largest = float(np.maximum(self.largest, np.abs(there).max()))
+            self.add_values(name, outputs[name], expected[name])
         pairs = zip(self.decode(outputs), expected["map"], expected["labels"], strict=True)
         for ours, index, labels in pairs:
             theirs = SegmentMap.of(index, dict(enumerate(labels.tolist(), 1)))

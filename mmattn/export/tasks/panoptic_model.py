@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmattn.detections.mmdet_panoptic import labels_of_ids
+from mmattn.detections.segment_map import SegmentMap
+
 from .exportable import ExportableModel
 from .instance_model import preprocessed
 
@@ -41,14 +44,7 @@ class PanopticExport(ExportableModel):
     def __init__(self, model: nn.Module, *, output: str = "queries") -> None:
         super().__init__(model, output)
         self.model: Any  # torch types every attribute of a module as a module
-        meta = getattr(model, "dataset_meta", None) or {}
-        count = self.model.panoptic_head.num_classes
-        names = list(map(str, meta.get("classes") or []))
-        self.classes = names or [f"class {index}" for index in range(count)]
-
-    @property
-    def size_divisor(self) -> int:
-        return int(getattr(self.model.data_preprocessor, "pad_size_divisor", 1) or 1)
+        self.classes = self.class_names(self.model.panoptic_head.num_classes)
 
     def postprocess(self) -> dict[str, Any]:
         return dict(self.model.panoptic_settings)
@@ -70,23 +66,20 @@ def torch_panoptic(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
         segment of each pixel from 1, 0 for void; and ``labels`` (N, S), the class of each segment,
         -1 behind the last.
     """
-    from mmdet.evaluation.functional import INSTANCE_OFFSET
-
     data = preprocessed(model, images)
     classes, masks = model.queries_for_export(data["inputs"])
     results = model.predict(data["inputs"], data["data_samples"], rescale=False)
-    found = [result.pred_panoptic_seg.sem_seg[0].cpu().numpy() for result in results]
     void = classes.shape[2] - 1
-    maps, labels = np.zeros(np.shape(found), np.int32), []
-    for place, ids in enumerate(found):
-        segments = [number for number in np.unique(ids) if number % INSTANCE_OFFSET != void]
-        for index, number in enumerate(segments, 1):
-            maps[place][ids == number] = index
-        labels.append([int(number) % INSTANCE_OFFSET for number in segments])
+    found = []
+    for result in results:
+        ids = result.pred_panoptic_seg.sem_seg[0].cpu().numpy()
+        known = {number: label for number, label in labels_of_ids(ids).items() if label != void}
+        found.append(SegmentMap.of(ids, known))
+    labels = [segments.labels.tolist() for segments in found]
     rows = max(map(len, labels))
     return {
         "class_logits": classes.float().cpu().numpy(),
         "mask_logits": masks.float().cpu().numpy(),
-        "map": maps,
+        "map": np.stack([segments.index for segments in found]),
         "labels": np.array([row + [-1] * (rows - len(row)) for row in labels], np.int64),
     }

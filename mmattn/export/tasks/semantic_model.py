@@ -55,10 +55,7 @@ class SemanticExport(ExportableModel):
         super().__init__(model, output)
         self.threshold = model.decode_head.threshold if model.out_channels == 1 else None
         self.test_mode = str((model.test_cfg or {}).get("mode", "whole"))
-        meta = getattr(model, "dataset_meta", None) or {}
-        self.classes = list(meta.get("classes") or []) or [
-            f"class {index}" for index in range(model.num_classes)
-        ]
+        self.classes = self.class_names(model.num_classes)
 
     @property
     def size_divisor(self) -> int:

@@ -61,6 +61,20 @@ class ParityMeasure(ABC):
             ValueError: The shapes differ.
         """
 
+    def add_values(self, name: str, values: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """Add a raw output of the file and the model's own, and return |difference|.
+
+        Raises:
+            ValueError: The shapes differ.
+        """
+        if values.shape != expected.shape:
+            raise ValueError(f"{name}: the file returns {values.shape}, the model {expected.shape}")
+        difference = np.abs(values - expected)
+        # np.maximum keeps a NaN, max() may lose it.
+        self.max_difference = float(np.maximum(self.max_difference or 0.0, difference.max()))
+        self.largest = float(np.maximum(self.largest, np.abs(expected).max()))
+        return difference
+
     @property
     @abstractmethod
     def agreement(self) -> float:

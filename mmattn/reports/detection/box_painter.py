@@ -7,19 +7,18 @@ missed is dashed, what is false is doubled. Names stand where they cover no othe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mmattn.fonts import fitted, text_font
-from mmattn.reports.painter import OUTCOMES, read_photograph
+from mmattn.reports.painter import OUTCOMES
+from mmattn.reports.sheets import FONT, INK, LINE, photograph_or_paper, text_row
 
 from .numbers import DetectionNumbers, DrawnObject, WorstImage
 
 _RIGHT, _MISSED, _FALSE = (colour for _, colour in OUTCOMES)
-_INK, _PAPER = (17, 24, 39), (229, 231, 235)
-_TILE, _GAP, _LINE, _FONT, _TITLE_FONT = 480, 8, 22, 11, 13
+_TILE, _GAP, _NAME_FONT = 480, 8, 11
 _OPACITY = 0.45
 # Farther out than any image is large, in pixels, and still a coordinate that can be drawn to.
 _FAR = 1 << 14
@@ -45,9 +44,9 @@ def draw_sheet(numbers: DetectionNumbers, *, with_images: bool = True) -> np.nda
         f"Lowest F1 at IoU 0.5 and confidence {numbers.confidence:.3f}; "
         "ground truth left, detections right"
     )
-    rows = [_text_row(width, title), _legend(width)]
+    rows = [text_row(width, title), _legend(width)]
     for image in numbers.worst:
-        rows.append(_text_row(width, describe(image)))
+        rows.append(text_row(width, describe(image)))
         left, right = draw_tiles(image, numbers.classes, with_image=with_images)
         gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)
         rows += [np.hstack([left, gap, right]), np.full((_GAP, width, 3), 255, np.uint8)]
@@ -79,10 +78,7 @@ def draw_tiles(
     height, width = image.size
     scale = _TILE / width
     size = (_TILE, max(1, round(height * scale)))
-    if with_image and Path(image.name).is_file():
-        photograph = read_photograph(image.name, image.size)
-    else:
-        photograph = np.full((height, width, 3), _PAPER, np.uint8)
+    photograph = photograph_or_paper(image.name, image.size, with_image=with_image)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     photograph = cv2.resize(photograph, size, interpolation=how)
     missed = [one for one in image.objects if not one.right]
@@ -136,7 +132,7 @@ def _draw_box(canvas: np.ndarray, box: Rectangle, colour: Sequence[int], style: 
     x0, y0, x1, y1 = box
     corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
     # A dark line below keeps the colour visible on any image.
-    for line_colour, thickness in ((_INK, 4), (tuple(colour), 2)):
+    for line_colour, thickness in ((INK, 4), (tuple(colour), 2)):
         for start, end in zip(corners, (*corners[1:], corners[0]), strict=True):
             for first, last in _dashes(start, end) if style == "dashed" else [(start, end)]:
                 cv2.line(canvas, first, last, line_colour, thickness)
@@ -167,12 +163,12 @@ def _write_names(
 
     sheet = Image.fromarray(canvas)
     draw = ImageDraw.Draw(sheet)
-    font = text_font(_FONT)
+    font = text_font(_NAME_FONT)
     taken: list[Rectangle] = []
     for one, colour in names:
-        text = fitted(classes[one.label], 11 * _FONT, _FONT)
+        text = fitted(classes[one.label], 11 * _NAME_FONT, _NAME_FONT)
         text += "" if np.isnan(one.score) else f" {one.score:.2f}"
-        width, height = round(draw.textlength(text, font=font)) + 6, _FONT + 5
+        width, height = round(draw.textlength(text, font=font)) + 6, _NAME_FONT + 5
         place = _free_place(_scaled(one.box, scale), width, height, sheet.size, taken)
         if place is None:
             continue
@@ -180,7 +176,7 @@ def _write_names(
         draw.rectangle(place, fill=tuple(colour))
         light = np.dot(colour, (0.299, 0.587, 0.114)) > 110
         draw.text(
-            (place[0] + 3, place[1] + 1), text, fill=_INK if light else (255, 255, 255), font=font
+            (place[0] + 3, place[1] + 1), text, fill=INK if light else (255, 255, 255), font=font
         )
     return np.asarray(sheet)
 
@@ -215,28 +211,19 @@ def _shortened(text: str, length: int) -> str:
     return text if len(text) <= length else f"...{text[3 - length :]}"
 
 
-def _text_row(width: int, text: str) -> np.ndarray:
-    from PIL import Image, ImageDraw
-
-    row = Image.new("RGB", (width, _LINE), (255, 255, 255))
-    font = text_font(_TITLE_FONT)
-    ImageDraw.Draw(row).text((2, 2), fitted(text, width - 4, _TITLE_FONT), fill=_INK, font=font)
-    return np.asarray(row)
-
-
 def _legend(width: int) -> np.ndarray:
     from PIL import Image, ImageDraw
 
-    canvas = np.full((_LINE + 4, width, 3), 255, np.uint8)
+    canvas = np.full((LINE + 4, width, 3), 255, np.uint8)
     entries = (
         ("right", _RIGHT, "solid"), ("missed object", _MISSED, "dashed"),
         ("false detection", _FALSE, "double"),
     )  # fmt: skip
     for place, (_, colour, style) in enumerate(entries):
         left = 6 + 180 * place
-        _draw_box(canvas, (left, 5, left + 28, _LINE - 2), colour, style)
+        _draw_box(canvas, (left, 5, left + 28, LINE - 2), colour, style)
     row = Image.fromarray(canvas)
-    draw, font = ImageDraw.Draw(row), text_font(_TITLE_FONT)
+    draw, font = ImageDraw.Draw(row), text_font(FONT)
     for place, (name, _, _) in enumerate(entries):
-        draw.text((44 + 180 * place, 3), name, fill=_INK, font=font)
+        draw.text((44 + 180 * place, 3), name, fill=INK, font=font)
     return np.asarray(row)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmattn.reports.curves import read_scalars
 from mmattn.reports.figure_style import svg_data_uri
 from mmattn.reports.html import components as part
 from mmattn.reports.html.page import Report
 from mmattn.reports.html.run_sections import (
     cost_cards,
     environment_section,
-    loss_plot,
-    metric_plot,
     parity_table,
     steps_section,
+    training_section,
 )
 from mmattn.reports.number_formats import file_size
 from mmattn.reports.overlays import data_uri
@@ -39,7 +37,9 @@ def write_html_report(run: DetectionRun, path: str | Path, *, maps_only: bool = 
     for numbers in run.numbers.values():
         add_sections(report, numbers, run.image_count, maps_only)
     for title, parts in {
-        "Training": _training(run),
+        "Training": training_section(
+            run, validation_curves, "validation, fraction", "Validation AP during training"
+        ),
         "Does the exported file detect the same?": _exported(run),
         "What was run": steps_section(run),
         "Model and environment": environment_section(run, _exported_file(run)),
@@ -155,17 +155,3 @@ def _worst(numbers: DetectionNumbers, maps_only: bool) -> list[str]:
             part.image_grid(("ground truth", "detections"), rows),
         ]
     return parts
-
-
-def _training(run: DetectionRun) -> list[str]:
-    if not run.scalars:
-        return []
-    training, validation = read_scalars(run.scalars)
-    plots = []
-    if training.get("loss"):
-        plots.append([part.plot(loss_plot(training["loss"]), "Training loss over iterations")])
-    curves = validation_curves(validation)
-    if curves:
-        uri = metric_plot(curves, run.validation_axis, "validation, fraction")
-        plots.append([part.plot(uri, "Validation AP during training")])
-    return [part.columns(*plots) if plots else part.paragraph("No values were recorded.")]

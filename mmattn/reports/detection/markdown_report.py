@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import cv2
-
-from mmattn.io import atomic_write
 from mmattn.reports.figure_style import save_png
-from mmattn.reports.markdown_sections import environment, head, parity_table, training
+from mmattn.reports.markdown_sections import environment, head, parity_table, training, write_page
 from mmattn.reports.number_formats import file_size
+from mmattn.reports.overlays import save_image
 from mmattn.tables import markdown_table
 
 from .box_painter import draw_sheet
@@ -45,11 +42,7 @@ def write_markdown_report(
         environment(run.environment),
         list(run.notes),
     ]
-    paragraphs = [paragraph for section in sections for paragraph in section]
-    page = folder / "README.md"
-    with atomic_write(page, "w") as file:
-        file.write("\n\n".join(paragraphs) + "\n")
-    return page
+    return write_page(sections, folder)
 
 
 def sections_of(
@@ -84,8 +77,6 @@ def _table(numbers: DetectionNumbers, image_count: str) -> list[str]:
 def _exported(run: DetectionRun, folder: Path) -> list[str]:
     if run.exported is None:
         return []
-    with atomic_write(folder / "parity.json", "w") as file:
-        file.write(json.dumps(run.exported.parity, indent=2) + "\n")
     parts = [
         f"## The exported file against torch, on {run.image_count}",
         f"`{run.exported.file}`, {file_size(run.exported.file_bytes)}, in "
@@ -97,7 +88,7 @@ def _exported(run: DetectionRun, folder: Path) -> list[str]:
             continue
         rows[-1][0] = f"**{rows[-1][0]}**"
         parts.append(markdown_table(titles, rows, align="l" + "r" * (len(titles) - 1)))
-    return [*parts, *parity_table(run.exported.parity)]
+    return [*parts, *parity_table(run.exported.parity, folder)]
 
 
 def _plots(numbers: DetectionNumbers, folder: Path) -> list[str]:
@@ -121,10 +112,6 @@ def _worst(numbers: DetectionNumbers, folder: Path, maps_only: bool) -> list[str
     if not numbers.worst:
         return []
     sheet = draw_sheet(numbers, with_images=not maps_only)
-    success, encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
-    if not success:
-        raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
     name = f"worst_{numbers.iou_type}.jpg"
-    with atomic_write(folder / name) as file:
-        file.write(encoded.tobytes())
+    save_image(sheet, folder / name, jpeg_quality=85)
     return [f"## Worst images: {SHAPES[numbers.iou_type]}", f"![worst images]({name})"]

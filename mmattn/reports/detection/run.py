@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmattn.reports.curves import Curve
+from mmattn.reports.number_formats import table_cells
 from mmattn.reports.run import Run
 
 from .numbers import DetectionNumbers
@@ -47,20 +48,10 @@ class DetectionRun(Run):
     exported: ExportedDetections | None = None
 
 
-def shown(value: float, column: str, counts: tuple[str, ...] = ("images", "objects")) -> str:
-    """Format a value of the table: counts as they are, fractions in percent, nan as a dash."""
-    if value != value:
-        return "-"
-    return f"{value:.0f}" if column in counts else f"{100 * value:.1f}"
-
-
 def table_rows(numbers: DetectionNumbers) -> list[list[str]]:
     """Return the cells of the table per class, all classes together last."""
     rows = zip((*numbers.classes, "all"), (*numbers.table, numbers.overall), strict=True)
-    return [
-        [name, *(shown(value, column) for column, value in zip(numbers.columns, row, strict=True))]
-        for name, row in rows
-    ]
+    return [[name, *table_cells(numbers.columns, row, ("images", "objects"))] for name, row in rows]
 
 
 def table_note(numbers: DetectionNumbers) -> str:

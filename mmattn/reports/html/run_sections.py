@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from mmattn.reports.curves import Curve, smoothed
+from mmattn.reports.curves import Curve, read_scalars, smoothed
 from mmattn.reports.figure_style import COLOURS, legend_above, new_axes, plain_frame, svg_data_uri
 from mmattn.reports.number_formats import count, duration, shape
 from mmattn.reports.run import Run
@@ -68,6 +68,36 @@ def metric_plot(
     if untrained is not None:
         axes.axhline(untrained, color=_ORANGE, linestyle="--", linewidth=2.2, label="untrained")
     return _finish(axes, unit, y_label)
+
+
+def training_section(
+    run: Run,
+    choose: Callable[[Mapping[str, Curve]], Mapping[str, Curve]],
+    y_label: str,
+    alt_text: str,
+    *,
+    untrained: float | None = None,
+) -> list[str]:
+    """Draw the loss and the results of the validations of a training.
+
+    Args:
+        run: The run.
+        choose: Function of all curves of the validations that returns those to draw, by title.
+        y_label: Label of their values.
+        alt_text: What their plot shows.
+        untrained: Result of the network before training.
+    """
+    if not run.scalars:
+        return []
+    training, validation = read_scalars(run.scalars)
+    plots = []
+    if training.get("loss"):
+        plots.append([part.plot(loss_plot(training["loss"]), "Training loss over iterations")])
+    curves = choose(validation)
+    if curves:
+        uri = metric_plot(curves, run.validation_axis, y_label, untrained=untrained)
+        plots.append([part.plot(uri, alt_text)])
+    return [part.columns(*plots) if plots else part.paragraph("No values were recorded.")]
 
 
 def _finish(axes, x_label: str, y_label: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmattn.reports.curves import read_scalars
 from mmattn.reports.detection.html_report import add_sections
 from mmattn.reports.figure_style import svg_data_uri
 from mmattn.reports.html import components as part
@@ -12,9 +11,8 @@ from mmattn.reports.html.page import Report
 from mmattn.reports.html.run_sections import (
     cost_cards,
     environment_section,
-    loss_plot,
-    metric_plot,
     steps_section,
+    training_section,
 )
 from mmattn.reports.overlays import data_uri
 
@@ -43,7 +41,9 @@ def write_html_report(run: PanopticRun, path: str | Path, *, maps_only: bool = F
     for instances in run.instances.values():
         add_sections(report, instances, run.image_count, maps_only)
     for title, parts in {
-        "Training": _training(run),
+        "Training": training_section(
+            run, validation_curves, "validation, %", "Panoptic quality during training"
+        ),
         "What was run": steps_section(run),
         "Model and environment": environment_section(run),
     }.items():
@@ -116,17 +116,3 @@ def _worst(numbers: PanopticNumbers, maps_only: bool) -> list[str]:
         rows = [[data_uri(tile, jpeg_quality=90) for tile in tiles]]
         parts += [part.heading(describe(image)), part.image_grid(TILES, rows)]
     return parts
-
-
-def _training(run: PanopticRun) -> list[str]:
-    if not run.scalars:
-        return []
-    training, validation = read_scalars(run.scalars)
-    plots = []
-    if training.get("loss"):
-        plots.append([part.plot(loss_plot(training["loss"]), "Training loss over iterations")])
-    curves = validation_curves(validation)
-    if curves:
-        uri = metric_plot(curves, run.validation_axis, "validation, %")
-        plots.append([part.plot(uri, "Panoptic quality during training")])
-    return [part.columns(*plots) if plots else part.paragraph("No values were recorded.")]

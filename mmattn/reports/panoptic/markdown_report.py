@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-
-from mmattn.io import atomic_write
 from mmattn.reports.detection.markdown_report import sections_of
 from mmattn.reports.figure_style import save_png
-from mmattn.reports.markdown_sections import environment, head, training
+from mmattn.reports.markdown_sections import environment, head, training, write_page
+from mmattn.reports.overlays import save_image
 from mmattn.tables import markdown_table
 
 from .figures import FIGURES
@@ -38,11 +36,7 @@ def write_markdown_report(run: PanopticRun, folder: str | Path, *, maps_only: bo
     for instances in run.instances.values():
         sections += sections_of(instances, run.image_count, folder, maps_only)
     sections += [training(run, folder), environment(run.environment), list(run.notes)]
-    paragraphs = [paragraph for section in sections for paragraph in section]
-    page = folder / "README.md"
-    with atomic_write(page, "w") as file:
-        file.write("\n\n".join(paragraphs) + "\n")
-    return page
+    return write_page(sections, folder)
 
 
 def _table(run: PanopticRun) -> list[str]:
@@ -69,11 +63,7 @@ def _worst(numbers: PanopticNumbers, folder: Path, maps_only: bool) -> list[str]
     if not numbers.worst:
         return []
     sheet = draw_sheet(numbers, with_images=not maps_only)
-    success, encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
-    if not success:
-        raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
-    with atomic_write(folder / "worst_panoptic.jpg") as file:
-        file.write(encoded.tobytes())
+    save_image(sheet, folder / "worst_panoptic.jpg", jpeg_quality=85)
     return [
         "## Worst images",
         f"The lowest panoptic quality. From left to right: {', '.join(TILES)}.",

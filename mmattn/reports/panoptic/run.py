@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mmattn.reports.curves import Curve
 from mmattn.reports.detection.numbers import DetectionNumbers
+from mmattn.reports.number_formats import table_cells
 from mmattn.reports.run import Run
 
 from .numbers import COUNTS, MEANINGS, PanopticNumbers
@@ -32,17 +33,7 @@ def table_rows(numbers: PanopticNumbers) -> list[list[str]]:
         *zip(numbers.classes, numbers.table, strict=True),
         *((title, numbers.groups[name]) for name, title in groups.items()),
     ]
-    return [
-        [name, *(shown(value, column) for column, value in zip(numbers.columns, row, strict=True))]
-        for name, row in rows
-    ]
-
-
-def shown(value: float, column: str) -> str:
-    """Format a value of the table: counts as they are, fractions in percent, nan as a dash."""
-    if value != value:
-        return "-"
-    return f"{value:.0f}" if column in COUNTS else f"{100 * value:.1f}"
+    return [[name, *table_cells(numbers.columns, row, COUNTS)] for name, row in rows]
 
 
 def table_note(numbers: PanopticNumbers) -> str:

@@ -12,14 +12,14 @@ import numpy as np
 from mmattn.fonts import fitted, text_font
 from mmattn.palette import Palette
 from mmattn.reports.overlays import blend
-from mmattn.reports.painter import OUTCOMES, read_photograph
+from mmattn.reports.painter import OUTCOMES
+from mmattn.reports.sheets import FONT, INK, LINE, photograph_or_paper, text_row
 
 from .numbers import DrawnMap, PanopticNumbers, WorstImage
 
 #: What the tiles of an image show, from left to right.
 TILES = ("ground truth", "prediction", "outcome")
-_TILE, _GAP, _LINE, _FONT = 400, 8, 22, 13
-_INK, _PAPER = (17, 24, 39), (229, 231, 235)
+_TILE, _GAP = 400, 8
 _OPACITY = 0.62
 # Factors of lightness, so that neighbouring objects of a class differ.
 _SHADES = (1.0, 0.7, 1.3, 0.85, 1.15, 0.55)
@@ -92,10 +92,7 @@ def draw_tiles(
         Images of one size, (H, 400, 3) uint8 RGB.
     """
     shape = image.truth.index.shape
-    if with_image and Path(image.name).is_file():
-        photograph = read_photograph(image.name, (shape[0], shape[1]))
-    else:
-        photograph = np.full((*shape, 3), _PAPER, np.uint8)
+    photograph = photograph_or_paper(image.name, (shape[0], shape[1]), with_image=with_image)
     tiles = [
         paint_segments(photograph, image.truth, numbers.palette, numbers.things),
         paint_segments(photograph, image.predicted, numbers.palette, numbers.things),
@@ -117,12 +114,12 @@ def draw_sheet(numbers: PanopticNumbers, *, with_images: bool = True) -> np.ndar
         (H, W, 3) uint8 RGB
     """
     width = len(TILES) * _TILE + (len(TILES) - 1) * _GAP
-    rows = [_text_row(width, f"Lowest panoptic quality: {', '.join(TILES)}"), _legend(width)]
+    rows = [text_row(width, f"Lowest panoptic quality: {', '.join(TILES)}"), _legend(width)]
     for image in numbers.worst:
         tiles = draw_tiles(image, numbers, with_image=with_images)
         gap = np.full((tiles[0].shape[0], _GAP, 3), 255, np.uint8)
         row = [part for tile in tiles for part in (tile, gap)][:-1]
-        rows += [_text_row(width, describe(image)), np.hstack(row)]
+        rows += [text_row(width, describe(image)), np.hstack(row)]
         present = sorted({*image.truth.labels.tolist(), *image.predicted.labels.tolist()})
         names = [(numbers.classes[label], numbers.palette[label]) for label in present]
         rows += [_swatches(width, names), np.full((_GAP, width, 3), 255, np.uint8)]
@@ -146,37 +143,28 @@ def _legend(width: int) -> np.ndarray:
     return _swatches(width, entries)
 
 
-def _text_row(width: int, text: str) -> np.ndarray:
-    from PIL import Image, ImageDraw
-
-    row = Image.new("RGB", (width, _LINE), (255, 255, 255))
-    draw = ImageDraw.Draw(row)
-    draw.text((2, 2), fitted(text, width - 4, _FONT), fill=_INK, font=text_font(_FONT))
-    return np.asarray(row)
-
-
 def _swatches(width: int, entries: Sequence[tuple[str, Sequence[int]]]) -> np.ndarray:
     """Write names behind patches of their colours, in as many lines as they need."""
     from PIL import Image, ImageDraw
 
-    font = text_font(_FONT)
+    font = text_font(FONT)
     probe = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     lines: list[list[tuple[int, str, Sequence[int]]]] = [[]]
     left = 2
     for name, colour in entries:
-        text = fitted(name, 160, _FONT)
+        text = fitted(name, 160, FONT)
         needed = 18 + round(probe.textlength(text, font=font)) + 14
         if left + needed > width and lines[-1]:
             lines.append([])
             left = 2
         lines[-1].append((left, text, colour))
         left += needed
-    sheet = Image.new("RGB", (width, _LINE * len(lines)), (255, 255, 255))
+    sheet = Image.new("RGB", (width, LINE * len(lines)), (255, 255, 255))
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
-        top = _LINE * number
+        top = LINE * number
         for x, text, colour in line:
             patch = (x, top + 5, x + 12, top + 17)
-            draw.rectangle(patch, fill=tuple(map(int, colour)), outline=_INK)
-            draw.text((x + 18, top + 2), text, fill=_INK, font=font)
+            draw.rectangle(patch, fill=tuple(map(int, colour)), outline=INK)
+            draw.text((x + 18, top + 2), text, fill=INK, font=font)
     return np.asarray(sheet)

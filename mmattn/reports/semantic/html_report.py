@@ -6,16 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmattn.palette import complete_palette
-from mmattn.reports.curves import read_scalars
 from mmattn.reports.html import components as part
 from mmattn.reports.html.page import Report
 from mmattn.reports.html.run_sections import (
     cost_cards,
     environment_section,
-    loss_plot,
-    metric_plot,
     parity_table,
     steps_section,
+    training_section,
 )
 from mmattn.reports.number_formats import file_size, percent
 from mmattn.reports.overlays import colour_map, data_uri
@@ -137,20 +135,13 @@ def _class_table(run: SegmentationRun) -> list[str]:
 
 
 def _curves(run: SegmentationRun) -> list[str]:
-    if not run.scalars:
-        return []
-    training, validation = read_scalars(run.scalars)
-    plots = []
-    loss, miou = training.get("loss", []), validation.get("mIoU", [])
-    if loss:
-        plots.append([part.plot(loss_plot(loss), "Training loss over iterations")])
-    if miou:
-        untrained = None if run.untrained is None else run.untrained.mean
-        uri = metric_plot(
-            {"mIoU": miou}, run.validation_axis, "validation mIoU, %", untrained=untrained
-        )
-        plots.append([part.plot(uri, "Validation mIoU during training")])
-    return [part.columns(*plots) if plots else part.paragraph("No values were recorded.")]
+    return training_section(
+        run,
+        lambda validation: {"mIoU": validation["mIoU"]} if validation.get("mIoU") else {},
+        "validation mIoU, %",
+        "Validation mIoU during training",
+        untrained=None if run.untrained is None else run.untrained.mean,
+    )
 
 
 def _parity(run: SegmentationRun) -> list[str]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from mmattn.io import atomic_write
-from mmattn.reports.markdown_sections import environment, head, parity_table, training
+from mmattn.reports.markdown_sections import environment, head, parity_table, training, write_page
 from mmattn.reports.number_formats import file_size
-from mmattn.reports.overlays import colour_map
+from mmattn.reports.overlays import colour_map, save_image
 from mmattn.reports.painter import Painter
 from mmattn.tables import markdown_table
 
@@ -44,11 +41,7 @@ def write_markdown_report(
         environment(run.environment),
         list(run.notes),
     ]
-    paragraphs = [paragraph for section in sections for paragraph in section]
-    page = folder / "README.md"
-    with atomic_write(page, "w") as file:
-        file.write("\n\n".join(paragraphs) + "\n")
-    return page
+    return write_page(sections, folder)
 
 
 def _class_table(run: SegmentationRun) -> list[str]:
@@ -105,11 +98,7 @@ def _draw_samples(
                 tiles.append(painter.paint_prediction(sample.image, classes, sample.truth))
         rows.append(np.hstack(tiles))
     sheet = np.vstack([_pad(row, max(row.shape[1] for row in rows)) for row in rows])
-    success, encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
-    if not success:
-        raise ValueError(f"OpenCV cannot encode an image of shape {sheet.shape}")
-    with atomic_write(path) as file:
-        file.write(encoded.tobytes())
+    save_image(sheet, path, jpeg_quality=85)
 
 
 def _pad(row: np.ndarray, width: int) -> np.ndarray:
@@ -121,7 +110,5 @@ def _pad(row: np.ndarray, width: int) -> np.ndarray:
 def _parity(run: SegmentationRun, folder: Path) -> list[str]:
     if run.parity is None:
         return []
-    with atomic_write(folder / "parity.json", "w") as file:
-        file.write(json.dumps(run.parity, indent=2) + "\n")
     size = [] if run.file_bytes is None else [f"The file has {file_size(run.file_bytes)}."]
-    return ["## The exported file against torch", *size, *parity_table(run.parity)]
+    return ["## The exported file against torch", *size, *parity_table(run.parity, folder)]
