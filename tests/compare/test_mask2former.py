@@ -20,6 +20,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", PLACES, ids=["semantic", "instance"])
 def test_blocks_are_checked_there_without_training(config: str, tmp_path: Path) -> None:
     lines: list[str] = []

@@ -105,6 +105,7 @@ def test_the_check_says_what_was_found(place: Path) -> None:
     assert found["fits"] and [len(d["classes"]) for d in found["datasets"]] == [6, 6]
 
 
+@pytest.mark.slow
 def test_the_training_says_what_it_set_and_compares_every_class(trained: str, place: Path) -> None:
     shown = " ".join(trained.split())
     assert "bbox_head.num_classes=6; compared by ClasswiseCocoMetric" in shown
@@ -116,6 +117,7 @@ def test_the_training_says_what_it_set_and_compares_every_class(trained: str, pl
     assert "AP50" in (folder / "results.csv").read_text()
 
 
+@pytest.mark.slow
 def test_the_run_s_own_config_tests(trained: str, place: Path) -> None:
     (command,) = commands("5. Test")
     shown = run(command, "experiment_name=detector-test")
@@ -131,6 +133,7 @@ def test_rows_are_kept_by_name(trained: str, place: Path) -> None:
     assert "bbox_head.num_classes=2" in shown
 
 
+@pytest.mark.slow
 def test_the_other_formats_are_checked(place: Path) -> None:
     cells, parts, described = commands("VOC and YOLO")[:3]
     assert "6 images in JPEGImages, 15 objects; Pascal VOC" in run(cells)

@@ -58,7 +58,9 @@ def train(shapes_root: Path, tmp_path: Path, monkeypatch, request):
     return run
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize(
+    "name", ["tiny_fcn.py", "tiny_retinanet.py", pytest.param("paramwise", marks=pytest.mark.slow)]
+)
 def test_first_screen_is_short_and_the_file_has_the_rest(name, train, capsys) -> None:
     work_dir = train(name)
     shown = capsys.readouterr()
@@ -157,6 +159,7 @@ def test_advice_of_mmseg_about_two_classes_is_harmless() -> None:
     assert all(map(is_harmless, texts)), texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "package", "tool"),
     [
