@@ -4,7 +4,7 @@ A light Mask R-CNN (arXiv:1703.06870) on an FPN of 128 channels, strides 4 to 64
 is compared with, on the same images (docs/results/nuclei). The weights are those of
 configs/mask2former/mask2former_mobilenetv2_1xb2-2k_nuclei-instance-192x192.py.
 
-    mmattn train configs/comparison/mask-rcnn_mobilenetv2-fpn_1xb2-1200_nuclei-192x192.py
+    mmattn train configs/comparison/mask-rcnn_mobilenetv2-fpn_1xb2-400_nuclei-192x192.py
 """
 
 _base_ = [
@@ -49,7 +49,7 @@ model = dict(
     test_cfg=dict(rpn=dict(max_per_img=500), rcnn=dict(max_per_img=120, mask_thr_binary=0.5)),
 )
 
-max_iters = 1200
+max_iters = 400
 val_interval = max_iters
 optim_wrapper = dict(
     type="OptimWrapper",
