@@ -14,6 +14,8 @@ import_plugin("mmattn.projects.yolov12")
 
 import_plugin("mmattn.projects.blocks.agent_attention")
 import_plugin("mmattn.projects.blocks.agent_attention_convert")
+import_plugin("mmattn.projects.blocks.bilevel_routing_attention")
+import_plugin("mmattn.projects.blocks.bilevel_routing_attention_convert")
 import_plugin("mmattn.projects.blocks.cbam")
 import_plugin("mmattn.projects.blocks.cbam_convert")
 import_plugin("mmattn.projects.blocks.coordinate_attention")
