@@ -6,6 +6,7 @@ what is missing (see ``mmattn.plugin_imports``).
 
 from mmattn.plugin_imports import import_plugin
 
+import_plugin("mmattn.projects.attention_unet")
 import_plugin("mmattn.projects.bevanet")
 import_plugin("mmattn.projects.ccnet")
 import_plugin("mmattn.projects.dynamic_head")
@@ -14,6 +15,8 @@ import_plugin("mmattn.projects.yolov12")
 
 import_plugin("mmattn.projects.blocks.agent_attention")
 import_plugin("mmattn.projects.blocks.agent_attention_convert")
+import_plugin("mmattn.projects.blocks.attention_gate")
+import_plugin("mmattn.projects.blocks.attention_gate_convert")
 import_plugin("mmattn.projects.blocks.cbam")
 import_plugin("mmattn.projects.blocks.cbam_convert")
 import_plugin("mmattn.projects.blocks.coordinate_attention")
