@@ -6,6 +6,7 @@ what is missing (see ``mmattn.plugin_imports``).
 
 from mmattn.plugin_imports import import_plugin
 
+import_plugin("mmattn.projects.attention_unet")
 import_plugin("mmattn.projects.bevanet")
 import_plugin("mmattn.projects.ccnet")
 import_plugin("mmattn.projects.dynamic_head")
@@ -14,6 +15,8 @@ import_plugin("mmattn.projects.yolov12")
 
 import_plugin("mmattn.projects.blocks.agent_attention")
 import_plugin("mmattn.projects.blocks.agent_attention_convert")
+import_plugin("mmattn.projects.blocks.attention_gate")
+import_plugin("mmattn.projects.blocks.attention_gate_convert")
 import_plugin("mmattn.projects.blocks.bilevel_routing_attention")
 import_plugin("mmattn.projects.blocks.bilevel_routing_attention_convert")
 import_plugin("mmattn.projects.blocks.cbam")
@@ -27,6 +30,8 @@ import_plugin("mmattn.projects.blocks.focused_linear_attention")
 import_plugin("mmattn.projects.blocks.focused_linear_attention_convert")
 import_plugin("mmattn.projects.blocks.global_context")
 import_plugin("mmattn.projects.blocks.hilo")
+import_plugin("mmattn.projects.blocks.inline_attention")
+import_plugin("mmattn.projects.blocks.inline_attention_convert")
 import_plugin("mmattn.projects.blocks.rala")
 import_plugin("mmattn.projects.blocks.simam")
 import_plugin("mmattn.projects.blocks.squeeze_excitation")
