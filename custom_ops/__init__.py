@@ -28,3 +28,4 @@ from .multi_scale_deformable_attention import (
     multi_scale_deformable_attention as multi_scale_deformable_attention,
 )
 from .row_column_means import row_column_means as row_column_means
+from .window_attention import window_attention as window_attention
