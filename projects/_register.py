@@ -12,6 +12,8 @@ import_plugin("mmattn.projects.dynamic_head")
 import_plugin("mmattn.projects.mask2former")
 import_plugin("mmattn.projects.yolov12")
 
+import_plugin("mmattn.projects.blocks.agent_attention")
+import_plugin("mmattn.projects.blocks.agent_attention_convert")
 import_plugin("mmattn.projects.blocks.cbam")
 import_plugin("mmattn.projects.blocks.cbam_convert")
 import_plugin("mmattn.projects.blocks.coordinate_attention")

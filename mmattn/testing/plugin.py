@@ -41,6 +41,13 @@ class _Network(BaseModule):
         self.plugin = plugin
 
 
+def initialised_by_a_network(plugin: nn.Module) -> nn.Module:
+    """Return ``plugin`` after mmengine has initialised a network that it is part of."""
+    network = _Network(plugin).eval()
+    network.init_weights()
+    return network.plugin
+
+
 class PluginTester:
     """Base class of a block's tests: inherit, name the module, and state what it promises.
 
@@ -162,11 +169,10 @@ class PluginTester:
         """mmengine initialises all convolutions and norms of a network, those of plugins too."""
         if not self.identity_at_init and self.expected_at_init is None:
             pytest.skip("neither identity_at_init nor expected_at_init is given")
-        network = _Network(self.make(randomized=False)).eval()
-        network.init_weights()
+        plugin = initialised_by_a_network(self.make(randomized=False))
         x = self.sample()
-        expected = x if self.identity_at_init else self.expected_at_init(network.plugin, x)
-        torch.testing.assert_close(network.plugin(x), expected)
+        expected = x if self.identity_at_init else self.expected_at_init(plugin, x)
+        torch.testing.assert_close(plugin(x), expected)
 
     def test_number_of_parameters_is_the_papers(self) -> None:
         if self.parameters is None:
