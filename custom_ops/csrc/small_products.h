@@ -139,6 +139,29 @@ MMATTN_INLINE void transpose_square(const A* from, int64_t step, A* to, int64_t 
 #endif
 }
 
+// Numbers c, ..., c + lanes - 1 of `count` rows from the i-th on, anywhere in memory, to rows of
+// their transpose, `to_step` apart; zeros up to a whole vector.
+template <typename A, typename Row>
+MMATTN_INLINE void turn_square(
+    const Row& row_of, int64_t i, int count, int64_t c, int lanes, A* to, int64_t to_step) {
+  constexpr int L = kLanes<A>;
+  alignas(kVectorBytes) A square[L * L], turned[L * L];
+  for (int r = 0; r < count; ++r) {
+    if (lanes == L) {
+      widen_full(row_of(i + r) + c, square + r * L);
+    } else {
+      widen_block(row_of(i + r) + c, lanes, L, square + r * L);
+    }
+  }
+  std::fill(square + count * L, square + L * L, A(0));
+  if (lanes == L) {
+    transpose_square(square, L, to, to_step);
+  } else {
+    transpose_square(square, L, turned, L);
+    for (int r = 0; r < lanes; ++r) store(to + r * to_step, load(turned + r * L));
+  }
+}
+
 // Rows to panels of their transpose: number c of row i goes to [p][c][i - begin(p)], zeros behind.
 template <typename S, typename A>
 void pack_columns(const S* from, int64_t step, const Panels<A>& rows, int64_t channels, A* to) {

@@ -75,7 +75,5 @@ def check_windows(
                 "the queries, keys and values of the padding"
             )
     elif tuple(pad.shape) != (qkv.shape[3],):
-        raise ValueError(
-            f"{_OP}: pad must have shape ({qkv.shape[3]},), got {tuple(pad.shape)}"
-        )
+        raise ValueError(f"{_OP}: pad must have shape ({qkv.shape[3]},), got {tuple(pad.shape)}")
     return window, rolled

@@ -76,7 +76,6 @@ void gather_rows(const Row& row_of, int64_t rows, const Panels<A>& channels, A s
 template <typename A, typename Row>
 void gather_columns(const Row& row_of, const Panels<A>& rows, int64_t channels, A* to) {
   constexpr int L = kLanes<A>;
-  alignas(kVectorBytes) A square[L * L], turned[L * L];
   for (int64_t p = 0; p < rows.panels; ++p) {
     const int64_t begin = rows.begin(p), width = rows.width(p);
     A* panel = to + begin * channels;
@@ -84,21 +83,7 @@ void gather_columns(const Row& row_of, const Panels<A>& rows, int64_t channels, 
       const int count = int(std::min<int64_t>(L, rows.count - i));
       for (int64_t c = 0; c < channels; c += L) {
         const int lanes = int(std::min<int64_t>(L, channels - c));
-        for (int r = 0; r < count; ++r) {
-          if (lanes == L) {
-            widen_full(row_of(i + r) + c, square + r * L);
-          } else {
-            widen_block(row_of(i + r) + c, lanes, L, square + r * L);
-          }
-        }
-        std::fill(square + count * L, square + L * L, A(0));
-        A* out = panel + c * width + (i - begin);
-        if (lanes == L) {
-          transpose_square(square, L, out, width);
-        } else {
-          transpose_square(square, L, turned, L);
-          for (int r = 0; r < lanes; ++r) store(out + r * width, load(turned + r * L));
-        }
+        turn_square(row_of, i, count, c, lanes, panel + c * width + (i - begin), width);
       }
     }
   }
