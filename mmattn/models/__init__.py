@@ -1,4 +1,4 @@
-"""Models that stand in for those of mmseg and mmdet: drop-ins, averages, timm's backbones, faster windows."""
+"""Models that stand in for those of mmseg and mmdet: drop-ins, averages, timm's, faster Swins."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ class NAT(BaseModule):
             dilations = [[1] * depth for depth in depths]
         if len(num_heads) != len(depths) or [len(d) for d in dilations] != list(depths):
             raise ValueError(
-                f"num_heads and dilations must have one entry for each level, and dilations one for "
+                "num_heads and dilations must have one entry for each level, and dilations one for "
                 f"each block: depths={tuple(depths)}, num_heads={tuple(num_heads)}, dilations of "
                 f"{tuple(len(d) for d in dilations)} blocks"
             )

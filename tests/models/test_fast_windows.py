@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from mmengine.config import Config
 from torch import Tensor, nn
 
+from mmattn.config import load_config
 from mmattn.config.registry_scope import enter_scope
 from mmattn.errors import ConfigError
 from mmattn.layers import fast_windows
 from mmattn.layers.fast_windows import use_fast_windows
 from mmattn.models import WithFastWindows
 from mmattn.registry import MODELS
+from tests.support.code_blocks import read_code_blocks
 
 TOY: dict[str, Any] = {
     "embed_dims": 12, "depths": (2, 2), "num_heads": (2, 3), "strides": (4, 2), "window_size": 5,
@@ -218,14 +220,22 @@ def test_a_replaced_projection_is_asked_for_its_padding() -> None:
     assert_same(list(fast(x)), list(network(x)), 1e-4)
 
 
-def test_a_config_has_one_switch() -> None:
-    cfg = Config({"model": {"backbone": {"type": "SwinTransformer", **TOY}},
-                  "default_scope": "mmdet"})  # fmt: skip
+def test_the_switch_of_the_guide_builds(repo: Path, tmp_path: Path) -> None:
+    """The config of docs/operators.md, with fewer blocks."""
+    (block,) = (
+        b for b in read_code_blocks(repo / "docs/operators.md") if "WithFastWindows" in b.code
+    )
+    file = tmp_path / "config.py"
+    file.write_text(block.code, encoding="utf-8")
+    cfg = load_config(file)
+    cfg.merge_from_dict({"model.backbone.inner": {"init_cfg": None, "depths": [1, 1, 2, 1]}})
     enter_scope(cfg)
-    wrapped = {"type": "mmattn.WithFastWindows", "inner": cfg.model.backbone}
-    network = MODELS.build(wrapped)
-    assert type(network).__module__ == "mmdet.models.backbones.swin"
-    assert use_fast_windows(network) == 4
+    network = MODELS.build(cfg.model.backbone)
+    assert type(network).__module__ == "mmseg.models.backbones.swin"
+    assert use_fast_windows(network) == 5
+
+
+def test_a_module_may_be_given_too() -> None:
     assert WithFastWindows(upstream("timm")).out_channels == [12, 24]
 
 

@@ -14,7 +14,7 @@ from mmattn.testing.mixer import Cost, MixerTester
 
 def by_dense_attention(module: NeighborhoodAttention, x: Tensor) -> Tensor:
     """Attention to all positions, with a mask that is found position by position."""
-    n, c, height, width = x.shape
+    height, width = x.shape[2:]
     heads, k, e = module.num_heads, module.kernel_size, module.dilation
 
     def seen(length: int, i: int) -> dict[int, int]:
