@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmattn.config.load import load_config
+from mmattn.config.ranks import read_heartbeat
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 from mmattn.config.run_settings import set_checkpoint, set_work_dir
@@ -68,9 +69,11 @@ def test(
     """
     from .hooks.first_screen import FirstScreenHook
 
-    with brief_console() as console:
+    # The watch first: a process that is refused tells the others.
+    with brief_console() as console, watch_ranks(launcher) as watch:
         cfg = load_config(config, cfg_options)
         cfg.launcher = launcher
+        watch.heartbeat = read_heartbeat(cfg)
         dump = dump_metric(cfg, out) if out else None
         steps = [
             Step("work dir", lambda cfg: set_work_dir(cfg, work_dir)),
@@ -86,26 +89,25 @@ def test(
             steps.append(Step("--amp", _use_amp))
         if out and dump is None:
             steps.append(Step("--out", lambda cfg: write_label_maps(cfg, out)))
-        with watch_ranks(cfg) as watch:
-            runner = build_runner(cfg, splits=("test",), steps=steps)
-            runner.register_hook(FirstScreenHook(console))
-            watch.attach(runner)
-            with explain_registry_errors(cfg.filename):
-                if dump is not None:
-                    from mmengine.registry import METRICS
+        runner = build_runner(cfg, splits=("test",), steps=steps)
+        runner.register_hook(FirstScreenHook(console))
+        watch.attach(runner)
+        with explain_registry_errors(cfg.filename):
+            if dump is not None:
+                from mmengine.registry import METRICS
 
-                    runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
-                elif out:
-                    _name_outputs(runner)
-                if fuse:
-                    from .hooks.fuse import FuseHook
+                runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
+            elif out:
+                _name_outputs(runner)
+            if fuse:
+                from .hooks.fuse import FuseHook
 
-                    runner.register_hook(FuseHook())
-                if not allow_partial:
-                    from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
+                runner.register_hook(FuseHook())
+            if not allow_partial:
+                from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
 
-                    runner.register_hook(RequireCompleteCheckpointHook())
-                return runner.test()
+                runner.register_hook(RequireCompleteCheckpointHook())
+            return runner.test()
 
 
 def _name_outputs(runner: Runner) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmattn.config.load import load_config
+from mmattn.config.ranks import read_heartbeat
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 from mmattn.config.run_settings import scale_learning_rate, set_resume, set_work_dir, use_amp
@@ -72,10 +73,14 @@ def train(
     runner = None
     try:
         with StopSignals() as signals, brief_console() as console:
-            cfg = load_config(config, cfg_options)
-            cfg.launcher = launcher
-            steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
-            with watch_ranks(cfg, signals) as watch:
+            # First of all: a process that is refused or stopped tells the others.
+            with watch_ranks(launcher, signals) as watch:
+                cfg = load_config(config, cfg_options)
+                cfg.launcher = launcher
+                watch.heartbeat = read_heartbeat(cfg)
+                steps = training_steps(
+                    work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume
+                )
                 runner = build_runner(cfg, splits=("train", "val"), steps=steps)
                 runner.register_hook(FirstScreenHook(console))
                 runner.register_hook(ForgetAnnotationsHook())
