@@ -12,6 +12,7 @@ from mmattn.config.resolve import Step
 from mmattn.config.run_settings import set_checkpoint, set_work_dir
 
 from .console import brief_console
+from .manifest_check import ManifestCheck
 from .ranks.watch import watch_ranks
 from .runner import build_runner
 from .test_outputs import dump_metric, show_predictions, write_label_maps
@@ -39,6 +40,8 @@ def test(
     allow_partial: bool = False,
     cfg_options: dict | None = None,
     launcher: str = "none",
+    manifest: str | None = None,
+    manifest_hashes: bool = False,
 ) -> dict[str, float]:
     """Evaluate ``checkpoint`` on the test split of ``config``.
 
@@ -60,6 +63,9 @@ def test(
         allow_partial: Accept a checkpoint that lacks weights which inference uses.
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
+        manifest: File by ``mmattn check_data --splits test --write-manifest``, with which names and
+            sizes of the data's files are compared.
+        manifest_hashes: Compare their SHA-256 too, for which all of them are read.
 
     Returns:
         The metrics.
@@ -89,8 +95,9 @@ def test(
             steps.append(Step("--amp", _use_amp))
         if out and dump is None:
             steps.append(Step("--out", lambda cfg: write_label_maps(cfg, out)))
-        runner = build_runner(cfg, splits=("test",), steps=steps)
-        runner.register_hook(FirstScreenHook(console))
+        check = ManifestCheck(manifest, hashes=manifest_hashes)
+        runner = build_runner(cfg, ("test",), steps, inspect=check)
+        runner.register_hook(FirstScreenHook(console, manifest=check.told))
         watch.attach(runner)
         with explain_registry_errors(cfg.filename):
             if dump is not None:

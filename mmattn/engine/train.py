@@ -20,6 +20,7 @@ from mmattn.reports.run import COMMAND_FILE
 from .console import brief_console
 from .distributed import launched_rank
 from .forget_annotations import ForgetAnnotationsHook
+from .manifest_check import ManifestCheck
 from .ranks.watch import watch_ranks
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
@@ -44,6 +45,8 @@ def train(
     cfg_options: dict | None = None,
     launcher: str = "none",
     command: str = "",
+    manifest: str | None = None,
+    manifest_hashes: bool = False,
 ) -> Runner:
     """Train the model of ``config``.
 
@@ -56,6 +59,9 @@ def train(
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
         command: Command line that asked for the training; kept beside the log, for reports.
+        manifest: File by ``mmattn check_data --write-manifest``, with which names and sizes of the
+            data's files are compared.
+        manifest_hashes: Compare their SHA-256 too, for which all of them are read.
 
     Returns:
         The runner, its training done.
@@ -81,8 +87,9 @@ def train(
                 steps = training_steps(
                     work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume
                 )
-                runner = build_runner(cfg, splits=("train", "val"), steps=steps)
-                runner.register_hook(FirstScreenHook(console))
+                check = ManifestCheck(manifest, hashes=manifest_hashes)
+                runner = build_runner(cfg, ("train", "val"), steps, inspect=check)
+                runner.register_hook(FirstScreenHook(console, manifest=check.told))
                 runner.register_hook(ForgetAnnotationsHook())
                 watch.attach(runner)
                 if command and launched_rank(launcher) == 0:
