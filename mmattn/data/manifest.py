@@ -132,7 +132,7 @@ def compare_with_manifest(
         if before is None:
             listed = ", ".join(known.datasets)
             raise DataError(
-                f"{path} has no {where}, but {listed}: write it for this config, and for the splits "
+                f"{path} has no {where}, but {listed}: write it for this config and for the splits "
                 "that are run (mmattn check_data CONFIG --splits train val test --write-manifest "
                 "FILE)"
             )

@@ -49,7 +49,7 @@ def build_runner(
         cfg: A whole config; it is not changed.
         splits: Splits to be run, of ``train``, ``val`` and ``test``.
         steps: Steps before those of every run, such as those of a command's options.
-        inspect: Called in rank 0 with the reports on the datasets; it raises where it finds a fault.
+        inspect: Called in rank 0 with the reports on the datasets; raises where they are at fault.
 
     Raises:
         MMAttnError: ``preflight`` finds a mistake, the launcher is wrong, or a type is not

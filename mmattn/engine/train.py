@@ -78,30 +78,31 @@ def train(
 
     runner = None
     try:
-        with StopSignals() as signals, brief_console() as console:
-            # First of all: a process that is refused or stopped tells the others.
-            with watch_ranks(launcher, signals) as watch:
-                cfg = load_config(config, cfg_options)
-                cfg.launcher = launcher
-                watch.heartbeat = read_heartbeat(cfg)
-                steps = training_steps(
-                    work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume
-                )
-                check = ManifestCheck(manifest, hashes=manifest_hashes)
-                runner = build_runner(cfg, ("train", "val"), steps, inspect=check)
-                runner.register_hook(FirstScreenHook(console, manifest=check.told))
-                runner.register_hook(ForgetAnnotationsHook())
-                watch.attach(runner)
-                if command and launched_rank(launcher) == 0:
-                    with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
-                        file.write(command + "\n")
-                resume_exactly(runner, signals, watch)
-                if resume is not None or runner._resume:
-                    require_same_model(runner)
-                    check_resumed_schedule(runner)
-                # Datasets, schedulers and the optimiser are built only now.
-                with explain_registry_errors(cfg.filename):
-                    runner.train()
+        # The watch before the config: a process that is refused or stopped tells the others.
+        with (
+            StopSignals() as signals,
+            brief_console() as console,
+            watch_ranks(launcher, signals) as watch,
+        ):
+            cfg = load_config(config, cfg_options)
+            cfg.launcher = launcher
+            watch.heartbeat = read_heartbeat(cfg)
+            steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
+            check = ManifestCheck(manifest, hashes=manifest_hashes)
+            runner = build_runner(cfg, ("train", "val"), steps, inspect=check)
+            runner.register_hook(FirstScreenHook(console, manifest=check.told))
+            runner.register_hook(ForgetAnnotationsHook())
+            watch.attach(runner)
+            if command and launched_rank(launcher) == 0:
+                with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
+                    file.write(command + "\n")
+            resume_exactly(runner, signals, watch)
+            if resume is not None or runner._resume:
+                require_same_model(runner)
+                check_resumed_schedule(runner)
+            # Datasets, schedulers and the optimiser are built only now.
+            with explain_registry_errors(cfg.filename):
+                runner.train()
     except InterruptedTraining:
         raise
     except StoppedBySignal as error:

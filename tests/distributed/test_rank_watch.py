@@ -44,7 +44,8 @@ def run(repo: Path, *commands: list[str]) -> tuple[list[int], list[str]]:
     }  # fmt: skip
     environment.pop("TORCHELASTIC_USE_AGENT_STORE", None)
     ranks = [
-        subprocess.Popen([sys.executable, "-m", *command], cwd=repo, env=environment | {"RANK": str(rank)}, text=True,
+        subprocess.Popen([sys.executable, "-m", *command], cwd=repo, text=True,
+                         env=environment | {"RANK": str(rank)},
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for rank, command in enumerate(commands)
     ]  # fmt: skip

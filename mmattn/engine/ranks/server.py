@@ -1,8 +1,9 @@
 """Rank 0's part of the watch: who is there, who failed first, and that all others hear of it.
 
 Messages are lines of JSON. A process says ``hello``, then nothing until it ends (``bye``), fails
-(``fail``) or makes no progress (``stuck``); one that never says it is missed. The server answers ``end`` to all when one has failed,
-and ``left`` when rank 0 has ended as it should, whose connections close next.
+(``fail``) or makes no progress (``stuck``); one that never says it is missed. The server answers
+``end`` to all when one has failed, and ``left`` when rank 0 has ended as it should, whose
+connections close next.
 Death is seen by the connection, which the kernel closes, not by missing messages: a process that
 holds Python's lock for minutes, to parse a huge file say, is late but not dead.
 """

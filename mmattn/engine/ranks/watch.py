@@ -22,7 +22,7 @@ from mmattn.errors import MMAttnError, Preempted, RankError, is_interrupt, one_l
 
 from .hang import SLOWER, collectives_begun, lateness
 from .idle_time import IdleTime
-from .server import ANSWER, START, WatchServer, gone, keep_alive, not_come
+from .server import ANSWER, START, WatchServer, gone, keep_alive
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
