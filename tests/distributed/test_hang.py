@@ -99,12 +99,23 @@ def test_processes_below_compute_too() -> None:
     assert processor_seconds() - before > 0.25
 
 
-def test_a_rank_that_never_comes_is_missed(monkeypatch) -> None:
+def server_after_the_start(monkeypatch, excused: bool) -> WatchServer:
     monkeypatch.setattr(server, "START", 0)
-    one = WatchServer(3, "token")
+    one = WatchServer(3, "token", excused=lambda: excused)
     one._seen = {0, 2}
+    one._begun -= 1
     one._tick()
-    assert one.verdict is not None
-    assert (one.verdict["rank"], one.verdict["code"]) == (1, 8)
-    assert one.verdict["text"].startswith("RankError: rank 1 has not come within")
     one._listener.close()
+    return one
+
+
+def test_a_rank_that_never_comes_is_missed(monkeypatch) -> None:
+    verdict = server_after_the_start(monkeypatch, excused=False).verdict
+    assert verdict is not None
+    assert (verdict["rank"], verdict["code"]) == (1, 8)
+    assert verdict["text"].startswith("RankError: rank 1 has not come within")
+
+
+def test_a_rank_that_cannot_connect_has_come(monkeypatch) -> None:
+    """Behind a firewall, say: its own warning has told that it is not watched."""
+    assert server_after_the_start(monkeypatch, excused=True).verdict is None

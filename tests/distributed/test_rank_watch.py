@@ -94,4 +94,4 @@ def test_a_rank_that_is_refused_before_it_reads_its_config(
     commands[refused] = [*commands[refused][:2], "missing.py", *commands[refused][3:]]
     codes, texts = run(repo, *commands)
     assert codes == [2, 2], texts
-    assert "ConfigError: missing.py" in texts[0].strip().splitlines()[-1]
+    assert "ConfigError: There is no config missing.py" in texts[0].strip().splitlines()[-1]

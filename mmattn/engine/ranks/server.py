@@ -16,6 +16,7 @@ import selectors
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +59,7 @@ class WatchServer(threading.Thread):
     Args:
         world_size: How many processes there are.
         token: What a connection must know to be one of them.
+        excused: Returns whether a process has come that could not connect; None if none can.
 
     Attributes:
         port: Where it listens.
@@ -65,8 +67,9 @@ class WatchServer(threading.Thread):
         left: Set when rank 0 has ended, and all others know.
     """
 
-    def __init__(self, world_size: int, token: str):
+    def __init__(self, world_size: int, token: str, excused: Callable[[], bool] | None = None):
         super().__init__(name="mmattn rank watch server", daemon=True)
+        self._excused = excused
         self.world_size, self.token = world_size, token
         self.verdict: dict[str, Any] | None = None
         self.left = threading.Event()
@@ -165,9 +168,11 @@ class WatchServer(threading.Thread):
         now = time.monotonic()
         if self._pending and now - self._pending[0][0] > CONSEQUENCE:
             self._decide(self._pending[0][1])
-        missing = sorted(set(range(self.world_size)) - self._seen)
-        if missing and now - self._begun > START:
-            self._decide(not_come(missing[0]))
+        if now - self._begun > START:
+            self._begun = float("inf")  # asked once
+            missing = sorted(set(range(self.world_size)) - self._seen)
+            if missing and not (self._excused is not None and self._excused()):
+                self._decide(not_come(missing[0]))
         question = self._question
         if question is None:
             return

@@ -175,7 +175,7 @@ class RankWatch:
                 wait_for_workers=False, multi_tenant=True,
             )  # fmt: skip
             if self.rank == 0:
-                self._store.set(key, self._serve())
+                self._store.set(key, self._serve(key))
             place = self._store.get(key).decode()
         except (RuntimeError, ValueError) as error:  # torch's, of a store that nobody opens
             if self.rank == 0:
@@ -189,21 +189,27 @@ class RankWatch:
             raise OSError("rank 0 does not listen")
         number, token, pid, self._first_host = place.split()
         self._first_pid = int(pid)
-        self._socket = socket.create_connection((host, int(number)), timeout=60)
+        try:
+            self._socket = socket.create_connection((host, int(number)), timeout=60)
+        except OSError:
+            self._store.set(f"{key}/unwatched", "1")  # it has come all the same
+            raise
         keep_alive(self._socket)
         self._socket.settimeout(0.5)
         self._send({"type": "hello", "token": token, "rank": self.rank, "pid": os.getpid(),
                     "host": socket.gethostname()})  # fmt: skip
         threading.Thread(target=self._listen, name="mmattn rank watch", daemon=True).start()
 
-    def _serve(self) -> str:
+    def _serve(self, key: str) -> str:
         """Start rank 0's server; returns where it is, and what a process must know to join."""
-        token = secrets.token_hex(16)
+        token, unwatched = secrets.token_hex(16), f"{key}/unwatched"
         try:
-            self._server = WatchServer(self.world_size, token)
-        except OSError as error:
-            sys.stderr.write(f"warning: the ranks are not watched: {one_line(error)}\n")
-            return ""
+            self._server = WatchServer(
+                self.world_size, token, excused=lambda: self._store.check([unwatched])
+            )
+        except OSError:
+            self._store.set(key, "")  # nobody is to wait for it
+            raise
         self._server.start()
         return f"{self._server.port} {token} {os.getpid()} {socket.gethostname()}"
 
