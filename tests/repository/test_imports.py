@@ -51,7 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
                "models", "preflight", "reports", "tasks"},
     "compare": {"config", "engine", "environment", "evaluation", "inference", "io", "plugins",
                 "preflight", "reports", "tables", "tasks"},
-    "cli": {"compare", "config", "data", "engine", "export", "inference", "io", "reports", "tasks"},
+    "cli": {"compare", "config", "data", "engine", "export", "inference", "io", "preflight",
+            "reports", "tasks"},
     "__main__": {"cli"},
 }  # fmt: skip
 #: Rooms and files that name what only one family of the OpenMMLab packages has.
