@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmattn.errors import DataError
-from mmattn.io.plain_data import parse_json, read_text
+from mmattn.io.plain_data import is_number, parse_json, read_text
 
 from .coco_content import check_content, is_box, is_coco, refuse_form
 from .run_lengths import run_length_problem
@@ -294,7 +294,7 @@ def is_polygon(points: Any) -> bool:
         isinstance(points, list)
         and len(points) >= 6
         and len(points) % 2 == 0
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in points)
+        and all(map(is_number, points))
     )
 
 
@@ -334,10 +334,8 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_side(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value >= 1
+    return is_number(value) and value >= 1
 
 
 def _is_area(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    return is_number(value)
