@@ -144,7 +144,7 @@ def doubts(content: Mapping[str, Any], *, masks: bool = False) -> list[str]:
         entry.get("id")
         for entry in annotations
         if is_box(entry.get("bbox"))
-        and _is_area(entry.get("area"))
+        and is_number(entry.get("area"))
         and entry["area"] > 1.01 * abs(entry["bbox"][2] * entry["bbox"][3]) + 1
     ]
     if large:
@@ -224,7 +224,7 @@ def _plain_problems(content: Mapping[str, Any], masks: bool) -> Iterator[str]:
         boxless, len(annotations), "annotations", "have no box", "bbox",
         "Write [x, y, width, height] (data=DIR takes it from polygons)",
     )  # fmt: skip
-    areas = [entry for entry in annotations if not _is_area(entry.get("area"))]
+    areas = [entry for entry in annotations if not is_number(entry.get("area"))]
     yield from _count(
         areas, len(annotations), "annotations", "have no area that is a number", "area",
         "Write the pixels of each object, width times height without a mask (data=DIR computes "
@@ -335,7 +335,3 @@ def _is_flag(value: Any) -> bool:
 
 def _is_side(value: Any) -> bool:
     return is_number(value) and value >= 1
-
-
-def _is_area(value: Any) -> bool:
-    return is_number(value)
