@@ -154,8 +154,10 @@ def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
         for step in path:
             if isinstance(node, yaml.MappingNode):
                 node = next(value for key, value in node.value if key.value == str(step))
-            else:
+            elif isinstance(node, yaml.SequenceNode):
                 node = node.value[int(step)]
+            else:  # a value that holds nothing
+                return None
         return node.start_mark.line + 1
     except (yaml.YAMLError, StopIteration, LookupError, TypeError, ValueError, RecursionError):
         return None

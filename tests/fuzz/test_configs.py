@@ -139,6 +139,8 @@ def test_yaml_gives_what_was_written(content: Any) -> None:
     assert found == content
 
 
+@example({"": None}, ["", "0"])
+@example({"a": [1]}, ["a", 0, 0])
 @given(trees(size=20), st.lists(st.one_of(texts, st.integers(-2, 5)), max_size=4))
 def test_a_line_is_one_of_the_text_or_none(content: Any, steps: list) -> None:
     text = json.dumps(content, indent=1)
