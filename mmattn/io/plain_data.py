@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from mmattn.errors import DataError, MMAttnError
 
@@ -163,7 +163,7 @@ def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
         return None
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Return whether a value of a file is a finite number that a float can hold.
 
     JSON and YAML have whole numbers of any length, of which ``math.isfinite`` raises an error;
