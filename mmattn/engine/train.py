@@ -19,6 +19,7 @@ from mmattn.reports.run import COMMAND_FILE
 
 from .console import brief_console
 from .distributed import launched_rank
+from .few_values import explain_few_values
 from .forget_annotations import ForgetAnnotationsHook
 from .manifest_check import ManifestCheck
 from .ranks.watch import watch_ranks
@@ -101,7 +102,7 @@ def train(
                 require_same_model(runner)
                 check_resumed_schedule(runner)
             # Datasets, schedulers and the optimiser are built only now.
-            with explain_registry_errors(cfg.filename):
+            with explain_registry_errors(cfg.filename), explain_few_values():
                 runner.train()
     except InterruptedTraining:
         raise

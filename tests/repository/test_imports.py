@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bridge": {"config", "images", "io", "ops", "plugins"},
     "detections": {"fonts", "io", "palette"},
     "reports": {"fonts", "images", "io", "palette", "tables"},
-    "preflight": {"boxes", "config", "data", "images", "tasks"},
+    "preflight": {"boxes", "config", "data", "images", "io", "tasks"},
     "testing": {"io", "ops"},
     "projects": {"io", "layers", "ops"},
     "evaluation": {"boxes", "detections", "fonts", "io", "palette", "reports"},

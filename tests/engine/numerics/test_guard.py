@@ -151,11 +151,16 @@ def test_a_bad_step_consumes_no_random_number(tmp_path: Path) -> None:
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
             self.drawn.append(float(torch.rand(())))
 
+    class Drops(toy_training.ToyModel):
+        def forward(self, inputs, target, mode="tensor", **_):
+            return super().forward(torch.nn.functional.dropout(inputs, 0.2), target, mode)
+
     runs = []
     for at in ([], [3]):
         hook = Draws("gradient", at)
         hook.drawn = []
-        runner_with(tmp_path / str(len(at)), hook, FiniteStepsHook("skip")).train()
+        folder = tmp_path / str(len(at))
+        runner_with(folder, hook, FiniteStepsHook("skip"), model=Drops()).train()
         runs.append(hook.drawn)
     assert runs[0] == runs[1]
 

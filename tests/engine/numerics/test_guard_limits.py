@@ -213,6 +213,22 @@ def test_a_skipped_step_offends_no_hook_and_leaves_no_nan_in_the_log(
     assert not any("after_train_iter" in vars(hook) for hook in runner.hooks)
 
 
+class MeanTeacherHook(Hook):
+    """Counts the steps that mmdet's hook of that name would move a teacher's weights by."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.steps.append(runner.iter)
+
+
+def test_a_skipped_step_moves_no_teacher(tmp_path: Path) -> None:
+    teacher = MeanTeacherHook()
+    runner_with(tmp_path, Poison("input", [2]), FiniteStepsHook("skip"), teacher).train()
+    assert teacher.steps == [0, 1, 3, 4, 5]
+
+
 def test_without_a_guard_a_comparison_ends_at_a_loss_of_nan(tmp_path: Path) -> None:
     monitor = _RunMonitorHook(lambda done, total: None)
     runner = runner_with(tmp_path, Poison("input", [2]))
