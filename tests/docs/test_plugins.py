@@ -142,6 +142,21 @@ def test_pretrained_weights_arrive_and_blocks_start_anew(tmp_path: Path, monkeyp
     assert not any(weight.any() for weight in norms)
 
 
+def test_the_identity_form_is_the_pretrained_network(tmp_path: Path, monkeypatch) -> None:
+    torch.manual_seed(0)
+    plain = MODELS.build({"type": "mmdet.ResNet", "depth": 18})
+    torch.save(plain.state_dict(), tmp_path / "resnet18.pth")
+    monkeypatch.chdir(tmp_path)
+    network = MODELS.build(load(snippet("Start as the identity"), tmp_path).backbone)
+    network.init_weights()
+    plain.eval()
+    network.eval()
+    assert len(attention(network)) == 8
+    x = torch.randn(1, 3, 64, 96)
+    for a, b in zip(network(x), plain(x), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_freezing(tmp_path: Path) -> None:
     network = MODELS.build(load(snippet("Freezing"), tmp_path).backbone)
     network.train()

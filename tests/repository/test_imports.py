@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "detections": {"fonts", "io", "palette"},
     "reports": {"fonts", "images", "io", "palette", "tables"},
     "preflight": {"boxes", "config", "data", "images", "tasks"},
-    "testing": {"io", "ops"},
+    "testing": {"io", "ops", "plugins"},
     "projects": {"io", "layers", "ops"},
     "evaluation": {"boxes", "detections", "fonts", "io", "palette", "reports"},
     "inference": {"config", "detections", "images", "io", "layers", "models", "preflight",
