@@ -44,7 +44,7 @@ def build_block(cfg: Mapping[str, Any], channels: int, *, place: str) -> tuple[s
     """
     if not isinstance(cfg, Mapping) or "type" not in cfg:
         raise ConfigError(f"{place}: cfg must be a dict with a `type`, got {cfg!r}.")
-    block_cls = _find(cfg["type"], place)
+    block_cls = find_block(cfg["type"], place)
     arguments = {key: value for key, value in cfg.items() if key not in _OWN_KEYS}
     init = cfg.get("init", "plain")
     if init not in INITS:
@@ -74,8 +74,12 @@ def build_block(cfg: Mapping[str, Any], channels: int, *, place: str) -> tuple[s
     return name, block
 
 
-def _find(name: str | type, place: str) -> type:
-    """Look up the class called ``name`` as mmcv does."""
+def find_block(name: str | type, place: str) -> type:
+    """Look up the class called ``name`` as mmcv does.
+
+    Raises:
+        ConfigError: There is none; the message begins with ``place``.
+    """
     if inspect.isclass(name):
         return name
     with ROOT.switch_scope_and_registry(None) as registry:
