@@ -16,7 +16,7 @@ from mmattn.config import load_config
 from mmattn.data.shapes import write_shapes_dataset
 from mmattn.inference import build_model
 from mmattn.preflight import preflight
-from tests.support import block_table
+from tests.support import block_table, timm_attention_table
 from tests.support.code_blocks import CodeBlock, read_code_blocks
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/plugins.md"
@@ -185,6 +185,11 @@ def test_learning_rates_of_the_blocks(tmp_path: Path) -> None:
 def test_the_table_is_up_to_date() -> None:
     text = GUIDE.read_text("utf-8")
     assert block_table.with_table(text) == text, f"run {block_table.COMMAND}"
+
+
+def test_the_table_of_timm_is_up_to_date() -> None:
+    text = GUIDE.read_text("utf-8")
+    assert timm_attention_table.with_table(text) == text, f"run {timm_attention_table.COMMAND}"
 
 
 def test_the_table_shows_what_the_blocks_are() -> None:
