@@ -175,10 +175,11 @@ def test_learning_rates_of_the_blocks(tmp_path: Path) -> None:
 
     model = nn.Module()
     model.backbone = MODELS.build(load(snippet("Pretrained weights"), tmp_path).backbone)
-    wrapper = build_optim_wrapper(model, load(snippet("Freezing", 1), tmp_path).optim_wrapper)
+    heading = "A learning rate of their own"
+    wrapper = build_optim_wrapper(model, load(snippet(heading), tmp_path).optim_wrapper)
     rates = {id(p): group["lr"] for group in wrapper.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
-        rate = 0.01 if ".plugins." in name else 0.001
+        rate = 0.1 if ".plugins." in name else 0.01
         assert rates[id(parameter)] == pytest.approx(rate), name
 
 
