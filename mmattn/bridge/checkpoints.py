@@ -152,8 +152,10 @@ def load_state_dict(module, state_dict, strict=False, logger=None) -> None:
     _reports[_innermost(module)] = report
     if get_rank() == 0:
         # A backbone that finds more than it needs (a classifier's last layer) is no cause to warn.
-        # New blocks are no cause where a backbone is initialised, but in a whole model they may be.
-        new_blocks = any(not key.startswith("plugins.") for key in report.newly_added)
+        # Nor are new blocks where a backbone is initialised, or where they change nothing; in a
+        # whole model others may be.
+        acting = set(report.newly_added) - set(report.identity)
+        new_blocks = any(not key.startswith("plugins.") for key in acting)
         partial = report.missing_required or report.mismatched or new_blocks
         level = logging.WARNING if partial else logging.INFO
         print_log(f"Weights: {report}", logger=logger or "current", level=level)

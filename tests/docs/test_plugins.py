@@ -17,7 +17,7 @@ from mmattn.config import load_config
 from mmattn.data.shapes import write_shapes_dataset
 from mmattn.inference import build_model
 from mmattn.preflight import preflight
-from tests.support import block_table
+from tests.support import block_table, timm_attention_table
 from tests.support.code_blocks import CodeBlock, read_code_blocks
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/plugins.md"
@@ -143,6 +143,21 @@ def test_pretrained_weights_arrive_and_blocks_start_anew(tmp_path: Path, monkeyp
     assert not any(weight.any() for weight in norms)
 
 
+def test_the_identity_form_is_the_pretrained_network(tmp_path: Path, monkeypatch) -> None:
+    torch.manual_seed(0)
+    plain = MODELS.build({"type": "mmdet.ResNet", "depth": 18})
+    torch.save(plain.state_dict(), tmp_path / "resnet18.pth")
+    monkeypatch.chdir(tmp_path)
+    network = MODELS.build(load(snippet("Start as the identity"), tmp_path).backbone)
+    network.init_weights()
+    plain.eval()
+    network.eval()
+    assert len(attention(network)) == 8
+    x = torch.randn(1, 3, 64, 96)
+    for a, b in zip(network(x), plain(x), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_freezing(tmp_path: Path) -> None:
     network = MODELS.build(load(snippet("Freezing"), tmp_path).backbone)
     network.train()
@@ -161,16 +176,22 @@ def test_learning_rates_of_the_blocks(tmp_path: Path) -> None:
 
     model = nn.Module()
     model.backbone = MODELS.build(load(snippet("Pretrained weights"), tmp_path).backbone)
-    wrapper = build_optim_wrapper(model, load(snippet("Freezing", 1), tmp_path).optim_wrapper)
+    heading = "A learning rate of their own"
+    wrapper = build_optim_wrapper(model, load(snippet(heading), tmp_path).optim_wrapper)
     rates = {id(p): group["lr"] for group in wrapper.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
-        rate = 0.01 if ".plugins." in name else 0.001
+        rate = 0.1 if ".plugins." in name else 0.01
         assert rates[id(parameter)] == pytest.approx(rate), name
 
 
 def test_the_table_is_up_to_date() -> None:
     text = GUIDE.read_text("utf-8")
     assert block_table.with_table(text) == text, f"run {block_table.COMMAND}"
+
+
+def test_the_table_of_timm_is_up_to_date() -> None:
+    text = GUIDE.read_text("utf-8")
+    assert timm_attention_table.with_table(text) == text, f"run {timm_attention_table.COMMAND}"
 
 
 def test_the_table_shows_what_the_blocks_are() -> None:
