@@ -1,0 +1,91 @@
+"""A narrow ResNet-18 with an FCN head on small generated shapes: a training of some seconds.
+
+A test bench for comparisons themselves: so cheap that a host can be trained hundreds of times, with
+results that differ between seeds as those of larger networks do. Measured here: how often two
+trainings of the same network are called different (docs/results/compare_error_rate).
+
+    mmattn make_shapes data/shapes_small --num-train 160 --num-val 80 --size 64 96 --colour-hint 1
+    mmattn compare configs/comparison/fcn_r18-narrow_1xb8_shapes-64x96.py --error-rate --seeds 3 \
+        --pairs 20 --budget 100it --data-root data/shapes_small
+"""
+
+_base_ = ["../_base_/datasets/shapes_semantic.py", "../_base_/default_runtime.py"]
+
+data_root = "data/shapes_small"
+crop_size = (64, 96)
+max_iters = 100
+norm_cfg = dict(type="BN", requires_grad=True)
+
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        size=crop_size,
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+    ),
+    backbone=dict(
+        type="ResNetV1c",
+        depth=18,
+        base_channels=8,
+        stem_channels=8,
+        strides=(1, 2, 2, 1),
+        dilations=(1, 1, 1, 2),
+        norm_cfg=norm_cfg,
+    ),
+    decode_head=dict(
+        type="FCNHead",
+        in_channels=64,
+        in_index=3,
+        channels=32,
+        num_convs=1,
+        concat_input=False,
+        dropout_ratio=0.1,
+        num_classes=10,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss"),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode="whole"),
+)
+
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackSegInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="PackSegInputs"),
+]
+loader = dict(num_workers=0, persistent_workers=False)
+train_dataloader = dict(
+    **loader, batch_size=8, dataset=dict(data_root=data_root, pipeline=train_pipeline)
+)
+val_dataloader = dict(**loader, dataset=dict(data_root=data_root, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+optim_wrapper = dict(
+    type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-2, weight_decay=0.01), clip_grad=None
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.1, begin=0, end=10, by_epoch=False),
+    dict(type="PolyLR", eta_min=0.0, power=0.9, begin=10, end=max_iters, by_epoch=False),
+]
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+default_hooks = dict(
+    timer=dict(type="IterTimerHook"),
+    logger=dict(type="LoggerHook", interval=10, log_metric_by_epoch=False),
+    param_scheduler=dict(type="ParamSchedulerHook"),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=max_iters),
+    sampler_seed=dict(type="DistSamplerSeedHook"),
+    visualization=dict(type="SegVisualizationHook"),
+)
