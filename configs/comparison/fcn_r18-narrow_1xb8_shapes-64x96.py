@@ -1,4 +1,4 @@
-"""A narrow ResNet-18 with an FCN head on small generated shapes: a training of some seconds.
+"""The first two stages of a narrow ResNet-18 with an FCN head on small generated shapes: a training of some seconds.
 
 A test bench for comparisons themselves: so cheap that a host can be trained hundreds of times, with
 results that differ between seeds as those of larger networks do. Measured here: how often two
@@ -6,14 +6,14 @@ trainings of the same network are called different (docs/results/compare_error_r
 
     mmattn make_shapes data/shapes_small --num-train 160 --num-val 80 --size 64 96 --colour-hint 1
     mmattn compare configs/comparison/fcn_r18-narrow_1xb8_shapes-64x96.py --error-rate --seeds 3 \
-        --pairs 20 --budget 100it --data-root data/shapes_small
+        --pairs 20 --budget 80it --data-root data/shapes_small
 """
 
 _base_ = ["../_base_/datasets/shapes_semantic.py", "../_base_/default_runtime.py"]
 
 data_root = "data/shapes_small"
 crop_size = (64, 96)
-max_iters = 100
+max_iters = 80
 norm_cfg = dict(type="BN", requires_grad=True)
 
 model = dict(
@@ -30,16 +30,18 @@ model = dict(
     backbone=dict(
         type="ResNetV1c",
         depth=18,
-        base_channels=8,
-        stem_channels=8,
-        strides=(1, 2, 2, 1),
-        dilations=(1, 1, 1, 2),
+        base_channels=16,
+        stem_channels=16,
+        num_stages=2,
+        strides=(1, 1),
+        dilations=(1, 2),
+        out_indices=(0, 1),
         norm_cfg=norm_cfg,
     ),
     decode_head=dict(
         type="FCNHead",
-        in_channels=64,
-        in_index=3,
+        in_channels=32,
+        in_index=1,
         channels=32,
         num_convs=1,
         concat_input=False,
@@ -68,15 +70,17 @@ loader = dict(num_workers=0, persistent_workers=False)
 train_dataloader = dict(
     **loader, batch_size=8, dataset=dict(data_root=data_root, pipeline=train_pipeline)
 )
-val_dataloader = dict(**loader, dataset=dict(data_root=data_root, pipeline=test_pipeline))
+val_dataloader = dict(
+    **loader, batch_size=16, dataset=dict(data_root=data_root, pipeline=test_pipeline)
+)
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(
     type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-2, weight_decay=0.01), clip_grad=None
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.1, begin=0, end=10, by_epoch=False),
-    dict(type="PolyLR", eta_min=0.0, power=0.9, begin=10, end=max_iters, by_epoch=False),
+    dict(type="LinearLR", start_factor=0.1, begin=0, end=8, by_epoch=False),
+    dict(type="PolyLR", eta_min=0.0, power=0.9, begin=8, end=max_iters, by_epoch=False),
 ]
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type="ValLoop")
