@@ -1,12 +1,12 @@
-"""The first two stages of a narrow ResNet-18 with an FCN head on small generated shapes: a training of some seconds.
+"""Two stages of a narrow ResNet-18 and an FCN head on small generated shapes: seconds of training.
 
-A test bench for comparisons themselves: so cheap that a host can be trained hundreds of times, with
-results that differ between seeds as those of larger networks do. Measured here: how often two
+A test bench for comparisons themselves: so cheap that a host can be trained a hundred times. The
+metric's spread between seeds is large, since the training is short. Measured here: how often two
 trainings of the same network are called different (docs/results/compare_error_rate).
 
     mmattn make_shapes data/shapes_small --num-train 160 --num-val 80 --size 64 96 --colour-hint 1
-    mmattn compare configs/comparison/fcn_r18-narrow_1xb8_shapes-64x96.py --error-rate --seeds 3 \
-        --pairs 20 --budget 80it --data-root data/shapes_small
+    OMP_NUM_THREADS=1 mmattn compare configs/comparison/fcn_r18-narrow_1xb8_shapes-64x96.py \
+        --error-rate --seeds 3 --pairs 20 --budget 80it
 """
 
 _base_ = ["../_base_/datasets/shapes_semantic.py", "../_base_/default_runtime.py"]

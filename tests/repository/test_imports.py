@@ -49,8 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
                "io", "layers", "ops", "reports", "tasks"},
     "engine": {"bridge", "config", "data", "environment", "evaluation", "inference", "io", "layers",
                "models", "preflight", "reports", "tasks"},
-    "compare": {"config", "engine", "environment", "evaluation", "inference", "io", "plugins",
-                "preflight", "reports", "tables", "tasks"},
+    "compare": {"config", "data", "engine", "environment", "evaluation", "export", "inference",
+                "io", "plugins", "preflight", "reports", "tables", "tasks"},
     "cli": {"compare", "config", "data", "engine", "export", "inference", "io", "reports", "tasks"},
     "__main__": {"cli"},
 }  # fmt: skip
