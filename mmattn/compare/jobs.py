@@ -159,7 +159,7 @@ def _run_worker(job: Job, device: str, processes: _Processes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / JOB, asdict(job))
     environment = dict(os.environ)
-    environment["CUDA_VISIBLE_DEVICES"] = device.removeprefix("cuda:") if device != "cpu" else ""
+    environment["CUDA_VISIBLE_DEVICES"] = visible_devices(device)
     with (folder / CONSOLE).open("a", encoding="utf-8") as console:
         process = processes.start(
             [sys.executable, "-m", "mmattn.compare.worker", str(folder / JOB)],
@@ -176,6 +176,26 @@ def _run_worker(job: Job, device: str, processes: _Processes) -> None:
         lines = (folder / CONSOLE).read_text("utf-8", errors="replace").splitlines()
         tail = "\n".join(lines[-_SHOWN_LINES:])
         raise MMAttnError(f"{job.name} ended with exit code {code}; {folder / CONSOLE}:\n{tail}")
+
+
+def visible_devices(device: str) -> str:
+    """Return ``CUDA_VISIBLE_DEVICES`` for a process that is to see one device, or none for cpu.
+
+    Devices are numbered as this process sees them, which may be some of the machine's alone.
+
+    Raises:
+        ConfigError: This process sees fewer devices.
+    """
+    if device == "cpu":
+        return ""
+    number = device.removeprefix("cuda:")
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if seen is None:
+        return number
+    names = [name.strip() for name in seen.split(",") if name.strip()]
+    if int(number) >= len(names):
+        raise ConfigError(f"--devices {device}: CUDA_VISIBLE_DEVICES={seen!r} has no such device.")
+    return names[int(number)]
 
 
 def read_job(path: str | Path) -> Job:

@@ -64,7 +64,8 @@ def cost_table(results: ComparisonResults) -> str:
     """Write the table of what each variant costs; the base's own, and what others add to it."""
     head = (
         *("variant", "parameters", "MFLOPs", "latency min / median, ms", "difference, ms"),
-        *("exported, ms", "step, ms", "peak inference, MB", "peak training, MB", "saved, MB"),
+        *("exported min / median, ms", "difference, ms", "step, ms", "peak inference, MB"),
+        *("peak training, MB", "saved, MB"),
     )
     rows = [[row.label, *_cost_cells(row, results.base)] for row in results.rows]
     return markdown_table(head, rows)
@@ -83,21 +84,27 @@ def conclusions(results: ComparisonResults) -> list[str]:
 
 def _cost_cells(row: Row, base: Row) -> list[str]:
     if row.cost is None:
-        return [""] * 9
+        return [""] * 10
     cost = row.cost
-    parameters, flops, slower = f"{cost['parameters']:,}", f"{cost['flops'] / 1e6:.1f}", ""
+    parameters, flops = f"{cost['parameters']:,}", f"{cost['flops'] / 1e6:.1f}"
     if base.cost is not None and row is not base:
         parameters = f"{cost['parameters'] - base.cost['parameters']:+,}"
         flops = f"{(cost['flops'] - base.cost['flops']) / 1e6:+.3g}"
-        middle, (low, high) = row.latency_difference(base)
-        slower = f"{1e3 * middle:+.2f} [{1e3 * low:+.2f}, {1e3 * high:+.2f}]"
-    lowest, middle = row.latency
-    latency = f"{1e3 * lowest:.1f} / {1e3 * middle:.1f}"
-    exported = cost.get("exported") or []
-    other = f"{1e3 * min(exported):.1f} / {1e3 * median(exported):.1f}" if exported else "-"
+    times = [*_time_cells(row, base, "latency"), *_time_cells(row, base, "exported")]
     memory = [f"{cost[key] / 1e6:.1f}" for key in _MEMORY]
-    step = f"{1e3 * median(cost['step']):.0f}"
-    return [parameters, flops, latency, slower, other, step, *memory]
+    return [parameters, flops, *times, f"{1e3 * median(cost['step']):.0f}", *memory]
+
+
+def _time_cells(row: Row, base: Row, of: str) -> list[str]:
+    """Write the seconds of a forward pass, and the difference to the base with its interval."""
+    seconds = row.cost.get(of)
+    if not seconds:
+        return ["-", ""]
+    own = f"{1e3 * min(seconds):.1f} / {1e3 * median(seconds):.1f}"
+    if row is base or not (base.cost or {}).get(of):
+        return [own, ""]
+    middle, (low, high) = row.latency_difference(base, of)
+    return [own, f"{1e3 * middle:+.2f} [{1e3 * low:+.2f}, {1e3 * high:+.2f}]"]
 
 
 def _seed_table(results: ComparisonResults) -> str:
@@ -164,8 +171,8 @@ def _method(results: ComparisonResults) -> list[str]:
         image = " x ".join(map(str, costs["image"]))
         rounds = len(next(iter(costs["costs"].values()))["latency"])
         lines += [
-            f"- FLOPs: of one forward pass at {image}, 2 per multiply-add; only matrix products "
-            "and convolutions are counted, no means and no gates. Latency: of the same pass in "
+            f"- FLOPs: of one forward pass at {image}, 2 per multiply-add; matrix products, "
+            "convolutions and attention are counted, no means and no gates. Latency: of the same pass in "
             "eval mode, without post-processing (resizing to the image, decoding of boxes, NMS)"
             f"{_proposals(results)}. Variants take turns, {rounds} rounds in one process; the "
             "difference is the median over the rounds, with its bootstrap interval. Exported: the "

@@ -96,9 +96,14 @@ class Row(Measured):
         """Lowest and median seconds of a forward pass."""
         return min(self.cost["latency"]), median(self.cost["latency"])
 
-    def latency_difference(self, base: Row) -> tuple[float, Interval]:
-        """Compute by how many seconds this variant is slower than ``base``, and the interval."""
-        return median_difference(self.cost["latency"], base.cost["latency"])
+    def latency_difference(self, base: Row, of: str = "latency") -> tuple[float, Interval]:
+        """Compute by how many seconds this variant is slower than ``base``, and the interval.
+
+        Args:
+            base: Row of the network without a block.
+            of: ``latency`` in torch, or ``exported`` for the exported file.
+        """
+        return median_difference(self.cost[of], base.cost[of])
 
 
 @dataclass

@@ -42,6 +42,15 @@ def test_what_is_no_device(devices, count) -> None:
         parse_devices(devices, count)
 
 
+def test_devices_are_numbered_as_this_process_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [module.visible_devices(name) for name in ("cuda:1", "cpu")] == ["1", ""]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, 7")
+    assert module.visible_devices("cuda:1") == "7"
+    with pytest.raises(ConfigError, match="has no such device"):
+        module.visible_devices("cuda:2")
+
+
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch):
     """Put a program of a few lines in the place of the worker."""
@@ -56,7 +65,10 @@ def worker(monkeypatch: pytest.MonkeyPatch):
     return use
 
 
-def test_every_job_is_done_once_and_on_its_device(tmp_path: Path, worker) -> None:
+def test_every_job_is_done_once_and_on_its_device(
+    tmp_path: Path, worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     worker(
         "import sys, os, json, pathlib, time; job = json.load(open(sys.argv[1])); time.sleep(0.1);"
         "pathlib.Path(job['work_dir'], 'result.json').write_text("
