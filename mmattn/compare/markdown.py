@@ -173,8 +173,8 @@ def _method(results: ComparisonResults) -> list[str]:
         lines += [
             f"- FLOPs: of one forward pass at {image}, 2 per multiply-add; matrix products, "
             "convolutions and attention are counted, no means and no gates. Latency: of the same "
-            "pass in eval mode, without post-processing (resizing to the image, decoding of boxes, NMS)"
-            f"{_proposals(results)}. Variants take turns, {rounds} rounds in one process; the "
+            "pass in eval mode, without post-processing (resizing to the image, decoding of boxes, "
+            f"NMS){_proposals(results)}. Variants take turns, {rounds} rounds in one process; the "
             "difference is the median over the rounds, with its bootstrap interval. Exported: the "
             "ONNX file in onnxruntime on the CPU, minimum and median, in turn as well; "
             f"{costs.get('exported', 'not measured')}.",

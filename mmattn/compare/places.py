@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 #: The word of ``--at`` that stands for each of ``candidate_places`` in turn.
 AUTO = "auto"
 # Names under which networks keep their stages: layer1 (ResNet, MobileNetV2), stage2 (CSPDarknet),
-# and lists of them (stages.0 of Swin, layers.3 of MiT, blocks.5 of timm's networks).
-_STAGE = re.compile(r"(?:layer|stage|block|dark)_?\d+|(?:stages|layers|blocks)\.\d+")
+# and lists of them (stages.0 of Swin, layers.3 of MiT), in a wrapper too (timm_model.blocks.5).
+_STAGE = re.compile(r"(?:[a-z_]+\.)?(?:(?:layer|stage|block)_?\d+|(?:stages|layers|blocks)\.\d+)")
 
 
 @dataclass(frozen=True)
