@@ -32,7 +32,7 @@ VERSION = 1
 # Python files of these folders decide what is computed.
 _CODE = ("mmattn", "custom_ops", "projects")
 #: Fields of a comparison that a repetition takes over instead of finding them again.
-PRESET = ("iterations", "widenings", "no_width", "equal_time")
+PRESET = ("iterations", "widenings", "no_width", "left_out", "equal_time")
 
 
 @dataclass(frozen=True)

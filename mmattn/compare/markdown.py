@@ -79,7 +79,8 @@ def conclusions(results: ComparisonResults) -> list[str]:
         for row in results.rows
         for seed, reason in row.failures.items()
     ]
-    return lines
+    left_out = results.comparison.left_out.items()
+    return lines + [f"- {label}: left out. {reason}" for label, reason in left_out]
 
 
 def _cost_cells(row: Row, base: Row) -> list[str]:

@@ -99,6 +99,9 @@ class Comparison:
     no_width: dict[str, str] = field(default_factory=dict)
     """Reason why a block has no wider host, by its label."""
 
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Reason why a block of a grid cannot be at a place, by the variant's label."""
+
     equal_time: dict[str, dict[str, float]] = field(default_factory=dict)
     """For each variant by label: ``ratio``, seconds of its step over those of the base's step, and
     ``iterations``, as many as the base's time allows."""
@@ -128,6 +131,18 @@ class Comparison:
             if label in entry["of"]:
                 return wider_host(widening_of(entry)).label
         return None
+
+    def drop_left_out(self) -> None:
+        """Take the variants that cannot be built out of the comparison.
+
+        Raises:
+            ConfigError: No block is left.
+        """
+        kept = tuple(v for v in self.variants if v.label not in self.left_out)
+        if not any(variant.block for variant in kept) and any(v.block for v in self.variants):
+            reasons = "; ".join(dict.fromkeys(self.left_out.values()))
+            raise ConfigError(f"--at {AUTO}: no block fits at any place: {reasons}")
+        self.variants = kept
 
     def add_wider_hosts(self) -> None:
         """Put the wider hosts of the present variants behind them."""

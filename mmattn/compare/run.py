@@ -142,8 +142,10 @@ def compare(
         _measure_costs(comparison, log)
         _settle_equal_time(comparison)
         train(comparison, processes, log)
-    elif comparison.controls:
-        comparison.add_wider_hosts()
+    else:
+        comparison.drop_left_out()
+        if comparison.controls:
+            comparison.add_wider_hosts()
     return write_report(comparison, Path(out) if out else comparison.work_dir, log)
 
 
@@ -167,9 +169,18 @@ def check(comparison: Comparison, log: Log) -> None:
     parameters = {}
     for number, variant in enumerate(comparison.variants, 1):
         log(f"Checking {number}/{len(comparison.variants)}: {variant.description}")
-        with naming_variant(variant.description), output_to(console):
-            model = check_variant(comparison.configs[variant.label], batch, image)
+        try:
+            with naming_variant(variant.description), output_to(console):
+                model = check_variant(comparison.configs[variant.label], batch, image)
+        except ConfigError as error:
+            if not comparison.grid or variant.block is None:
+                raise
+            # Nobody asked for this very place.
+            comparison.left_out[variant.label] = str(error)
+            log(f"Left out: {error}")
+            continue
         parameters[variant.label] = sum(p.numel() for p in model.parameters())
+    comparison.drop_left_out()
 
     def fits(variant: Variant) -> None:
         _write_config(comparison, variant, length, len(train))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Fields of a comparison that a later start takes over.
 _KEPT = (
     *("iterations", "timing", "remarks", "data", "commands"),
-    *("widenings", "no_width", "equal_time"),
+    *("widenings", "no_width", "left_out", "equal_time"),
 )
 
 

@@ -47,7 +47,7 @@ def results() -> ComparisonResults:
     _conclude(rows)
     entry = {"setting": "decode_head.channels", "value": 34, "adds": 289, "of": ["SE_up"]}
     comparison = SimpleNamespace(
-        controls=True, no_width={"ECA": "it adds no parameters"}, widenings=[entry]
+        controls=True, left_out={}, no_width={"ECA": "it adds no parameters"}, widenings=[entry]
     )
     return ComparisonResults(comparison, "mIoU", rows, {}, {}, {})
 

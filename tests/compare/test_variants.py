@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from torch import nn
 
@@ -13,6 +15,7 @@ from mmattn.compare.places import (
     stage_patterns,
     with_block,
 )
+from mmattn.compare.plan import Comparison
 from mmattn.compare.variants import (
     Variant,
     at_all_places,
@@ -191,6 +194,18 @@ def test_places_of_networks_with_other_names_for_their_stages() -> None:
 
     assert stage_patterns(Stages()) == ["stages.0", "stages.0.*", "stages.1"]
     assert stage_patterns(nn.Sequential(nn.Conv2d(3, 4, 1))) == []
+
+
+def test_places_that_do_not_suit_are_left_out_of_a_grid() -> None:
+    block = Variant("SE at neck", {"type": "mmattn.SE"})
+    comparison = Comparison(
+        *("a.py", None, (Variant("none"), block), (), 2, "1it", Path("w")), grid=True
+    )  # fmt: skip
+    comparison.drop_left_out()
+    assert len(comparison.variants) == 2
+    comparison.left_out = {"SE at neck": "too narrow"}
+    with pytest.raises(ConfigError, match="no block fits at any place: too narrow"):
+        comparison.drop_left_out()
 
 
 def test_a_grid_has_one_variant_for_each_place() -> None:
