@@ -38,7 +38,7 @@ from .summary import interval_text, p_text
 from .train_variant import RESULT
 
 #: Random pairs for the rates of several numbers of seeds.
-RANDOM_PAIRS, SEEDS = 500, (3, 4, 5)
+RANDOM_PAIRS, SEEDS = 500, (3, 4, 5, 6)
 _DRAWS = 1000  # of images, for the random pairs
 
 
@@ -203,7 +203,7 @@ def _rates(hosts: Hosts, seeds: int, metric: str, spread: float) -> list[str]:
     for gain in (GAIN, visible):
         share = mended_share(hosts, metric, gain)
         found = called_higher(_judge(hosts, chosen, metric, times, share))
-        row.append(f"{_share(found.share)} of gains of {gain:.2f}")
+        row.append(_share(found.share) if gain == GAIN else f"{gain:.2f}: {_share(found.share)}")
     return row
 
 
@@ -280,19 +280,19 @@ def _page(
     )
     random = markdown_table(
         ["seeds a side", "equal networks called different", f"known gain of {GAIN:g} found",
-         "known gain of the size that is called visible found"], rates
+         "smallest visible gain: found"], rates
     )  # fmt: skip
     data, runs = comparison.data, len(hosts)
     shared = (
-        f"Pairs 1 to {apart} share no run with each other. "
+        f"Pairs 1 to {apart} share no run with each other."
         if apart < len(chosen)
-        else "No two pairs share a run. "
+        else "No two pairs share a run."
     )
     if apart < len(chosen):
         shared += (
-            f"The others are drawn at random from all {runs} runs: the two sides of a pair have no "
+            f" The others are drawn at random from all {runs} runs: the two sides of a pair have no "
             "seed in common, but a run is in several pairs, so these pairs are not independent of "
-            "each other. "
+            "each other."
         )
     lines = [
         "# How often equal networks are called different",

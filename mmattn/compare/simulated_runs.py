@@ -45,7 +45,7 @@ class Scene:
     classes: int = 11
     quality: float = 1.5
     image_sd: float = 0.5
-    icc: float = 0.9
+    icc: float = 0.85
     seed_sd: float = 0.6
 
     @property
