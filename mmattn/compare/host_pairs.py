@@ -280,7 +280,8 @@ def _page(
     )
     random = markdown_table(
         ["seeds a side", "equal networks called different", f"known gain of {GAIN:g} found",
-         "smallest visible gain: found"], rates
+         "smallest visible gain: found"],
+        rates,
     )  # fmt: skip
     data, runs = comparison.data, len(hosts)
     shared = (
