@@ -291,9 +291,9 @@ def _page(
     )
     if apart < len(chosen):
         shared += (
-            f" The others are drawn at random from all {runs} runs: the two sides of a pair have no "
-            "seed in common, but a run is in several pairs, so these pairs are not independent of "
-            "each other."
+            f" The others are drawn at random from all {runs} runs: the two sides of a pair have "
+            "no seed in common, but a run is in several pairs, so these pairs are not independent "
+            "of each other."
         )
     lines = [
         "# How often equal networks are called different",
