@@ -80,10 +80,11 @@ class Difference:
     def effect_size(self) -> float | None:
         """Hedges' g of the pairs: mean / s, times 1 - 3 / (4 (n - 1) - 1) against its bias.
 
-        None for a single seed, and where all seeds differ by the same.
+        None for fewer than three seeds, for which it is not defined, and where all seeds differ by
+        the same.
         """
         spread, count = std(self.per_seed), len(self.per_seed)
-        if not spread:
+        if not spread or count < 3:
             return None
         return self.mean / spread * (1 - 3 / (4 * (count - 1) - 1))
 

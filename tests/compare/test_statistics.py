@@ -172,6 +172,7 @@ def test_differences_are_of_pairs() -> None:
     assert result.image_interval is None and result.p == result.p_seeds
     # mean / s = 1.1667 / 0.7638, times 1 - 3 / 7.
     assert result.effect_size == pytest.approx(3.5 / 3 / 0.7637626 * 4 / 7)
+    assert difference([1.0, 2.0], [0.5, 1.8]).effect_size is None, "two seeds are too few"
 
 
 def of(mean: float, p_seeds: float | None, p_images: float | None = None) -> Difference:
