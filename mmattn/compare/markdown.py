@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 
 from mmattn.tables import markdown_table
 
-from .results import ComparisonResults, Row
+from .results import ComparisonResults
 from .sentences import controls, sentences
 from .statistics import DRAWS, LEVEL, POWER
-from .summary import difference_cells, mean_cell, summary_cells
+from .summary import cost_cells, difference_cells, mean_cell, summary_cells
 from .variants import OTHER_SEEDS, SEED_OFFSET
-
-_MEMORY = ("peak_inference", "peak_training", "saved")
 
 
 def markdown_page(results: ComparisonResults, plots: Mapping[str, str]) -> str:
@@ -62,13 +59,7 @@ def beside_table(results: ComparisonResults, metric: str) -> str:
 
 def cost_table(results: ComparisonResults) -> str:
     """Write the table of what each variant costs; the base's own, and what others add to it."""
-    head = (
-        *("variant", "parameters", "MFLOPs", "latency min / median, ms", "difference, ms"),
-        *("exported min / median, ms", "difference, ms", "step, ms", "peak inference, MB"),
-        *("peak training, MB", "saved, MB"),
-    )
-    rows = [[row.label, *_cost_cells(row, results.base)] for row in results.rows]
-    return markdown_table(head, rows)
+    return markdown_table(*cost_cells(results))
 
 
 def conclusions(results: ComparisonResults) -> list[str]:
@@ -81,31 +72,6 @@ def conclusions(results: ComparisonResults) -> list[str]:
     ]
     left_out = results.comparison.left_out.items()
     return lines + [f"- {label}: left out. {reason}" for label, reason in left_out]
-
-
-def _cost_cells(row: Row, base: Row) -> list[str]:
-    if row.cost is None:
-        return [""] * 10
-    cost = row.cost
-    parameters, flops = f"{cost['parameters']:,}", f"{cost['flops'] / 1e6:.1f}"
-    if base.cost is not None and row is not base:
-        parameters = f"{cost['parameters'] - base.cost['parameters']:+,}"
-        flops = f"{(cost['flops'] - base.cost['flops']) / 1e6:+.3g}"
-    times = [*_time_cells(row, base, "latency"), *_time_cells(row, base, "exported")]
-    memory = [f"{cost[key] / 1e6:.1f}" for key in _MEMORY]
-    return [parameters, flops, *times, f"{1e3 * median(cost['step']):.0f}", *memory]
-
-
-def _time_cells(row: Row, base: Row, of: str) -> list[str]:
-    """Write the seconds of a forward pass, and the difference to the base with its interval."""
-    seconds = row.cost.get(of)
-    if not seconds:
-        return ["-", ""]
-    own = f"{1e3 * min(seconds):.1f} / {1e3 * median(seconds):.1f}"
-    if row is base or not (base.cost or {}).get(of):
-        return [own, ""]
-    middle, (low, high) = row.latency_difference(base, of)
-    return [own, f"{1e3 * middle:+.2f} [{1e3 * low:+.2f}, {1e3 * high:+.2f}]"]
 
 
 def _seed_table(results: ComparisonResults) -> str:

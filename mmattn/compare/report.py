@@ -1,7 +1,7 @@
 """The files of a report, from what a comparison's folder holds.
 
 report.md       everything, for a reader
-table.csv       the table; table.tex: the same for LaTeX (booktabs)
+table.csv       its first table; costs.csv: the second; table.tex: both for LaTeX (booktabs)
 runs.csv        one row for each run
 report.json     everything, for a program
 run.lock        what a repetition needs (``lock``)
@@ -26,7 +26,7 @@ from .plot import plot_accuracy_latency, plot_differences
 from .results import ComparisonResults, Measured, read_results
 from .sentences import controls
 from .statistics import Difference, Verdict
-from .summary import csv_text, latex_text, summary_cells
+from .summary import cost_cells, csv_text, latex_text, summary_cells
 
 #: Plots of a report: title -> file.
 LATENCY_PLOT, DIFFERENCE_PLOT = "accuracy_latency.png", "differences.png"
@@ -59,7 +59,9 @@ def write_report(comparison: Comparison, out: Path, log: Callable[[str], None]) 
     cells = summary_cells(results)
     caption = f"{comparison.config}: {comparison.seeds} seeds, {comparison.iterations} iterations."
     texts = {"report.md": markdown_page(results, plots), "table.csv": csv_text(cells)}
-    texts["table.tex"] = latex_text(cells, caption)
+    costs = cost_cells(results)
+    texts["costs.csv"] = csv_text(costs)
+    texts["table.tex"] = f"{latex_text(cells, caption)}\n{latex_text(costs, 'Costs.')}"
     for name, text in texts.items():
         with atomic_write(out / name, "w") as file:
             file.write(text)

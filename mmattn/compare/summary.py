@@ -1,15 +1,17 @@
-"""The table of a comparison as cells, which Markdown, CSV and LaTeX write down in their own way."""
+"""The tables of a comparison as cells, which Markdown, CSV and LaTeX write in their own way."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
+from statistics import median
 
 from .results import ComparisonResults, Measured, Row
 from .statistics import Difference, Interval
 
 Cells = tuple[list[str], list[list[str]]]
+_MEMORY = ("peak_inference", "peak_training", "saved")
 # What LaTeX reads as a command; the backslash is the first to be replaced.
 _LATEX = (
     *(("\\", r"\textbackslash{}"), ("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("#", r"\#")),
@@ -44,6 +46,39 @@ def _summary_row(row: Row, digits: int) -> list[str]:
     equal = row.equal_time.vs_base if row.equal_time else None
     cells.append("" if equal is None else f"{equal.mean:+.{digits}f}")
     return cells
+
+
+def cost_cells(results: ComparisonResults) -> Cells:
+    """Return head and rows: parameters, FLOPs, times and memory; others as what they add."""
+    head = ["variant", "parameters", "MFLOPs", "latency min / median, ms", "difference, ms"]
+    head += ["exported min / median, ms", "difference, ms", "step, ms", "peak inference, MB"]
+    head += ["peak training, MB", "saved, MB"]
+    return head, [[row.label, *_cost_row(row, results.base)] for row in results.rows]
+
+
+def _cost_row(row: Row, base: Row) -> list[str]:
+    if row.cost is None:
+        return [""] * 10
+    cost = row.cost
+    parameters, flops = f"{cost['parameters']:,}", f"{cost['flops'] / 1e6:.1f}"
+    if base.cost is not None and row is not base:
+        parameters = f"{cost['parameters'] - base.cost['parameters']:+,}"
+        flops = f"{(cost['flops'] - base.cost['flops']) / 1e6:+.3g}"
+    times = [*_time_cells(row, base, "latency"), *_time_cells(row, base, "exported")]
+    memory = [f"{cost[key] / 1e6:.1f}" for key in _MEMORY]
+    return [parameters, flops, *times, f"{1e3 * median(cost['step']):.0f}", *memory]
+
+
+def _time_cells(row: Row, base: Row, of: str) -> list[str]:
+    """Write the seconds of a forward pass, and the difference to the base with its interval."""
+    seconds = row.cost.get(of)
+    if not seconds:
+        return ["-", ""]
+    own = f"{1e3 * min(seconds):.1f} / {1e3 * median(seconds):.1f}"
+    if row is base or not (base.cost or {}).get(of):
+        return [own, ""]
+    middle, (low, high) = row.latency_difference(base, of)
+    return [own, f"{1e3 * middle:+.2f} [{1e3 * low:+.2f}, {1e3 * high:+.2f}]"]
 
 
 def mean_cell(measured: Measured, digits: int) -> str:

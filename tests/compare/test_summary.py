@@ -15,7 +15,7 @@ from mmattn.compare.lock import check_against_lock, code_fingerprint, deviations
 from mmattn.compare.results import ComparisonResults, Row, _conclude
 from mmattn.compare.sentences import controls, sentences
 from mmattn.compare.statistics import difference
-from mmattn.compare.summary import csv_text, latex_text, summary_cells
+from mmattn.compare.summary import cost_cells, csv_text, latex_text, summary_cells
 from mmattn.errors import ConfigError, DataError
 
 HOST = "wider host (decode_head.channels=34)"
@@ -88,6 +88,20 @@ def test_csv_and_latex_hold_the_same_cells() -> None:
     assert r"SE\_up" in text and r"$\pm$" in text and r"100 \%" in text
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
     assert [line.count(" & ") for line in body.strip().splitlines()] == [len(cells[0]) - 1] * 5
+
+
+def test_costs_are_what_a_variant_adds() -> None:
+    found = results()
+    cost = {"parameters": 1000, "flops": 2e6, "latency": [0.010, 0.012, 0.020], "step": [0.1],
+            "exported": [], "peak_inference": 1e6, "peak_training": 2e6, "saved": 3e6}  # fmt: skip
+    found.rows[0].cost = cost
+    slower = [seconds + 0.002 for seconds in cost["latency"]]
+    found.rows[1].cost = cost | {"parameters": 1010, "flops": 2.5e6, "latency": slower}
+    head, rows = cost_cells(found)
+    assert rows[0] == ["none", "1,000", "2.0", "10.0 / 12.0", "", "-", "", "100", "1.0", "2.0",
+                       "3.0"]  # fmt: skip
+    assert rows[1][1:5] == ["+10", "+0.5", "12.0 / 14.0", "+2.00 [+2.00, +2.00]"]
+    assert set(rows[2][1:]) == {""} and {len(row) for row in rows} == {len(head)}
 
 
 def test_a_row_of_the_base_is_empty_where_nothing_is_compared() -> None:
