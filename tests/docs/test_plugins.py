@@ -105,9 +105,10 @@ def test_the_detector_is_compared_by_its_commands(tmp_path: Path, monkeypatch) -
         assert program == "mmattn"
         assert main(words) == 0
     report = json.loads(Path("work_dirs/compare_my_detector/report.json").read_text())
-    assert [row["label"] for row in report["variants"]] == ["none", "SE", "CBAM"]
+    labels = [row["label"] for row in report["variants"]]
+    assert labels[:4] == ["none", "SE", "CBAM", "other seeds"] and "wider host" in labels[4]
     assert report["metric"] == "coco/bbox_mAP"
-    assert report["variants"][1]["difference"]["over_images"]
+    assert report["variants"][1]["difference"]["image_interval"]
     assert list(report["variants"][1]["beside"]) == ["coco/bbox_mAP_50"]
     page = Path("work_dirs/compare_my_detector/report.md").read_text()
     assert "## Beside: coco/bbox_mAP_50" in page
