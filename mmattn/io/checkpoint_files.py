@@ -22,7 +22,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -267,17 +267,19 @@ def save_torch(path: str | os.PathLike[str], content: Any) -> None:
         StorageError: If the file cannot be written.
     """
     with telling_storage_errors(path, lambda: _size_of(content)), atomic_write(path) as file:
-        writer = DigestWriter(file)
-        torch.save(content, writer)
-        writer.finish()
+        _write_torch(file, content)
+
+
+def _write_torch(file: IO[bytes], content: Any) -> None:
+    writer = DigestWriter(file)
+    torch.save(content, cast("IO[bytes]", writer))  # which calls write and flush alone
+    writer.finish()
 
 
 def _size_of(content: Any) -> int:
     """Return the bytes of the file that ``save_torch`` writes; it takes as long, without a disk."""
     count = _CountedFile()
-    writer = DigestWriter(count)  # type: ignore[arg-type]
-    torch.save(content, writer)
-    writer.finish()
+    _write_torch(cast("IO[bytes]", count), content)
     return count.size
 
 

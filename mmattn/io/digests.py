@@ -15,7 +15,7 @@ import os
 import re
 import struct
 import zipfile
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from mmattn.errors import CheckpointError, one_line
 
@@ -55,7 +55,7 @@ class DigestWriter:
         file: File that is written; for errors of the disk, see ``finish``.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file, self._digest = file, hashlib.sha256()
         self._held = b""
         self._error: BaseException | None = None

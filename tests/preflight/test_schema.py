@@ -14,7 +14,7 @@ import yaml
 
 from mmattn.cli.main import main
 from mmattn.config import load_config
-from mmattn.errors import ConfigError
+from mmattn.errors import ConfigError, MMAttnError
 from mmattn.preflight.schema import DIALECT, config_schema
 from mmattn.type_names import scope_and_name
 from tests.support.json_schema import errors
@@ -61,6 +61,29 @@ def test_sound_configs_fit(scope: str, name: str, schemas: dict) -> None:
         import jsonschema
 
         jsonschema.Draft202012Validator(schema).validate(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", SOUND)
+def test_a_config_of_each_of_upstreams_folders_fits(scope: str, schemas: dict) -> None:
+    spec = importlib.util.find_spec(scope)
+    assert spec is not None and spec.origin is not None
+    folders = sorted((Path(spec.origin).parent / ".mim" / "configs").iterdir())
+    fitting, wrong = 0, {}
+    for folder in folders:
+        file = next(iter(sorted(folder.glob("*.py"))), None)
+        if folder.name == "_base_" or file is None:
+            continue
+        try:
+            config = plain(str(file))
+        except MMAttnError:
+            continue  # it needs a package that is not installed
+        if config.get("default_scope", scope) == scope:
+            found = list(errors(config, schemas[scope], schemas[scope]))
+            fitting += not found
+            wrong |= {str(file): found} if found else {}
+    assert not wrong
+    assert fitting > 20
 
 
 def test_a_yaml_config_that_is_loaded_fits(schemas: dict, tmp_path: Path) -> None:
