@@ -155,16 +155,15 @@ def _require(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         if given:
             parser.error(f"--replay repeats what the lock says: leave {', '.join(given)} out")
         return
+    needed = ("config", "insert", "at")
     if args.error_rate:
         needed = ("budget",) if args.config else ()
-    else:
-        needed = ("config", "insert", "at")
-        if not (args.budget or args.total):
-            parser.error("give --budget, the length of each run, or --total, that of all")
     missing = [name for name in needed if not getattr(args, name)]
     if missing:
         names = ", ".join("CONFIG" if name == "config" else f"--{name}" for name in missing)
         parser.error(f"the following arguments are required: {names}")
+    if not args.error_rate and not (args.budget or args.total):
+        parser.error("give --budget, the length of each run, or --total, that of all")
 
 
 def main(argv: list[str] | None = None, prog: str = "mmattn compare") -> int:

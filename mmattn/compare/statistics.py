@@ -198,7 +198,7 @@ def t_test(values: Sequence[float]) -> float | None:
     spread, middle = std(values), float(np.mean(values))
     if not spread:
         return float(middle == 0)
-    return float(2 * t.sf(abs(middle) / (spread / math.sqrt(len(values))), len(values) - 1))
+    return float(2 * t.sf(abs(middle) * math.sqrt(len(values)) / spread, len(values) - 1))
 
 
 def smallest_visible(per_seed: Sequence[float], rows: int = 1) -> float | None:

@@ -42,5 +42,5 @@ def test_the_simulation_is_one_command(capsys) -> None:
 
 
 def test_a_lock_that_is_not_there_ends_in_one_line(capsys) -> None:
-    assert main(["--replay", "no/such/run.lock"]) == 3
+    assert main(["--replay", "no/such/run.lock"]) == 4
     assert "no/such/run.lock" in capsys.readouterr().err
