@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from mmattn.compare.train_variant import _RunMonitorHook
 from mmattn.engine.hooks.finite_steps import FiniteStepsHook
+from mmattn.engine.numerics.repeat import Finding
 from mmattn.errors import NumericsError
 from tests.support.poison import Poison, differences
 from tests.support.toy_training import ToyModel, toy_runner
@@ -211,6 +213,18 @@ def test_a_skipped_step_offends_no_hook_and_leaves_no_nan_in_the_log(
         assert all(map(math.isfinite, history.data[0])), name
     # The hooks are their own again.
     assert not any("after_train_iter" in vars(hook) for hook in runner.hooks)
+
+
+def test_a_repetition_is_the_same_if_losses_and_place_are() -> None:
+    found = Finding(losses={"loss": NAN, "acc": 0.5}, loss=NAN, where="output of neck")
+    assert found.same_as(found.plain())
+    for changes in (
+        {"where": "output of head"},
+        {"loss": INF},
+        {"losses": {"loss": NAN, "acc": 0.6}},
+        {"losses": {"loss": NAN}},
+    ):
+        assert not replace(found, **changes).same_as(found.plain()), changes
 
 
 class MeanTeacherHook(Hook):
