@@ -143,12 +143,28 @@ def test_the_other_formats_are_checked(place: Path) -> None:
 
 
 def test_masks_and_panoptic_maps_are_checked(place: Path) -> None:
-    mask_rcnn, rtmdet, mask2former = commands("Instance masks")
-    assert "model.roi_head.mask_head.num_classes=6" in run(mask_rcnn)
+    mask_rcnn, rtmdet, mask2former, _ = commands("Instance masks")
+    assert "model.roi_head.mask_head.num_classes=6 (the config has 80)" in run(mask_rcnn)
     assert "COCO JSON (annotations/instances_train.json)" in run(rtmdet)
     out = run(mask2former)
     assert "COCO JSON (annotations/panoptic_train.json)" in out
     assert "num_stuff_classes=4" in out and "num_things_classes=6" in out
+
+
+@pytest.mark.slow
+def test_mask2former_trains_on_masks(place: Path) -> None:
+    command = commands("Instance masks")[3]
+    size = "(64,64)"
+    options = (
+        *("train_cfg.max_iters=1", "train_cfg.val_interval=1", "param_scheduler=[]"),
+        *("model.backbone.depth=18", "model.backbone.init_cfg=None"),
+        "model.panoptic_head.in_channels=[64,128,256,512]",
+        f"train_dataloader.dataset.pipeline.3.scale={size}",
+        f"train_dataloader.dataset.pipeline.4.crop_size={size}",
+        *(f"{loader}_dataloader.dataset.pipeline.1.scale={size}" for loader in ("val", "test")),
+        *LOADERS,
+    )
+    assert re.search(r"\| star +\|", run(command, *options))
 
 
 def test_options_in_the_text_exist() -> None:
