@@ -136,7 +136,7 @@ def test_a_resumed_run_goes_on_in_the_warm_up() -> None:
 
 
 MISTAKES = [
-    (None, "must be a dict, such as"),
+    (None, "must be a dictionary"),
     ({"lr_mul": 1}, "has no 'lr_mul'. Did you mean 'lr_mult'"),
     ({"warmup_iters": -1}, "warmup_iters must be a number of at least 0"),
     ({"keys": ["nothing"]}, "'nothing' is in the name of no parameter"),
