@@ -50,8 +50,8 @@ class Variant:
 
     @property
     def slug(self) -> str:
-        """The label as a file name."""
-        return re.sub(r"[^\w.-]+", "_", self.label).strip("_")
+        """The label as a file name; the * of a place is called ``each``."""
+        return re.sub(r"[^\w.-]+", "_", self.label.replace("*", "each")).strip("_")
 
     @property
     def is_control(self) -> bool:

@@ -393,7 +393,7 @@ def test_a_grid_of_places(fcn: Callable[..., dict], tmp_path: Path) -> None:
     lines: list[str] = []
     assert compare(**arguments | {"log": lines.append}) is None
     names = sorted(path.stem for path in (tmp_path / "work" / "configs").iterdir())
-    assert "SE_at_backbone.layer3" in names and "SE_at_backbone.layer3._" in names
+    assert "SE_at_backbone.layer3" in names and "SE_at_backbone.layer3.each" in names
     assert any(re.fullmatch(r"60s are \d+ s for each of 9 runs", line) for line in lines)
 
 

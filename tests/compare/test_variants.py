@@ -62,6 +62,7 @@ def test_commas_in_arguments_do_not_divide() -> None:
 def test_labels_become_file_names() -> None:
     assert parse_variant("CBAM(reduction=8)").slug == "CBAM_reduction_8"
     assert parse_variant("ELA-T").slug == "ELA-T"
+    assert Variant("SE at backbone.layer3.*").slug == "SE_at_backbone.layer3.each"
 
 
 @pytest.mark.parametrize(
