@@ -11,6 +11,7 @@ import_plugin("mmattn.projects.bevanet")
 import_plugin("mmattn.projects.ccnet")
 import_plugin("mmattn.projects.dynamic_head")
 import_plugin("mmattn.projects.mask2former")
+import_plugin("mmattn.projects.token_mixer_host")
 import_plugin("mmattn.projects.yolov12")
 
 import_plugin("mmattn.projects.blocks.agent_attention")
