@@ -61,14 +61,14 @@ def neighborhood_attention_2d(
         torch.Size([1, 2, 5, 7, 4])
     """
     kernel, steps = check_neighborhood(query, key, value, kernel_size, dilation, rpb)
-    scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
-    maps = [t.permute(0, 2, 3, 1, 4) for t in (query, key, value)]
+    factor = query.shape[-1] ** -0.5 if scale is None else float(scale)
+    q, k, v = (t.permute(0, 2, 3, 1, 4) for t in (query, key, value))
     if is_exporting():
-        out = reference.forward(*maps, rpb, kernel, steps, scale)
-    elif forced_backend() is None and natten_backend.serves(maps[0], kernel, steps, rpb):
-        out = natten_backend.attend(*maps, kernel, steps, scale)
+        out = reference.forward(q, k, v, rpb, kernel, steps, factor)
+    elif forced_backend() is None and natten_backend.serves(q, kernel, steps, rpb):
+        out = natten_backend.attend(q, k, v, kernel, steps, factor)
     else:
         if rpb is not None:
             rpb = rpb.to(accumulate_dtype(query.dtype))
-        out = torch.ops.mmattn.neighborhood_attention(*maps, rpb, kernel, steps, scale)
+        out = torch.ops.mmattn.neighborhood_attention(q, k, v, rpb, kernel, steps, factor)
     return out.permute(0, 3, 1, 2, 4)

@@ -64,11 +64,10 @@ def window_attention(
         torch.Size([1, 8, 12, 6])
     """
     window, rolled = check_windows(qkv, bias, pad, window_size, shift)
-    if scale is None:
-        scale = (qkv.shape[3] // 3 // bias.shape[0]) ** -0.5
+    factor = (qkv.shape[3] // 3 // bias.shape[0]) ** -0.5 if scale is None else float(scale)
     if qkv.shape[1] % window[0] == 0 and qkv.shape[2] % window[1] == 0:
         pad = None  # so that it does not count as used
-    arguments = (qkv, bias, pad, window, rolled, pad_first, float(scale))
+    arguments = (qkv, bias, pad, window, rolled, pad_first, factor)
     if is_exporting():
         return reference.forward(*arguments)
     if forced_backend() is None and operator.choose(qkv.device.type, qkv.dtype) == "reference":

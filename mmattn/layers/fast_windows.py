@@ -18,13 +18,16 @@ from mmattn.ops import is_exporting, window_attention
 
 
 class _FastLayer:
-    """What all replaced layers share."""
+    """What all replaced layers share. The class of upstream follows it in their bases."""
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         # The class is made at run time, so copies and pickles name the one that it is made from.
         return _blank, (type(self).__bases__[1],), self.__dict__
 
-    def _computes_all(self, attention: nn.Module) -> bool:
+    def _upstream(self) -> Any:
+        return super()
+
+    def _computes_all(self, attention: Any) -> bool:
         """Whether the operator does all that the layer is asked for."""
         dropout = attention.attn_drop
         return not (
@@ -37,22 +40,31 @@ class _FastLayer:
 class _ShiftWindowMSA(_FastLayer):
     """``ShiftWindowMSA`` of mmdet and mmseg, which pads first."""
 
+    w_msa: Any
+    drop: Any
+    window_size: int
+    shift_size: int
+
     def forward(self, query: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        size, window = (self.shift_size, self.shift_size), (self.window_size, self.window_size)
         height, width = hw_shape
         fits = query.dim() == 3 and query.shape[1] == height * width
         if not fits or not self._computes_all(self.w_msa):
-            return super().forward(query, hw_shape)
+            return self._upstream().forward(query, hw_shape)
+        window, shift = (self.window_size, self.window_size), (self.shift_size, self.shift_size)
         x = query.unflatten(1, (height, width))
-        return self.drop(_attend(self.w_msa, x, window, size, pad_first=True).flatten(1, 2))
+        return self.drop(_attend(self.w_msa, x, window, shift, pad_first=True).flatten(1, 2))
 
 
 class _SwinTransformerBlock(_FastLayer):
     """``SwinTransformerBlock`` of timm, which rolls first."""
 
+    attn: Any
+    window_size: tuple[int, int]
+    shift_size: tuple[int, int]
+
     def _attn(self, x: Tensor) -> Tensor:
         if not self._computes_all(self.attn):
-            return super()._attn(x)
+            return self._upstream()._attn(x)
         return _attend(self.attn, x, self.window_size, self.shift_size, pad_first=False)
 
 
@@ -104,7 +116,7 @@ def _subclass(upstream: type) -> type:
 
 
 def _blank(upstream: type) -> nn.Module:
-    made = _subclass(upstream)
+    made: Any = _subclass(upstream)
     return made.__new__(made)
 
 

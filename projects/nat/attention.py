@@ -84,8 +84,9 @@ class NeighborhoodAttention(nn.Module):
         self.qkv = nn.Linear(in_channels, 3 * in_channels, bias=qkv_bias)
         self.proj = nn.Linear(in_channels, in_channels)
         side = 2 * kernel_size - 1
-        table = nn.Parameter(torch.empty(self.num_heads, side, side)) if rel_pos_bias else None
-        self.register_parameter("rpb", table)
+        self.rpb: nn.Parameter | None = None
+        if rel_pos_bias:
+            self.rpb = nn.Parameter(torch.empty(self.num_heads, side, side))
         self.init_weights()
 
     def init_weights(self) -> None:

@@ -118,6 +118,15 @@ class NATLevel(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
 
+    def forward(self, x: Tensor, *, with_cp: bool) -> Tensor:
+        """The blocks alone: the map of this level. Shape (N, H, W, C) -> the same."""
+        for block in self.blocks:
+            if with_cp and x.requires_grad:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
+
 
 def _alternating(depths: Sequence[int], far: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """Return dilations of 1 and, in every second block, ``far`` of the level."""
@@ -274,15 +283,12 @@ class NAT(BaseModule):
         x = self.patch_embed(x)
         maps = []
         for index, level in enumerate(self.levels):
-            for block in level.blocks:
-                if self.with_cp and x.requires_grad:
-                    x = checkpoint(block, x, use_reentrant=False)
-                else:
-                    x = block(x)
+            x = level(x, with_cp=self.with_cp)
             if index in self.out_indices:
                 maps.append(self.get_submodule(f"norm{index}")(x).permute(0, 3, 1, 2))
-            if level.downsample is not None:
-                x = level.downsample(x)
+            downsample = level.downsample
+            if isinstance(downsample, nn.Module):
+                x = downsample(x)
         return tuple(maps)
 
     def train(self, mode: bool = True) -> NAT:
