@@ -118,6 +118,9 @@ def test_groups_are_patterns_of_their_members_alone() -> None:
     ]
     assert found.refused == {"never calls it": ["convs", "convs.1"]}
     assert found.slots[0].stride is None
+    layers = nn.Sequential(nn.Conv2d(3, 6, 1), nn.Conv2d(6, 8, 1), nn.Conv2d(8, 8, 1))
+    found = find_slots(layers, torch.zeros(1, 3, 8, 8))
+    assert where(found.slots) == [{"at": "0"}, {"at": "[1-2]"}, {"stages": (0,)}]
 
 
 def part_of(config: str, name: str, **kwargs) -> PartSlots:
