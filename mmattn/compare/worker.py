@@ -43,7 +43,9 @@ def _end_with_parent() -> None:
 
     Two processes would otherwise train in one folder as soon as the comparison is started again.
     """
-    sys.stdin.buffer.read()
+    # Not by sys.stdin: a thread that waits inside of its buffer breaks the end of the interpreter.
+    while os.read(0, 1):
+        pass
     os._exit(1)
 
 

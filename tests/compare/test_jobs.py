@@ -121,6 +121,20 @@ def test_a_worker_ends_with_its_parent() -> None:
     assert not _is_alive(child)
 
 
+def test_a_worker_ends_well_while_its_parent_waits() -> None:
+    """The thread that watches the parent does not turn a finished run into a failure."""
+    program = (
+        "import threading; from mmattn.compare.worker import _end_with_parent;"
+        "threading.Thread(target=_end_with_parent, daemon=True).start()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.wait() == 0, process.stderr.read()
+    process.stdin.close()
+    process.stderr.close()
+
+
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
