@@ -157,8 +157,10 @@ class FocusedLinearAttention(nn.Module):
             table = to_feature_map(self.positional_encoding.to(dtype), self.position_size)
             resized = F.interpolate(table, tuple(x.shape[2:]), mode="bilinear")
             k = k.to(dtype) + to_tokens(resized)
-        divisor = F.softplus(self.scale.to(dtype))
-        q, k = (self._focused((t.to(dtype).relu() + _EPS) / divisor) for t in (q, k))
+        factor = 1 / F.softplus(self.scale.to(dtype))
+        q, k = (
+            self._focused(torch.addcmul(_EPS * factor, t.to(dtype).relu(), factor)) for t in (q, k)
+        )
         return q, k, v
 
     def _focused(self, u: Tensor) -> Tensor:
@@ -194,6 +196,9 @@ def focused(u: Tensor, power: float) -> Tensor:
     # Lengths are taken of entries that are at most 1: their powers do not overflow.
     largest = u.amax(-1, keepdim=True).detach()
     relative = u / largest
-    raised = relative * relative * relative if power == 3 else relative**power
-    length = relative.norm(dim=-1, keepdim=True) * largest
-    return raised * (length / raised.norm(dim=-1, keepdim=True))
+    length = torch.linalg.vector_norm(relative, dim=-1, keepdim=True) * largest
+    raised = relative**power
+    factor = length / torch.linalg.vector_norm(raised, dim=-1, keepdim=True)
+    if raised.requires_grad:
+        return raised * factor
+    return raised.mul_(factor)  # no further array
