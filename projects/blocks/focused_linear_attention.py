@@ -19,9 +19,9 @@ The lengths are over all C channels (``norm='channels'``), as in the authors' co
 a head, as the paper has them.
 
 Differs from the authors' code: P is resized (bilinear, without aligned corners) from the size it
-was stored for, so any size works; u is divided by its largest entry before the power, which changes
-nothing but overflows; feature maps and sums are float32 at least. The code was not read: names of
-weights, epsilons and the norm over all channels are as recalled, and unverified.
+was stored for, so any size works; u is divided by its length or its largest entry before the
+power, which changes nothing but overflows; feature maps and sums are float32 at least. The code was
+not read: names of weights, epsilons and the norm over all channels are as recalled, unverified.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from mmattn.ops import accumulate_dtype, autocast_off, depthwise_conv2d
 from mmattn.registry import MODELS
 
 _EPS = 1e-6
+_LOW_POWER = 6  # up to which a length serves in place of the largest entry, in one pass less
 
 
 @MODELS.register_module()
@@ -193,11 +194,10 @@ def focused(u: Tensor, power: float) -> Tensor:
         >>> focused(torch.tensor([3.0, 4.0]), 64)[1].item()
         5.0
     """
-    # Lengths are taken of entries that are at most 1: their powers do not overflow.
-    largest = u.amax(-1, keepdim=True).detach()
-    relative = u / largest
-    length = torch.linalg.vector_norm(relative, dim=-1, keepdim=True) * largest
-    raised = relative**power
+    length = torch.linalg.vector_norm(u, dim=-1, keepdim=True)
+    # Powers of numbers up to 1 do not overflow; high ones of a largest number below 1 would vanish.
+    divisor = (length if power <= _LOW_POWER else u.amax(-1, keepdim=True)).detach()
+    raised = (u / divisor) ** power
     factor = length / torch.linalg.vector_norm(raised, dim=-1, keepdim=True)
     if raised.requires_grad:
         return raised * factor
