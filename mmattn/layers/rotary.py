@@ -50,6 +50,6 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         cos: Cosine of each position's and channel's angle. Shape (L, d).
         sin: Sine of it, of the same shape.
     """
-    pairs = x.unflatten(-1, (-1, 2))
-    turned = torch.stack([-pairs[..., 1], pairs[..., 0]], -1).flatten(-2)
-    return x * cos + turned * sin
+    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    signed = sin.unflatten(-1, (-1, 2)) * sin.new_tensor([-1.0, 1.0])
+    return torch.addcmul(x * cos, swapped, signed.flatten(-2))

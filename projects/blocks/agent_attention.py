@@ -148,7 +148,8 @@ class AgentAttention(nn.Module):
 
     def _agents(self, q: Tensor, size: Sequence[int]) -> Tensor:
         """Return the cells' means of the queries. Shape (N, n, C)."""
-        return to_tokens(adaptive_avg_pool2d(to_feature_map(q, size), self.agents))
+        pooled = adaptive_avg_pool2d(to_feature_map(q, size), self.agents)
+        return to_tokens(pooled).contiguous()  # torch's fast attention takes no other layout
 
     def _biases(
         self, size: Sequence[int], dtype: torch.dtype

@@ -19,9 +19,9 @@ The lengths are over all C channels (``norm='channels'``), as in the authors' co
 a head, as the paper has them.
 
 Differs from the authors' code: P is resized (bilinear, without aligned corners) from the size it
-was stored for, so any size works; u is divided by its largest entry before the power, which changes
-nothing but overflows; feature maps and sums are float32 at least. The code was not read: names of
-weights, epsilons and the norm over all channels are as recalled, and unverified.
+was stored for, so any size works; u is divided by its length or its largest entry before the
+power, which changes nothing but overflows; feature maps and sums are float32 at least. The code was
+not read: names of weights, epsilons and the norm over all channels are as recalled, unverified.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from mmattn.ops import accumulate_dtype, autocast_off, depthwise_conv2d
 from mmattn.registry import MODELS
 
 _EPS = 1e-6
+_LOW_POWER = 6  # up to which a length serves in place of the largest entry, in one pass less
 
 
 @MODELS.register_module()
@@ -157,8 +158,10 @@ class FocusedLinearAttention(nn.Module):
             table = to_feature_map(self.positional_encoding.to(dtype), self.position_size)
             resized = F.interpolate(table, tuple(x.shape[2:]), mode="bilinear")
             k = k.to(dtype) + to_tokens(resized)
-        divisor = F.softplus(self.scale.to(dtype))
-        q, k = (self._focused((t.to(dtype).relu() + _EPS) / divisor) for t in (q, k))
+        factor = 1 / F.softplus(self.scale.to(dtype))
+        q, k = (
+            self._focused(torch.addcmul(_EPS * factor, t.to(dtype).relu(), factor)) for t in (q, k)
+        )
         return q, k, v
 
     def _focused(self, u: Tensor) -> Tensor:
@@ -191,9 +194,11 @@ def focused(u: Tensor, power: float) -> Tensor:
         >>> focused(torch.tensor([3.0, 4.0]), 64)[1].item()
         5.0
     """
-    # Lengths are taken of entries that are at most 1: their powers do not overflow.
-    largest = u.amax(-1, keepdim=True).detach()
-    relative = u / largest
-    raised = relative * relative * relative if power == 3 else relative**power
-    length = relative.norm(dim=-1, keepdim=True) * largest
-    return raised * (length / raised.norm(dim=-1, keepdim=True))
+    length = torch.linalg.vector_norm(u, dim=-1, keepdim=True)
+    # Powers of numbers up to 1 do not overflow; high ones of a largest number below 1 would vanish.
+    divisor = (length if power <= _LOW_POWER else u.amax(-1, keepdim=True)).detach()
+    raised = (u / divisor) ** power
+    factor = length / torch.linalg.vector_norm(raised, dim=-1, keepdim=True)
+    if raised.requires_grad:
+        return raised * factor
+    return raised.mul_(factor)  # no further array
