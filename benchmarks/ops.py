@@ -2,7 +2,8 @@
 
 The contenders of a row compute the same from the same inputs, which is asserted first; then they
 take turns in one process, so that a busy moment of the machine slows all of them. Shortest and
-median times are kept, with the machine's load. Ratios are ratios of the shortest times.
+median times are kept, with the machine's load. Ratios are ratios of the shortest times. On a busy
+machine, ``--processor-time`` leaves out the time that others have the processor.
 
     python benchmarks/ops.py                              rows with goals, 1 and 2 threads
     python benchmarks/ops.py depthwise_conv2d --all       every row of one operator
@@ -18,6 +19,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--seconds", type=float, default=4.0, help="time for each row and thread count"
     )
+    parser.add_argument(
+        "--processor-time", action="store_true", help="of the process, not of the clock; one thread"
+    )
     parser.add_argument("--output", type=Path, help="path without suffix for a .json and a .md")
     parser.add_argument("--show", type=Path, help="print the summary of this .json and stop")
     args = parser.parse_args(argv)
@@ -68,6 +73,8 @@ def main(argv: list[str] | None = None) -> int:
         print(summary_of(args.show))
         return 0
 
+    if args.processor_time and (args.threads != [1] or args.device != "cpu"):
+        parser.error("--processor-time adds up all threads: it needs --threads 1 and a CPU")
     from ops_cases import find_rows
 
     chosen = [
@@ -87,11 +94,12 @@ def time_and_report(rows, args: argparse.Namespace) -> int:
     import torch
 
     timings: list[Timing] = []
+    clock = time.process_time if getattr(args, "processor_time", False) else time.perf_counter
     for row in rows:
         for threads in args.threads if args.device == "cpu" else [torch.get_num_threads()]:
             torch.set_num_threads(threads)
             print(f"{row.op}: {row.name} ({threads} threads)", file=sys.stderr, flush=True)
-            timings += time_row(row, threads, args.seconds, args.device)
+            timings += time_row(row, threads, args.seconds, args.device, clock)
     table = as_table(timings)
     print(as_line(machine(args.device)))
     print(table)
@@ -101,7 +109,9 @@ def time_and_report(rows, args: argparse.Namespace) -> int:
     return 1 if any(t.goal.endswith("missed") for t in timings) else 0
 
 
-def time_row(row, threads: int, seconds: float, device: str) -> list[Timing]:
+def time_row(
+    row, threads: int, seconds: float, device: str, clock: Callable[[], float] = time.perf_counter
+) -> list[Timing]:
     """Assert that the contenders of a row agree, then time them in turns."""
     contenders = row.setup()
     saved = {name: saved_bytes(run) for name, run in contenders.items()}
@@ -111,7 +121,7 @@ def time_row(row, threads: int, seconds: float, device: str) -> list[Timing]:
     start, names = time.perf_counter(), list(contenders)
     while time.perf_counter() - start < seconds or len(times[names[0]]) < 3:
         for name in names:
-            times[name].append(time_once(contenders[name], device))
+            times[name].append(time_once(contenders[name], device, clock))
         names.append(names.pop(0))  # so that none always follows the same one
     ours = min(times["mmattn"])
     return [
@@ -123,17 +133,17 @@ def time_row(row, threads: int, seconds: float, device: str) -> list[Timing]:
     ]  # fmt: skip
 
 
-def time_once(run, device: str) -> float:
+def time_once(run, device: str, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the seconds of one run, including its work on the GPU."""
     import torch
 
     if device == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = clock()
     run()
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def saved_bytes(run) -> float | None:

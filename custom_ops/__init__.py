@@ -27,4 +27,6 @@ from .multi_scale_deformable_attention import (
 from .multi_scale_deformable_attention import (
     multi_scale_deformable_attention as multi_scale_deformable_attention,
 )
+from .neighborhood_attention import neighborhood_attention_2d as neighborhood_attention_2d
 from .row_column_means import row_column_means as row_column_means
+from .window_attention import window_attention as window_attention

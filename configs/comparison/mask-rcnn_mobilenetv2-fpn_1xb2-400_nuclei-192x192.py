@@ -2,7 +2,7 @@
 
 A light Mask R-CNN (arXiv:1703.06870) on an FPN of 128 channels, strides 4 to 64: what Mask2Former
 is compared with, on the same images (docs/results/nuclei). The weights are those of
-configs/mask2former/mask2former_mobilenetv2_1xb2-1200_nuclei-instance-192x192.py.
+configs/mask2former/mask2former_mobilenetv2_1xb2-2k_nuclei-instance-192x192.py.
 
     mmattn train configs/comparison/mask-rcnn_mobilenetv2-fpn_1xb2-400_nuclei-192x192.py
 """

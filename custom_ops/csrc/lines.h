@@ -20,8 +20,6 @@ namespace mmattn {
 
 constexpr int64_t kChunk = 256;  // numbers of a line that are handled at once: they stay in L1
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // The line itself, or a widened copy in `scratch`.
 template <typename S>
 inline const Compute<S>* widened(const S* line, int64_t count, Compute<S>* scratch) {

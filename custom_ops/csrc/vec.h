@@ -29,6 +29,8 @@ using Vec = typename VecOf<T>::type;
 template <typename T>
 constexpr int kLanes = kVectorBytes / sizeof(T);
 
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 template <typename T>
 inline Vec<T> load(const T* p) {
   Vec<T> v;

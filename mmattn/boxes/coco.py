@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmattn.errors import DataError
+from mmattn.io.plain_data import is_number
 
 from .coco_content import is_box, refuse_form
 from .coco_rules import check_all, read_file
@@ -148,7 +148,7 @@ def _object(
         return None
     x, y, width, height = map(float, box)  # type: ignore[arg-type]
     area = entry.get("area")
-    known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
+    known = is_number(area) and area > 0
     if known and area > 1.01 * width * height + 1 and not panoptic:  # type: ignore[operator]
         tally.add("area-above-box", Place(path, item, str(area)))
     if not known and not panoptic:
@@ -233,7 +233,7 @@ def _file_names(images: Sequence[Mapping[str, Any]], path: str) -> list[str]:
 
 def _stated(image: Mapping[str, Any]) -> tuple[int, int] | None:
     sides = image.get("height"), image.get("width")
-    if all(isinstance(side, (int, float)) and 0 < side < math.inf for side in sides):
+    if all(is_number(side) and side > 0 for side in sides):
         return int(sides[0]), int(sides[1])  # type: ignore[arg-type]
     return None
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmattn.errors import DataError
-from mmattn.io.plain_data import parse_json, read_text
+from mmattn.io.plain_data import is_number, parse_json, read_text
 
 #: No image has as many pixels on a side: what is larger is no place in one.
 _MOST_PIXELS = 1e8
@@ -197,6 +196,5 @@ def is_box(box: Any) -> bool:
     return (
         isinstance(box, (list, tuple))
         and len(box) == 4
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in box)
-        and all(math.isfinite(v) and abs(v) < _MOST_PIXELS for v in box)
+        and all(is_number(v) and abs(v) < _MOST_PIXELS for v in box)
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmattn.errors import DataError
-from mmattn.io.plain_data import parse_json, read_text
+from mmattn.io.plain_data import is_number, parse_json, read_text
 
 from .coco_content import check_content, is_box, is_coco, refuse_form
 from .run_lengths import run_length_problem
@@ -144,7 +144,7 @@ def doubts(content: Mapping[str, Any], *, masks: bool = False) -> list[str]:
         entry.get("id")
         for entry in annotations
         if is_box(entry.get("bbox"))
-        and _is_area(entry.get("area"))
+        and is_number(entry.get("area"))
         and entry["area"] > 1.01 * abs(entry["bbox"][2] * entry["bbox"][3]) + 1
     ]
     if large:
@@ -224,7 +224,7 @@ def _plain_problems(content: Mapping[str, Any], masks: bool) -> Iterator[str]:
         boxless, len(annotations), "annotations", "have no box", "bbox",
         "Write [x, y, width, height] (data=DIR takes it from polygons)",
     )  # fmt: skip
-    areas = [entry for entry in annotations if not _is_area(entry.get("area"))]
+    areas = [entry for entry in annotations if not is_number(entry.get("area"))]
     yield from _count(
         areas, len(annotations), "annotations", "have no area that is a number", "area",
         "Write the pixels of each object, width times height without a mask (data=DIR computes "
@@ -294,7 +294,7 @@ def is_polygon(points: Any) -> bool:
         isinstance(points, list)
         and len(points) >= 6
         and len(points) % 2 == 0
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in points)
+        and all(map(is_number, points))
     )
 
 
@@ -334,10 +334,4 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_side(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value >= 1
-
-
-def _is_area(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    return is_number(value) and value >= 1

@@ -149,6 +149,11 @@ def check_map(
         DataError: They differ; the message has the ids and what to do.
     """
     lost = sorted(set(listed) - set(present))
+    if lost and set(listed) <= set(map(_red_and_blue_swapped, present)):
+        raise DataError(
+            f"the panoptic map {path} has the ids of {source} with red and blue swapped: an id is "
+            "R + 256 G + 65536 B. OpenCV writes blue first: save image[..., ::-1] there"
+        )
     if lost:
         raise DataError(
             f"the panoptic map {path} does not show {len(lost)} of its {len(listed)} segments (id "
@@ -165,6 +170,10 @@ def check_map(
             f"B {blue}). Pair the map with its own annotation file, or paint what is not labelled "
             "black (id 0)"
         )
+
+
+def _red_and_blue_swapped(number: int) -> int:
+    return number % 256 * 65536 + number // 256 % 256 * 256 + number // 65536
 
 
 def _first(ids: Sequence[int]) -> str:

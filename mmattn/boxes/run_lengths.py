@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from mmattn.io.plain_data import is_number
+
 
 def run_length_problem(mask: Mapping[str, Any], size: tuple[int, int]) -> str | None:
     """Return what is wrong with run lengths; None if they cover an image of this size.
@@ -33,7 +35,7 @@ def run_length_problem(mask: Mapping[str, Any], size: tuple[int, int]) -> str | 
         numbers = unpack(counts)
         if numbers is None:
             return "counts are not packed run lengths, or are cut off"
-    elif isinstance(counts, list) and all(type(v) is int for v in counts):
+    elif isinstance(counts, list) and all(type(v) is int and is_number(v) for v in counts):
         numbers = np.array(counts, np.float64)
     else:
         return f"counts are {counts!r:.40}, neither text nor whole numbers"

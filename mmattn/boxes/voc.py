@@ -144,6 +144,6 @@ def _object(entry: ET.Element, item: str, file: str, sieve: Sieve, offset: int) 
 def _stated(root: ET.Element) -> tuple[int, int] | None:
     try:
         sides = [int(float(root.findtext(f"size/{key}") or 0)) for key in ("height", "width")]
-    except ValueError:
+    except (ValueError, OverflowError):  # not a number, or infinite
         return None
     return (sides[0], sides[1]) if min(sides) > 0 else None

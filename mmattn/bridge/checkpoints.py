@@ -9,11 +9,13 @@ Writing is replaced as well: plain data, and a file that appears only when compl
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
 import os
 import re
+import stat
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 # What the original mmengine lacks; see ``torch_load.py``.
 _OF_THE_FORK = ("_safe_torch_load", "get_torch_safe_globals")
 _reports: WeakKeyDictionary[nn.Module, LoadReport] = WeakKeyDictionary()
+#: Folder of a run -> the checkpoint that rank 0 has found, while all ranks resume from it.
+_decided: dict[str, str | None] = {}
 
 
 def patch_checkpoint_io(checkpoint_module: ModuleType) -> None:
@@ -61,6 +65,7 @@ def patch_runner(runner_module: ModuleType) -> None:
         runner.load_checkpoint, lambda arguments: arguments["filename"]
     )
     runner.resume = _refusing_bare_weights(runner.resume)
+    runner.load_or_resume = _verifying_once(runner.load_or_resume)
 
 
 def patch_pretrained_init(weight_init_module: ModuleType) -> None:
@@ -147,8 +152,10 @@ def load_state_dict(module, state_dict, strict=False, logger=None) -> None:
     _reports[_innermost(module)] = report
     if get_rank() == 0:
         # A backbone that finds more than it needs (a classifier's last layer) is no cause to warn.
-        # New blocks are no cause where a backbone is initialised, but in a whole model they may be.
-        new_blocks = any(not key.startswith("plugins.") for key in report.newly_added)
+        # Nor are new blocks where a backbone is initialised, or where they change nothing; in a
+        # whole model others may be.
+        acting = set(report.newly_added) - set(report.identity)
+        new_blocks = any(not key.startswith("plugins.") for key in acting)
         partial = report.missing_required or report.mismatched or new_blocks
         level = logging.WARNING if partial else logging.INFO
         print_log(f"Weights: {report}", logger=logger or "current", level=level)
@@ -189,6 +196,8 @@ def find_latest_checkpoint(path: str, *, verify: bool = True) -> str | None:
         CheckpointError: There are checkpoints, but all are damaged: starting anew would be a silent
             loss.
     """
+    if verify and path in _decided:
+        return _decided[path]
     from mmengine.logging import print_log
 
     pointer = os.path.join(path, "last_checkpoint")
@@ -285,6 +294,62 @@ def _normalizing(read: Callable) -> Callable:
         return normalize_checkpoint(checkpoint) if isinstance(checkpoint, dict) else checkpoint
 
     return load_checkpoint
+
+
+def _verifying_once(load_or_resume: Callable) -> Callable:
+    """Let rank 0 alone read whether a checkpoint is whole, and take the file that it has found."""
+
+    @functools.wraps(load_or_resume)
+    def wrapper(self) -> None:
+        from mmengine.dist import broadcast_object_list, get_rank, get_world_size
+
+        from mmattn.io.checkpoint_files import found_whole
+
+        searched = self._resume and self._load_from is None
+        if self._has_loaded or get_world_size() == 1 or not (searched or self._load_from):
+            return load_or_resume(self)
+        outcome: list[Any] = [None]
+        if get_rank() == 0:
+            try:
+                outcome = [_whole_checkpoint(self.work_dir if searched else None, self._load_from)]
+            except CheckpointError as error:
+                outcome = [error]
+        broadcast_object_list(outcome)
+        found = outcome[0]
+        if isinstance(found, CheckpointError):
+            raise found
+        file, facts = found
+        with contextlib.ExitStack() as stack:
+            if searched:
+                _decided[self.work_dir] = file
+                stack.callback(_decided.pop, self.work_dir)
+            # A copy of a node's own is another file.
+            if facts is not None and facts == _facts(file):
+                stack.enter_context(found_whole(file))
+            return load_or_resume(self)
+
+    return wrapper
+
+
+def _whole_checkpoint(
+    run: str | None, file: str | None
+) -> tuple[str | None, tuple[int, int] | None]:
+    """Return a checkpoint, the newest of ``run`` or else ``file``, and its facts if it is whole."""
+    if run is not None:
+        file = find_latest_checkpoint(run)
+    facts = _facts(file) if file is not None else None
+    if run is None and file is not None and facts is not None:
+        _require_whole(os.path.expanduser(file))
+    return file, facts
+
+
+def _facts(file: str) -> tuple[int, int] | None:
+    """Return size and time of a file; None where it is none of the local ones."""
+    try:
+        found = os.stat(os.path.expanduser(file))
+    except OSError:
+        return None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def _refusing_bare_weights(resume: Callable) -> Callable:

@@ -13,6 +13,8 @@ COMMANDS = {
     "predict": "detect objects in images and videos, or segment them",
     "export": "export a trained model to ONNX or OpenVINO, checked against torch",
     "check_data": "check a config, its data and its model without training",
+    "config": "work on configs: a JSON schema for editors",
+    "slots": "list every place of a model where a block can be inserted",
     "compare": "compare attention blocks in one network on equal terms",
     "compare_runs": "put finished trainings side by side",
     "report": "write a report on a trained and exported model",

@@ -177,6 +177,27 @@ def add_no_fuse(parser: argparse.ArgumentParser, verb: str) -> None:
     )
 
 
+def add_manifest(parser: argparse.ArgumentParser) -> None:
+    """Add ``--manifest`` and ``--manifest-hashes``."""
+    parser.add_argument(
+        "--manifest",
+        metavar="FILE",
+        help="refuse data whose files are not those of FILE, by name and size; mmattn check_data "
+        "--write-manifest writes it",
+    )
+    parser.add_argument(
+        "--manifest-hashes",
+        action="store_true",
+        help="with --manifest: read every file and compare its SHA-256 as well",
+    )
+
+
+def require_manifest(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with an error where ``--manifest-hashes`` has no manifest."""
+    if args.manifest_hashes and not args.manifest:
+        parser.error("--manifest-hashes: give the manifest with --manifest FILE")
+
+
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Add ``--launcher`` and the ``--local-rank`` that some launchers give."""
     parser.add_argument(

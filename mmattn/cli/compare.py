@@ -12,20 +12,28 @@ from ._run import run
 EXAMPLES = """\
 %(prog)s configs/comparison/fpn_mobilenetv2_1xb8_camvid-120x160.py \\
     --insert none,SE,CBAM,ECA,ELA-T,ELA-B,CoordAtt,CrissCross --at backbone.layer5 \\
-    --seeds 3 --budget 120it --data-root data/camvid --out docs/results/compare_camvid
+    --budget 120it --data-root data/camvid --out docs/results/compare_camvid
 %(prog)s mmdet::retinanet/retinanet_r18_fpn_1x_coco.py \\
     --insert "SE,CBAM(reduction=8)" --at "backbone.layer3.*.conv2" --at neck --budget 2h
-%(prog)s my_segmentor.py --insert SE,ECA --at backbone --budget 90s --dry-run
+%(prog)s my_segmentor.py --insert SE,ECA --at auto --total 8h --devices cuda:0,cuda:1
+%(prog)s --replay docs/results/compare_camvid/run.lock
+%(prog)s --error-rate                              by simulation, in seconds
+%(prog)s my_segmentor.py --error-rate --pairs 20 --seeds 3 --budget 300it
 """
 NOTES = """\
 A block is given by its registered name (CBAM, mmattn.CBAM, mmdet.X) or by the beginning of exactly
 one name (CrissCross), with a version (ELA-T) or arguments. A place is backbone or neck: alone, the
 block goes after each of its output feature maps; with a pattern, after each submodule that matches,
 where * stands for one part of a name. Heads of segmentors take a pattern too, as in
-decode_head.pixel_decoder.output_convs.* of Mask2Former (panoptic_head in mmdet).
+decode_head.pixel_decoder.output_convs.* of Mask2Former (panoptic_head in mmdet). --at auto is each
+stage of the backbone and the neck in turn, so that every block has as many rows as there are
+places.
 
-All variants are checked before any is trained. The same command again goes on where it was stopped;
-with more names or seeds it adds them. The report has Markdown, CSV per run, JSON and a plot.
+Two controls are trained beside the blocks: the network with other seeds, and a wider one with as
+many parameters as a block adds. All variants are checked before any is trained. The same command
+again goes on where it was stopped; with more names or seeds it adds them. The report has Markdown,
+CSV, LaTeX, JSON, plots, and run.lock, from which --replay trains everything again and holds the new
+table against the old one (exit code 1 where a row is outside of its interval).
 """
 
 
@@ -39,32 +47,57 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn compare") -> a
     )
     parser.add_argument(
         "config",
+        nargs="?",
         metavar="CONFIG",
         help="the network without a block: a file, or package::path of mmdet, mmseg or mmattn",
     )
     parser.add_argument(
         "--insert",
-        required=True,
         metavar="NAMES",
         help="blocks, separated by commas; each is compared with none, the network without a block",
     )
     parser.add_argument(
         "--at",
-        required=True,
         action="append",
         metavar="PART[.PATTERN]",
-        help="place of the blocks, e.g. backbone.layer3; may be given several times",
+        help="place of the blocks, e.g. backbone.layer3; may be given several times; auto: each "
+        "place in turn",
     )
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         "--budget",
-        required=True,
         metavar="LENGTH",
         help="length of each run: iterations (300it) or a time (90s, 5min, 1h), which is turned "
         "into iterations once, by the speed of the network without a block",
     )
-    parser.add_argument(
-        "--seeds", type=int, default=3, metavar="N", help="runs of each variant (default: 3)"
+    length.add_argument(
+        "--total",
+        metavar="TIME",
+        help="time of all runs together instead (8h), which is shared out evenly",
     )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=5,
+        metavar="N",
+        help="runs of each variant, at least three for a verdict that can find anything "
+        "(default: 5)",
+    )
+    parser.add_argument(
+        "--no-controls", action="store_true", help="train no controls; the report says so"
+    )
+    parser.add_argument(
+        "--no-equal-time",
+        action="store_true",
+        help="do not train slower variants a second time, for as long as the network without a "
+        "block takes",
+    )
+    parser.add_argument(
+        "--devices",
+        metavar="NAMES",
+        help="run in processes of their own, one on each device at a time: cuda:0,cuda:1",
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="number of such processes at a time")
     parser.add_argument(
         "--data-root", metavar="DIR", help="folder that replaces the data_root of the config"
     )
@@ -87,17 +120,64 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn compare") -> a
         action="store_true",
         help="write the report from finished runs; train nothing",
     )
+    parser.add_argument(
+        "--replay", metavar="LOCK", help="repeat the comparison of a run.lock, and compare"
+    )
+    parser.add_argument(
+        "--error-rate",
+        action="store_true",
+        help="measure how often equal networks are called different: by simulation, or with CONFIG "
+        "by training it with many seeds",
+    )
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        metavar="N",
+        help="pairs of --error-rate (default: 200 by simulation, 20 with CONFIG)",
+    )
+    parser.add_argument(
+        "--hosts",
+        type=int,
+        metavar="N",
+        help="runs of --error-rate CONFIG (default: so many that no two pairs share one)",
+    )
     arguments.add_cfg_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    _require(parser, args)
+    return args
+
+
+def _require(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with an error where the options of the chosen use are missing."""
+    if args.replay:
+        settled = ("config", "insert", "at", "budget", "total", "metric", "cfg_options")
+        given = [name for name in settled if getattr(args, name)]
+        if given:
+            parser.error(f"--replay repeats what the lock says: leave {', '.join(given)} out")
+        return
+    needed = ("config", "insert", "at")
+    if args.error_rate:
+        needed = ("budget",) if args.config else ()
+    missing = [name for name in needed if not getattr(args, name)]
+    if missing:
+        names = ", ".join("CONFIG" if name == "config" else f"--{name}" for name in missing)
+        parser.error(f"the following arguments are required: {names}")
+    if not args.error_rate and not (args.budget or args.total):
+        parser.error("give --budget, the length of each run, or --total, that of all")
 
 
 def main(argv: list[str] | None = None, prog: str = "mmattn compare") -> int:
     """Compare; returns the exit code."""
     args = parse_args(argv, prog)
-    return run(
-        lambda: _compare(args, arguments.command_line(prog, argv)),
-        if_interrupted="the same command goes on from here",
-    )
+    command = arguments.command_line(prog, argv)
+    threads = os.environ.get("OMP_NUM_THREADS")
+    command = f"OMP_NUM_THREADS={threads} {command}" if threads else command
+    use = _compare
+    if args.replay:
+        use = _replay
+    elif args.error_rate:
+        use = _error_rate if args.config else _simulate
+    return run(lambda: use(args, command), if_interrupted="the same command goes on from here")
 
 
 def _compare(args: argparse.Namespace, command: str) -> None:
@@ -107,14 +187,18 @@ def _compare(args: argparse.Namespace, command: str) -> None:
 
     # What needs no torch comes before its import, which takes seconds.
     mmattn.config.find_config(args.config)
-    budget.parse_budget(args.budget)
-    threads = os.environ.get("OMP_NUM_THREADS")
+    budget.parse_budget(args.budget or args.total)
     mmattn.compare.compare(
         args.config,
         args.insert,
         args.at,
         budget=args.budget,
+        total=args.total,
         seeds=args.seeds,
+        controls=not args.no_controls,
+        match_time=not args.no_equal_time,
+        devices=args.devices,
+        jobs=args.jobs,
         data_root=args.data_root,
         work_dir=args.work_dir,
         out=args.out,
@@ -122,6 +206,50 @@ def _compare(args: argparse.Namespace, command: str) -> None:
         cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
         dry_run=args.dry_run,
         report_only=args.report_only,
-        command=f"OMP_NUM_THREADS={threads} {command}" if threads else command,
+        command=command,
+        log=partial(print, flush=True),
+    )
+
+
+def _replay(args: argparse.Namespace, command: str) -> int:
+    from mmattn.compare import replay
+
+    inside = replay(
+        args.replay,
+        work_dir=args.work_dir,
+        data_root=args.data_root,
+        devices=args.devices,
+        jobs=args.jobs,
+        command=command,
+        log=partial(print, flush=True),
+    )
+    return 0 if inside else 1
+
+
+def _simulate(args: argparse.Namespace, command: str) -> None:
+    from mmattn.compare import simulation_page
+
+    print(simulation_page(200 if args.pairs is None else args.pairs))
+
+
+def _error_rate(args: argparse.Namespace, command: str) -> None:
+    import mmattn.config
+    from mmattn.compare import measure_error_rate
+
+    measure_error_rate(
+        args.config,
+        budget=args.budget,
+        seeds=args.seeds,
+        pairs=20 if args.pairs is None else args.pairs,
+        hosts=args.hosts,
+        metric=args.metric,
+        data_root=args.data_root,
+        work_dir=args.work_dir,
+        out=args.out,
+        cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
+        devices=args.devices,
+        jobs=args.jobs,
+        report_only=args.report_only,
+        command=command,
         log=partial(print, flush=True),
     )

@@ -51,9 +51,11 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn test") -> argp
     )
     arguments.add_amp(parser)
     arguments.add_no_fuse(parser, "test")
+    arguments.add_manifest(parser)
     arguments.add_cfg_options(parser)
     arguments.add_launcher(parser)
     args = parser.parse_args(argv)
+    arguments.require_manifest(parser, args)
     arguments.set_local_rank(args)
     return args
 
@@ -84,4 +86,6 @@ def _test(args: argparse.Namespace) -> None:
         allow_partial=args.allow_partial,
         cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
         launcher=args.launcher,
+        manifest=args.manifest,
+        manifest_hashes=args.manifest_hashes,
     )

@@ -42,9 +42,11 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn train") -> arg
         metavar="CHECKPOINT",
         help="continue from CHECKPOINT or, without it, from the newest one in the run's folder",
     )
+    arguments.add_manifest(parser)
     arguments.add_cfg_options(parser)
     arguments.add_launcher(parser)
     args = parser.parse_args(argv)
+    arguments.require_manifest(parser, args)
     arguments.set_local_rank(args)
     return args
 
@@ -67,5 +69,7 @@ def _train(args: argparse.Namespace, command: str) -> None:
         resume=args.resume,
         cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
         launcher=args.launcher,
+        manifest=args.manifest,
+        manifest_hashes=args.manifest_hashes,
         command=command,
     )

@@ -2,9 +2,9 @@
 
 ``run.compare`` trains a network with each of several blocks and without (``mmattn compare``).
 What is random, and how it is held equal, is described in ``shared_config``, ``initial_weights`` and
-``mmattn.data.datasets.seeded``; what may be concluded, in ``statistics``. ``runs`` puts finished
-trainings side by side (``mmattn compare_runs``). The package loads on first use, so that
-``budget`` can be read without torch.
+``mmattn.data.datasets.seeded``; what may be concluded, in ``statistics``, and how often that is
+wrong, in ``error_rate``. ``runs`` puts finished trainings side by side (``mmattn compare_runs``).
+The package loads on first use, so that ``budget`` can be read without torch.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ __getattr__, __dir__, __all__ = lazy_attributes(
     __name__,
     {
         "compare": "run",
+        "replay": "repeat",
+        "measure_error_rate": "repeat",
+        "simulation_page": "error_rate",
         "compare_runs": "runs",
     },
 )

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from mmengine.runner import Runner
 
 
-def write_initial_weights(cfg: Config, seed: int, path: Path) -> None:
+def write_initial_weights(cfg: Config, seed: int, path: Path, shared: Path | None = None) -> None:
     """Initialise the model of ``cfg`` as its training would, and write its weights.
 
     Args:
         cfg: Config of the network without a block; its ``init_cfg`` and ``load_from`` are followed.
         seed: Random seed of the run.
         path: Path of the file to write.
+        shared: File of another network's weights; those of the same name and shape are taken from
+            it, as a wider host does.
     """
     enter_scope(cfg)
     from mmengine.registry import MODELS
@@ -41,6 +43,12 @@ def write_initial_weights(cfg: Config, seed: int, path: Path) -> None:
         model.init_weights()
     if cfg.get("load_from"):
         load_checkpoint(model, cfg.load_from, map_location="cpu")
+    if shared is not None:
+        own = model.state_dict()
+        others = read_checkpoint(shared)["state_dict"]
+        same = {key: value for key, value in others.items()
+                if key in own and own[key].shape == value.shape}  # fmt: skip
+        model.load_state_dict(same, strict=False)
     with atomic_write(path) as file:
         torch.save({"state_dict": model.state_dict()}, file)
 

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 
 from mmattn.tables import markdown_table
 
-from .results import ComparisonResults, Measured, Row
-from .statistics import DRAWS, LEVEL, Interval
-
-_HEAD = (
-    *("difference to none", "bootstrap 95 %", "t 95 %", "verdict", "parameters", "MFLOPs"),
-    *("latency min / median, ms", "step, ms"),
-    *("peak inference, MB", "peak training, MB", "saved, MB"),
-)
-_MEMORY = ("peak_inference", "peak_training", "saved")
+from .results import ComparisonResults
+from .sentences import controls, sentences
+from .statistics import DRAWS, LEVEL, POWER
+from .summary import cost_cells, difference_cells, mean_cell, summary_cells
+from .variants import OTHER_SEEDS, SEED_OFFSET
 
 
-def markdown_page(results: ComparisonResults, plot: str | None) -> str:
+def markdown_page(results: ComparisonResults, plots: Mapping[str, str]) -> str:
     """Write the whole report.
 
     Args:
         results: Results of the comparison.
-        plot: File name of the plot; None if there is none.
+        plots: File name of each plot, by its title.
     """
     comparison, metric = results.comparison, results.metric
     places = ", ".join(f"`{place}`" for place in comparison.places)
-    blocks = ", ".join(variant.label for variant in comparison.variants[1:])
+    blocks = ", ".join(v.label for v in comparison.variants[1:] if not v.is_control)
     lines = [f"# {Path(comparison.config.rpartition('::')[2]).stem}: {blocks}", ""]
-    lines += [f"The network of `{comparison.config}` with each block at {places}, and without one."]
+    at = f"at each of {places} in turn" if comparison.grid else f"at {places}"
+    lines += [f"The network of `{comparison.config}` with each block {at}, and without one."]
     lines += ["", "## Result", "", summary_table(results), "", *conclusions(results)]
-    if plot:
-        lines += ["", f"![{metric} against latency]({plot})"]
+    lines += ["", "## Controls", "", *controls(results)]
+    lines += ["", "## Costs", "", cost_table(results)]
+    for title, name in plots.items():
+        lines += ["", f"![{title}]({name})"]
     for name in results.beside:
         lines += ["", f"## Beside: {name}", "", beside_table(results, name)]
     lines += ["", f"## {metric} of each seed", "", _seed_table(results)]
@@ -42,16 +41,8 @@ def markdown_page(results: ComparisonResults, plot: str | None) -> str:
 
 
 def summary_table(results: ComparisonResults) -> str:
-    """Write the table of all variants: metric, difference to the base, costs."""
-    rows = []
-    for row in results.rows:
-        cells = [row.label, "failed"]
-        if row.values:
-            cells[1] = _mean(row, results.digits)
-        cells += _difference_cells(row, results.digits)
-        cells.append("" if row.vs_base is None else row.vs_base.verdict)
-        rows.append(cells + _cost_cells(row, results.base))
-    return markdown_table(["variant", f"{results.metric}, mean ± sd", *_HEAD], rows)
+    """Write the table of all variants: metric, difference to the base, verdict."""
+    return markdown_table(*summary_cells(results))
 
 
 def beside_table(results: ComparisonResults, metric: str) -> str:
@@ -60,79 +51,27 @@ def beside_table(results: ComparisonResults, metric: str) -> str:
     for row in results.rows:
         own = row.beside.get(metric)
         if own is not None:
-            cells = [row.label, _mean(own, results.digits)]
-            rows.append(cells + _difference_cells(own, results.digits))
-    return markdown_table(["variant", f"{metric}, mean ± sd", *_HEAD[:3]], rows)
+            cells = [row.label, mean_cell(own, results.digits)]
+            rows.append(cells + difference_cells(own.vs_base, results.digits))
+    head = ["variant", f"{metric}, mean ± sd", "difference to none", "t 95 %", "images 95 %"]
+    return markdown_table(head, rows)
 
 
-def _mean(measured: Measured, digits: int) -> str:
-    spread = "" if measured.std is None else f" ± {measured.std:.{digits}f}"
-    return f"{measured.mean:.{digits}f}{spread}"
-
-
-def _difference_cells(measured: Measured, digits: int) -> list[str]:
-    vs_base = measured.vs_base
-    if vs_base is None:
-        return ["", "", ""]
-    ends = (vs_base.bootstrap, vs_base.t_interval)
-    return [f"{vs_base.mean:+.{digits}f}", *(_interval(interval, digits) for interval in ends)]
+def cost_table(results: ComparisonResults) -> str:
+    """Write the table of what each variant costs; the base's own, and what others add to it."""
+    return markdown_table(*cost_cells(results))
 
 
 def conclusions(results: ComparisonResults) -> list[str]:
     """Write what may be concluded, one sentence for each variant and each failure."""
-    lines = []
-    compared = [row for row in results.rows if row.vs_base is not None]
-    for row in compared:
-        vs_base = row.vs_base
-        drawn = "seeds and images" if vs_base.over_images else "seeds"
-        digits = results.digits
-        numbers = f"{vs_base.mean:+.{digits}f} {results.metric}, bootstrap over {drawn} "
-        numbers += _interval(vs_base.bootstrap, digits)
-        if vs_base.t_interval:
-            numbers += f", t {_interval(vs_base.t_interval, digits)}"
-        lines.append(f"- {row.label}: {vs_base.verdict} ({numbers}).{_latency(row, results.base)}")
+    lines = [f"- {sentence}" for sentence in sentences(results)]
     lines += [
         f"- {row.label}, seed {seed}: no result, {reason}."
         for row in results.rows
         for seed, reason in row.failures.items()
     ]
-    if len(compared) > 1:
-        lines.append(
-            f"- These are {len(compared)} comparisons at 95 %: about {0.05 * len(compared):.2g} of "
-            "these intervals would exclude zero by chance alone."
-        )
-    return lines
-
-
-def _cost_cells(row: Row, base: Row) -> list[str]:
-    if row.cost is None:
-        return [""] * 7
-    cost = row.cost
-    parameters, flops = f"{cost['parameters']:,}", f"{cost['flops'] / 1e6:.1f}"
-    if base.cost is not None and row is not base:
-        parameters = f"{cost['parameters'] - base.cost['parameters']:+,}"
-        flops = f"{(cost['flops'] - base.cost['flops']) / 1e6:+.3g}"
-    lowest, middle = row.latency
-    latency = f"{1e3 * lowest:.1f} / {1e3 * middle:.1f}"
-    memory = [f"{cost[key] / 1e6:.1f}" for key in _MEMORY]
-    return [parameters, flops, latency, f"{1e3 * median(cost['step']):.0f}", *memory]
-
-
-def _interval(interval: Interval | None, digits: int) -> str:
-    if interval is None:
-        return "-"
-    return f"[{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
-
-
-def _latency(row: Row, base: Row) -> str:
-    """Write a sentence about the latency of a variant."""
-    if base.cost is None or row.cost is None:
-        return ""
-    middle, (low, high) = row.latency_difference(base)
-    numbers = f"{1e3 * middle:+.2f} ms [{1e3 * low:+.2f}, {1e3 * high:+.2f}]"
-    if low <= 0 <= high:
-        return f" Its latency differs within noise ({numbers})."
-    return f" Its latency is {'higher' if middle > 0 else 'lower'} ({numbers})."
+    left_out = results.comparison.left_out.items()
+    return lines + [f"- {label}: left out. {reason}" for label, reason in left_out]
 
 
 def _seed_table(results: ComparisonResults) -> str:
@@ -161,49 +100,51 @@ def _method(results: ComparisonResults) -> list[str]:
         )
     lines = [
         f"- Every run trains for {comparison.iterations} iterations{timing} and is validated once, "
-        "at the end. All variants train equally long, so data and schedule are equal; what a block "
-        "costs in time is in the table. The schedule is the config's, scaled to this length.",
+        "at the end. All variants train equally long, so data and schedule are equal. The schedule "
+        "is the config's, scaled to this length.",
         "- Runs of one seed start from the same weights, except those of the block itself, see the "
         "same images in the same order with the same augmentation, and draw the same dropout "
-        "masks.",
+        "masks. A wider host shares all but the weights of the layers that are wider; "
+        f"{OTHER_SEEDS!r} shares nothing: its seeds are {SEED_OFFSET}, {SEED_OFFSET + 1}, …",
         f"- sd: standard deviation over {comparison.seeds} seeds (n - 1). Differences are between "
         "runs of the same seed.",
+        "- t: paired t test over the seeds' differences, and its interval; the fewer seeds there "
+        "are, the wider it is.",
     ]
-    perhaps = ""
     segmented = any(run.get("areas") for run in results.runs.values())
     counted = "the pixel counts" if segmented else "the matched detections"
-    if any(row.vs_base is not None and row.vs_base.over_images for row in results.rows):
-        perhaps = "perhaps: only the bootstrap interval does. "
+    if any(row.vs_base is not None and row.vs_base.image_interval for row in results.rows):
         lines.append(
-            "- Bootstrap: seeds and validation images are drawn with replacement, independently of "
-            "each other, the same images for both networks, and the metric is computed anew from "
-            f"{counted}. The interval is the middle {LEVEL:.0%} of {DRAWS} draws. A few "
-            "seeds can be drawn in few ways (three in ten), so it understates the variation "
-            "between seeds."
+            "- images: validation images are drawn with replacement, the same ones for both "
+            "networks and all seeds, and the mean difference of these runs is computed anew from "
+            f"{counted}. The interval is the middle {LEVEL:.0%} of {DRAWS} draws."
         )
     else:
-        lines.append(
-            "- Bootstrap: the differences of the seeds are drawn with replacement. The interval is "
-            f"the middle {LEVEL:.0%} of {DRAWS} draws. With few seeds it says little: three can be "
-            "drawn in ten ways. (This metric gives no counts for each image, so images cannot be "
-            "drawn.)"
-        )
+        lines.append("- This metric gives no counts for each image: images cannot be drawn.")
     lines += [
-        "- t: Student's t interval over the differences of the seeds; the fewer seeds there are, "
-        "the wider it is.",
-        f"- higher, lower: both intervals exclude zero. {perhaps}within noise: anything else; the "
-        "difference may be chance.",
+        "- p: the larger p value of both tests, corrected by Holm's method for the number of rows "
+        "with a block; a control stands alone. higher, lower: p is below 0.05. within noise: "
+        "anything else; the difference may be chance.",
+        "- effect: Hedges' g, the mean difference in standard deviations of the differences, with "
+        "its correction for few seeds.",
+        f"- visible: the smallest true difference that these seeds would find with a chance of "
+        f"{POWER:.0%}, by the noncentral t distribution and the measured standard deviation.",
+        "- equal time: a variant whose training step is slower than the base's beyond noise is "
+        "trained again, with as many steps as the base's time allows and the schedule scaled to "
+        "them. For the others it is the same run.",
     ]
     costs = results.costs
     if costs["costs"]:
         image = " x ".join(map(str, costs["image"]))
         rounds = len(next(iter(costs["costs"].values()))["latency"])
         lines += [
-            f"- FLOPs: of one forward pass at {image}, 2 per multiply-add; only matrix products "
-            "and convolutions are counted, no means and no gates. Latency: of the same pass in "
-            "eval mode, without post-processing (resizing to the image, decoding of boxes, NMS)"
-            f"{_proposals(results)}. Variants take turns, {rounds} rounds in one process; the "
-            "latency difference is the median over the rounds, with its bootstrap interval.",
+            f"- FLOPs: of one forward pass at {image}, 2 per multiply-add; matrix products, "
+            "convolutions and attention are counted, no means and no gates. Latency: of the same "
+            "pass in eval mode, without post-processing (resizing to the image, decoding of boxes, "
+            f"NMS){_proposals(results)}. Variants take turns, {rounds} rounds in one process; the "
+            "difference is the median over the rounds, with its bootstrap interval. Exported: the "
+            "ONNX file in onnxruntime on the CPU, minimum and median, in turn as well; "
+            f"{costs.get('exported', 'not measured')}.",
             f"- Step: forward and backward pass on a batch of {costs['batch_size']}, median. Peak: "
             "the most memory that torch's allocator had handed out during one forward pass or one "
             "step, in addition to what was there before (weights). Saved: memory that the forward "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,6 +16,13 @@ from mmattn.tasks import task_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from torch import nn
+
+#: The word of ``--at`` that stands for each of ``candidate_places`` in turn.
+AUTO = "auto"
+# Names under which networks keep their stages: layer1 (ResNet, MobileNetV2), stage2 (CSPDarknet),
+# and lists of them (stages.0 of Swin, layers.3 of MiT), in a wrapper too (timm_model.blocks.5).
+_STAGE = re.compile(r"(?:[a-z_]+\.)?(?:(?:layer|stage|block)_?\d+|(?:stages|layers|blocks)\.\d+)")
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,60 @@ def parse_places(words: Sequence[str], cfg: Config) -> tuple[Place, ...]:
     return tuple(places)
 
 
+def candidate_places(cfg: Config) -> tuple[Place, ...]:
+    """List the places of ``--at auto``: each stage of the backbone, its blocks' ends, and the neck.
+
+    Stages are found by the names that networks give them; a network without such names is offered
+    its output feature maps, all at once.
+
+    Raises:
+        ConfigError: The model has no backbone that is a single network.
+    """
+    if not isinstance(cfg.model.get("backbone"), Mapping):
+        raise ConfigError(f"--at {AUTO}: {cfg.filename} has no model.backbone to look for places.")
+    network = _built(cfg, "backbone")
+    patterns = stage_patterns(network)
+    places = [Place("backbone", pattern) for pattern in patterns]
+    if not places:
+        places = [Place("backbone", None, _returned_maps(cfg, "backbone"))]
+    if isinstance(cfg.model.get("neck"), Mapping):
+        places.append(Place("neck", None, _returned_maps(cfg, "neck")))
+    return tuple(places)
+
+
+def stage_patterns(network: nn.Module) -> list[str]:
+    """List patterns for the stages of a backbone, and for the blocks inside of each.
+
+    Only what returns one feature map, or tokens, can hold a block, so each name is tried in a dry
+    run. ``layer3`` is the stage's output, ``layer3.*`` the end of each of its blocks, which is
+    another place if there is more than one.
+    """
+    names = [name for name, _ in network.named_modules() if _STAGE.fullmatch(name)]
+    inner = {
+        name: [f"{name}.{child}" for child, _ in network.get_submodule(name).named_children()]
+        for name in names
+    }
+    blocks = {
+        name: children
+        for name, children in inner.items()
+        if len(children) > 1 and all(child.rpartition(".")[2].isdecimal() for child in children)
+    }
+    tried = [*names, *(child for children in blocks.values() for child in children)]
+    recorded = dry_run(network, tried)
+
+    def is_place(name: str) -> bool:
+        outputs = recorded[name].outputs
+        return bool(outputs) and isinstance(outputs[0], tuple) and len(outputs[0]) in (3, 4)
+
+    patterns = []
+    for name in names:
+        if is_place(name):
+            patterns.append(name)
+        if name in blocks and all(map(is_place, blocks[name])):
+            patterns.append(f"{name}.*")
+    return patterns
+
+
 def with_block(
     model: Mapping[str, Any], block: Mapping[str, Any] | None, places: Sequence[Place]
 ) -> dict[str, Any]:
@@ -97,12 +159,16 @@ def with_block(
 
 def _returned_maps(cfg: Config, part: str) -> int:
     """Return how many feature maps a part of the model returns, found by running it."""
+    returned = dry_run(_built(cfg, part), [""])[""].outputs[0]
+    return (
+        1 if isinstance(returned, tuple) else len(returned)
+    )  # a tuple is the shape of a single map
+
+
+def _built(cfg: Config, part: str) -> nn.Module:
+    """Build a part of the model, without its pretrained weights."""
     enter_scope(cfg)
     from mmengine.registry import MODELS
 
     with explain_registry_errors(cfg.filename):
-        network = MODELS.build(strip_pretrained(deepcopy(cfg.model[part])))
-    returned = dry_run(network, [""])[""].outputs[0]
-    return (
-        1 if isinstance(returned, tuple) else len(returned)
-    )  # a tuple is the shape of a single map
+        return MODELS.build(strip_pretrained(deepcopy(cfg.model[part])))

@@ -66,6 +66,36 @@ def plot_accuracy_latency(path: Path, rows: Sequence[Row], metric: str) -> None:
     save_png(axes, path)
 
 
+def plot_differences(path: Path, rows: Sequence[Row], metric: str) -> None:
+    """Draw the difference of each variant to the base, with its intervals: a forest plot.
+
+    The thick bar is the interval over images, the thin one that over seeds, and the dashes are the
+    seeds. Rows that are called different are filled.
+
+    Args:
+        path: PNG file to write.
+        rows: Results of the variants; those without a difference are left out.
+        metric: Name of the metric.
+    """
+    rows = [row for row in rows if row.vs_base is not None]
+    axes = new_axes(_SIZE[0], 1.0 + 0.42 * len(rows), _SIZE[2])
+    colours = _colours(row.label for row in rows)
+    axes.axvline(0.0, color=_BASE_COLOUR, linewidth=0.8, linestyle="--")
+    for place, row in enumerate(reversed(rows)):
+        entry, colour = row.vs_base, colours[row.label]
+        for interval, width in ((entry.t_interval, 1.2), (entry.image_interval, 4.0)):
+            if interval is not None:
+                axes.plot(interval, [place] * 2, color=colour, linewidth=width, alpha=0.7)
+        axes.plot(entry.per_seed, [place] * len(entry.per_seed), "|", color=colour, ms=9)
+        filled = row.verdict is not None and row.verdict.different
+        axes.plot(entry.mean, place, "o", color=colour, mfc=colour if filled else "white", ms=7)
+    axes.set_yticks(range(len(rows)), [row.label for row in reversed(rows)])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel(f"difference in {metric} (thin: t over seeds, thick: images; 95 %)")
+    plain_frame(axes)
+    save_png(axes, path)
+
+
 def plot_curves(path: Path, curves: Mapping[str, Sequence[Curve]], metric: str) -> None:
     """Draw curves over training: a thin one for each run, a thick one for the mean of a network.
 

@@ -1,8 +1,17 @@
-"""The files of a report: Markdown, CSV, JSON and a plot, from what a comparison's folder holds."""
+"""The files of a report, from what a comparison's folder holds.
+
+report.md       everything, for a reader
+table.csv       its first table; costs.csv: the second; table.tex: both for LaTeX (booktabs)
+runs.csv        one row for each run
+report.json     everything, for a program
+run.lock        what a repetition needs (``lock``)
+*.png           accuracy against latency, differences with their intervals
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,16 +19,21 @@ from typing import Any
 from mmattn.io import atomic_write
 
 from .files import write_csv, write_json
+from .lock import LOCK, lock_content
 from .markdown import beside_table, conclusions, markdown_page, summary_table
 from .plan import Comparison
-from .plot import plot_accuracy_latency
+from .plot import plot_accuracy_latency, plot_differences
 from .results import ComparisonResults, Measured, read_results
+from .sentences import controls
+from .statistics import Difference, Verdict
+from .summary import cost_cells, csv_text, latex_text, summary_cells
 
-PLOT = "accuracy_latency.png"
+#: Plots of a report: title -> file.
+LATENCY_PLOT, DIFFERENCE_PLOT = "accuracy_latency.png", "differences.png"
 
 
 def write_report(comparison: Comparison, out: Path, log: Callable[[str], None]) -> Path:
-    """Write ``report.md``, ``runs.csv``, ``report.json`` and ``accuracy_latency.png``.
+    """Write all files of a report.
 
     Args:
         comparison: The comparison.
@@ -34,21 +48,32 @@ def write_report(comparison: Comparison, out: Path, log: Callable[[str], None]) 
     """
     results = read_results(comparison)
     out.mkdir(parents=True, exist_ok=True)
-    plot = None
+    plots = {}
     if all(row.cost for row in results.rows):
-        plot = PLOT
-        plot_accuracy_latency(out / plot, results.rows, results.metric)
+        plots[f"{results.metric} against latency"] = LATENCY_PLOT
+        plot_accuracy_latency(out / LATENCY_PLOT, results.rows, results.metric)
+    if any(row.verdict is not None for row in results.rows):
+        plots["Differences to the network without a block"] = DIFFERENCE_PLOT
+        plot_differences(out / DIFFERENCE_PLOT, results.rows, results.metric)
     _write_runs(out / "runs.csv", results)
+    cells = summary_cells(results)
+    caption = f"{comparison.config}: {comparison.seeds} seeds, {comparison.iterations} iterations."
+    texts = {"report.md": markdown_page(results, plots), "table.csv": csv_text(cells)}
+    costs = cost_cells(results)
+    texts["costs.csv"] = csv_text(costs)
+    texts["table.tex"] = f"{latex_text(cells, caption)}\n{latex_text(costs, 'Costs.')}"
+    for name, text in texts.items():
+        with atomic_write(out / name, "w") as file:
+            file.write(text)
     write_json(out / "report.json", _as_json(results))
-    with atomic_write(out / "report.md", "w") as file:
-        file.write(markdown_page(results, plot))
+    write_json(out / LOCK, lock_content(results))
     log("")
     log(summary_table(results))
     for name in results.beside:
         log("")
         log(beside_table(results, name))
     log("")
-    for sentence in conclusions(results):
+    for sentence in (*conclusions(results), *controls(results)):
         log(sentence)
     log(f"Wrote {out / 'report.md'}")
     return out / "report.md"
@@ -94,6 +119,12 @@ def _as_json(results: ComparisonResults) -> dict[str, Any]:
             {
                 "label": row.label,
                 **_measured(row),
+                "verdict": _verdict(row.verdict),
+                "wider_host": row.wider,
+                "vs_wider_host": _difference(row.vs_wider),
+                "wider_host_verdict": _verdict(row.wider_verdict),
+                "step_ratio": row.ratio,
+                "equal_time": None if row.equal_time is None else _measured(row.equal_time),
                 "beside": {name: _measured(own) for name, own in row.beside.items()},
                 "cost": row.cost,
                 "failures": row.failures,
@@ -104,23 +135,34 @@ def _as_json(results: ComparisonResults) -> dict[str, Any]:
         "commits": sorted({run["commit"] for run in results.runs.values()}),
         "machine": results.machine,
         "remarks": comparison.remarks,
+        "wider_hosts": comparison.widenings,
+        "no_wider_host": comparison.no_width,
+        "equal_time": comparison.equal_time,
     }
 
 
 def _measured(measured: Measured) -> dict[str, Any]:
-    vs_base = measured.vs_base
     return {
         "values": measured.values,
         "mean": measured.mean if measured.values else None,
         "std": measured.std,
-        "difference": None
-        if vs_base is None
-        else {
-            "per_seed": vs_base.per_seed,
-            "mean": vs_base.mean,
-            "bootstrap": vs_base.bootstrap,
-            "over_images": vs_base.over_images,
-            "t_interval": vs_base.t_interval,
-            "verdict": vs_base.verdict,
-        },
+        "difference": _difference(measured.vs_base),
     }
+
+
+def _difference(entry: Difference | None) -> dict[str, Any] | None:
+    if entry is None:
+        return None
+    return {
+        "per_seed": entry.per_seed,
+        "mean": entry.mean,
+        "t_interval": entry.t_interval,
+        "p_seeds": entry.p_seeds,
+        "image_interval": entry.image_interval,
+        "p_images": entry.p_images,
+        "effect_size": entry.effect_size,
+    }
+
+
+def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
+    return None if verdict is None else asdict(verdict)

@@ -4,19 +4,21 @@ The folder of a comparison:
 
     comparison.json            settings, budget in iterations, commands; refused if they do not fit
     base.py                    the config before anything was inserted
+    data.json                  size and SHA-256 of the files of the data
     configs/SE.py              one config for each variant
     initial_weights/seed0.pth  initial weights that all variants of a seed share
     runs/SE/seed0/             mmengine's files of a run, result.json, and its counts
                                of each image: areas.npz, matches_*.npz, drawn_*.npz
+    runs/SE/equal_time_seed0/  the same of a run that is as long as the base's in time
     costs.json                 parameters, operations, times, memory
-    report.md, runs.csv, report.json, accuracy_latency.png
+    report.md, …               see ``report``
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,13 @@ from mmattn.io import read_checkpoint
 from mmattn.preflight.run import preflight
 from mmattn.quiet import output_to
 
-from .budget import parse_budget
+from .budget import Budget, parse_budget
 from .checks import build_datasets, check_variant, collate_first, naming_variant
 from .files import read_json, write_json
 from .fingerprint import check_settings, fingerprint
 from .initial_weights import write_initial_weights
-from .places import with_block
+from .jobs import Job, parse_devices, train_in_processes
+from .lock import write_data_manifest
 from .plan import Comparison, choose_metric, plan_comparison
 from .progress import RunProgress
 from .provenance import data_facts, machine_and_versions
@@ -42,12 +45,15 @@ from .results import COSTS
 from .saved_settings import restore_settings, save_settings
 from .shared_config import shared_config
 from .train_variant import CONSOLE, run_variant, time_steps
-from .variants import BASE
+from .variants import BASE, Variant
+from .wider_hosts import choose_wider_hosts
 
 #: Seconds of training that a time budget is measured with.
 _TIMING = 20.0
 #: Iterations of configs that are only checked, while a budget in time is not settled yet.
 _ANY_LENGTH = 100
+# End of the name of the config of a run that is as long as the base's in time.
+_EQUAL_TIME = "_equal_time"
 
 Log = Callable[[str], None]
 
@@ -57,8 +63,13 @@ def compare(
     insert: str,
     at: Sequence[str],
     *,
-    budget: str,
-    seeds: int = 3,
+    budget: str | None = None,
+    total: str | None = None,
+    seeds: int = 5,
+    controls: bool = True,
+    match_time: bool = True,
+    devices: str | None = None,
+    jobs: int | None = None,
     data_root: str | None = None,
     work_dir: str | None = None,
     out: str | None = None,
@@ -66,6 +77,8 @@ def compare(
     cfg_options: dict | None = None,
     dry_run: bool = False,
     report_only: bool = False,
+    preset: Mapping[str, Any] | None = None,
+    before_training: Callable[[Comparison], None] | None = None,
     command: str = "",
     log: Log = print,
 ) -> Path | None:
@@ -74,9 +87,15 @@ def compare(
     Args:
         config: Path of the base config, or a name such as ``mmseg::fcn/…``.
         insert: Blocks, such as ``none,SE,CBAM(reduction=8),ELA-T``.
-        at: Places of the blocks, such as ``backbone.layer3.*.conv2`` or ``neck``.
+        at: Places of the blocks, such as ``backbone.layer3.*.conv2`` or ``neck``; ``auto`` alone
+            for each block at each of ``candidate_places`` in turn.
         budget: Length of each run: ``300it``, ``5min``.
+        total: Time of all runs together, ``2h``, instead of ``budget``.
         seeds: Number of runs of each variant; their seeds are 0, 1, …
+        controls: Train the controls as well: the network with other seeds, and wider ones.
+        match_time: Train slower variants again, for as long as the network without a block takes.
+        devices: Devices for runs in processes of their own: ``cuda:0,cuda:1``.
+        jobs: Number of such processes at a time.
         data_root: Folder that replaces the datasets' ``data_root``.
         work_dir: Folder of the runs; by default ``work_dirs/compare_<config>``.
         out: Folder of the report; by default ``work_dir``.
@@ -84,6 +103,8 @@ def compare(
         cfg_options: Dotted keys and values that override the config.
         dry_run: Stop when everything is checked.
         report_only: Write the report from runs that are finished; train nothing.
+        preset: Fields of ``Comparison`` that a new folder begins with, of ``lock.PRESET``.
+        before_training: Called when everything is checked.
         command: Command line, for the report.
         log: Function that prints a line about the progress.
 
@@ -98,30 +119,43 @@ def compare(
         insert,
         at,
         budget=budget,
+        total=total,
         seeds=seeds,
+        controls=controls,
+        match_time=match_time,
         data_root=data_root,
         work_dir=work_dir,
         metric=metric,
         cfg_options=cfg_options,
     )
+    processes = parse_devices(devices, jobs)
+    for key, value in (preset or {}).items():
+        setattr(comparison, key, value)
     restore_settings(comparison, "" if report_only else command, report_only)
     if not report_only:
-        _check(comparison, log)
+        check(comparison, log)
+        if before_training is not None:
+            before_training(comparison)
         if dry_run:
             log("Everything was checked; nothing was trained (--dry-run).")
             return None
-        _train(comparison, log)
         _measure_costs(comparison, log)
+        _settle_equal_time(comparison)
+        train(comparison, processes, log)
+    else:
+        comparison.drop_left_out()
+        if comparison.controls:
+            comparison.add_wider_hosts()
     return write_report(comparison, Path(out) if out else comparison.work_dir, log)
 
 
-def _check(comparison: Comparison, log: Log) -> None:
+def check(comparison: Comparison, log: Log) -> None:
     """Check data and all variants, and settle the number of iterations."""
     cfg, console = comparison.cfg, comparison.work_dir / CONSOLE
     log(f"Checking {comparison.config} and its data")
     with output_to(console):
         enter_scope(cfg)
-    preflight(cfg)
+    reports = preflight(cfg)
     if cfg.get("val_evaluator") is None:
         raise ConfigError(f"{cfg.filename}: no val_evaluator, so there is no metric to compare.")
     with output_to(console):
@@ -129,14 +163,38 @@ def _check(comparison: Comparison, log: Log) -> None:
         batch = collate_first(cfg, "train", train, 2)
         image = collate_first(cfg, "val", val, 1)
     comparison.data = data_facts(cfg, train, val)
-    _write_configs(comparison, comparison.iterations or _ANY_LENGTH, len(train))
+    write_data_manifest(reports, comparison.work_dir)
+    length = comparison.iterations or _ANY_LENGTH
+    _write_configs(comparison, length, len(train))
+    parameters = {}
     for number, variant in enumerate(comparison.variants, 1):
-        name = variant.label
-        if variant.block is not None:
-            name += f" at {' and '.join(map(str, comparison.places))}"
-        log(f"Checking {number}/{len(comparison.variants)}: {name}")
-        with naming_variant(name), output_to(console):
+        log(f"Checking {number}/{len(comparison.variants)}: {variant.description}")
+        try:
+            with naming_variant(variant.description), output_to(console):
+                model = check_variant(comparison.configs[variant.label], batch, image)
+        except ConfigError as error:
+            if not comparison.grid or variant.block is None:
+                raise
+            # Nobody asked for this very place.
+            comparison.left_out[variant.label] = str(error)
+            log(f"Left out: {error}")
+            continue
+        parameters[variant.label] = sum(p.numel() for p in model.parameters())
+    comparison.drop_left_out()
+
+    def fits(variant: Variant) -> None:
+        _write_config(comparison, variant, length, len(train))
+        with naming_variant(variant.description):
             check_variant(comparison.configs[variant.label], batch, image)
+
+    if comparison.controls:
+        with output_to(console):
+            choose_wider_hosts(comparison, parameters, fits)
+        for entry in comparison.widenings:
+            setting = f"{entry['setting']} {entry['before']:g} -> {entry['value']:g}"
+            log(f"Wider host of {', '.join(entry['of'])}: {setting}, {entry['adds']:+,} parameters")
+        for label, reason in comparison.no_width.items():
+            log(f"No wider host of {label}: {reason}")
     if comparison.iterations is None:
         _settle_budget(comparison, len(train), log)
     _write_configs(comparison, comparison.iterations, len(train))
@@ -145,39 +203,53 @@ def _check(comparison: Comparison, log: Log) -> None:
         for seed in range(comparison.seeds):
             settings = {
                 "fingerprint": fingerprint(comparison.configs[variant.label]),
-                "seed": seed,
+                "seed": seed + variant.seed_offset,
             }
             check_settings(comparison.run_dir(variant, seed), settings)
 
 
 def _write_configs(comparison: Comparison, iterations: int, num_samples: int) -> None:
+    for variant in comparison.variants:
+        _write_config(comparison, variant, iterations, num_samples)
+
+
+def _write_config(
+    comparison: Comparison, variant: Variant, iterations: int, num_samples: int, suffix: str = ""
+) -> Path:
+    """Write the config of a variant, and read it back: what was checked is what the file says."""
     from mmengine.config import Config
 
-    shared, comparison.remarks = shared_config(comparison.cfg, iterations, num_samples)
-    for variant in comparison.variants:
-        cfg = deepcopy(shared)
-        cfg.model = with_block(comparison.cfg.to_dict()["model"], variant.block, comparison.places)
-        path = comparison.work_dir / "configs" / f"{variant.slug}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cfg.dump(path)
-        # Read back: what was checked is what the file says.
+    cfg, remarks = shared_config(comparison.cfg, iterations, num_samples)
+    cfg.model = variant.model(comparison.cfg.to_dict()["model"])
+    path = comparison.work_dir / "configs" / f"{variant.slug}{suffix}.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cfg.dump(path)
+    if not suffix:
+        comparison.remarks = remarks
         comparison.configs[variant.label] = Config.fromfile(path)
+    return path
 
 
 def _settle_budget(comparison: Comparison, num_samples: int, log: Log) -> None:
-    budget = parse_budget(comparison.budget)
+    budget = parse_budget(comparison.total or comparison.budget)
+    if comparison.total:
+        # The runs of other lengths that equal time may ask for are not known yet.
+        runs = comparison.seeds * len(comparison.variants)
+        budget = Budget(seconds=budget.seconds / runs)
+        log(f"{comparison.total} are {budget.seconds:.0f} s for each of {runs} runs")
     if budget.iterations is not None:
         comparison.iterations = budget.iterations
         return
     log(f"Timing {BASE} to turn {comparison.budget} into iterations")
     _write_configs(comparison, 10**6, num_samples)  # longer than will be timed
-    _write_initial_weights(comparison, 0)
+    base = comparison.variants[0]
+    _write_initial_weights(comparison, base, 0)
     folder = comparison.work_dir / "timing"
     steps = time_steps(
         comparison.configs[BASE],
         0,
         folder,
-        comparison.initial_weights(0),
+        comparison.initial_weights(base, 0),
         min(_TIMING, budget.seconds),
     )
     shutil.rmtree(folder)
@@ -187,30 +259,104 @@ def _settle_budget(comparison: Comparison, num_samples: int, log: Log) -> None:
     log(f"{comparison.budget} are {comparison.iterations} iterations of {seconds:.3g} s")
 
 
-def _write_initial_weights(comparison: Comparison, seed: int) -> None:
-    path = comparison.initial_weights(seed)
-    if not path.is_file():
-        with output_to(comparison.work_dir / CONSOLE):
-            write_initial_weights(comparison.configs[BASE], seed, path)
+def _write_initial_weights(comparison: Comparison, variant: Variant, seed: int) -> None:
+    """Write the weights that a run starts from, unless they are there."""
+    path = comparison.initial_weights(variant, seed)
+    if path.is_file():
+        return
+    shared = None
+    if variant.widening is not None:
+        base = comparison.variants[0]
+        _write_initial_weights(comparison, base, seed)
+        shared = comparison.initial_weights(base, seed)
+    cfg = comparison.configs[variant.label if variant.widening else BASE]
+    with output_to(comparison.work_dir / CONSOLE):
+        write_initial_weights(cfg, seed + variant.seed_offset, path, shared)
 
 
-def _train(comparison: Comparison, log: Log) -> None:
-    """Train seed by seed, so that there is a whole comparison as early as possible."""
-    progress = RunProgress(len(comparison.variants) * comparison.seeds, log)
+def _jobs(comparison: Comparison) -> list[Job]:
+    """List all runs, seed by seed, so that there is a whole comparison as early as possible."""
+    jobs = []
     for seed in range(comparison.seeds):
-        _write_initial_weights(comparison, seed)
-        for variant in comparison.variants:
-            begin = time.perf_counter()
-            with progress.run(f"{variant.label} seed {seed}") as run:
-                result = run_variant(
-                    comparison.configs[variant.label],
-                    seed,
-                    comparison.run_dir(variant, seed),
-                    comparison.initial_weights(seed),
-                    run.update,
-                    log,
+        for equal_time in (False, True):
+            for variant in comparison.variants:
+                if equal_time and not comparison.needs_equal_time(variant):
+                    continue
+                suffix = _EQUAL_TIME if equal_time else ""
+                jobs.append(
+                    Job(
+                        f"{variant.label} seed {seed}{' in equal time' if equal_time else ''}",
+                        str(comparison.work_dir / "configs" / f"{variant.slug}{suffix}.py"),
+                        seed + variant.seed_offset,
+                        str(comparison.run_dir(variant, seed, equal_time)),
+                        str(comparison.initial_weights(variant, seed)),
+                    )
                 )
-            run.finish(_outcome(comparison, result), time.perf_counter() - begin)
+    return jobs
+
+
+def train(comparison: Comparison, devices: Sequence[str], log: Log) -> None:
+    """Train what is not trained yet: here, or in processes on several devices."""
+    for seed in range(comparison.seeds):
+        for variant in comparison.variants:
+            _write_initial_weights(comparison, variant, seed)
+    jobs = _jobs(comparison)
+    if devices == [""]:
+        _train_here(comparison, jobs, log)
+        return
+    open_jobs = [job for job in jobs if job.result is None]
+    count = len(jobs) - len(open_jobs)
+
+    def finished(job: Job, seconds: float) -> None:
+        nonlocal count
+        count += 1
+        outcome = _outcome(comparison, job.result or {})
+        log(f"[{count:>{len(str(len(jobs)))}}/{len(jobs)}] {job.name}: {outcome}  {seconds:.0f} s")
+
+    if count:
+        log(f"{count} of {len(jobs)} runs were finished before")
+    train_in_processes(open_jobs, devices, finished)
+
+
+def _train_here(comparison: Comparison, jobs: Sequence[Job], log: Log) -> None:
+    from mmengine.config import Config
+
+    progress = RunProgress(len(jobs), log)
+    for job in jobs:
+        begin = time.perf_counter()
+        with progress.run(job.name) as run:
+            result = run_variant(
+                Config.fromfile(job.config),
+                job.seed,
+                Path(job.work_dir),
+                Path(job.initial_weights),
+                run.update,
+                log,
+            )
+        run.finish(_outcome(comparison, result), time.perf_counter() - begin)
+
+
+def _settle_equal_time(comparison: Comparison) -> None:
+    """Find out how many steps each variant takes in the time of the base, once and for all."""
+    if not comparison.match_time:
+        return
+    from .variant_cost import step_ratio
+
+    costs = read_json(comparison.work_dir / COSTS)["costs"]
+    train, _ = build_datasets(comparison.cfg)
+    for variant in comparison.variants:
+        if variant.label == BASE or variant.seed_offset:
+            continue
+        if variant.label not in comparison.equal_time:
+            ratio, (low, _) = step_ratio(costs[variant.label]["step"], costs[BASE]["step"])
+            steps = comparison.iterations
+            if low > 1:
+                steps = max(1, int(steps / ratio))
+            comparison.equal_time[variant.label] = {"ratio": ratio, "iterations": steps}
+        if comparison.needs_equal_time(variant):
+            steps = int(comparison.equal_time[variant.label]["iterations"])
+            _write_config(comparison, variant, steps, len(train), _EQUAL_TIME)
+    save_settings(comparison)
 
 
 def _outcome(comparison: Comparison, result: dict[str, Any]) -> str:
@@ -226,30 +372,44 @@ def _measure_costs(comparison: Comparison, log: Log) -> None:
 
     from mmattn.inference.model import build_model
 
-    from .variant_cost import measure
+    from .variant_cost import measure, measure_exported
 
     file = comparison.work_dir / COSTS
     machine = machine_and_versions()
-    fingerprints = {label: fingerprint(cfg) for label, cfg in comparison.configs.items()}
+    # A control with other seeds costs what the base costs.
+    variants = [variant for variant in comparison.variants if not variant.seed_offset]
+    fingerprints = {v.label: fingerprint(comparison.configs[v.label]) for v in variants}
     # The implementation of our operators decides as well, below the same config.
     fingerprints["operators"] = machine["mmattn's operators"]
     if file.is_file() and read_json(file)["of"] == fingerprints:
         return
     log("Measuring time and memory of all variants in turn")
     cfg = comparison.cfg
+    for variant in variants:
+        _write_initial_weights(comparison, variant, 0)
     with output_to(comparison.work_dir / CONSOLE):
         train, val = build_datasets(cfg)
         loader = cfg.train_dataloader
         size = loader.get("batch_size") or loader.batch_sampler.batch_size
         batch = collate_first(cfg, "train", train, size)
         image = collate_first(cfg, "val", val, 1)
-        models = {label: build_model(config) for label, config in comparison.configs.items()}
-        # The number of proposals of a detector of two stages depends on the weights.
-        weights = read_checkpoint(comparison.initial_weights(0))["state_dict"]
-        for model in models.values():
-            model.load_state_dict(weights, strict=False)
-        costs = measure(models, batch, image, device=get_device())
+        models = {}
+        for variant in variants:
+            models[variant.label] = build_model(comparison.configs[variant.label])
+            # The number of proposals of a detector of two stages depends on the weights.
+            weights = read_checkpoint(comparison.initial_weights(variant, 0))["state_dict"]
+            models[variant.label].load_state_dict(weights, strict=False)
         shape = _input_shape(models[BASE], image)
+        costs = measure(models, batch, image, device=get_device())
+        for model in models.values():
+            model.cpu()
+        exported, sentence = measure_exported(models, (shape[-2], shape[-1]))
+    for label, times in exported.items():
+        costs[label].exported = times
+    content = {label: cost.to_dict() for label, cost in costs.items()}
+    for variant in comparison.variants:
+        if variant.seed_offset:
+            content[variant.label] = content[BASE]
     write_json(
         file,
         {
@@ -259,7 +419,8 @@ def _measure_costs(comparison: Comparison, log: Log) -> None:
             "batch_size": size,
             "image": shape,
             "two_stages": bool(getattr(models[BASE], "with_rpn", False)),
-            "costs": {label: cost.to_dict() for label, cost in costs.items()},
+            "exported": sentence,
+            "costs": content,
         },
     )
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from .plan import Comparison
 
 # Fields of a comparison that a later start takes over.
-_KEPT = ("iterations", "timing", "remarks", "data", "commands")
+_KEPT = (
+    *("iterations", "timing", "remarks", "data", "commands"),
+    *("widenings", "no_width", "left_out", "equal_time"),
+)
 
 
 def restore_settings(comparison: Comparison, command: str, report_only: bool) -> None:
@@ -52,7 +55,7 @@ def restore_settings(comparison: Comparison, command: str, report_only: bool) ->
             )
         if not differing:
             for key in _KEPT:
-                setattr(comparison, key, before[key])
+                setattr(comparison, key, before.get(key, getattr(comparison, key)))
     elif report_only:
         raise ConfigError(
             f"--report-only: {comparison.work_dir} holds no comparison yet. Run the same command "

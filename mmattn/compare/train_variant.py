@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.hooks import Hook
 
 from mmattn.config.registry_scope import explain_registry_errors
+from mmattn.engine.few_values import explain_few_values
 from mmattn.engine.hooks.finite_steps import FiniteStepsHook
 from mmattn.engine.runner import build_runner
 from mmattn.environment import commit
@@ -77,7 +78,7 @@ def run_variant(
         runner.register_hook(CheckInitialWeightsHook(initial_weights))
         runner.register_hook(monitor)
         try:
-            with explain_registry_errors(cfg.filename):
+            with explain_registry_errors(cfg.filename), explain_few_values():
                 runner.train()
                 metrics = monitor.metrics
                 if metrics is None:  # stopped between the last checkpoint and the end
@@ -122,7 +123,7 @@ def time_steps(
     with output_to(work_dir / CONSOLE):
         runner = build_runner(cfg, splits=("train",))
         runner.register_hook(monitor)
-        with explain_registry_errors(cfg.filename):
+        with explain_registry_errors(cfg.filename), explain_few_values():
             runner.train()
         _release(runner)
     return monitor.step_seconds

@@ -13,15 +13,21 @@ in every run, where the peak of the process's memory would depend on what was fr
 from __future__ import annotations
 
 import os
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmattn.errors import ExportError
+from mmattn.evaluation.bootstrap import bootstrap_values
 from mmattn.training_memory import saved_for_backward
 
 from .checks import Batch, network_call, training_loss
@@ -37,6 +43,8 @@ class Cost:
             products and convolutions are counted.
         latency: Seconds of a forward pass on one validation image, in each round.
         step: Seconds of forward and backward pass on a training batch, in each round.
+        exported: Seconds of the exported file on one image of that size, in each round; empty if it
+            was not measured.
         peak_inference, peak_training: Highest number of bytes allocated during these.
         saved: Bytes that the forward pass of training keeps for the backward pass.
     """
@@ -45,6 +53,7 @@ class Cost:
     flops: int
     latency: list[float] = field(default_factory=list)
     step: list[float] = field(default_factory=list)
+    exported: list[float] = field(default_factory=list)
     peak_inference: int = 0
     peak_training: int = 0
     saved: int = 0
@@ -59,7 +68,7 @@ def measure(
     val_batch: Batch,
     *,
     rounds: int = 30,
-    step_rounds: int = 5,
+    step_rounds: int = 9,
     device: str = "cpu",
 ) -> dict[str, Cost]:
     """Measure all ``models`` side by side.
@@ -93,6 +102,52 @@ def measure(
         cost.peak_training = peak_bytes(steps[label], device)
         cost.saved = saved_bytes(models[label], train_batch)
     return costs
+
+
+def measure_exported(
+    models: Mapping[str, nn.Module], shape: tuple[int, int], *, rounds: int = 30
+) -> tuple[dict[str, list[float]], str]:
+    """Measure the ONNX files of all ``models`` side by side in onnxruntime, on the CPU.
+
+    Args:
+        models: Models by label, on the CPU.
+        shape: Height and width of the image.
+        rounds: Number of rounds.
+
+    Returns:
+        Seconds of each round by label, and what was measured in one sentence without a full stop.
+        Nothing if a model cannot be exported or a package is missing: variants that are measured in
+        unlike rounds cannot be compared.
+    """
+    from mmattn.export import OnnxSession, export_onnx
+
+    image = np.random.default_rng(0).uniform(0, 255, (1, 3, *shape)).astype(np.float32)
+    threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        calls: dict[str, Callable[[], Any]] = {}
+        for number, (label, model) in enumerate(models.items()):
+            file = Path(folder, f"{number}.onnx")
+            try:
+                export_onnx(model, file, shape=shape)
+                session = OnnxSession(file, num_threads=threads)
+            except ExportError as error:
+                reason = " ".join(str(error).split())[:200]
+                return {}, f"not measured, {label}: {reason}"
+            calls[label] = partial(session, image)
+        times = interleaved(calls, rounds)
+    return times, f"{session.runtime}, {threads} threads, image {shape[0]} x {shape[1]}"
+
+
+def step_ratio(
+    step: Sequence[float], base_step: Sequence[float]
+) -> tuple[float, tuple[float, float]]:
+    """Compute how many times as long a step takes as the base's, and the bootstrap interval.
+
+    Args:
+        step, base_step: Seconds of each round; rounds are pairs.
+    """
+    ratios = np.divide(step, base_step)
+    return float(np.median(ratios)), bootstrap_values(ratios, np.median)
 
 
 def interleaved(

@@ -1,12 +1,17 @@
-"""Variants of a network, as a command line names them: ``none,SE,CBAM(reduction=8),ELA-T``."""
+"""Variants of a network: those that a command line names, and the controls beside them.
+
+A command line names blocks, ``none,SE,CBAM(reduction=8),ELA-T``. Two controls say what a difference
+is worth: the network without a block trained with **other seeds**, which nothing but chance tells
+apart, and a **wider host**, which has as many parameters as the block adds (``width``).
+"""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -15,27 +20,82 @@ from mmattn.errors import ConfigError, did_you_mean
 from mmattn.plugins.blocks import is_block
 from mmattn.registry import MODELS
 
+from .places import Place, with_block
+from .width import Widening
+
 #: The network without any block.
 BASE = "none"
+#: The same network with other seeds: those of its runs are higher by this number.
+OTHER_SEEDS, SEED_OFFSET = "other seeds", 1000
 _WORD = re.compile(r"(?P<name>[\w.]+)(?:-(?P<version>\w+))?(?:\((?P<arguments>.*)\))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The network with one block, or without any.
+    """The network with one block, without any, or a control.
 
     Attributes:
         label: Name of the variant, as it was written.
-        block: Config of the block; None for the network as it is.
+        block: Config of the block; None for a network without one.
+        places: Places of the block.
+        widening: For a wider host, what is wider.
+        seed_offset: Number by which the seeds of its runs are higher than the base's.
     """
 
     label: str
     block: Mapping[str, Any] | None = None
+    places: tuple[Place, ...] = ()
+    widening: Widening | None = None
+    seed_offset: int = 0
 
     @property
     def slug(self) -> str:
-        """The label as a file name."""
-        return re.sub(r"[^\w.-]+", "_", self.label).strip("_")
+        """The label as a file name; the * of a place is called ``each``."""
+        return re.sub(r"[^\w.-]+", "_", self.label.replace("*", "each")).strip("_")
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is there to judge the others by."""
+        return self.widening is not None or self.seed_offset > 0
+
+    @property
+    def description(self) -> str:
+        """Label and places, for messages."""
+        where = " and ".join(map(str, self.places))
+        return f"{self.label} at {where}" if where and where not in self.label else self.label
+
+    def model(self, base: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the config of the variant's model, made from that of the base."""
+        if self.widening is not None:
+            return self.widening.apply(base)
+        return with_block(base, self.block, self.places)
+
+
+def other_seeds() -> Variant:
+    """Return the control that differs from the base by its seeds alone."""
+    return Variant(OTHER_SEEDS, seed_offset=SEED_OFFSET)
+
+
+def wider_host(widening: Widening) -> Variant:
+    """Return the control that has more channels instead of a block."""
+    return Variant(f"wider host ({widening})", widening=widening)
+
+
+def at_each_place(variants: Sequence[Variant], places: Sequence[Place]) -> tuple[Variant, ...]:
+    """Return one variant for each block and each place; the base stays as it is."""
+    base, *blocks = variants
+    grid = [
+        replace(variant, label=f"{variant.label} at {place}", places=(place,))
+        for variant in blocks
+        for place in places
+    ]
+    return (base, *grid)
+
+
+def at_all_places(variants: Sequence[Variant], places: Sequence[Place]) -> tuple[Variant, ...]:
+    """Return variants whose blocks are at all of ``places`` at once."""
+    base, *blocks = variants
+    return (base, *(replace(variant, places=tuple(places)) for variant in blocks))
 
 
 def parse_variants(text: str) -> tuple[Variant, ...]:

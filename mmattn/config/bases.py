@@ -25,7 +25,8 @@ def check_bases(path: Path) -> None:
         path: Path of the config.
 
     Raises:
-        ConfigError: A base is missing, or ``_base_`` is misspelt; the message lists all.
+        ConfigError: A base is missing, or ``_base_`` is misspelt or names no paths; the message
+            lists all.
     """
     problems = list(dict.fromkeys(_problems(path, set(), ())))
     if len(problems) == 1:
@@ -49,9 +50,12 @@ def _problems(path: Path, seen: set[Path], chain: tuple[Path, ...]) -> Iterator[
     for name, value in settings.items():
         if _is_misspelt(name, value) and _KEY not in settings:
             yield f"{path}: {name} = {value!r} names configs, but bases are read from {_KEY!r} only"
-    bases = settings.get(_KEY) or ()
-    for base in [bases] if isinstance(bases, str) else bases:
-        if not isinstance(base, str) or "{{" in base or "{$" in base:
+    bases = settings.get(_KEY, [])
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str) or not base:
+            yield f"{path}: {_KEY} = {bases!r:.80} must be the path of a config, or a list of paths"
+            return
+        if "{{" in base or "{$" in base:
             continue
         try:
             yield from _problems(find_base(base, path.parent), seen, (*chain, place))

@@ -95,8 +95,8 @@ def data_problems(content: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int,
 
 
 def _problem(steps: tuple[str | int, ...], key: str, value: Any) -> str | None:
-    if steps[:1] == ("custom_imports",):
-        return _import_problem(steps, value)
+    if steps[:2] == ("custom_imports", "imports"):
+        return _import_problem(value)
     if not isinstance(value, str):
         return None
     if key in _TYPES:
@@ -115,10 +115,8 @@ def _problem(steps: tuple[str | int, ...], key: str, value: Any) -> str | None:
     return None
 
 
-def _import_problem(steps: tuple[str | int, ...], value: Any) -> str | None:
-    if not isinstance(value, str) or steps[1:2] != ("imports",):
-        return None
-    if value == "mmattn" or value.startswith("mmattn."):
+def _import_problem(value: Any) -> str | None:
+    if not isinstance(value, str) or value == "mmattn" or value.startswith("mmattn."):
         return None
     return f"custom_imports runs a module on reading the config; {_WAY_OUT}"
 

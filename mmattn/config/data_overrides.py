@@ -144,7 +144,8 @@ def variables_of_loaders(cfg: Config) -> dict[str, str]:
 def follow_loaders(cfg: Config, variables: Mapping[str, str]) -> None:
     """Give variables of the file the value that their part of a loader has now.
 
-    Otherwise the config that a run leaves would hold settings that nothing uses.
+    Otherwise the config that a run leaves would hold settings that nothing uses; a variable of a
+    part that is gone, such as the names of classes that a folder has itself, goes with it.
 
     Args:
         cfg: Config that was changed; its variables are changed in place.
@@ -154,13 +155,15 @@ def follow_loaders(cfg: Config, variables: Mapping[str, str]) -> None:
     for key, path in variables.items():
         if path in used:
             cfg[key] = deepcopy(used[path])
+        elif path.endswith(".metainfo"):
+            cfg.pop(key)
 
 
 def _parts_of_loaders(cfg: Config) -> Iterator[tuple[str, Any]]:
-    """Yield the datasets and pipelines of the loaders with their paths."""
+    """Yield the datasets, pipelines and class names of the loaders with their paths."""
     for loader in LOADERS:
         for path, value in walk(cfg.get(loader), loader):
-            if path.rpartition(".")[2] in ("dataset", "pipeline"):
+            if path.rpartition(".")[2] in ("dataset", "pipeline", "metainfo"):
                 yield path, value
 
 

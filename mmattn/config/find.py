@@ -11,6 +11,7 @@ from pathlib import Path
 from mmattn.errors import ConfigError, did_you_mean
 
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
+_SHOWN = 4  # names in a message
 
 
 def find_config(name: str | Path) -> Path:
@@ -108,7 +109,15 @@ def _nearest(path: Path, root: Path | None, prefix: str) -> str:
         hint = did_you_mean(wanted, by_name)
         for name, relative in by_name.items():
             hint = hint.replace(repr(name), repr(relative))
-    return hint.replace(" '", f" '{prefix}") if hint else f" Its folder is {root}."
+    if hint:
+        return hint.replace(" '", f" '{prefix}")
+    begun = sorted(
+        relative for relative in files if relative.startswith(str(path.relative_to(root)))
+    )
+    if begun:
+        more = ", ..." if len(begun) > _SHOWN else ""
+        return f" There are {', '.join(prefix + one for one in begun[:_SHOWN])}{more}."
+    return f" Its folder is {root}."
 
 
 def _nearest_folder(path: Path) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
+
+from mmattn.io.plain_data import is_number
 
 from .problems import refuse
 
@@ -32,8 +33,7 @@ def ranks_problems(cfg: Mapping[str, Any]) -> list[str]:
     problems = [f"ranks.{key} is unknown; there is heartbeat." for key in section
                 if key != "heartbeat"]  # fmt: skip
     limit = section.get("heartbeat", HEARTBEAT)
-    number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
-    if limit is not None and not (number and limit > 0 and math.isfinite(limit)):
+    if limit is not None and not (is_number(limit) and limit > 0):
         problems.append(
             f"ranks.heartbeat={limit!r} must be a number of seconds above 0, or None for no limit."
         )

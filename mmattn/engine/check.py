@@ -52,7 +52,17 @@ def check(
         if cfg.get("model"):
             if cfg_options and "data" in cfg_options:
                 filled = fill_class_counts(cfg)
-                heads = ", ".join(f"{path}={value}" for path, value in counts_in(filled))
+                own = load_config(config, {k: v for k, v in cfg_options.items() if k != "data"})
+                before = dict(counts_in(own))
+                heads = ", ".join(
+                    f"{path}={value}"
+                    + (
+                        f" (the config has {before[path]})"
+                        if before.get(path, value) != value
+                        else ""
+                    )
+                    for path, value in counts_in(filled)
+                )
                 log(f"Numbers of classes in the model: {heads or 'none'}.")
             build_model(cfg)
             log("Config, data and model fit.")

@@ -22,6 +22,8 @@ HARMLESS = tuple(
         # The visualisation hook is in every config and draws only when asked.
         r"^The draw is False, it means that the hook for visualization will not take effect",
         r"^The show is True, it means that only the prediction results are visualized",
+        # A line for each frozen weight, of an optimizer with settings for some weights.
+        r" is skipped since its requires_grad=False$",
         # A constant learning rate has no scheduler.
         r"^`save_param_scheduler` is True but `self.param_schedulers` is None",
         # Old names that mmengine, mmcv, mmdet and mmseg use among themselves.

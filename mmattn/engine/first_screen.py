@@ -13,6 +13,7 @@ from mmattn.inference.model import unwrap_model
 from mmattn.io.class_rows import RowsReport
 
 from .exactness import exactness
+from .schedule_rows import images_at_a_time, learning_rate_rows, pipeline_rows
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -24,29 +25,37 @@ _LABEL, _WIDTH = 10, 98
 _NOT_PARTS = ("data_preprocessor",)
 
 
-def training_screen(runner: Runner) -> list[str]:
-    """Describe a training that is about to begin; the lines are no longer than 98 characters."""
+def training_screen(runner: Runner, manifest: str = "") -> list[str]:
+    """Describe a training that is about to begin; the lines are no longer than 98 characters.
+
+    Args:
+        runner: Runner of the training.
+        manifest: What a comparison of the data with a manifest has found.
+    """
     splits = [("train", runner.train_dataloader)]
     if runner.val_loop is not None:
         splits.append(("val", runner.val_dataloader))
     return [
         *_head(runner),
         *_rows("data", [*_data(splits), *_classes(runner.train_dataloader.dataset)]),
+        *_rows("manifest", [manifest] if manifest else []),
         *_rows("model", [_network(runner), f"{_size(runner)}; {_start(runner)}"]),
         *_rows("classes", [*_counts(runner), *_kept_rows(runner)]),
         *_rows("schedule", [_length(runner), _optimizer(runner)]),
+        *_rows("", [*learning_rate_rows(runner), *pipeline_rows(runner)]),
         *_rows("saved", [_checkpoints(runner)]),
         *_rows("resume", [exactness(runner)]),
         *_places(runner),
     ]
 
 
-def test_screen(runner: Runner) -> list[str]:
-    """Describe a test that is about to begin; the lines are no longer than 98 characters."""
+def test_screen(runner: Runner, manifest: str = "") -> list[str]:
+    """Describe a test that is about to begin, as ``training_screen`` does a training."""
     loader = runner.test_dataloader
     return [
         *_head(runner),
         *_rows("data", [*_data([("test", loader)]), *_classes(loader.dataset)]),
+        *_rows("manifest", [manifest] if manifest else []),
         *_rows("model", [_network(runner), _size(runner)]),
         *_rows("weights", [str(runner._load_from or "random: no checkpoint was given")]),
         *_places(runner),
@@ -188,9 +197,7 @@ def _as_list(init: Any) -> list[dict]:
 
 
 def _length(runner: Runner) -> str:
-    loader = runner.train_dataloader
-    batch = getattr(loader, "batch_size", None) or getattr(loader.batch_sampler, "batch_size", 1)
-    batch *= runner.world_size
+    loader, batch = runner.train_dataloader, images_at_a_time(runner)
     by_epoch = runner.max_epochs > 1 or "Epoch" in type(runner.train_loop).__name__
     if by_epoch:
         total = f"{runner.max_epochs} epochs of {len(loader)} iterations"

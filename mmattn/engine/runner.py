@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mmattn.config.numerics import read_numerics
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
+    from mmattn.preflight.data import DatasetReport
+
 # What mmengine asks for to run a split; without it, it raises errors about its own internals.
 _NEEDED = {
     "train": ("train_dataloader", "train_cfg", "optim_wrapper"),
@@ -35,13 +37,19 @@ _NEEDED = {
 }
 
 
-def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ()) -> Runner:
+def build_runner(
+    cfg: Config,
+    splits: Sequence[str],
+    steps: Sequence[Step] = (),
+    inspect: Callable[[Sequence[DatasetReport]], None] | None = None,
+) -> Runner:
     """Resolve and check ``cfg`` and the data of ``splits``, and build the runner.
 
     Args:
         cfg: A whole config; it is not changed.
         splits: Splits to be run, of ``train``, ``val`` and ``test``.
         steps: Steps before those of every run, such as those of a command's options.
+        inspect: Called in rank 0 with the reports on the datasets; raises where they are at fault.
 
     Raises:
         MMAttnError: ``preflight`` finds a mistake, the launcher is wrong, or a type is not
@@ -59,7 +67,9 @@ def build_runner(cfg: Config, splits: Sequence[str], steps: Sequence[Step] = ())
     if first:
         if "train" in splits:
             fetch_pretrained(cfg)
-        check_data(cfg, splits)
+        reports = check_data(cfg, splits)
+        if inspect is not None:
+            inspect(reports)
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 

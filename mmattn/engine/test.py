@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmattn.config.load import load_config
+from mmattn.config.ranks import read_heartbeat
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 from mmattn.config.run_settings import set_checkpoint, set_work_dir
 
 from .console import brief_console
+from .manifest_check import ManifestCheck
 from .ranks.watch import watch_ranks
 from .runner import build_runner
 from .test_outputs import dump_metric, show_predictions, write_label_maps
@@ -38,6 +40,8 @@ def test(
     allow_partial: bool = False,
     cfg_options: dict | None = None,
     launcher: str = "none",
+    manifest: str | None = None,
+    manifest_hashes: bool = False,
 ) -> dict[str, float]:
     """Evaluate ``checkpoint`` on the test split of ``config``.
 
@@ -59,6 +63,9 @@ def test(
         allow_partial: Accept a checkpoint that lacks weights which inference uses.
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
+        manifest: File by ``mmattn check_data --splits test --write-manifest``, with which names and
+            sizes of the data's files are compared.
+        manifest_hashes: Compare their SHA-256 too, for which all of them are read.
 
     Returns:
         The metrics.
@@ -68,9 +75,11 @@ def test(
     """
     from .hooks.first_screen import FirstScreenHook
 
-    with brief_console() as console:
+    # The watch first: a process that is refused tells the others.
+    with brief_console() as console, watch_ranks(launcher) as watch:
         cfg = load_config(config, cfg_options)
         cfg.launcher = launcher
+        watch.heartbeat = read_heartbeat(cfg)
         dump = dump_metric(cfg, out) if out else None
         steps = [
             Step("work dir", lambda cfg: set_work_dir(cfg, work_dir)),
@@ -86,26 +95,26 @@ def test(
             steps.append(Step("--amp", _use_amp))
         if out and dump is None:
             steps.append(Step("--out", lambda cfg: write_label_maps(cfg, out)))
-        with watch_ranks(cfg) as watch:
-            runner = build_runner(cfg, splits=("test",), steps=steps)
-            runner.register_hook(FirstScreenHook(console))
-            watch.attach(runner)
-            with explain_registry_errors(cfg.filename):
-                if dump is not None:
-                    from mmengine.registry import METRICS
+        check = ManifestCheck(manifest, hashes=manifest_hashes)
+        runner = build_runner(cfg, ("test",), steps, inspect=check)
+        runner.register_hook(FirstScreenHook(console, manifest=check.told))
+        watch.attach(runner)
+        with explain_registry_errors(cfg.filename):
+            if dump is not None:
+                from mmengine.registry import METRICS
 
-                    runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
-                elif out:
-                    _name_outputs(runner)
-                if fuse:
-                    from .hooks.fuse import FuseHook
+                runner.test_loop.evaluator.metrics.append(METRICS.build(dump))
+            elif out:
+                _name_outputs(runner)
+            if fuse:
+                from .hooks.fuse import FuseHook
 
-                    runner.register_hook(FuseHook())
-                if not allow_partial:
-                    from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
+                runner.register_hook(FuseHook())
+            if not allow_partial:
+                from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
 
-                    runner.register_hook(RequireCompleteCheckpointHook())
-                return runner.test()
+                runner.register_hook(RequireCompleteCheckpointHook())
+            return runner.test()
 
 
 def _name_outputs(runner: Runner) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmattn.config.load import load_config
+from mmattn.config.ranks import read_heartbeat
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 from mmattn.config.run_settings import scale_learning_rate, set_resume, set_work_dir, use_amp
@@ -18,7 +19,9 @@ from mmattn.reports.run import COMMAND_FILE
 
 from .console import brief_console
 from .distributed import launched_rank
+from .few_values import explain_few_values
 from .forget_annotations import ForgetAnnotationsHook
+from .manifest_check import ManifestCheck
 from .ranks.watch import watch_ranks
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
@@ -43,6 +46,8 @@ def train(
     cfg_options: dict | None = None,
     launcher: str = "none",
     command: str = "",
+    manifest: str | None = None,
+    manifest_hashes: bool = False,
 ) -> Runner:
     """Train the model of ``config``.
 
@@ -55,6 +60,9 @@ def train(
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
         command: Command line that asked for the training; kept beside the log, for reports.
+        manifest: File by ``mmattn check_data --write-manifest``, with which names and sizes of the
+            data's files are compared.
+        manifest_hashes: Compare their SHA-256 too, for which all of them are read.
 
     Returns:
         The runner, its training done.
@@ -71,25 +79,31 @@ def train(
 
     runner = None
     try:
-        with StopSignals() as signals, brief_console() as console:
+        # The watch before the config: a process that is refused or stopped tells the others.
+        with (
+            StopSignals() as signals,
+            brief_console() as console,
+            watch_ranks(launcher, signals) as watch,
+        ):
             cfg = load_config(config, cfg_options)
             cfg.launcher = launcher
+            watch.heartbeat = read_heartbeat(cfg)
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
-            with watch_ranks(cfg, signals) as watch:
-                runner = build_runner(cfg, splits=("train", "val"), steps=steps)
-                runner.register_hook(FirstScreenHook(console))
-                runner.register_hook(ForgetAnnotationsHook())
-                watch.attach(runner)
-                if command and launched_rank(launcher) == 0:
-                    with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
-                        file.write(command + "\n")
-                resume_exactly(runner, signals, watch)
-                if resume is not None or runner._resume:
-                    require_same_model(runner)
-                    check_resumed_schedule(runner)
-                # Datasets, schedulers and the optimiser are built only now.
-                with explain_registry_errors(cfg.filename):
-                    runner.train()
+            check = ManifestCheck(manifest, hashes=manifest_hashes)
+            runner = build_runner(cfg, ("train", "val"), steps, inspect=check)
+            runner.register_hook(FirstScreenHook(console, manifest=check.told))
+            runner.register_hook(ForgetAnnotationsHook())
+            watch.attach(runner)
+            if command and launched_rank(launcher) == 0:
+                with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
+                    file.write(command + "\n")
+            resume_exactly(runner, signals, watch)
+            if resume is not None or runner._resume:
+                require_same_model(runner)
+                check_resumed_schedule(runner)
+            # Datasets, schedulers and the optimiser are built only now.
+            with explain_registry_errors(cfg.filename), explain_few_values():
+                runner.train()
     except InterruptedTraining:
         raise
     except StoppedBySignal as error:

@@ -22,7 +22,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -31,6 +31,7 @@ from mmattn.errors import CheckpointError, MissingCheckpointError, did_you_mean
 from .atomic import atomic_write
 from .digests import (
     DIGEST,
+    DigestWriter,
     add_digest,
     check_digest,
     check_safetensors_digest,
@@ -59,6 +60,8 @@ _HABITS = ("format", DIGEST)
 _logger = logging.getLogger(__name__)
 #: Files that were found whole, with what says that they are the same: no run reads them all twice.
 _whole: dict[Path, tuple[int, int, int]] = {}
+#: Files that another process has just found whole, for as long as this one reads them.
+_found_whole: set[Path] = set()
 _allowances = threading.Lock()
 
 
@@ -114,7 +117,12 @@ def read_weights_file(
     try:
         with open(path, "rb") as file:
             return read_weights_stream(
-                file, map_location, name=str(path), modules=modules, warn=warn
+                file,
+                map_location,
+                name=str(path),
+                modules=modules,
+                warn=warn,
+                verify=path.absolute() not in _found_whole,
             )
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}.") from error
@@ -145,6 +153,17 @@ def require_whole(path: str | os.PathLike[str]) -> None:
     _whole[path.absolute()] = state
 
 
+@contextlib.contextmanager
+def found_whole(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Read a file inside without comparing its digest: somebody has just done so."""
+    known = Path(path).expanduser().absolute()
+    _found_whole.add(known)
+    try:
+        yield
+    finally:
+        _found_whole.discard(known)
+
+
 def _state_of(path: Path) -> tuple[int, int, int]:
     facts = path.stat()
     return facts.st_ino, facts.st_size, facts.st_mtime_ns
@@ -157,8 +176,12 @@ def read_weights_stream(
     name: str = "<stream>",
     modules: bool = False,
     warn: Callable[[str], None] = _logger.warning,
+    verify: bool = True,
 ) -> Any:
-    """Read an open, seekable binary file, which messages call ``name``."""
+    """Read an open, seekable binary file, which messages call ``name``.
+
+    Unless ``verify``, its digest is not compared.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     start = file.read(9)
@@ -166,12 +189,14 @@ def read_weights_stream(
     if size == 0:
         raise CheckpointError(f"{name}: is empty (0 bytes); copy or download it again.")
     if _is_safetensors(start, size):
-        return _read_safetensors(file, map_location, name)
+        return _read_safetensors(file, map_location, name, verify)
     if name.endswith(".safetensors"):
         raise CheckpointError(
             f"{name}: is not a safetensors file in spite of its name, or a truncated one (its "
             f"{size} bytes start with {start[:8]!r})."
         )
+    if verify:
+        _say_digest(check_digest(file, name), name)
     return _read_torch(file, map_location, name, modules, warn)
 
 
@@ -232,6 +257,8 @@ def safetensors_bytes(
 def save_torch(path: str | os.PathLike[str], content: Any) -> None:
     """Write ``content`` as ``torch.save`` does, with a digest; the file appears when complete.
 
+    It goes to the disk as it is made, so that no copy of it lies in memory.
+
     Args:
         path: File to write.
         content: Tensors, numbers, strings and containers of these.
@@ -239,18 +266,34 @@ def save_torch(path: str | os.PathLike[str], content: Any) -> None:
     Raises:
         StorageError: If the file cannot be written.
     """
-    with (
-        torch_bytes(content) as buffer,
-        buffer.getbuffer() as data,
-        telling_storage_errors(path, len(data)),
-        atomic_write(path) as file,
-    ):
-        file.write(data)
+    with telling_storage_errors(path, lambda: _size_of(content)), atomic_write(path) as file:
+        _write_torch(file, content)
+
+
+def _write_torch(file: IO[bytes], content: Any) -> None:
+    writer = DigestWriter(file)
+    torch.save(content, cast("IO[bytes]", writer))  # which calls write and flush alone
+    writer.finish()
+
+
+def _size_of(content: Any) -> int:
+    """Return the bytes of the file that ``save_torch`` writes; it takes as long, without a disk."""
+    count = _CountedFile()
+    _write_torch(cast("IO[bytes]", count), content)
+    return count.size
+
+
+class _CountedFile:
+    """A file that keeps nothing but its size."""
+
+    size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.size += len(data)
 
 
 def torch_bytes(content: Any) -> io.BytesIO:
     """Return the content of the file that ``save_torch`` writes."""
-    # Into memory first: torch's writer hides a full disk behind an error about positions.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     add_digest(buffer)
@@ -296,7 +339,9 @@ def _is_safetensors(start: bytes, size: int) -> bool:
     return len(start) == 9 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size
 
 
-def _read_safetensors(file: BinaryIO, map_location: MapLocation, name: str) -> dict[str, Any]:
+def _read_safetensors(
+    file: BinaryIO, map_location: MapLocation, name: str, verify: bool
+) -> dict[str, Any]:
     import safetensors.torch
 
     data = file.read()
@@ -305,7 +350,8 @@ def _read_safetensors(file: BinaryIO, map_location: MapLocation, name: str) -> d
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except Exception as error:
         raise CheckpointError(f"{name}: truncated or corrupt safetensors file: {error}.") from error
-    _say_digest(check_safetensors_digest(data, name), name)
+    if verify:
+        _say_digest(check_safetensors_digest(data, name), name)
     if map_location is not None:
         tensors = {key: _place(tensor, map_location) for key, tensor in tensors.items()}
     meta = {k: _decoded(v) for k, v in header.get("__metadata__", {}).items() if k not in _HABITS}
@@ -348,7 +394,6 @@ def _read_torch(
     modules: bool,
     warn: Callable[[str], None],
 ) -> Any:
-    _say_digest(check_digest(file, name), name)
     try:
         with _no_allowances(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the result, or the error, says all there is to say

@@ -15,7 +15,7 @@ import os
 import re
 import struct
 import zipfile
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from mmattn.errors import CheckpointError, one_line
 
@@ -43,6 +43,61 @@ def add_digest(buffer: io.BytesIO) -> None:
         digest = hashlib.sha256(data).hexdigest()
     buffer.seek(0, os.SEEK_END)
     buffer.write(_MARK + digest.encode())
+
+
+class DigestWriter:
+    """A file for ``torch.save`` that passes everything on, and at the end the digest.
+
+    The last record, in which the length of the comment stands, is held back until the end. What
+    comes out is what ``add_digest`` makes of the whole file in memory.
+
+    Args:
+        file: File that is written; for errors of the disk, see ``finish``.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._digest = file, hashlib.sha256()
+        self._held = b""
+        self._error: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        """Write bytes, but for the last ones so far; returns how many they are."""
+        view = memoryview(data).cast("B")
+        try:
+            if len(view) < _END_BYTES:
+                joined = self._held + bytes(view)
+                self._pass_on(joined[:-_END_BYTES])
+                self._held = joined[-_END_BYTES:]
+            else:
+                self._pass_on(self._held)
+                self._pass_on(view[:-_END_BYTES])
+                self._held = bytes(view[-_END_BYTES:])
+        except BaseException as error:
+            # Not here: torch's writer would hide it behind an error about positions.
+            self._error = self._error or error
+        return len(view)
+
+    def flush(self) -> None:
+        """Do nothing: the last bytes are written by ``finish``."""
+
+    def finish(self) -> None:
+        """Write the last record and the digest.
+
+        Raises:
+            ValueError: What was written does not end as torch's files do.
+            OSError: The disk takes no more; whatever was raised since the first byte comes here.
+        """
+        if self._error is not None:
+            raise self._error
+        if len(self._held) != _END_BYTES or not self._held.startswith(_END):
+            raise ValueError("not a zip archive without a comment")
+        self._pass_on(self._held[:-2] + struct.pack("<H", _COMMENT_BYTES))
+        self._file.write(_MARK + self._digest.hexdigest().encode())
+
+    def _pass_on(self, data: bytes | memoryview) -> None:
+        if self._error is None:
+            self._digest.update(data)
+            self._file.write(data)
 
 
 def check_digest(file: BinaryIO, name: str) -> bool:

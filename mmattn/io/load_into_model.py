@@ -31,7 +31,10 @@ class LoadReport:
         unexpected: Weights of the checkpoint that the model lacks.
         mismatched: Weights of other shapes: name -> (shape in the checkpoint, in the model).
         newly_added: Those of ``missing`` that belong to blocks which were inserted into a network
-            that was trained without them (``mmattn.WithPlugins``).
+            that was trained without them (``mmattn.plugins.blocks``).
+        identity: Those of ``newly_added`` whose blocks start as the identity.
+        plain_form: Names of blocks in the identity form that were loaded from weights of the plain
+            form (``mmattn.plugins.identity``).
     """
 
     matched: int
@@ -40,6 +43,8 @@ class LoadReport:
     unexpected: tuple[str, ...] = ()
     mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     newly_added: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
+    plain_form: tuple[str, ...] = ()
 
     @property
     def missing_required(self) -> tuple[str, ...]:
@@ -62,12 +67,25 @@ class LoadReport:
         return not (self.missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:
-        """One line: ``matched 265/267 weights; missing: decode_head.conv_seg (2)``."""
-        parts = [f"matched {self.matched}/{self.total} weights"]
+        """One line: ``matched 265/267 weights; missing: decode_head.conv_seg (2)``.
+
+        With blocks that the checkpoint does not know, weights of the host are counted apart:
+        ``host 318 of 318, new 12 (initialised as the identity): plugins.* (12)``.
+        """
+        if self.newly_added:
+            new = len(self.newly_added)
+            parts = [
+                f"host {self.matched} of {self.total - new}, new {new} ({self._initial_state()}): "
+                f"{_grouped(self.newly_added)}"
+            ]
+        else:
+            parts = [f"matched {self.matched}/{self.total} weights"]
+        if self.plain_form:
+            parts.append(
+                f"weights of the plain form, with residual_scale = 1: {_grouped(self.plain_form)}"
+            )
         if self.missing_required:
             parts.append(f"missing: {_grouped(self.missing_required)}")
-        if self.newly_added:
-            parts.append(f"{_grouped(self.newly_added)} keep their initial values")
         if self.unexpected:
             parts.append(f"unexpected: {_grouped(self.unexpected)}")
         if self.mismatched:
@@ -75,6 +93,15 @@ class LoadReport:
             more = len(self.mismatched) - len(shown)
             parts.append("other shape: " + ", ".join(shown) + (f" and {more} more" * (more > 0)))
         return "; ".join(parts)
+
+    def _initial_state(self) -> str:
+        """Say how the blocks that the checkpoint does not know start."""
+        others = len(self.newly_added) - len(self.identity)
+        if not others:
+            return "initialised as the identity"
+        if not self.identity:
+            return "with their initial values"
+        return f"{len(self.identity)} initialised as the identity, {others} with initial values"
 
 
 def load_state_dict(
@@ -192,6 +219,8 @@ class _StateDictLoader:
         self.names: list[str] = []
         self.missing_keys: list[str] = []
         self._newly_added: list[str] = []
+        self._identity: list[str] = []
+        self._plain_form: list[str] = []
         self.unexpected_keys: list[str] = []
         self._shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._other: list[str] = []
@@ -204,6 +233,8 @@ class _StateDictLoader:
             k.startswith(prefix) for k in weights
         ):
             self._newly_added.append(prefix)
+            if getattr(module, "starts_as_identity", False):
+                self._identity.append(prefix)
         own = {**module._parameters, **module._buffers}
         own = {
             prefix + name: value
@@ -221,6 +252,8 @@ class _StateDictLoader:
             self.unexpected_keys,
             errors,
         )
+        if getattr(module, "loaded_plain_form", False):
+            self._plain_form.append(prefix.rstrip("."))
         for error in errors:
             self._note(error, weights, own)
         for name, child in module._modules.items():
@@ -244,13 +277,16 @@ class _StateDictLoader:
             raise CheckpointError("; ".join(self._other))
         missing = [key for key in self.missing_keys if "num_batches_tracked" not in key]
         not_loaded = (set(missing) | set(self._shapes)) & set(self.names)
+        newly_added = tuple(key for key in missing if key.startswith(tuple(self._newly_added)))
         return LoadReport(
             matched=len(self.names) - len(not_loaded),
             total=len(self.names),
             missing=tuple(missing),
             unexpected=tuple(self.unexpected_keys),
             mismatched=self._shapes,
-            newly_added=tuple(key for key in missing if key.startswith(tuple(self._newly_added))),
+            newly_added=newly_added,
+            identity=tuple(key for key in newly_added if key.startswith(tuple(self._identity))),
+            plain_form=tuple(self._plain_form),
         )
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from mmattn.errors import DataError, MMAttnError
 
@@ -153,11 +154,23 @@ def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
         for step in path:
             if isinstance(node, yaml.MappingNode):
                 node = next(value for key, value in node.value if key.value == str(step))
-            else:
+            elif isinstance(node, yaml.SequenceNode):
                 node = node.value[int(step)]
+            else:  # a value that holds nothing
+                return None
         return node.start_mark.line + 1
     except (yaml.YAMLError, StopIteration, LookupError, TypeError, ValueError, RecursionError):
         return None
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Return whether a value of a file is a finite number that a float can hold.
+
+    JSON and YAML have whole numbers of any length, of which ``math.isfinite`` raises an error;
+    Python compares them with a float exactly. Truth values are no numbers.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max
 
 
 def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mmattn.errors import StorageError
@@ -25,12 +25,14 @@ _OF_THE_DISK = {getattr(errno, name, None) for name in ("EIO", "ESTALE", "ENODEV
 
 
 @contextlib.contextmanager
-def telling_storage_errors(path: str | os.PathLike[str], needed: int) -> Iterator[None]:
+def telling_storage_errors(
+    path: str | os.PathLike[str], needed: int | Callable[[], int]
+) -> Iterator[None]:
     """Turn the system's errors inside into ``StorageError``.
 
     Args:
         path: File that is written inside.
-        needed: Bytes of the file.
+        needed: Bytes of the file, or what counts them once they are asked for.
 
     Raises:
         StorageError: The file cannot be written; the message names it, the bytes that it needs and
@@ -41,7 +43,8 @@ def telling_storage_errors(path: str | os.PathLike[str], needed: int) -> Iterato
     except StorageError:
         raise
     except OSError as error:
-        raise storage_error(error, path, needed) from error
+        count = needed if isinstance(needed, int) else needed()
+        raise storage_error(error, path, count) from error
 
 
 def storage_error(

@@ -1,4 +1,4 @@
-"""Models that stand in for those of mmseg and mmdet: drop-ins, averages, and timm's backbones."""
+"""Models that stand in for those of mmseg and mmdet: drop-ins, averages, timm's, faster Swins."""
 
 from __future__ import annotations
 
@@ -11,5 +11,6 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "RampedEMA": "ramped_ema",
         "SegTTAModel": "seg_tta",
         "TimmBackbone": "timm_backbone",
+        "WithFastWindows": "fast_windows",
     },
 )

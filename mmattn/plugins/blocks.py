@@ -1,7 +1,8 @@
 """Build one block for one place of a network, with errors that name both.
 
 A block is mmcv's plugin: its constructor takes ``in_channels`` first, and it maps (N, C, H, W) to
-the same shape.
+the same shape. ``init='identity'`` in its config makes any block start as the identity
+(``mmattn.plugins.identity``).
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ from torch import nn
 from mmattn.errors import ConfigError, did_you_mean
 from mmattn.registry import MODELS
 
+from .identity import start_as_identity
+
+#: Keys of a block's config that are no arguments of its class.
+_OWN_KEYS = ("type", "postfix", "init")
+#: Values of ``init``: the paper's initial state, or the identity.
+INITS = ("plain", "identity")
+
 
 def build_block(cfg: Mapping[str, Any], channels: int, *, place: str) -> tuple[str, nn.Module]:
     """Build the block of ``cfg`` for a feature map of ``channels`` channels.
 
     Args:
         cfg: ``type`` and arguments, as mmcv's ``build_plugin_layer`` takes them; ``postfix`` is
-            appended to the name.
+            appended to the name; ``init`` is ``'plain'``, the default, or ``'identity'``.
         channels: Number of channels, the block's ``in_channels``.
         place: Place of the block, used in messages: ``"plugins[0] after 'layer3.0.conv2'"``.
 
@@ -32,27 +40,46 @@ def build_block(cfg: Mapping[str, Any], channels: int, *, place: str) -> tuple[s
 
     Raises:
         ConfigError: The block is not registered, an argument is unexpected, or the block cannot
-            work with that number of channels.
+            work with that number of channels, or cannot start as the identity.
     """
     if not isinstance(cfg, Mapping) or "type" not in cfg:
         raise ConfigError(f"{place}: cfg must be a dict with a `type`, got {cfg!r}.")
-    block_cls = _find(cfg["type"], place)
-    arguments = {key: value for key, value in cfg.items() if key not in ("type", "postfix")}
+    block_cls = find_block(cfg["type"], place)
+    arguments = {key: value for key, value in cfg.items() if key not in _OWN_KEYS}
+    init = cfg.get("init", "plain")
+    if init not in INITS:
+        raise ConfigError(
+            f"{place}: init must be {' or '.join(map(repr, INITS))}, got {init!r}."
+            f"{did_you_mean(str(init), INITS)}"
+        )
     _check_arguments(block_cls, arguments, place)
+    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    shown = f"{place}: {block_cls.__name__}({given})"
     try:
-        return build_plugin_layer(
+        name, block = build_plugin_layer(
             {"type": block_cls, **arguments}, postfix=cfg.get("postfix", ""), in_channels=channels
         )
     except (ValueError, TypeError, AssertionError) as error:
-        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ConfigError(
-            f"{place}: {block_cls.__name__}({given}) cannot be built for the {channels} channels "
-            f"there: {error or type(error).__name__}"
+            f"{shown} cannot be built for the {channels} channels there: "
+            f"{error or type(error).__name__}"
         ) from error
+    # For the report of mmattn.io.load_into_model: a file of the network alone lacks nothing.
+    vars(block)["allow_missing_keys"] = True
+    if init == "identity":
+        try:
+            start_as_identity(block, channels)
+        except ValueError as error:
+            raise ConfigError(f"{shown}, init='identity': {error}.") from error
+    return name, block
 
 
-def _find(name: str | type, place: str) -> type:
-    """Look up the class called ``name`` as mmcv does."""
+def find_block(name: str | type, place: str) -> type:
+    """Look up the class called ``name`` as mmcv does.
+
+    Raises:
+        ConfigError: There is none; the message begins with ``place``.
+    """
     if inspect.isclass(name):
         return name
     with ROOT.switch_scope_and_registry(None) as registry:

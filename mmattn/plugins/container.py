@@ -26,9 +26,6 @@ class Plugins(ModuleDict):
             something else.
     """
 
-    # For the report of mmattn.io.load_into_model: a file of the network alone lacks nothing.
-    allow_missing_keys = True
-
     def __init__(self) -> None:
         super().__init__()
         self.out_channels: list[int] | None = None

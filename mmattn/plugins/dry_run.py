@@ -79,16 +79,28 @@ def dry_run(
         ConfigError: The network could not be run; the message says how to help.
     """
 
-    def run(inputs: Sequence[Input]) -> dict[str, RecordedOutputs]:
-        first = inputs[0]
-        image = (first.shape[2], first.shape[3]) if isinstance(first, Tensor) else None
-        recorded = {name: RecordedOutputs(image=image) for name in names}
-        with _recording(network, recorded), torch.no_grad():
-            for example in inputs:
-                network(example)
-        return recorded
+    return _on_made_up_input(
+        network, input_shapes, lambda inputs: record_outputs(network, names, inputs)
+    )
 
-    return _on_made_up_input(network, input_shapes, run)
+
+def record_outputs(
+    network: nn.Module, names: Sequence[str], inputs: Sequence[Input]
+) -> dict[str, RecordedOutputs]:
+    """Record what submodules of ``network`` return for each of ``inputs``, in eval mode.
+
+    Args:
+        network: Network; its buffers, modes and the random state are afterwards what they were.
+        names: Names of submodules; ``""`` is the network itself.
+        inputs: Inputs of the network, one after the other.
+    """
+    first = inputs[0]
+    image = (first.shape[2], first.shape[3]) if isinstance(first, Tensor) else None
+    recorded = {name: RecordedOutputs(image=image) for name in names}
+    with preserve_state(network), _recording(network, recorded), torch.no_grad():
+        for example in inputs:
+            network(example)
+    return recorded
 
 
 def parameters_behind(network: nn.Module, num_maps: int) -> set[nn.Parameter]:

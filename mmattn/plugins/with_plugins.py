@@ -67,16 +67,7 @@ def WithPlugins(
             not exist or cannot work with the channels at its place.
     """
     handed = {"pretrained": pretrained, "train_cfg": train_cfg, "test_cfg": test_cfg}
-    handed = {key: value for key, value in handed.items() if value}
-    if isinstance(inner, nn.Module):
-        if handed:
-            names = ", ".join(handed)
-            raise ConfigError(f"WithPlugins: {names} is for an inner config, not a module.")
-        network = inner
-    elif isinstance(inner, Mapping):
-        network = MODELS.build({**inner, **handed})
-    else:
-        raise ConfigError(f"WithPlugins: inner must be a config with a `type`, got {inner!r}.")
+    network = build_inner("WithPlugins", inner, handed)
     entries = [PluginEntry.read(entry, index) for index, entry in enumerate(_listed(plugins))]
     if not entries:
         return network
@@ -90,6 +81,30 @@ def WithPlugins(
         for point in entry.insertion_points(network, names[entry.index], recorded):
             blocks.attach(network, point, entry)
     return network
+
+
+def build_inner(
+    wrapper: str, inner: Mapping[str, Any] | nn.Module, handed: Mapping[str, Any]
+) -> nn.Module:
+    """Build the network that a wrapper is given, with what its own builder hands on.
+
+    Args:
+        wrapper: Name of the wrapper, used in messages.
+        inner: Config of the network, or the network.
+        handed: Further arguments; empty ones are left out.
+
+    Raises:
+        ConfigError: ``inner`` is neither, or a network that further arguments come too late for.
+    """
+    handed = {key: value for key, value in handed.items() if value}
+    if isinstance(inner, nn.Module):
+        if handed:
+            names = ", ".join(handed)
+            raise ConfigError(f"{wrapper}: {names} is for an inner config, not a module.")
+        return inner
+    if isinstance(inner, Mapping):
+        return MODELS.build({**inner, **handed})
+    raise ConfigError(f"{wrapper}: inner must be a config with a `type`, got {inner!r}.")
 
 
 def _listed(plugins: Any) -> Sequence[Any]:

@@ -37,7 +37,7 @@ _SPLIT = {
     "cfg": ("LOOPS", ()),
 }
 #: Registry of what is under a key inside of a section.
-_KEYS = {
+REGISTRY_OF_KEY = {
     "dataset": "DATASETS",
     "datasets": "DATASETS",
     "pipeline": "TRANSFORMS",
@@ -49,13 +49,13 @@ _KEYS = {
     "metrics": "METRICS",
 }
 #: Parts of models that other registries than that of the models build.
-_IN_MODELS = ("MODELS", "TASK_UTILS")
+IN_MODELS = ("MODELS", "TASK_UTILS")
 #: What is built by functions of their own, which take arguments out first.
-_OTHERS = frozenset(
+NOT_BUILT = frozenset(
     {"cfg", "nms", "roi_layer", "bbox_params", "train_cfg", "test_cfg", "optimizer"}
 )
 #: Settings of the runner that have no class.
-_SETTINGS = {
+SETTINGS = {
     "randomness": ("seed", "diff_rank_seed", "deterministic"),
     "auto_scale_lr": ("enable", "base_batch_size"),
     "env_cfg": ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"),
@@ -88,7 +88,7 @@ def argument_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
     for section, (registry, taken) in _sections(splits).items():
         value = cfg.get(section)
         if section.endswith("_dataloader") and isinstance(value, Mapping):
-            problems += _unknown(value, section, _loader_arguments(), "a dataloader", strict=True)
+            problems += _unknown(value, section, loader_arguments(), "a dataloader", strict=True)
         elif section.endswith("_cfg") and isinstance(value, Mapping) and "type" not in value:
             taken = ("by_epoch",)
         value = _with_type(section, value)
@@ -98,8 +98,8 @@ def argument_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
                 extra = taken if place == section or section in _SECTIONS else ()
                 if section == "param_scheduler":
                     extra = taken
-                known, open_ended = _arguments(found)
-                if "runner_type" not in cfg and _saves_checkpoints(found):
+                known, open_ended = arguments_of(found)
+                if "runner_type" not in cfg and saves_checkpoints(found):
                     open_ended = False
                 title = getattr(found, "__name__", str(found))
                 # Inside of a part of a model, that part may take arguments out before the build.
@@ -107,7 +107,7 @@ def argument_problems(cfg: Mapping[str, Any], splits: Sequence[str]) -> list[str
                 problems += _unknown(block, place, {*known, *extra}, title, strict=strict)
                 if registries == ("TRANSFORMS",):
                     problems += size_problems(place, block)
-    for section, known in _SETTINGS.items():
+    for section, known in SETTINGS.items():
         if isinstance(cfg.get(section), Mapping):
             problems += _unknown(
                 cfg[section], section, known, section, strict=section == "randomness"
@@ -165,19 +165,21 @@ def typed_blocks(
         if isinstance(value.get("type"), str):
             name = bare_name(value["type"])
             if registry:
-                yield place, value, _IN_MODELS if in_model else (registry,), scope
+                yield place, value, IN_MODELS if in_model else (registry,), scope
             if name == "Albu":
                 return  # the transforms inside are another library's
         for key, inner in value.items():
             if key == "optimizer" and place == "optim_wrapper":
                 yield from typed_blocks(inner, f"{place}.{key}", "OPTIMIZERS", scope)
-            elif key in _OTHERS or (isinstance(key, str) and key.endswith("_cfg")):
+            elif key in NOT_BUILT or (isinstance(key, str) and key.endswith("_cfg")):
                 continue
             elif in_model:
                 yield from typed_blocks(inner, f"{place}.{key}", registry, scope)
             else:
                 settled = registry if place in ("default_hooks",) else ""
-                yield from typed_blocks(inner, f"{place}.{key}", _KEYS.get(key, settled), scope)
+                yield from typed_blocks(
+                    inner, f"{place}.{key}", REGISTRY_OF_KEY.get(key, settled), scope
+                )
     elif isinstance(value, (list, tuple)):
         for index, inner in enumerate(value):
             yield from typed_blocks(inner, f"{place}[{index}]", registry, scope)
@@ -202,7 +204,7 @@ def class_of(type_name: str, registries: Sequence[str], scope: str) -> Any:
     return found[0] if len(found) == 1 else None
 
 
-def _arguments(found: Any) -> tuple[set[str], bool]:
+def arguments_of(found: Any) -> tuple[set[str], bool]:
     """Return the arguments of a class or function, and whether it takes others as well."""
     if not inspect.isclass(found):
         return _parameters(found)
@@ -222,7 +224,7 @@ def _first_init(cls: type) -> type:
     return next(base for base in cls.__mro__ if "__init__" in vars(base))
 
 
-def _saves_checkpoints(found: Any) -> bool:
+def saves_checkpoints(found: Any) -> bool:
     """Return whether ``found`` is mmengine's CheckpointHook or derived from it.
 
     It keeps unknown arguments for ``Runner.save_checkpoint``, which takes none of them: a TypeError
@@ -242,7 +244,7 @@ def _parameters(function: Any) -> tuple[set[str], bool]:
     return {p.name for p in parameters} - {"self", "args", "kwargs"}, open_ended
 
 
-def _loader_arguments() -> set[str]:
+def loader_arguments() -> set[str]:
     from torch.utils.data import DataLoader
 
     return {*_LOADER, *_parameters(DataLoader.__init__)[0]}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any, TypeGuard
 
+from mmattn.io import plain_data
+
 
 def is_number(value: Any, *, infinite: bool = False) -> TypeGuard[float]:
-    """Return whether a value is a number and not NaN.
+    """Return whether a value is a number, not NaN, and of a size that a float has.
 
     Args:
         value: Any setting.
         infinite: Whether infinity is one.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return not math.isnan(value) and (infinite or math.isfinite(value))
+    if infinite and isinstance(value, float) and math.isinf(value):
+        return True
+    return plain_data.is_number(value)
 
 
 def is_share(value: Any) -> TypeGuard[float]:

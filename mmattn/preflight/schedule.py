@@ -8,6 +8,8 @@ from typing import Any
 
 from mmattn.config.walk import at, walk
 
+from .numbers import is_number
+
 #: Key -> smallest value, of whole numbers. A missing key is no problem here.
 _COUNTS = {
     "train_cfg.max_iters": 1,
@@ -84,8 +86,8 @@ def _count(path: str, value: Any, least: int) -> Iterator[str]:
     why = f" ({why})" if why else ""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         yield f"{path}={value!r} is not a number: {meant}"
-    elif not math.isfinite(value) or value != int(value):
-        yield f"{path}={value}: {meant}"
+    elif not is_number(value) or value != int(value):
+        yield f"{path}={value!r:.40}: {meant}"
     elif value < least:
         yield f"{path}={value}: {meant}{why}"
 
@@ -97,7 +99,7 @@ def _real(path: str, value: Any, least: float, allowed: bool) -> Iterator[str]:
     why = _WHAT.get(path.rpartition(".")[2])
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         yield f"{path}={value!r} is not a number: {meant} is expected"
-    elif math.isnan(value) or (math.isinf(value) and not path.endswith(_MAY_BE_INFINITE)):
-        yield f"{path}={value} is no finite number: {meant} is expected"
+    elif not is_number(value, infinite=path.endswith(_MAY_BE_INFINITE)):
+        yield f"{path}={value!r:.40} is no finite number: {meant} is expected"
     elif value < least or (value == least and not allowed):
         yield f"{path}={value}: {meant} is expected" + (f" ({why})" if why else "")

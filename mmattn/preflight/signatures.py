@@ -19,14 +19,14 @@ from mmattn.config.class_counts import AUTO
 from .config_arguments import class_of, sections_of, typed_blocks
 
 #: Registries whose classes get all their arguments from the config, but for those below.
-_WHOLE = frozenset(
+WHOLE = frozenset(
     {
         *("TRANSFORMS", "HOOKS", "METRICS", "DATASETS", "PARAM_SCHEDULERS", "LOOPS"),
         *("DATA_SAMPLERS", "VISBACKENDS"),
     }
 )
 #: Arguments that the runner or the part around gives.
-_GIVEN = frozenset(
+GIVEN = frozenset(
     {
         *("self", "args", "kwargs", "optimizer", "runner", "dataloader", "evaluator", "dataset"),
         *("datasets", "sampler", "batch_size", "save_dir", "cfg", "metric", "pipeline", "priority"),
@@ -61,12 +61,12 @@ def signature_problems(
             if found is None:
                 continue
             title = getattr(found, "__name__", str(found))
-            parameters = _parameters(found)
-            if registries[0] in _WHOLE or (whole and place == "model"):
+            parameters = parameters_of(found)
+            if registries[0] in WHOLE or (whole and place == "model"):
                 problems += [
                     f"{place}.{name}: missing argument {name!r} for {title}"
                     for name, parameter in parameters.items()
-                    if name not in block and name not in _GIVEN and _is_required(parameter)
+                    if name not in block and name not in GIVEN and is_required(parameter)
                 ]
             for name, parameter in parameters.items():
                 if name in block:
@@ -74,7 +74,7 @@ def signature_problems(
     return problems
 
 
-def _parameters(found: Any) -> Mapping[str, inspect.Parameter]:
+def parameters_of(found: Any) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a class, with those of its bases as far as it hands on the rest."""
     if not inspect.isclass(found):
         return _of_function(found)
@@ -97,23 +97,28 @@ def _of_function(function: Any) -> Mapping[str, inspect.Parameter]:
         return {}
 
 
-def _is_required(parameter: inspect.Parameter) -> bool:
+def is_required(parameter: inspect.Parameter) -> bool:
     named = (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     return parameter.default is parameter.empty and parameter.kind in named
 
 
 def _type_problem(place: str, value: Any, parameter: inspect.Parameter) -> Iterator[str]:
-    kind = _kind(parameter)
+    kind = kind_of(parameter)
     if value == AUTO:
         return  # counted in the data before the build
     if kind in ("number", "switch") and isinstance(value, str):
         wanted = "a number" if kind == "number" else "True or False"
         yield f"{place}={value!r} is a text: {wanted} is expected"
-    elif kind == "text" and _PLACES.search(place) and not isinstance(value, (str, type(None))):
+    elif kind == "text" and names_a_place(place) and not isinstance(value, (str, type(None))):
         yield f"{place}={value!r:.60}: a text is expected"
 
 
-def _kind(parameter: inspect.Parameter) -> str:
+def names_a_place(argument: str) -> bool:
+    """Return whether an argument is a path or a name, by its own name."""
+    return _PLACES.search(argument) is not None
+
+
+def kind_of(parameter: inspect.Parameter) -> str:
     """Return ``number``, ``switch`` or ``text`` where nothing else can be meant; else empty."""
     default, annotation = parameter.default, parameter.annotation
     if annotation is not parameter.empty:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from mmattn.plugins.costs import count_flops
 from mmattn.training_memory import saved_for_backward
 
 
@@ -29,7 +28,4 @@ def macs(module: nn.Module, *shape: int) -> int:
 
     The module has to be on the meta device; it is in eval mode afterwards.
     """
-    module.eval()
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        module(torch.empty(shape))
-    return counter.get_total_flops() // 2
+    return count_flops(module, *shape) // 2

@@ -25,8 +25,18 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmattn.io.checkpoint_files import read_weights_stream
+from mmattn.plugins.blocks import build_block
+from mmattn.plugins.identity import RESIDUAL_SCALE
 
-from .plugin_hosts import HOSTS, build_host, host_input, outputs_of, record_calls
+from .plugin_hosts import (
+    HOSTS,
+    build_host,
+    host_input,
+    load_plain_host,
+    outputs_of,
+    plain_outputs,
+    record_calls,
+)
 
 SIZES = [(1, 1), (1, 6), (6, 1), (5, 7), (8, 8)]
 
@@ -99,6 +109,12 @@ class PluginTester:
             self.randomize_zero_init(module)
         return module
 
+    def make_identity(self) -> nn.Module:
+        """Return a fresh module in the identity form (``init='identity'``), in eval mode."""
+        torch.manual_seed(0)
+        cfg = {"type": self.module, **self.arguments, "init": "identity"}
+        return build_block(cfg, self.in_channels, place="the test")[1].eval()
+
     def sample(self, height: int = 5, width: int = 7, batch: int = 2, **kwargs) -> Tensor:
         """Return a random input. Shape (batch, in_channels, height, width)."""
         generator = torch.Generator().manual_seed(height * 1000 + width)
@@ -112,13 +128,25 @@ class PluginTester:
 
     @pytest.mark.parametrize("name", HOSTS)
     def test_fits_into(self, name: str) -> None:
-        """Networks of detectors and segmentors accept the block, call it and train it."""
-        cfg = {"type": f"mmattn.{self.module.__name__}", **self.arguments}
+        """Networks of detectors and segmentors accept the block, call it and train it.
+
+        In the identity form it changes nothing at first: not the names of the network's weights,
+        and no bit of its output.
+        """
+        cfg = {"type": f"mmattn.{self.module.__name__}", **self.arguments, "init": "identity"}
         host = build_host(name, cfg, self.in_channels)
         blocks = {key: part for key, part in host.named_modules() if type(part) is self.module}
         assert len(blocks) >= 2
+        load_plain_host(host, name, self.in_channels, blocks)
+        host.eval()  # without the layers that are dropped at random
+        outputs = outputs_of(host, host_input(name, self.in_channels))
+        for output, plain in zip(outputs, plain_outputs(name, self.in_channels), strict=True):
+            assert torch.equal(output, plain), "the identity form changes what the network returns"
+        host.train()
         for block in blocks.values():
             self.randomize_zero_init(block)
+            if RESIDUAL_SCALE in block._parameters:
+                torch.nn.init.ones_(block.get_parameter(RESIDUAL_SCALE))
         calls = record_calls(blocks)
         outputs = outputs_of(host, host_input(name, self.in_channels))
         assert calls.keys() == blocks.keys(), "a block is never called"
@@ -164,6 +192,44 @@ class PluginTester:
             pytest.skip("expected_at_init is not given")
         module, x = self.make(randomized=False), self.sample()
         torch.testing.assert_close(module(x), self.expected_at_init(module, x))
+
+    @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+    def test_the_identity_form_returns_its_input(self, training: bool) -> None:
+        """Bit for bit, in every precision, also after a network has initialised its layers."""
+        module, x = _Network(self.make_identity()).train(training), self.sample()
+        for initialised in (False, True):
+            if initialised:
+                module.init_weights()
+            assert torch.equal(module.plugin(x), x)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                y = module.plugin(x)
+            assert y.dtype == x.dtype and torch.equal(y, x)
+        for dtype in (torch.bfloat16, torch.float16):
+            half = x.to(dtype)
+            assert torch.equal(module.to(dtype).plugin(half), half)
+
+    def test_the_identity_form_loads_weights_of_the_plain_form(self) -> None:
+        plain, module, x = self.make(), self.make_identity(), self.sample()
+        names = set(module.state_dict())
+        assert names - {RESIDUAL_SCALE} == self.state_keys
+        if not self.state_keys:
+            pytest.skip("without weights, files of the plain form do not tell of the block")
+        module.load_state_dict(plain.state_dict())
+        assert torch.equal(module(x), plain(x))
+
+    def test_the_identity_form_learns(self) -> None:
+        """After a few steps the gradient reaches every parameter; the first moves the scale."""
+        module = self.make_identity().double().train()
+        optimizer = torch.optim.SGD([*module.parameters()], lr=0.1)
+        x = self.sample(dtype=torch.float64)
+        target = 2 * x.roll(1, 3)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (module(x) - target).square().mean().backward()
+            optimizer.step()
+        for name, parameter in module.named_parameters():
+            if name not in self.parameters_without_gradient:
+                assert parameter.grad is not None and parameter.grad.any(), f"{name} cannot learn"
 
     def test_a_networks_initialisation_does_not_undo_its_own(self) -> None:
         """mmengine initialises all convolutions and norms of a network, those of plugins too."""

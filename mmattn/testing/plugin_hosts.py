@@ -6,17 +6,20 @@ stages, at  mmattn.WithPlugins: after returned feature maps, and after submodule
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-def _slot(library: str) -> Callable[[dict, int], nn.Module]:
-    def make(cfg: dict, channels: int) -> nn.Module:
+def _slot(library: str) -> Callable[[dict | None, int], nn.Module]:
+    def make(cfg: dict | None, channels: int) -> nn.Module:
         plugins = [
-            {"cfg": {**cfg, "postfix": name}, "position": "after_conv2"} for name in ("", "_b")
+            {"cfg": {**cfg, "postfix": name}, "position": "after_conv2"}
+            for name in ("", "_b")
+            if cfg is not None
         ]
         return _build(
             {
@@ -36,9 +39,11 @@ def _slot(library: str) -> Callable[[dict, int], nn.Module]:
     return make
 
 
-def _with_plugins(inner: Callable[[int], dict], **where: Any) -> Callable[[dict, int], nn.Module]:
-    def make(cfg: dict, channels: int) -> nn.Module:
-        entries = [{"cfg": cfg, key: value} for key, value in where.items()]
+def _with_plugins(
+    inner: Callable[[int], dict], **where: Any
+) -> Callable[[dict | None, int], nn.Module]:
+    def make(cfg: dict | None, channels: int) -> nn.Module:
+        entries = [{"cfg": cfg, key: value} for key, value in where.items() if cfg is not None]
         return _build({"type": "mmattn.WithPlugins", "inner": inner(channels), "plugins": entries})
 
     return make
@@ -83,7 +88,7 @@ def _head(channels: int) -> dict:
     }
 
 
-HOSTS: dict[str, Callable[[dict, int], nn.Module]] = {
+HOSTS: dict[str, Callable[[dict | None, int], nn.Module]] = {
     "mmdet_resnet18_slot": _slot("mmdet"),
     "mmseg_resnet18_slot": _slot("mmseg"),
     # Tokens (at=) and feature maps (stages=).
@@ -94,12 +99,16 @@ HOSTS: dict[str, Callable[[dict, int], nn.Module]] = {
 }
 
 
-def build_host(name: str, cfg: dict, channels: int) -> nn.Module:
+#: Outputs of the networks without blocks, by name and width: they are the same for every block.
+_plain: dict[tuple[str, int], tuple[dict[str, Tensor], list[Tensor]]] = {}
+
+
+def build_host(name: str, cfg: dict | None, channels: int) -> nn.Module:
     """Build a network with blocks inserted, in training mode.
 
     Args:
         name: Name of the network in ``HOSTS``.
-        cfg: Config of the block.
+        cfg: Config of the block; None for the network alone.
         channels: Width of the network at some of the blocks; at the others it is up to twice that.
     """
     torch.manual_seed(0)
@@ -124,6 +133,45 @@ def outputs_of(host: nn.Module, inputs: Tensor | list[Tensor]) -> list[Tensor]:
     """Return all outputs of ``host`` as a list."""
     outputs = host(inputs)
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
+def load_plain_host(host: nn.Module, name: str, channels: int, blocks: Iterable[str]) -> None:
+    """Load weights of the network called ``name`` without blocks into ``host``, which has blocks.
+
+    Args:
+        host: Network that ``build_host`` returned for the same name and channels.
+        name: Name of the network in ``HOSTS``.
+        channels: Width of the network.
+        blocks: Names of the blocks in ``host``.
+
+    Raises:
+        AssertionError: The network's weights have other names than without blocks.
+    """
+    state, _ = _plain_host(name, channels)
+    missing, unexpected = host.load_state_dict(state, strict=False)
+    assert not unexpected, f"the network has no longer {unexpected}"
+    starts = tuple(f"{block}." for block in blocks)
+    others = [key for key in missing if not key.startswith(starts)]
+    assert not others, f"not of the blocks, nor of the network without blocks: {others}"
+
+
+def plain_outputs(name: str, channels: int) -> list[Tensor]:
+    """Return what the network called ``name`` returns without blocks, in eval mode."""
+    return _plain_host(name, channels)[1]
+
+
+def _plain_host(name: str, channels: int) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Return weights of the network without blocks, and its outputs in eval mode."""
+    if (name, channels) not in _plain:
+        host = build_host(name, None, channels)
+        # Of trained networks no weight is zero; a residual that is hides what is added to it.
+        for parameter in host.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        state = copy.deepcopy(host.state_dict())
+        host.eval()
+        with torch.no_grad():
+            _plain[name, channels] = (state, outputs_of(host, host_input(name, channels)))
+    return _plain[name, channels]
 
 
 def record_calls(blocks: Mapping[str, nn.Module]) -> dict[str, tuple[Tensor, Tensor]]:

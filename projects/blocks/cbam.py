@@ -72,6 +72,10 @@ class CBAM(nn.Module):
         torch.Size([2, 32, 5, 7])
     """
 
+    usual_place: ClassVar[str] = (
+        "every residual block of a ResNet, after the last convolution, before the addition"
+    )
+
     # timm and mmyolo also take the mean first. A fresh module computes the same in both orders, and
     # the converters change weights to the authors' order, so no variant sets mean_first.
     variants: ClassVar[dict[str, dict[str, Any]]] = {

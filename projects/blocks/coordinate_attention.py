@@ -20,6 +20,8 @@ the batch norm sees the strips of both directions as one batch: it is not run tw
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -53,6 +55,10 @@ class CoordAtt(nn.Module):
         >>> CoordAtt(32)(torch.ones(2, 32, 5, 7)).shape
         torch.Size([2, 32, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "the inverted residuals of a MobileNetV2 that expand, after the depthwise convolution"
+    )
 
     def __init__(
         self, in_channels: int, *, reduction: int = 32, hidden_channels: int | None = None

@@ -18,6 +18,8 @@ Differs from the authors' code: half precision and autocast compute w in float32
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -90,6 +92,10 @@ class ECA(nn.Module):
         >>> ECA(32)(torch.ones(2, 32, 5, 7)).shape
         torch.Size([2, 32, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "every residual block of a ResNet, after the last convolution, before the addition"
+    )
 
     def __init__(
         self,

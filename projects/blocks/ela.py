@@ -96,6 +96,8 @@ class ELA(nn.Module):
         torch.Size([2, 32, 5, 7])
     """
 
+    usual_place: ClassVar[str] = "every residual block of a ResNet, at 'after_conv2'"
+
     variants: ClassVar[dict[str, dict[str, Any]]] = {name: {"version": name} for name in VERSIONS}
 
     def __init__(

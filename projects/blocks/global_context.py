@@ -21,7 +21,7 @@ that of two values is little more than a sign: neither would train.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -56,6 +56,10 @@ class GlobalContext(nn.Module):
         >>> GlobalContext(32)(torch.ones(2, 32, 5, 7)).shape
         torch.Size([2, 32, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "the residual blocks of a ResNet but for the first stage, before the addition"
+    )
 
     def __init__(
         self,

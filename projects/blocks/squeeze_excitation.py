@@ -18,6 +18,8 @@ channels still leave one hidden channel.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from mmattn.layers.channel_gate import scale_channels
@@ -50,6 +52,10 @@ class SE(nn.Module):
         >>> SE(32)(torch.ones(2, 32, 5, 7)).shape
         torch.Size([2, 32, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "every residual block of a ResNet, after the last convolution, before the addition"
+    )
 
     def __init__(
         self,

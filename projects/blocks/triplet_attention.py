@@ -22,6 +22,8 @@ float32.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -52,6 +54,10 @@ class TripletAttention(nn.Module):
         >>> TripletAttention(32)(torch.ones(2, 32, 5, 7)).shape
         torch.Size([2, 32, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "every residual block of a ResNet, after the last convolution, before the addition"
+    )
 
     def __init__(self, in_channels: int, *, kernel_size: int = 7, spatial: bool = True):
         super().__init__()

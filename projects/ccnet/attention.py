@@ -21,6 +21,7 @@ The paper's equation has no gamma; all code has it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,11 @@ class CrissCrossAttention(nn.Module):
         >>> CrissCrossAttention(16)(torch.ones(2, 16, 5, 7)).shape
         torch.Size([2, 16, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "a decode head on the last feature map, twice with the same weights, between two 3 x 3 "
+        "convolutions (mmattn.CCHead)"
+    )
 
     def __init__(self, in_channels: int, *, reduction: int = 8, recurrence: int = 1):
         super().__init__()

@@ -86,6 +86,7 @@ def test_filter_cfg_works_as_upstream_s(tmp_path: Path) -> None:
     assert len(build(root, filter_cfg={"min_size": 64})) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masks", ["polygons", "rle"])
 def test_masks_are_there_for_copy_paste_in_training_alone(masks: str, tmp_path: Path) -> None:
     """mmdet's own dataset has them beside boxes too; ``FlipCopyPaste`` pastes nothing without."""
@@ -128,6 +129,7 @@ def test_segments_of_classes_that_are_not_chosen_are_void_to_a_metric(tmp_path: 
     assert metric.evaluate(len(dataset))["coco_panoptic/PQ"] == 100
 
 
+@pytest.mark.slow
 def test_what_was_read_is_let_go_of_before_the_first_step(tmp_path: Path) -> None:
     """At the size of COCO it is 1.3 GiB, of which each loading process would get a copy."""
     dataset = FolderDetDataset(str(write_coco(tmp_path)), pipeline=[])

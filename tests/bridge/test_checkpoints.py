@@ -281,6 +281,7 @@ def test_numbers_of_numpy_become_plain(tmp_path: Path) -> None:
     assert isinstance(content["meta"]["best"], np.float32), "what is saved is not changed"
 
 
+@pytest.mark.slow
 def test_importing_mmengine_first_changes_nothing() -> None:
     """Names that were imported before the bridge came are replaced as well."""
     code = (

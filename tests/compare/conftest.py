@@ -33,6 +33,7 @@ def fcn(tmp_path: Path) -> Callable[..., dict]:
 
     def arguments(**changes) -> dict:
         usual = {"config": FCN, "insert": "none,SE", "at": ["backbone.layer3"], "budget": "5it"}
+        usual |= {"controls": False, "match_time": False}  # they train more, and have own tests
         usual |= {"seeds": 2, "work_dir": str(tmp_path / "work"), "cfg_options": dict(RANDOM)}
         return usual | {"log": lambda text: None} | changes
 

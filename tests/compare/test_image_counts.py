@@ -15,7 +15,7 @@ from mmattn.compare.image_counts import (
     load_counts,
     save_counts,
 )
-from mmattn.compare.statistics import ImageDraws, difference
+from mmattn.compare.statistics import decide, difference, draw_images
 from mmattn.evaluation.detection.coco_evaluator import coco_of, evaluate_coco
 from mmattn.evaluation.detection.matching import Matches, best_detections
 from tests.support.coco_cases import THRESHOLDS, matched, random_case, simple_case, without_boxes
@@ -120,14 +120,14 @@ def test_counts_come_back_from_their_file(tmp_path: Path, prefix: str | None) ->
 
 def test_draws_are_computed_once_for_the_same_detections(tmp_path: Path, monkeypatch) -> None:
     counts, other = (counts_of(matched(*random_case(seed))) for seed in (1, 6))
-    times = ImageDraws(len(counts.images), resamples=5).times
+    times = draw_images(len(counts.images), resamples=5)
     name = "coco/bbox_mAP_50"
     wanted = counts.of_draws(name, times)
     assert np.array_equal(drawn_values(counts, name, times, tmp_path), wanted, equal_nan=True)
     with monkeypatch.context() as patch:
         patch.setattr(DetectionCounts, "of_draws", lambda *_: pytest.fail("computed again"))
         assert np.array_equal(drawn_values(counts, name, times, tmp_path), wanted, equal_nan=True)
-    times = ImageDraws(len(other.images), resamples=5).times
+    times = draw_images(len(other.images), resamples=5)
     anew = drawn_values(other, name, times, tmp_path)
     assert np.array_equal(anew, other.of_draws(name, times), equal_nan=True)
 
@@ -142,14 +142,14 @@ def test_a_better_detector_is_higher_and_the_same_one_has_no_difference() -> Non
             found = [(*box, 0.9) for box in boxes[seed::every]]
             found += [(image, 3, (100, 100, 20, 20), 0.95) for image in range(1, 4 + seed)]
             runs[label, seed] = counts_of(matched(*simple_case(boxes, found, images=30)), (100,))
-    draws = ImageDraws(30)
+    times = draw_images(30)
     values, drawn = {}, {}
     for label in ("good", "half"):
         own = [runs[label, seed] for seed in range(3)]
         values[label] = [counts.value("coco/bbox_mAP") for counts in own]
-        drawn[label] = np.stack([c.of_draws("coco/bbox_mAP", draws.times) for c in own])
-    shares = draws.shares(3)
-    result = difference(values["good"], values["half"], drawn["good"], drawn["half"], shares)
-    assert result.verdict == "higher" and result.over_images
-    same = difference(values["good"], values["good"], drawn["good"], drawn["good"], shares)
-    assert (same.bootstrap, same.verdict) == ((0.0, 0.0), "within noise")
+        drawn[label] = np.stack([c.of_draws("coco/bbox_mAP", times) for c in own])
+    result = difference(values["good"], values["half"], drawn["good"], drawn["half"])
+    assert decide([result])[0].word == "higher" and result.image_interval[0] > 0
+    same = difference(values["good"], values["good"], drawn["good"], drawn["good"])
+    assert (same.image_interval, same.p) == ((0.0, 0.0), 1.0)
+    assert decide([same])[0].word == "within noise"

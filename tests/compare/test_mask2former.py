@@ -20,6 +20,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", PLACES, ids=["semantic", "instance"])
 def test_blocks_are_checked_there_without_training(config: str, tmp_path: Path) -> None:
     lines: list[str] = []
@@ -29,6 +30,8 @@ def test_blocks_are_checked_there_without_training(config: str, tmp_path: Path) 
         PLACES[config],
         budget="2it",
         seeds=1,
+        controls=False,
+        match_time=False,
         work_dir=str(tmp_path),
         dry_run=True,
         log=lines.append,
@@ -58,6 +61,8 @@ def test_blocks_in_the_pixel_decoder_are_trained_and_compared(tmp_path: Path) ->
         PLACES[MASK2FORMER][:1],
         budget="1it",
         seeds=1,
+        controls=False,
+        match_time=False,
         work_dir=str(tmp_path),
         log=lambda text: None,
     )

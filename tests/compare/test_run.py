@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> dict:
         arguments = {
             "config": FCN, "insert": "none,SE", "at": ["backbone.layer3"],
             "budget": "2it", "seeds": 2, "work_dir": str(work), "cfg_options": dict(RANDOM),
-            "command": "mmattn compare …",
+            "command": "mmattn compare …", "controls": False, "match_time": False,
         }  # fmt: skip
         compare(**arguments, log=lines.append)
     return {"work": work, "lines": lines, "arguments": arguments}
@@ -63,8 +63,7 @@ def test_the_report_is_what_the_runs_gave(finished: dict) -> None:
         if label != "none":
             expected = np.subtract(values[label], values["none"])
             assert row["difference"]["per_seed"] == pytest.approx(list(expected))
-            assert row["difference"]["over_images"]
-            low, high = row["difference"]["bootstrap"]
+            low, high = row["difference"]["image_interval"]
             assert low <= row["difference"]["mean"] <= high
     # SE on 32 channels with reduction 16: two layers of 32 x 2, biases 2 and 32.
     added = by_label["SE"]["cost"]["parameters"] - by_label["none"]["cost"]["parameters"]
@@ -78,8 +77,12 @@ def test_the_page_has_what_a_reader_needs(finished: dict) -> None:
     for label in ("none", "SE"):
         assert f"| {label} " in text
     assert re.search(
-        r"- SE: (within noise|perhaps|higher|lower).*bootstrap over seeds and images", text
+        r"- SE: (within noise|higher|lower).*t over 2 seeds .*, images \[.*, p \d.*is invisible",
+        text,
     )
+    assert "None were trained (--no-controls)" in text
+    for name in ("table.csv", "table.tex", "differences.png", "run.lock"):
+        assert (finished["work"] / name).stat().st_size > 0, name
     for fact in ("mmattn compare …", "commit of the runs", "threads of the runs: 1",
                  "commit of times and memory: ",
                  "budget: 2it, 2 iterations",
@@ -103,7 +106,6 @@ def test_progress_is_logged(finished: dict) -> None:
     assert "Iter(train)" in (finished["work"] / "runs/SE/seed0/console.txt").read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_the_same_command_trains_nothing_and_more_names_are_added(finished: dict) -> None:
     """Results that are there are kept, whatever is added."""
@@ -265,7 +267,8 @@ def test_a_time_is_turned_into_iterations_once(fcn: Callable[..., dict]) -> None
 def test_a_killed_comparison_goes_on(repo: Path, shapes: Path, tmp_path: Path) -> None:
     """kill -9 in the middle of a run; the same command gives what an undisturbed one gives."""
     command = [sys.executable, repo / "tools/compare.py", FCN, "--insert", "CBAM"]
-    command += ["--at", "backbone.layer3", "--seeds", "1", "--budget", "40it", "--work-dir"]
+    command += ["--at", "backbone.layer3", "--seeds", "1", "--budget", "40it", "--no-controls"]
+    command += ["--no-equal-time", "--work-dir"]
     work = tmp_path / "killed"
     process = subprocess.Popen([*command, work], stdout=subprocess.DEVNULL)
     mark = work / "runs" / "CBAM" / "seed0" / "last_checkpoint"
@@ -286,6 +289,115 @@ def test_a_killed_comparison_goes_on(repo: Path, shapes: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_killed_processes_leave_nothing_behind_and_go_on(
+    repo: Path, shapes: Path, tmp_path: Path
+) -> None:
+    """kill -9 with two runs at once: the workers end too, and the table becomes the same."""
+    command = [sys.executable, repo / "tools/compare.py", FCN, "--insert", "CBAM", "--no-controls"]
+    command += ["--at", "backbone.layer3", "--seeds", "2", "--budget", "30it", "--no-equal-time"]
+    work = tmp_path / "killed"
+    process = subprocess.Popen(
+        [*command, "--jobs", "2", "--work-dir", work], stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while (
+        not list(work.glob("runs/*/*/last_checkpoint"))
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert len(list(work.glob("runs/*/*/result.json"))) < 4
+    for folder, more in ((work, ["--jobs", "2"]), (tmp_path / "whole", [])):
+        subprocess.run(
+            [*command, *more, "--work-dir", folder], check=True, stdout=subprocess.DEVNULL
+        )
+    first, second = (
+        json.loads((folder / "report.json").read_text()) for folder in (work, tmp_path / "whole")
+    )
+    for one, other in zip(first["variants"], second["variants"], strict=True):
+        assert one["values"] == other["values"]
+
+
+@pytest.mark.slow
+def test_controls_and_equal_time(
+    fcn: Callable[..., dict], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Other seeds and a wider host are trained beside; a slower block again, with fewer steps."""
+    from mmattn.compare import variant_cost
+
+    monkeypatch.setattr(variant_cost, "step_ratio", lambda *_: (1.7, (1.5, 1.9)))
+    lines: list[str] = []
+    text = compare(
+        **fcn(controls=True, match_time=True, budget="4it") | {"log": lines.append}
+    ).read_text()
+    work = tmp_path / "work"
+    (wider,) = json.loads((work / "comparison.json").read_text())["widenings"]
+    assert wider["of"] == ["SE"] and wider["adds"] >= 2 * 32 * 2 + 2 + 32
+    assert f"{wider['setting']} {wider['before']} -> {wider['value']}" in "\n".join(lines)
+    report = {r["label"]: r for r in json.loads((work / "report.json").read_text())["variants"]}
+    host = next(label for label in report if label.startswith("wider host"))
+    assert list(report) == ["none", "SE", "other seeds", host]
+    added = report[host]["cost"]["parameters"] - report["none"]["cost"]["parameters"]
+    assert added == wider["adds"]
+    assert report["SE"]["wider_host"] == host
+    expected = [report["SE"]["values"][s] - report[host]["values"][s] for s in ("0", "1")]
+    assert report["SE"]["vs_wider_host"]["per_seed"] == pytest.approx(expected)
+    # 4 / 1.7 steps.
+    assert report["SE"]["step_ratio"] == 1.7
+    config = (work / "configs" / "SE_equal_time.py").read_text()
+    assert "max_iters=2" in config
+    assert len(list(work.glob("runs/SE/equal_time_seed*/result.json"))) == 2
+    # None of the seeds of the control is one of the base's.
+    seeds = {p.name for p in work.glob("runs/other_seeds/*")}
+    assert seeds == {"seed1000", "seed1001"}
+    assert report["other seeds"]["values"] != report["none"]["values"]
+    assert re.search(r"- other seeds: .*It is the same network", text)
+    assert "control of SE" in text and "in equal time it is" in text
+
+
+@pytest.mark.slow
+def test_a_lock_is_replayed(finished: dict, shapes: Path, tmp_path: Path) -> None:
+    """The same table in another folder; other data are refused before anything is trained."""
+    from mmattn.compare import replay
+    from mmattn.data import write_shapes_dataset
+    from mmattn.errors import DataError
+
+    lock, lines = finished["work"] / "run.lock", []
+    work = tmp_path / "again"
+    assert replay(str(lock), work_dir=str(work), log=lines.append)
+    assert lines[-1] == "2 of 2 rows are within the intervals of the lock"
+    first, second = (
+        json.loads((folder / "report.json").read_text()) for folder in (finished["work"], work)
+    )
+    for one, other in zip(first["variants"], second["variants"], strict=True):
+        assert one["values"] == other["values"], "the same machine gives the same numbers"
+    # Another table is not within the intervals of this one.
+    content = json.loads(lock.read_text())
+    content["rows"][1]["difference"] = {"mean": 90.0, "t_interval": [89.0, 91.0]}
+    other = tmp_path / "other.lock"
+    other.write_text(json.dumps(content))
+    assert not replay(str(other), work_dir=str(work), log=lines.append)
+    changed = tmp_path / "shapes"
+    write_shapes_dataset(changed, num_train=8, num_val=4, size=(64, 96), seed=1)
+    with pytest.raises(DataError, match=r"are not those of the lock.*--data-root"):
+        replay(str(lock), work_dir=str(tmp_path / "c"), data_root=str(changed), log=lines.append)
+    assert not (tmp_path / "c" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_grid_of_places(fcn: Callable[..., dict], tmp_path: Path) -> None:
+    """Each block at each place of the backbone in turn, in a time that is shared out."""
+    arguments = fcn(at=["auto"], budget=None, total="60s", seeds=1, dry_run=True)
+    lines: list[str] = []
+    assert compare(**arguments | {"log": lines.append}) is None
+    names = sorted(path.stem for path in (tmp_path / "work" / "configs").iterdir())
+    assert "SE_at_backbone.layer3" in names and "SE_at_backbone.layer3.each" in names
+    assert any(re.fullmatch(r"60s are \d+ s for each of 9 runs", line) for line in lines)
+
+
+@pytest.mark.slow
 def test_a_detector_by_epochs(repo: Path, tmp_path: Path, capsys) -> None:
     """mmdet's config counts epochs; AP by size gives no counts per image: seeds alone are drawn."""
     spec = importlib.util.spec_from_file_location("tool", repo / "tools" / "compare.py")
@@ -293,13 +405,14 @@ def test_a_detector_by_epochs(repo: Path, tmp_path: Path, capsys) -> None:
     spec.loader.exec_module(tool)
     words = [RETINANET, "--insert", "SE,ECA", "--at", "backbone.layer3.*.conv2"]
     words += ["--at", "neck", "--seeds", "2", "--budget", "4it", "--work-dir", str(tmp_path)]
+    words += ["--no-controls", "--no-equal-time"]
     assert tool.main(words) == 0
     text = (tmp_path / "report.md").read_text()
     assert "coco/bbox_mAP, mean" in text
-    assert "bootstrap over seeds and images" in text and "the matched detections" in text
+    assert ", images [" in text and "the matched detections" in text
     assert tool.main([*words, "--report-only", "--metric", "coco/bbox_mAP_s"]) == 0
     other = (tmp_path / "report.md").read_text()
-    assert "bootstrap over seeds" in other and "seeds and images" not in other
+    assert "t over 2 seeds" in other and ", images [" not in other
     assert "This metric gives no counts for each image" in other
     # Images of 64 x 96 pixels have no large objects.
     assert tool.main([*words, "--report-only", "--metric", "coco/bbox_mAP_l"]) == 2
@@ -312,13 +425,12 @@ def test_a_detector_by_epochs(repo: Path, tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_variant_without_result_is_told(finished: dict, tmp_path: Path, monkeypatch) -> None:
     """A loss that was not finite is neither a zero nor left out in silence."""
     import mmattn.compare.run as module
 
-    def failing(cfg, seed, work_dir, initial_weights, progress):
-        result = run_variant(cfg, seed, work_dir, initial_weights, progress)
+    def failing(cfg, seed, work_dir, initial_weights, progress, log):
+        result = run_variant(cfg, seed, work_dir, initial_weights, progress, log)
         if work_dir.parent.name == "SE":
             result = {k: v for k, v in result.items() if k != "metrics"} | {"failure": "loss nan"}
             (work_dir / "result.json").write_text(json.dumps(result))

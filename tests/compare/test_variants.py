@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from torch import nn
 
 from mmattn.compare.budget import Budget, parse_budget
-from mmattn.compare.places import parse_places, with_block
-from mmattn.compare.variants import Variant, known_blocks, parse_variant, parse_variants
+from mmattn.compare.places import (
+    Place,
+    candidate_places,
+    parse_places,
+    stage_patterns,
+    with_block,
+)
+from mmattn.compare.plan import Comparison
+from mmattn.compare.variants import (
+    Variant,
+    at_all_places,
+    at_each_place,
+    known_blocks,
+    parse_variant,
+    parse_variants,
+)
 from mmattn.config import load_config
 from mmattn.errors import ConfigError
 from tests.support.comparison_configs import FCN, RETINANET
@@ -45,6 +62,7 @@ def test_commas_in_arguments_do_not_divide() -> None:
 def test_labels_become_file_names() -> None:
     assert parse_variant("CBAM(reduction=8)").slug == "CBAM_reduction_8"
     assert parse_variant("ELA-T").slug == "ELA-T"
+    assert Variant("SE at backbone.layer3.*").slug == "SE_at_backbone.layer3.each"
 
 
 @pytest.mark.parametrize(
@@ -149,3 +167,61 @@ def test_two_places_of_one_part_share_one_adapter() -> None:
 def test_a_wrong_place_says_what_is_there(words: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_places(words, load_config(FCN))
+
+
+def test_auto_is_each_stage_the_ends_of_its_blocks_and_the_neck() -> None:
+    names = [str(place) for place in candidate_places(load_config(RETINANET))]
+    stages = [f"backbone.layer{n}{end}" for n in (1, 2, 3, 4) for end in ("", ".*")]
+    assert names == [*stages, "neck"]
+    assert "backbone.layer3" in [str(place) for place in candidate_places(load_config(FCN))]
+
+
+def test_places_of_networks_with_other_names_for_their_stages() -> None:
+    """A list of stages, of which only what returns one feature map is a place."""
+
+    class Stages(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 1)
+            self.stages = nn.ModuleList(
+                [nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)), nn.Conv2d(4, 4, 1)]
+            )
+
+        def forward(self, x):
+            x = self.stem(x)
+            for stage in self.stages:
+                x = stage(x)
+            return (x,)
+
+    assert stage_patterns(Stages()) == ["stages.0", "stages.0.*", "stages.1"]
+    assert stage_patterns(nn.Sequential(nn.Conv2d(3, 4, 1))) == []
+
+
+def test_places_that_do_not_suit_are_left_out_of_a_grid() -> None:
+    block = Variant("SE at neck", {"type": "mmattn.SE"})
+    comparison = Comparison(
+        *("a.py", None, (Variant("none"), block), (), 2, "1it", Path("w")), grid=True
+    )  # fmt: skip
+    comparison.drop_left_out()
+    assert len(comparison.variants) == 2
+    comparison.left_out = {"SE at neck": "too narrow"}
+    with pytest.raises(ConfigError, match="no block fits at any place: too narrow"):
+        comparison.drop_left_out()
+
+
+def test_a_grid_has_one_variant_for_each_place() -> None:
+    variants = parse_variants("SE,ECA")
+    places = (Place("backbone", "layer2"), Place("neck", None, 2))
+    grid = at_each_place(variants, places)
+    assert [variant.label for variant in grid] == [
+        "none", "SE at backbone.layer2", "SE at neck", "ECA at backbone.layer2", "ECA at neck",
+    ]  # fmt: skip
+    assert [variant.places for variant in grid[1:3]] == [places[:1], places[1:]]
+    model = {"backbone": {"type": "X"}, "neck": {"type": "Y"}}
+    assert grid[2].model(model)["neck"]["plugins"] == [
+        {"cfg": {"type": "mmattn.SE"}, "stages": [0, 1]}
+    ]
+    assert grid[2].model(model)["backbone"] == {"type": "X"}
+    together = at_all_places(variants, places)
+    assert [variant.label for variant in together] == ["none", "SE", "ECA"]
+    assert together[1].places == places

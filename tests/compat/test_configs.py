@@ -124,6 +124,7 @@ def test_a_missing_op_is_reported_and_its_calls_are_put_back(monkeypatch) -> Non
     assert ext.psamask_forward is missing
 
 
+@pytest.mark.slow
 def test_an_op_without_backward_is_noticed(monkeypatch) -> None:
     import mmcv._ext as ext
 

@@ -12,9 +12,11 @@ from mmattn.config.walk import innermost_dataset, leaf_datasets, walk
 from mmattn.engine.tta import use_tta
 from mmattn.errors import ConfigError
 from mmattn.preflight.auto_classes import fill_class_counts
+from mmattn.preflight.config_keys import unused_blocks
 from tests.support.box_folders import write_coco, write_panoptic, write_voc
 
 YOLOX = "mmdet::yolox/yolox_tiny_8xb8-300e_coco.py"
+SHAPES = "mmattn::mask2former/mask2former_r18_1xb4-20e_shapes-instance-256x192.py"
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +124,13 @@ def test_variables_of_the_file_follow(boxes: str) -> None:
     assert cfg.train_dataset == cfg.train_dataloader.dataset
     assert cfg.train_pipeline == cfg.train_dataloader.dataset.pipeline
     assert cfg.test_pipeline == cfg.val_dataloader.dataset.pipeline
+
+
+def test_names_of_classes_that_the_folder_has_itself_leave_the_file(masks: str) -> None:
+    cfg = load_config(SHAPES, {"data": masks})
+    assert "metainfo" in load_config(SHAPES)
+    assert "metainfo" not in cfg
+    assert unused_blocks(cfg) == []
 
 
 def test_metrics_take_the_truth_from_the_images(boxes: str) -> None:

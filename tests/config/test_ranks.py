@@ -19,6 +19,7 @@ from mmattn.errors import ConfigError
         ({"heartbeat": True}, "ranks.heartbeat=True must be a number"),
         ({"heartbeat": "60"}, "ranks.heartbeat='60' must be a number"),
         ({"heartbeat": float("inf")}, "or None for no limit"),
+        ({"heartbeat": 10**400}, "or None for no limit"),
         ({"heart": 60}, "ranks.heart is unknown; there is heartbeat."),
         (60, "must be a dictionary such as ranks=dict(heartbeat=120)"),
     ],

@@ -52,6 +52,7 @@ def test_instance(repo: Path, shapes_root: Path, split: str, count: int):
         assert np.allclose(box, found, atol=2.0)
 
 
+@pytest.mark.slow
 def test_detection_is_the_boxes_of_the_instances(repo: Path, shapes_root: Path):
     for split in ("train", "val"):
         boxes = shipped(repo, "detection", shapes_root, split, "mmdet")[0]["data_samples"]

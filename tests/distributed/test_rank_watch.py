@@ -19,9 +19,13 @@ SAID = {
     "killed": "ended without a word",
     "exits": "ended without a word",
     "ends-early": "",
-    "hangs": "no progress within",
+    "hangs": "no progress",
     "stopped": "does not answer",
     "locks": "does not answer",
+    "locks-first": "does not answer",
+    "hangs-first": "without computing anything",
+    "hangs-spun": "without computing anything",
+    "hangs-batch": "without computing anything",
 }
 CODES = {"refused": 2, "raises": 1}
 
@@ -32,18 +36,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def run(repo: Path, fault: str) -> tuple[list[int], list[str]]:
+def run(repo: Path, *commands: list[str]) -> tuple[list[int], list[str]]:
     """Exit codes and errors of two processes that no launcher watches."""
     environment = os.environ | {
         "PYTHONPATH": str(repo), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
     }  # fmt: skip
     environment.pop("TORCHELASTIC_USE_AGENT_STORE", None)
-    command = [sys.executable, "-m", "tests.support.watched_ranks", fault]
     ranks = [
-        subprocess.Popen(command, cwd=repo, env=environment | {"RANK": str(rank)}, text=True,
+        subprocess.Popen([sys.executable, "-m", *command], cwd=repo, text=True,
+                         env=environment | {"RANK": str(rank)},
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for rank in (0, 1)
+        for rank, command in enumerate(commands)
     ]  # fmt: skip
     try:  # without the watch they would never end
         texts = [rank.communicate(timeout=400)[1] for rank in ranks]
@@ -57,7 +61,7 @@ def run(repo: Path, fault: str) -> tuple[list[int], list[str]]:
     "fault", [pytest.param(f, marks=() if f in DEFAULT else pytest.mark.slow) for f in FAULTS]
 )
 def test_all_ranks_end_and_the_first_error_is_read_last(fault: str, repo: Path) -> None:
-    codes, texts = run(repo, fault)
+    codes, texts = run(repo, *2 * [["tests.support.watched_ranks", fault]])
     kind, _, who = fault.rpartition("-")
     failed, other = int(who), 1 - int(who)
     assert codes[other] != 0, texts
@@ -75,5 +79,19 @@ def test_all_ranks_end_and_the_first_error_is_read_last(fault: str, repo: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize("harmless", HARMLESS)
 def test_a_rank_that_is_only_slow_ends_nothing(harmless: str, repo: Path) -> None:
-    codes, texts = run(repo, harmless)
+    codes, texts = run(repo, *2 * [["tests.support.watched_ranks", harmless]])
     assert codes == [0, 0], texts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_rank_that_is_refused_before_it_reads_its_config(
+    refused: int, repo: Path, tmp_path: Path
+) -> None:
+    # The other one reads a config for longer than this test may take.
+    (tmp_path / "slow.py").write_text("import time\n\ntime.sleep(100000)\n")
+    commands = [["mmattn", "train", str(tmp_path / "slow.py"), "--launcher", "pytorch"]] * 2
+    commands[refused] = [*commands[refused][:2], "missing.py", *commands[refused][3:]]
+    codes, texts = run(repo, *commands)
+    assert codes == [2, 2], texts
+    assert "ConfigError: There is no config missing.py" in texts[0].strip().splitlines()[-1]

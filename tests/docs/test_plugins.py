@@ -17,7 +17,7 @@ from mmattn.config import load_config
 from mmattn.data.shapes import write_shapes_dataset
 from mmattn.inference import build_model
 from mmattn.preflight import preflight
-from tests.support import block_table
+from tests.support import block_table, timm_attention_table
 from tests.support.code_blocks import CodeBlock, read_code_blocks
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/plugins.md"
@@ -105,9 +105,10 @@ def test_the_detector_is_compared_by_its_commands(tmp_path: Path, monkeypatch) -
         assert program == "mmattn"
         assert main(words) == 0
     report = json.loads(Path("work_dirs/compare_my_detector/report.json").read_text())
-    assert [row["label"] for row in report["variants"]] == ["none", "SE", "CBAM"]
+    labels = [row["label"] for row in report["variants"]]
+    assert labels[:4] == ["none", "SE", "CBAM", "other seeds"] and "wider host" in labels[4]
     assert report["metric"] == "coco/bbox_mAP"
-    assert report["variants"][1]["difference"]["over_images"]
+    assert report["variants"][1]["difference"]["image_interval"]
     assert list(report["variants"][1]["beside"]) == ["coco/bbox_mAP_50"]
     page = Path("work_dirs/compare_my_detector/report.md").read_text()
     assert "## Beside: coco/bbox_mAP_50" in page
@@ -143,6 +144,21 @@ def test_pretrained_weights_arrive_and_blocks_start_anew(tmp_path: Path, monkeyp
     assert not any(weight.any() for weight in norms)
 
 
+def test_the_identity_form_is_the_pretrained_network(tmp_path: Path, monkeypatch) -> None:
+    torch.manual_seed(0)
+    plain = MODELS.build({"type": "mmdet.ResNet", "depth": 18})
+    torch.save(plain.state_dict(), tmp_path / "resnet18.pth")
+    monkeypatch.chdir(tmp_path)
+    network = MODELS.build(load(snippet("Start as the identity"), tmp_path).backbone)
+    network.init_weights()
+    plain.eval()
+    network.eval()
+    assert len(attention(network)) == 8
+    x = torch.randn(1, 3, 64, 96)
+    for a, b in zip(network(x), plain(x), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_freezing(tmp_path: Path) -> None:
     network = MODELS.build(load(snippet("Freezing"), tmp_path).backbone)
     network.train()
@@ -161,16 +177,22 @@ def test_learning_rates_of_the_blocks(tmp_path: Path) -> None:
 
     model = nn.Module()
     model.backbone = MODELS.build(load(snippet("Pretrained weights"), tmp_path).backbone)
-    wrapper = build_optim_wrapper(model, load(snippet("Freezing", 1), tmp_path).optim_wrapper)
+    heading = "A learning rate of their own"
+    wrapper = build_optim_wrapper(model, load(snippet(heading), tmp_path).optim_wrapper)
     rates = {id(p): group["lr"] for group in wrapper.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
-        rate = 0.01 if ".plugins." in name else 0.001
+        rate = 0.1 if ".plugins." in name else 0.01
         assert rates[id(parameter)] == pytest.approx(rate), name
 
 
 def test_the_table_is_up_to_date() -> None:
     text = GUIDE.read_text("utf-8")
     assert block_table.with_table(text) == text, f"run {block_table.COMMAND}"
+
+
+def test_the_table_of_timm_is_up_to_date() -> None:
+    text = GUIDE.read_text("utf-8")
+    assert timm_attention_table.with_table(text) == text, f"run {timm_attention_table.COMMAND}"
 
 
 def test_the_table_shows_what_the_blocks_are() -> None:

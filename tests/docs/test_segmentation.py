@@ -165,6 +165,7 @@ def test_the_table_of_data_sets_is_true(repo: Path) -> None:
     assert {name for name in files if not any(part in name for part in others)} == named
 
 
+@pytest.mark.slow
 def test_sliding_blended_windows(weights: Path, evaluate, write, images: Path) -> None:
     cfg = load_config(write("Inference"), options(images, {}))
     model = mmattn.inference.build_model(cfg)
@@ -175,6 +176,7 @@ def test_sliding_blended_windows(weights: Path, evaluate, write, images: Path) -
     assert "mIoU" in evaluate("Inference", weights, **sizes)
 
 
+@pytest.mark.slow
 def test_test_time_augmentation(weights: Path, evaluate) -> None:
     alone = evaluate("Test-time augmentation", weights)
     assert alone["mIoU"] > 0
@@ -201,6 +203,7 @@ def test_the_evaluation_has_what_the_page_tells(weights: Path, evaluate, tmp_pat
         assert file.stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_validation_loss(train) -> None:
     metrics = last_metrics(train("Validation loss"))
     assert metrics["val_loss"] > metrics["val_decode.loss_ce"] > 0
@@ -221,6 +224,7 @@ def test_averaged_weights_are_what_is_tested(train, evaluate, tmp_path: Path) ->
         assert tested["mIoU"] == validated["mIoU"] and tested["aAcc"] == validated["aAcc"]
 
 
+@pytest.mark.slow
 def test_best_checkpoints(train, tmp_path: Path) -> None:
     train("The best checkpoint")
     for name in ("iter_2.pth", "best_mIoU_iter_2.pth", "best_aAcc_iter_2.pth"):

@@ -105,6 +105,7 @@ def test_the_check_says_what_was_found(place: Path) -> None:
     assert found["fits"] and [len(d["classes"]) for d in found["datasets"]] == [6, 6]
 
 
+@pytest.mark.slow
 def test_the_training_says_what_it_set_and_compares_every_class(trained: str, place: Path) -> None:
     shown = " ".join(trained.split())
     assert "bbox_head.num_classes=6; compared by ClasswiseCocoMetric" in shown
@@ -116,6 +117,7 @@ def test_the_training_says_what_it_set_and_compares_every_class(trained: str, pl
     assert "AP50" in (folder / "results.csv").read_text()
 
 
+@pytest.mark.slow
 def test_the_run_s_own_config_tests(trained: str, place: Path) -> None:
     (command,) = commands("5. Test")
     shown = run(command, "experiment_name=detector-test")
@@ -131,6 +133,7 @@ def test_rows_are_kept_by_name(trained: str, place: Path) -> None:
     assert "bbox_head.num_classes=2" in shown
 
 
+@pytest.mark.slow
 def test_the_other_formats_are_checked(place: Path) -> None:
     cells, parts, described = commands("VOC and YOLO")[:3]
     assert "6 images in JPEGImages, 15 objects; Pascal VOC" in run(cells)
@@ -140,12 +143,28 @@ def test_the_other_formats_are_checked(place: Path) -> None:
 
 
 def test_masks_and_panoptic_maps_are_checked(place: Path) -> None:
-    mask_rcnn, rtmdet, mask2former = commands("Instance masks")
-    assert "model.roi_head.mask_head.num_classes=6" in run(mask_rcnn)
+    mask_rcnn, rtmdet, mask2former, _ = commands("Instance masks")
+    assert "model.roi_head.mask_head.num_classes=6 (the config has 80)" in run(mask_rcnn)
     assert "COCO JSON (annotations/instances_train.json)" in run(rtmdet)
     out = run(mask2former)
     assert "COCO JSON (annotations/panoptic_train.json)" in out
     assert "num_stuff_classes=4" in out and "num_things_classes=6" in out
+
+
+@pytest.mark.slow
+def test_mask2former_trains_on_masks(place: Path) -> None:
+    command = commands("Instance masks")[3]
+    size = "(64,64)"
+    options = (
+        *("train_cfg.max_iters=1", "train_cfg.val_interval=1", "param_scheduler=[]"),
+        *("model.backbone.depth=18", "model.backbone.init_cfg=None"),
+        "model.panoptic_head.in_channels=[64,128,256,512]",
+        f"train_dataloader.dataset.pipeline.3.scale={size}",
+        f"train_dataloader.dataset.pipeline.4.crop_size={size}",
+        *(f"{loader}_dataloader.dataset.pipeline.1.scale={size}" for loader in ("val", "test")),
+        *LOADERS,
+    )
+    assert re.search(r"\| star +\|", run(command, *options))
 
 
 def test_options_in_the_text_exist() -> None:

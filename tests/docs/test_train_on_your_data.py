@@ -154,6 +154,7 @@ def test_the_check_shows_classes_and_rule(place: Path) -> None:
     assert "mask_format index" in out and re.search(r"triangle +\d+ pixels", out)
 
 
+@pytest.mark.slow
 def test_the_run_leaves_what_the_guide_names(trained: Path) -> None:
     assert len(list(trained.glob("best_mIoU_iter_*.pth"))) == 1
     (log_dir,) = [folder for folder in trained.glob("2*") if folder.is_dir()]
@@ -172,10 +173,12 @@ def tested(trained: Path) -> Path:
     return trained
 
 
+@pytest.mark.slow
 def test_the_test_paints_every_image(tested: Path) -> None:
     assert len(list((tested / "shown").rglob("*.png"))) == 6
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_test(tested: Path) -> None:
     """An image without its mask is prepared and predicted as the test does it."""
     (command,) = commands("7. Predict")
@@ -203,6 +206,7 @@ def test_the_other_checks(place: Path) -> None:
         assert "10 classes, from data/my_images/classes.json" in run(command)
 
 
+@pytest.mark.slow
 def test_the_fast_network_trains(place: Path) -> None:
     command = commands("Any other network")[0]
     narrow = ["model.backbone.channels=8", "model.decode_head.in_channels=32", *SHORT]

@@ -55,6 +55,7 @@ def test_the_numbers_are_those_of_a_test(run, tmp_path: Path) -> None:
     assert (folder / "worst_bbox_test.png").is_file()
 
 
+@pytest.mark.slow
 def test_the_command_writes_both_pages(run, tmp_path: Path, capsys) -> None:
     config, checkpoint = run
     assert main([str(config), str(checkpoint), "--out", str(tmp_path / "r"), "--html"]) == 0
@@ -64,6 +65,7 @@ def test_the_command_writes_both_pages(run, tmp_path: Path, capsys) -> None:
     assert "Worst images" in (tmp_path / "r/report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_without_cocos_metric_the_message_says_what_to_add(run, tmp_path: Path) -> None:
     config, checkpoint = run
     cfg = load_config(config)
@@ -76,6 +78,7 @@ def test_without_cocos_metric_the_message_says_what_to_add(run, tmp_path: Path) 
         measure_run(other, checkpoint)
 
 
+@pytest.mark.slow
 def test_an_exported_file_is_measured_by_the_same_metric(run, tmp_path: Path) -> None:
     """A file that finds every object has an AP of 1, whatever the network finds."""
     config, checkpoint = run
@@ -122,6 +125,7 @@ def test_the_command_reports_an_exported_file(run, tmp_path: Path, capsys) -> No
     assert "Does the exported file detect the same?" in (out / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_file_of_another_detector_is_refused(run) -> None:
     config, checkpoint = run
     other = SimpleNamespace(classes=["a", "b"], predict_file=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import runpy
 import sys
 import warnings
@@ -10,8 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
 
 import mmattn.engine
 from mmattn.engine.console import HARMLESS, brief_console, is_harmless
@@ -58,7 +61,9 @@ def train(shapes_root: Path, tmp_path: Path, monkeypatch, request):
     return run
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize(
+    "name", ["tiny_fcn.py", "tiny_retinanet.py", pytest.param("paramwise", marks=pytest.mark.slow)]
+)
 def test_first_screen_is_short_and_the_file_has_the_rest(name, train, capsys) -> None:
     work_dir = train(name)
     shown = capsys.readouterr()
@@ -143,7 +148,22 @@ def test_messages_from_before_the_log_file_are_in_it(tmp_path: Path, capsys) -> 
 
 def test_only_known_warnings_are_harmless() -> None:
     assert not is_harmless("The model and loaded state dict do not match exactly")
-    assert all("^" in pattern.pattern or "`" in pattern.pattern for pattern in HARMLESS)
+    assert all(re.search(r"\^|`|\$", pattern.pattern) for pattern in HARMLESS)
+
+
+def test_a_line_for_each_frozen_weight_is_harmless(caplog) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    model[0].requires_grad_(False)
+    settings = {
+        "optimizer": {"type": "SGD", "lr": 0.1},
+        "paramwise_cfg": {"custom_keys": {"1": {"lr_mult": 0.1}}},
+    }
+    logger = MMLogger.get_instance("frozen")
+    logger.addHandler(caplog.handler)
+    build_optim_wrapper(model, settings)
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warned) == 2, "the lines are gone: take them off the list"
+    assert all(map(is_harmless, warned)), warned
 
 
 def test_advice_of_mmseg_about_two_classes_is_harmless() -> None:
@@ -157,6 +177,7 @@ def test_advice_of_mmseg_about_two_classes_is_harmless() -> None:
     assert all(map(is_harmless, texts)), texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "package", "tool"),
     [

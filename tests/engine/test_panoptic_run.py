@@ -31,6 +31,7 @@ def run(repo: Path, shapes_root: Path, tmp_path_factory) -> Iterator[tuple[Path,
     logging.raiseExceptions = raises
 
 
+@pytest.mark.slow
 def test_a_training_is_tabled_and_plotted(run) -> None:
     (log,) = run[1].parent.glob("*/*.log")
     text = log.read_text()
@@ -90,6 +91,7 @@ def test_another_metric_is_told_what_to_add(run, tmp_path: Path) -> None:
         measure_run(other, checkpoint)
 
 
+@pytest.mark.slow
 def test_a_file_of_instances_stops_before_anything_is_trained(run, tmp_path: Path) -> None:
     config, _ = run
     for key in ("train_dataloader.dataset", "val_evaluator"):

@@ -175,7 +175,7 @@ def checkpoint(shapes: Path, tmp_path_factory) -> Path:
             {"model__backbone__base_channels": 4, "model__decode_head__in_channels": 32},
             marks=pytest.mark.slow,
         ),
-        {"config": "tiny_retinanet"},
+        pytest.param({"config": "tiny_retinanet"}, marks=pytest.mark.slow),
         {"model__backbone__base_channels": 4, "model__decode_head__in_channels": 32,
          "custom_hooks": [{"type": "EMAHook"}]},
     ],

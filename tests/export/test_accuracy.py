@@ -69,6 +69,7 @@ def test_an_image_of_twelve_bits_is_shown_in_a_report(tmp_path: Path, stated: in
     np.testing.assert_array_equal(shown, np.repeat((values >> 4)[..., None], 3, axis=2))
 
 
+@pytest.mark.slow
 def test_validation_pairs_are_prepared_by_the_test_pipeline(small_config) -> None:
     cfg = Config.fromfile(small_config)
     steps = cfg.val_dataloader.dataset.pipeline

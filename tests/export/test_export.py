@@ -23,6 +23,7 @@ def checkpoint(small_model, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_result_names_the_files_and_the_check(small_config, checkpoint, tmp_path) -> None:
     lines: list[str] = []
     result = export(
@@ -108,6 +109,7 @@ def test_default_shape_is_what_the_model_was_trained_on(cfg, shape) -> None:
     assert default_shape(Config(cfg)) == shape
 
 
+@pytest.mark.slow
 def test_a_report_measures_torch_and_the_exported_file(small_config, checkpoint, tmp_path) -> None:
     """``report`` and what it measures: both forms on the validation set, with the commands."""
     from mmattn.cli.report import main

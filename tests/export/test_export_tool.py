@@ -46,6 +46,7 @@ def test_export_checks_on_the_validation_set(small_config, checkpoint, repo, tmp
     assert parity["passed"] and parity["rows"][0]["images"] == 2
 
 
+@pytest.mark.slow
 def test_violated_tolerance_ends_with_code_7(
     main, small_config, checkpoint, shapes, tmp_path, capsys
 ) -> None:

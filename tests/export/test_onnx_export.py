@@ -63,6 +63,7 @@ def test_metadata_is_enough_to_use_the_file(dynamic_file) -> None:
     assert onnx.load(dynamic_file).opset_import[0].version == 18
 
 
+@pytest.mark.slow
 def test_class_output_of_a_bgr_model_at_one_size(build, small_config, images, tmp_path) -> None:
     """No normalisation, BGR network, argmax in the graph, fixed size."""
     cfg = Config.fromfile(small_config)
@@ -114,6 +115,7 @@ def test_changed_weights_are_noticed(small_model, dynamic_file, images, tmp_path
     assert json.loads(json_path.read_text())["passed"] is False
 
 
+@pytest.mark.slow
 def test_more_sizes_on_request(small_model, dynamic_file, images, tmp_path) -> None:
     report = check_parity(small_model, dynamic_file, images[:1], sizes=[(33, 70), (64, 64)])
     assert [(row.height, row.width) for row in report.rows[5:]] == [(33, 70), (64, 64)]

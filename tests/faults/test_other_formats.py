@@ -101,6 +101,8 @@ VOC: dict[str, tuple[str, str, Verdict, Verdict]] = {
     "another name": ("<name>rod</name>", "<name>rode</name>", READ, told("rode")),
     "no size": (SIZE, "", told("no-size"), READ),
     "size 0": (SIZE, "<size><width>0</width><height>0</height></size>", told("no-size"), READ),
+    "size infinite": (SIZE, SIZE.replace("96", "inf"), told("no-size"),
+                      refused("cannot be read")),
     "size swapped": (SIZE, SIZE.replace("96", "x").replace("64", "96").replace("x", "64"),
                      refused("height and width are swapped"), refused("are swapped")),
     "another size": (SIZE, SIZE.replace("96", "960"), refused("its annotation says 64 x 960"),

@@ -55,6 +55,8 @@ def config_or_refusal(path: Path) -> None:
 @given(configs)
 @example({"_base_": {"a": 1}})
 @example({"_base_": [None]})
+@example({"_base_": 1})
+@example({"_base_": None})
 @example({"default_scope": 3})
 @example({"custom_imports": "mmattn"})
 @example({"model": {"type": ["A"]}})
@@ -104,6 +106,7 @@ def test_settings_that_pass_are_read_as_they_stand(folder: Path, content: Any, s
     assert found == content
 
 
+@example({"custom_imports": {}}, "os.system")
 @given(configs, st.sampled_from(["os.system", "evil.Thing", "a.b.C", "__import__('os')", ""]))
 def test_a_path_of_a_module_is_refused_wherever_it_stands(folder, content, name: str) -> None:
     holders = [content] if isinstance(content, dict) else []
@@ -136,6 +139,8 @@ def test_yaml_gives_what_was_written(content: Any) -> None:
     assert found == content
 
 
+@example({"": None}, ["", "0"])
+@example({"a": [1]}, ["a", 0, 0])
 @given(trees(size=20), st.lists(st.one_of(texts, st.integers(-2, 5)), max_size=4))
 def test_a_line_is_one_of_the_text_or_none(content: Any, steps: list) -> None:
     text = json.dumps(content, indent=1)

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -80,10 +80,16 @@ def test_any_text_unpacks_or_is_none(text: str | bytes) -> None:
     assert counts is None or counts.ndim == 1
 
 
+@example([None], 1)
+@example([["1", "2", "3", "4", "5", "6"]], 8)
+@example([dict.fromkeys("abcdef", 1)], 8)
+@example([[1, 1, 6, 1, 6.5, True]], 8)
 @given(st.one_of(trees(), st.dictionaries(st.sampled_from(["size", "counts"]), trees())), sides)
 def test_any_value_is_a_mask_or_none(value: Any, side: int) -> None:
     assert is_mask(value, (side, side)) in (True, False)
     assert is_usable(value) in (True, False)
+    if is_usable(value) and not isinstance(value, dict):
+        StoredMask(value, (side, side), np.eye(3)).bitmap((side, side))
     if isinstance(value, dict):
         assert isinstance(run_length_problem(value, (side, side)), (str, type(None)))
 

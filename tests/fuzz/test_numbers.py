@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmattn.compare.statistics import difference, median_difference, std, t_interval
+from mmattn.compare.statistics import decide, difference, median_difference, std, t_interval
 from mmattn.evaluation.bootstrap import (
     bootstrap_intervals,
     bootstrap_values,
@@ -182,14 +182,18 @@ def test_a_difference_turned_round_has_the_other_sign(values: list[tuple[float, 
     first, second = zip(*values, strict=True)
     there, back = difference(first, second), difference(second, first)
     np.testing.assert_allclose(there.mean, -back.mean)
-    np.testing.assert_allclose(there.bootstrap, [-v for v in back.bootstrap[::-1]], atol=1e-6)
+    if there.t_interval is not None:
+        turned = [-v for v in back.t_interval[::-1]]
+        np.testing.assert_allclose(there.t_interval, turned, rtol=1e-9, atol=1e-6)
+    assert there.p == back.p
     opposite = {"higher": "lower", "lower": "higher"}
-    assert opposite.get(there.verdict, there.verdict) == back.verdict
+    words = [decide([entry])[0].word for entry in (there, back)]
+    assert opposite.get(words[0], words[0]) == words[1]
     median, (low, high) = median_difference(first, second)
     assert low <= high and min(there.per_seed) <= median <= max(there.per_seed)
 
 
 @given(samples)
 def test_no_difference_is_never_called_one(values: list[float]) -> None:
-    verdict = difference(values, values).verdict
+    verdict = decide([difference(values, values)])[0].word
     assert verdict == ("one seed: no conclusion possible" if len(values) == 1 else "within noise")

@@ -22,7 +22,10 @@ from mmattn.ops import (
     global_avg_max_pool,
     modulated_deform_conv2d,
     multi_scale_deformable_attention,
+    neighborhood_attention_2d,
     row_column_means,
+    use_backend,
+    window_attention,
 )
 from mmattn.projects.yolov12.area_attention import area_attention, area_attention_weights
 from tests.support.fuzzing import seeds
@@ -189,3 +192,28 @@ def test_deformable_attention_is_a_sum_of_bilinear_reads(seed, n, heads, d, quer
             expected += (read * weights[:, :, :, level, None]).sum(-1)
     actual = multi_scale_deformable_attention(value, shapes, places, weights)
     close(actual.view(expected.shape), expected)
+
+
+@given(seeds, counts, st.integers(1, 3), small, sizes, sizes, st.integers(1, 5), st.integers(1, 5),
+       st.booleans(), st.data())  # fmt: skip
+def test_window_attention_is_its_reference(seed, n, heads, d, h, w, wh, ww, pad_first, data):
+    draw = drawing(seed)
+    width, tokens = heads * d, wh * ww
+    args = draw(n, h, w, 3 * width), draw(heads, tokens, tokens), draw(3 * width)
+    shift = (data.draw(st.integers(0, wh - 1)), data.draw(st.integers(0, ww - 1)))
+    options = {"window_size": (wh, ww), "shift": shift, "pad_first": pad_first}
+    with use_backend("reference"):
+        expected = window_attention(*args, **options)
+    close(window_attention(*args, **options), expected)
+
+
+@given(seeds, counts, st.integers(1, 3), small, sizes, sizes, st.integers(0, 4), st.integers(0, 4),
+       st.integers(1, 4), st.integers(1, 4))  # fmt: skip
+def test_neighborhood_attention_is_its_reference(seed, n, heads, d, h, w, ky, kx, ey, ex):
+    draw = drawing(seed)
+    kernel = (2 * ky + 1, 2 * kx + 1)
+    maps = [draw(n, heads, h, w, d) for _ in range(3)]
+    table = draw(heads, 2 * kernel[0] - 1, 2 * kernel[1] - 1)
+    with use_backend("reference"):
+        expected = neighborhood_attention_2d(*maps, kernel, (ey, ex), table)
+    close(neighborhood_attention_2d(*maps, kernel, (ey, ex), table), expected)

@@ -18,8 +18,10 @@ from mmattn.ops import (
     global_avg_max_pool,
     modulated_deform_conv2d,
     multi_scale_deformable_attention,
+    neighborhood_attention_2d,
     row_column_means,
     use_backend,
+    window_attention,
 )
 
 
@@ -159,3 +161,46 @@ def test_criss_cross_attention_with_different_logits() -> None:
     query, key = torch.ones(1, 1, 1, 2), image([[0.0, math.log(3)]])
     y = criss_cross_attention(query, key, image([[4.0, 8.0]]))
     torch.testing.assert_close(y, image([[7.0, 7.0]]))
+
+
+def test_window_attention() -> None:
+    """A row in windows of two, rolled by one: its ends meet in a window, and do not see each other.
+
+    Logits are equal but for the bias, by which the second position of a window weighs thrice.
+    """
+    value = torch.tensor([1.0, 4.0, 8.0, 16.0])
+    qkv = torch.stack([torch.zeros(4), torch.zeros(4), value], 1).view(1, 1, 4, 3)
+    bias = torch.tensor([[[0.0, math.log(3)], [0.0, math.log(3)]]])
+    still = window_attention(qkv, bias, window_size=(1, 2))
+    pairs = [(1 + 3 * 4) / 4, (8 + 3 * 16) / 4]
+    torch.testing.assert_close(
+        still.flatten(), torch.tensor([pairs[0], pairs[0], pairs[1], pairs[1]])
+    )
+    rolled = window_attention(qkv, bias, window_size=(1, 2), shift=(0, 1))
+    middle = (4 + 3 * 8) / 4
+    torch.testing.assert_close(rolled.flatten(), torch.tensor([1.0, middle, middle, 16.0]))
+
+
+def test_window_attention_of_a_padded_map() -> None:
+    """The padding is a key: its value is 10, and it counts as much as the last position."""
+    qkv = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 2.0], [0.0, 0.0, 4.0]]).view(1, 1, 3, 3)
+    pad = torch.tensor([0.0, 0.0, 10.0])
+    y = window_attention(qkv, torch.zeros(1, 2, 2), pad, window_size=(1, 2))
+    torch.testing.assert_close(y.flatten(), torch.tensor([1.5, 1.5, 7.0]))
+
+
+def test_neighborhood_attention() -> None:
+    """Equal logits give means of three; the windows of both ends are moved inside."""
+    value = torch.tensor([0.0, 3.0, 6.0, 12.0, 30.0]).view(1, 1, 1, 5, 1)
+    zeros = torch.zeros_like(value)
+    y = neighborhood_attention_2d(zeros, zeros, value, (1, 3))
+    torch.testing.assert_close(y.flatten(), torch.tensor([3.0, 3.0, 7.0, 16.0, 16.0]))
+    # With dilation 2, even positions see 0, 6 and 30; the two odd ones see each other.
+    y = neighborhood_attention_2d(zeros, zeros, value, (1, 3), (1, 2))
+    torch.testing.assert_close(y.flatten(), torch.tensor([12.0, 7.5, 12.0, 7.5, 12.0]))
+    # The table is key minus query: the next position to the right weighs twice.
+    table = torch.tensor([0.0, 0.0, 0.0, math.log(2), 0.0]).view(1, 1, 5)
+    y = neighborhood_attention_2d(zeros, zeros, value, (1, 3), 1, table)
+    expected = [(0 + 2 * 3 + 6) / 4, (0 + 3 + 2 * 6) / 4, (3 + 6 + 2 * 12) / 4,
+                (6 + 12 + 2 * 30) / 4, (6 + 12 + 30) / 3]  # fmt: skip
+    torch.testing.assert_close(y.flatten(), torch.tensor(expected))

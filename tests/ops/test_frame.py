@@ -246,6 +246,7 @@ print("doctor", main(["doctor", "depthwise_conv2d", "--quick"]))
 """
 
 
+@pytest.mark.slow
 def test_without_compiler(tmp_path: Path) -> None:
     """Import is quiet, torch answers, one warning says how to build, force says what is missing."""
     if build.EMBEDDED.is_dir():

@@ -366,6 +366,7 @@ def onnx_graph(call: Sample):
     return program.model, file.getvalue(), tensors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["deform_conv", "grid_sample"])
 def test_onnx_graphs(form: str) -> None:
     """One DeformConv node, or by option GridSample; both run in onnxruntime."""

@@ -93,6 +93,7 @@ def test_without_data_there_is_nothing_to_count(tmp_path: Path) -> None:
         fill_class_counts(load_config(tmp_path / "a.py"))
 
 
+@pytest.mark.slow
 def test_a_runner_counts_them_and_writes_them_down(folder: Path, tmp_path: Path) -> None:
     """Training and testing both build their runner so."""
     from mmattn.engine.runner import build_runner

@@ -195,6 +195,7 @@ def test_preflight_looks_inside_too() -> None:
             check_types(cfg, (), "c.py")
 
 
+@pytest.mark.slow
 def test_a_runner_gets_the_same_and_writes_it_down(tmp_path, monkeypatch, repo) -> None:
     from mmattn.config import load_config
     from mmattn.data import write_shapes_dataset

@@ -23,13 +23,21 @@ SEGMENTATION = [
             "ops-cpu",
             ["benchmarks/ops.py", "--show", f"{RESULTS}/ops-cpu.json"],
         ),
+        *(
+            (
+                "docs/operators.md",
+                f"{name}-cpu",
+                ["benchmarks/ops.py", "--show", f"{RESULTS}/{name}-cpu.json"],
+            )
+            for name in ("windows", "neighborhood")
+        ),
         (
             "projects/bevanet/README.md",
             "segmentation-cpu",
             ["benchmarks/segmentation.py", "--show", *SEGMENTATION],
         ),
     ],
-    ids=["operators", "segmentation networks"],
+    ids=["operators", "windows", "neighborhood", "segmentation networks"],
 )
 def test_a_pages_table_is_the_commands_output(page, marker, command) -> None:
     done = subprocess.run(

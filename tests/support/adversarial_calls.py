@@ -27,7 +27,9 @@ TESTERS = {
     "global_avg_max_pool": "TestGlobalAvgMaxPool",
     "modulated_deform_conv2d": "TestModulatedDeformConv2d",
     "multi_scale_deformable_attention": "TestMultiScaleDeformableAttention",
+    "neighborhood_attention": "TestNeighborhoodAttention",
     "row_column_means": "TestRowColumnMeans",
+    "window_attention": "TestWindowAttention",
 }
 #: What a wrong call may raise.
 REFUSALS = (TypeError, ValueError, RuntimeError, NotImplementedError)

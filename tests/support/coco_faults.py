@@ -156,6 +156,8 @@ def rle(**changes: Any) -> Callable[[Content], Any]:
 
 
 NAN, INF = float("nan"), float("inf")
+#: Whole numbers of any length are valid JSON, and no float holds them.
+HUGE = 10**400
 FOUR = refused("not (the )?four numbers")
 #: A folder is searched for files that look like COCO's: what does not is not taken for one.
 NOT_FOUND = refused(r"instances_train2017\.json|no split 'train'")
@@ -165,6 +167,7 @@ FAULTS: dict[str, Fault] = {
     "infinite box": Fault(of(2, bbox=[1, 2, INF, 4]), FOUR),
     "infinite corner": Fault(of(2, bbox=[-INF, 2, 5, 4]), FOUR),
     "1e300": Fault(of(2, bbox=[1, 2, 1e300, 4]), FOUR),
+    "a number of 400 digits": Fault(of(2, bbox=[1, 2, HUGE, 4]), FOUR),
     "numbers as texts": Fault(of(2, bbox=["1", "2", "30", "4"]), FOUR),
     "all numbers as texts": Fault(boxes(lambda b: [str(v) for v in b]), FOUR),
     "box null": Fault(of(2, bbox=None), FOUR, refused("have no box")),
@@ -229,6 +232,9 @@ FAULTS: dict[str, Fault] = {
     "width zero": Fault(image(1, width=0), told("no-size"), refused("1 of 4 images state no size")),
     "height as text": Fault(
         image(1, height="64"), told("no-size"), refused("1 of 4 images state no size")
+    ),
+    "height of 400 digits": Fault(
+        image(1, height=HUGE), told("no-size"), refused("1 of 4 images state no size")
     ),
     "width NaN": Fault(
         image(1, width=NAN), told("no-size"), refused("1 of 4 images state no size")
@@ -301,6 +307,9 @@ FAULTS: dict[str, Fault] = {
     "all areas 0": Fault(of_all(area=0), told("area-computed"), refused("none usable")),
     "area NaN": Fault(
         of(2, area=NAN), told("area-computed"), refused("1 of 10 annotations have no area")
+    ),
+    "area of 400 digits": Fault(
+        of(2, area=HUGE), told("area-computed"), refused("1 of 10 annotations have no area")
     ),
     "area above the box": Fault(
         of(2, area=5000), told("area-above-box"), told("an area that is larger than their box")
@@ -407,6 +416,12 @@ FAULTS: dict[str, Fault] = {
         told("1 objects have no polygon of three points"),
         masks="polygons",
     ),
+    "400 digits in a polygon": Fault(
+        of(1, segmentation=[[1, HUGE, 3, 4, 5, 6]]),
+        refused("1 of 10 masks are neither"),
+        told("1 objects have no polygon of three points"),
+        masks="polygons",
+    ),
     "flat polygon": Fault(
         of(1, segmentation=[1, 2, 3, 4, 5, 6]),
         refused("1 of 10 masks are neither"),
@@ -465,6 +480,12 @@ FAULTS: dict[str, Fault] = {
         rle(counts=[0, 99999]),
         refused("1 of 10 masks are neither"),
         refused(r"add up to 99999 pixels"),
+        masks="rle",
+    ),
+    "run lengths of 400 digits": Fault(
+        rle(counts=[HUGE]),
+        refused("1 of 10 masks are neither"),
+        refused(r"neither text nor whole numbers"),
         masks="rle",
     ),
     "run lengths negative": Fault(

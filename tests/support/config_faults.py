@@ -87,6 +87,7 @@ FAULTS: dict[str, Fault] = {
     # --- loops
     "max_iters 0": seg({"train_cfg.max_iters": 0}),
     "max_iters negative": seg({"train_cfg.max_iters": -3}),
+    "max_iters of 400 digits": seg({"train_cfg.max_iters": 10**400}, "a whole number from 1 on"),
     "max_iters text": seg({"train_cfg.max_iters": "40k"}),
     "max_iters half": seg({"train_cfg.max_iters": 0.5}),
     "max_iters missing": seg({"train_cfg.max_iters": DROP}),
@@ -166,6 +167,7 @@ FAULTS: dict[str, Fault] = {
     # --- optimiser
     "lr NaN": seg({"optim_wrapper.optimizer.lr": NAN}),
     "lr infinite": seg({"optim_wrapper.optimizer.lr": INF}),
+    "lr of 400 digits": seg({"optim_wrapper.optimizer.lr": 10**400}, "is no finite number"),
     "lr negative": seg({"optim_wrapper.optimizer.lr": -0.1}),
     "lr 0": seg({"optim_wrapper.optimizer.lr": 0}),
     "lr text": seg({"optim_wrapper.optimizer.lr": "1e-2"}),

@@ -6,4 +6,4 @@ import os
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-SHARED_DATA = Path(os.environ.get("MMATTN_SHARED_DATA", REPO.parent / "shared" / "data"))
+SHARED_DATA = Path(os.environ.get("MMATTN_SHARED_DATA") or REPO.parent / "shared" / "data")

@@ -15,8 +15,12 @@ from datetime import timedelta
 FAULTS = (
     "refused-0", "refused-1", "raises-0", "raises-1", "killed-0", "killed-1", "hangs-0", "hangs-1",
     "stopped-0", "stopped-1", "exits-1", "ends-early-1", "locks-1",
+    "hangs-first-0", "hangs-first-1", "hangs-spun-1", "locks-first-1", "hangs-batch-1",
 )  # fmt: skip
-HARMLESS = ("none", "slow-scan-0", "slow-evaluation-0", "locked-scan-0")
+HARMLESS = (
+    "none", "slow-scan-0", "slow-evaluation-0", "locked-scan-0",
+    "computes-first-0", "compiles-first-1", "computes-batch-1",
+)  # fmt: skip
 HEARTBEAT = 2.0
 
 
@@ -46,17 +50,32 @@ def _work() -> None:
 
         dist.init_process_group("gloo", timeout=timedelta(days=1))
         numbers = torch.ones(1000)
+        watch.progress("loading the first batch", limited=True, timed=False)
+        if mine and kind.endswith("-batch"):
+            _fail(kind.removesuffix("-batch"))
         for step in range(6):
             watch.progress(f"training step {step + 1}", limited=True)
-            if step == 3 and mine:
-                _fail(kind)
-            dist.all_reduce(numbers)
+            first = kind.endswith(("-first", "-spun"))
+            if mine and step == (0 if first else 3):
+                _fail(kind.removesuffix("-first").removesuffix("-spun"))
+            _add_up(numbers, spinning=kind.endswith("-spun"))
         watch.progress("the evaluation", limited=False)
         if mine and kind == "slow-evaluation":
             time.sleep(4 * HEARTBEAT)
         dist.all_reduce(numbers)
     print("done", flush=True)
     dist.destroy_process_group()
+
+
+def _add_up(numbers, *, spinning: bool) -> None:
+    """Wait for the other process, in a loop that computes where ``spinning``, as for a GPU."""
+    import torch.distributed as dist
+
+    work = dist.all_reduce(numbers, async_op=True)
+    assert work is not None
+    while spinning and not work.is_completed():
+        pass
+    work.wait()
 
 
 def _fail(kind: str) -> None:
@@ -74,6 +93,19 @@ def _fail(kind: str) -> None:
         sys.exit(0)
     if kind == "locks":
         _hold_the_lock(1000)
+    if kind == "computes":
+        _compute(4 * HEARTBEAT)
+    if kind == "compiles":  # as in a process of a compiler's own
+        import subprocess
+
+        code = f"from tests.support import watched_ranks as w; w._compute({4 * HEARTBEAT})"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _compute(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
 
 
 def _hold_the_lock(seconds: float) -> None:

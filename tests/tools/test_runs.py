@@ -125,6 +125,7 @@ def test_curves_are_drawn(trained: dict) -> None:
         assert len(set(map(tuple, image.reshape(-1, 3)))) > 10, f"{name} is blank"
 
 
+@pytest.mark.slow
 def test_resuming_ends_where_the_uninterrupted_run_ended(trained: dict, run, tmp_path) -> None:
     run("train", FCN, "--work-dir", tmp_path, "--resume", trained["work_dir"] / "iter_4.pth")
     resumed = torch.load(tmp_path / "iter_8.pth", weights_only=True)["state_dict"]
@@ -153,6 +154,7 @@ def test_testing_a_checkpoint_gives_the_metrics_of_its_validation(
     assert len(list(painted.rglob("*.png"))) == 4
 
 
+@pytest.mark.slow
 def test_testing_weights_of_another_network_is_refused(
     trained, run, repo, tmp_path, capsys
 ) -> None:
@@ -166,6 +168,7 @@ def test_testing_weights_of_another_network_is_refused(
     run("test", FCN, tmp_path / "part.pth", "--work-dir", tmp_path, "--allow-partial")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["the config's own", "a flip"])
 def test_segmentation_with_test_time_augmentation(
     recipe: str, trained: dict, run, tmp_path: Path

@@ -63,6 +63,7 @@ def test_the_file_is_one_of_objects(plain: Path) -> None:
         torch.load(plain / "run" / "iter_8.pth", weights_only=True)
 
 
+@pytest.mark.slow
 def test_it_is_tested_with_the_score_of_its_training(plain, run, tmp_path) -> None:
     run("test", plain / "fcn.py", plain / "run" / "iter_4.pth", "--work-dir", tmp_path)
     (file,) = tmp_path.glob("*/*.json")
@@ -79,6 +80,7 @@ def test_it_predicts(plain, run, tmp_path, shapes) -> None:
     assert list(tmp_path.rglob("*.png"))
 
 
+@pytest.mark.slow
 def test_it_is_exported(plain, run, tmp_path) -> None:
     out = tmp_path / "fcn.onnx"
     checkpoint = plain / "run" / "iter_8.pth"

@@ -37,6 +37,7 @@ def options(boxes: Path, *more: str) -> list[str]:
     return ["--cfg-options", f"data_root={boxes}", *OPTIONS, *more]
 
 
+@pytest.mark.slow
 def test_two_epochs_train_close_the_mosaic_and_are_averaged(
     boxes: Path, run: Callable[..., None], repo: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmattn.io.plain_data import is_number
+
 from .affine import map_points, matrix_of_pixels
 
 
@@ -121,5 +123,14 @@ def is_usable(mask: Any) -> bool:
     if isinstance(mask, Mapping):
         return bool(mask.get("counts")) and bool(mask.get("size"))
     if is_polygons(mask):
-        return bool(len(mask)) and all(len(one) >= 6 and len(one) % 2 == 0 for one in mask)
+        return bool(len(mask)) and all(_is_outline(one) for one in mask)
     return isinstance(mask, np.ndarray) and mask.ndim == 2
+
+
+def _is_outline(points: Any) -> bool:
+    """Return whether a value is x and y by turns of three points or more."""
+    if not isinstance(points, np.ndarray):
+        if not is_polygons(points) or not all(map(is_number, points)):
+            return False
+        points = np.asarray(points, float)
+    return points.ndim == 1 and len(points) >= 6 and len(points) % 2 == 0

@@ -8,6 +8,7 @@ file appears only when complete is ``mmattn.bridge.checkpoints``' doing, for eve
 
 from __future__ import annotations
 
+import fnmatch
 import logging
 import os
 import sys
@@ -92,8 +93,40 @@ class CheckpointHook(_CheckpointHook):
         if self.save_best:
             self._best = {metric: self._where_now(path) for metric, path in self._best.items()}
             if runner._resume and "://" not in self.out_dir:
-                for metric in self.key_indicators:
-                    self._find_unrecorded_best(runner, metric)
+                self._find_unrecorded_bests(runner)
+
+    def _find_unrecorded_bests(self, runner) -> None:
+        if self.key_indicators != ["auto"]:
+            for metric in self.key_indicators:
+                self._find_unrecorded_best(runner, metric)
+            return
+        # Which metric is the first will be known at the next validation; till then, the files say.
+        metric = self._metric_of_best(runner)
+        if metric is not None:
+            with _replaced(self, key_indicators=self.key_indicators, rules=self.rules):
+                self._init_rule(self.rules, [metric])
+                self._find_unrecorded_best(runner, metric)
+
+    def _metric_of_best(self, runner) -> str | None:
+        """Return the metric of the newest best checkpoint of this run; None where there is none.
+
+        Its name has the metric's without slashes; the validations it knows of have all of it.
+        """
+        steps = self.filename_tmpl.replace("{}", "*")
+        files = Path(self.out_dir).glob(f"best_*_{steps}")
+        for path in sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+            try:
+                content = read_checkpoint(path)
+            except CheckpointError:
+                continue  # `_find_unrecorded_best` tells, where it is of the metric
+            if content.get("meta", {}).get("seed") != runner.seed:
+                continue
+            for key in content.get("message_hub", {}).get("log_scalars", {}):
+                split, _, metric = key.partition("/")
+                name = f"best_{metric}_{steps}".replace("/", "_")
+                if split == "val" and fnmatch.fnmatchcase(path.name, name):
+                    return metric
+        return None
 
     def _find_unrecorded_best(self, runner, metric: str) -> None:
         """Take up a best checkpoint of this run that the resumed one does not know of.

@@ -24,16 +24,18 @@ class FirstScreenHook(Hook):
     Args:
         console: Filter of the terminal, which hides what mmengine logs until here; None where
             nothing is hidden.
+        manifest: What a comparison of the data with a manifest has found; empty where there was
+            none.
     """
 
     # Before hooks that draw on the terminal or log about themselves.
     priority = "HIGHEST"
 
-    def __init__(self, console: BriefConsole | None = None) -> None:
-        self._console = console
+    def __init__(self, console: BriefConsole | None = None, manifest: str = "") -> None:
+        self._console, self._manifest = console, manifest
 
     def before_train(self, runner: Runner) -> None:
-        self._show(training_screen(runner))
+        self._show(training_screen(runner, self._manifest))
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._end_setup()
@@ -42,7 +44,7 @@ class FirstScreenHook(Hook):
         self._end_setup()  # a validation that a resumed run begins with
 
     def before_test(self, runner: Runner) -> None:
-        self._show(test_screen(runner))
+        self._show(test_screen(runner, self._manifest))
 
     def before_test_epoch(self, runner: Runner) -> None:
         self._end_setup()

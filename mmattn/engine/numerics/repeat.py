@@ -26,7 +26,7 @@ _FIRST_CAUSES = (
 )  # fmt: skip
 # What a network may raise that is given a nan.
 _REFUSALS = (ValueError, RuntimeError, AssertionError, IndexError, ArithmeticError)
-# No weight of a network that has learnt something is this large.
+# No weight, and no loss, of a network that has learnt something is this large.
 _FAR_TOO_LARGE = 1e6
 
 
@@ -90,6 +90,8 @@ class Finding:
         name, size = self.largest_weight
         if size > _FAR_TOO_LARGE:
             parts.append(f"{name} goes up to {size:.3g}: the learning rate is likely too high")
+        elif _FAR_TOO_LARGE < abs(self.loss) < math.inf:
+            parts.append("so large a loss says that the learning rate is likely too high")
         return "; ".join(parts)
 
     def same_as(self, other: Mapping[str, Any]) -> bool:

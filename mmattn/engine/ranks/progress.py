@@ -1,7 +1,8 @@
 """Tell the watch how far a run has come: what has a limit of time, and what may take as long.
 
-A step has one, the time until the next batch included. Evaluation, checkpoints and all that other
-hooks do have none: rank 0 may take minutes there while the others wait for it.
+A step has one, the time until the next batch included. The first batch may take any time, as long
+as something is computed: a resumed training may have to pass over others. Evaluation, checkpoints
+and all that other hooks do have no limit: rank 0 may take minutes there while the others wait.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 class Watch(Protocol):
     """What is told how far a run has come; see ``RankWatch``."""
 
-    def progress(self, what: str, *, limited: bool) -> None:
-        """Note what begins; ``limited`` if it may not take long."""
+    def progress(self, what: str, *, limited: bool, timed: bool = True) -> None:
+        """Note what begins; ``limited`` if it may hang there, ``timed`` if it may not take long."""
         ...
 
 
@@ -59,6 +60,9 @@ class AfterHooks(Hook):
 
     def __init__(self, watch: Watch):
         self.watch = watch
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self.watch.progress("loading the first batch", limited=True, timed=False)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         self.watch.progress(f"training step {runner.iter + 1}", limited=True)

@@ -1,8 +1,9 @@
 """Rank 0's part of the watch: who is there, who failed first, and that all others hear of it.
 
 Messages are lines of JSON. A process says ``hello``, then nothing until it ends (``bye``), fails
-(``fail``) or makes no progress (``stuck``). The server answers ``end`` to all when one has failed,
-and ``left`` when rank 0 has ended as it should, whose connections close next.
+(``fail``) or makes no progress (``stuck``); one that never says it is missed. The server answers
+``end`` to all when one has failed, and ``left`` when rank 0 has ended as it should, whose
+connections close next.
 Death is seen by the connection, which the kernel closes, not by missing messages: a process that
 holds Python's lock for minutes, to parse a huge file say, is late but not dead.
 """
@@ -15,12 +16,17 @@ import selectors
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmattn.errors import RankError
 
-#: Seconds that processes have to say where they are.
+from .hang import IDLE, hangs
+
+#: Seconds in which all processes must have started.
+START = 600
+#: Seconds that processes have to say where they are, in a step later than the first.
 ANSWER = 5.0
 #: Seconds that an error which may be another's consequence waits for that other's.
 CONSEQUENCE = 3.0
@@ -43,6 +49,7 @@ class Question:
     """What every process is doing, asked because one makes no progress."""
 
     since: float
+    patience: float
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -52,6 +59,7 @@ class WatchServer(threading.Thread):
     Args:
         world_size: How many processes there are.
         token: What a connection must know to be one of them.
+        excused: Returns whether a process has come that could not connect; None if none can.
 
     Attributes:
         port: Where it listens.
@@ -59,8 +67,9 @@ class WatchServer(threading.Thread):
         left: Set when rank 0 has ended, and all others know.
     """
 
-    def __init__(self, world_size: int, token: str):
+    def __init__(self, world_size: int, token: str, excused: Callable[[], bool] | None = None):
         super().__init__(name="mmattn rank watch server", daemon=True)
+        self._excused = excused
         self.world_size, self.token = world_size, token
         self.verdict: dict[str, Any] | None = None
         self.left = threading.Event()
@@ -68,6 +77,7 @@ class WatchServer(threading.Thread):
         self._seen: set[int] = set()
         self._pending: list[tuple[float, dict[str, Any]]] = []
         self._question: Question | None = None
+        self._begun = time.monotonic()
         self._listener = _listen()
         self.port: int = self._listener.getsockname()[1]
         self._selector = selectors.DefaultSelector()
@@ -142,7 +152,7 @@ class WatchServer(threading.Thread):
             else:
                 self._decide(failure)
         elif what == "stuck" and self._question is None and self.verdict is None:
-            self._question = Question(time.monotonic())
+            self._question = Question(time.monotonic(), float(message["patience"]))
             self._tell({"type": "ask"})
         elif what == "answer" and self._question is not None:
             self._question.answers[member.rank] = message
@@ -158,14 +168,19 @@ class WatchServer(threading.Thread):
         now = time.monotonic()
         if self._pending and now - self._pending[0][0] > CONSEQUENCE:
             self._decide(self._pending[0][1])
+        if now - self._begun > START:
+            self._begun = float("inf")  # asked once
+            missing = sorted(set(range(self.world_size)) - self._seen)
+            if missing and not (self._excused is not None and self._excused()):
+                self._decide(not_come(missing[0]))
         question = self._question
         if question is None:
             return
-        if len(question.answers) < len(self._members) and now - question.since < ANSWER:
+        if len(question.answers) < len(self._members) and now - question.since < question.patience:
             return
         self._question = None
         silent = [m for rank, m in self._members.items() if rank not in question.answers]
-        if not silent and not all(answer["limited"] for answer in question.answers.values()):
+        if not silent and not hangs(question.answers):
             self._tell({"type": "wait"})  # for one that has leave to take its time
             return
         self._decide(_hung(question.answers, silent))
@@ -194,20 +209,37 @@ def gone(rank: int, host: str = "", pid: int = 0) -> dict[str, Any]:
     }
 
 
+def not_come(rank: int) -> dict[str, Any]:
+    """Return the failure of a process that has not joined the others."""
+    return {
+        "type": "end",
+        "kind": "absent",
+        "rank": rank,
+        "code": RankError.exit_code,
+        "text": f"RankError: rank {rank} has not come within {START} s: it was not started, or it "
+        "ended before it could say why; its own output may say more.",
+    }
+
+
 def _hung(answers: dict[int, dict[str, Any]], silent: list[Member]) -> dict[str, Any]:
     """Return the failure of a training that makes no progress."""
-    said = [f"rank {rank} is in {a['what']}, for {a['seconds']:.0f} s, at {a['place']}"
+    said = [f"rank {rank} is in {a['what']}, for {a['seconds']:.0f} s{_idle(a)}, at {a['place']}"
             for rank, a in sorted(answers.items())]  # fmt: skip
     said += [f"rank {m.rank} (process {m.pid} on {m.host}) does not answer" for m in silent]
-    limit = max((a["limit"] for a in answers.values()), default=0.0)
     return {
         "type": "end",
         "kind": "hung",
         "rank": silent[0].rank if silent else None,
         "code": RankError.exit_code,
-        "text": f"RankError: no progress within {limit:.0f} s: {'; '.join(said)}. If steps of this "
-        "training may take so long, say --cfg-options ranks.heartbeat=SECONDS.",
+        "text": f"RankError: no progress: {'; '.join(said)}. If steps of this training may take so "
+        "long, say --cfg-options ranks.heartbeat=SECONDS.",
     }
+
+
+def _idle(answer: dict[str, Any]) -> str:
+    if answer["late"] != IDLE:
+        return ""
+    return f" ({answer['idle']:.0f} s of them without computing anything)"
 
 
 def keep_alive(connection: socket.socket) -> None:

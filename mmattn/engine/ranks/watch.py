@@ -16,22 +16,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.config.ranks import read_heartbeat
 from mmattn.engine.distributed import launched_rank, set_standard_variables, world_size
 from mmattn.engine.stop_signals import InterruptedTraining, StoppedBySignal, StopSignals, name_of
 from mmattn.errors import MMAttnError, Preempted, RankError, is_interrupt, one_line
 
-from .server import ANSWER, WatchServer, gone, keep_alive
+from .hang import SLOWER, collectives_begun, lateness
+from .idle_time import IdleTime
+from .server import ANSWER, START, WatchServer, gone, keep_alive
 
 if TYPE_CHECKING:
-    from mmengine.config import Config
     from mmengine.runner import Runner
 
-#: Seconds in which all processes must have started.
-_START = 600
-#: A step may take this many times as long as the slowest before, whatever the limit; the first one,
-#: which compiles and measures, this many times the limit.
-_SLOWER, _FIRST = 5, 10
 #: Seconds that rank 0 waits, when it fails, for others that have not started yet.
 _LATEST = 40
 #: The same when it was stopped by a signal: schedulers kill what does not end within half a minute.
@@ -48,20 +43,23 @@ _CONSEQUENCES = (
 )  # fmt: skip
 
 
-def watch_ranks(cfg: Config, signals: StopSignals | None = None) -> RankWatch:
-    """Return the watch over the processes that ``cfg.launcher`` has started.
+def watch_ranks(launcher: str, signals: StopSignals | None = None) -> RankWatch:
+    """Return the watch over the processes that ``launcher`` has started.
+
+    It needs no config: a process may be refused or stopped before it has read one. The limit that
+    the config sets is given to the watch later (``RankWatch.heartbeat``).
 
     Args:
-        cfg: A whole config.
+        launcher: Launcher of the processes: none, pytorch, slurm or mpi.
         signals: Notes the signals by which this process may be stopped.
 
     Raises:
-        ConfigError: The launcher did not start this process, or ``cfg.ranks`` is wrong.
+        ConfigError: The launcher did not start this process.
     """
-    rank, count = launched_rank(cfg.launcher), world_size(cfg.launcher)
+    rank, count = launched_rank(launcher), world_size(launcher)
     if count > 1:
-        set_standard_variables(cfg.launcher)
-    return RankWatch(rank, count, read_heartbeat(cfg), signals)
+        set_standard_variables(launcher)
+    return RankWatch(rank, count, None, signals)
 
 
 class RankWatch:
@@ -97,11 +95,14 @@ class RankWatch:
         self._leaving = False
         self._first_left = False
         self._main = threading.get_ident()
-        # What the main thread does, since when, and whether there is a limit to it.
-        self._now: tuple[str, float, bool] = ("its start", time.monotonic(), False)
+        # What the main thread does, since when, whether there is a limit to it, and whether to its
+        # time as well.
+        self._now: tuple[str, float, bool, bool] = ("its start", time.monotonic(), False, False)
         self._slowest = 0.0
         self._waits_until = 0.0
         self._asked_at: float | None = None
+        self._idle: IdleTime | None = None
+        self._idle_seconds, self._next_look = 0.0, 0.0
         # Of rank 0.
         self._first_pid, self._first_host = 0, ""
 
@@ -109,6 +110,8 @@ class RankWatch:
         if self.world_size > 1:
             try:
                 self._join()
+            except MMAttnError:
+                raise
             except (OSError, RuntimeError, ValueError) as error:
                 sys.stderr.write(f"warning: rank {self.rank} is not watched, so it may wait for "
                                  f"another one that has ended: {one_line(error)}\n")  # fmt: skip
@@ -143,13 +146,19 @@ class RankWatch:
             runner.register_hook(BeforeHooks(self))
             runner.register_hook(AfterHooks(self))
 
-    def progress(self, what: str, *, limited: bool) -> None:
-        """Note what the main thread begins; ``limited`` if it may not take long."""
-        _, since, was_limited = self._now
+    def progress(self, what: str, *, limited: bool, timed: bool = True) -> None:
+        """Note what the main thread begins.
+
+        Args:
+            what: What it is, for messages.
+            limited: Whether a process may hang there: it must compute, or be done in time.
+            timed: Whether its time is limited too, and says how long others may take.
+        """
+        _, since, _, was_timed = self._now
         now = time.monotonic()
-        if was_limited:
+        if was_timed:
             self._slowest = max(self._slowest, now - since)
-        self._now = (what, now, limited)
+        self._now = (what, now, limited, limited and timed)
 
     # --- joining -----------------------------------------------------------------------------
 
@@ -159,25 +168,50 @@ class RankWatch:
 
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        self._store = TCPStore(
-            host, port, None, self.rank == 0 and not agent, timedelta(seconds=_START),
-            wait_for_workers=False, multi_tenant=True,
-        )  # fmt: skip
         key = f"mmattn/watch/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
-        if self.rank == 0:
-            token = secrets.token_hex(16)
-            self._server = WatchServer(self.world_size, token)
-            self._server.start()
-            here = f"{os.getpid()} {socket.gethostname()}"
-            self._store.set(key, f"{self._server.port} {token} {here}")
-        number, token, pid, self._first_host = self._store.get(key).decode().split()
+        try:
+            self._store = TCPStore(
+                host, port, None, self.rank == 0 and not agent, timedelta(seconds=START),
+                wait_for_workers=False, multi_tenant=True,
+            )  # fmt: skip
+            if self.rank == 0:
+                self._store.set(key, self._serve(key))
+            place = self._store.get(key).decode()
+        except (RuntimeError, ValueError) as error:  # torch's, of a store that nobody opens
+            if self.rank == 0:
+                raise
+            # Nor could the process group be joined, which would wait for a day.
+            raise RankError(
+                f"rank 0 cannot be reached at {host}:{port} ({one_line(error)}). It was not "
+                "started, or ended early; its own output may say more."
+            ) from error
+        if not place:
+            raise OSError("rank 0 does not listen")
+        number, token, pid, self._first_host = place.split()
         self._first_pid = int(pid)
-        self._socket = socket.create_connection((host, int(number)), timeout=60)
+        try:
+            self._socket = socket.create_connection((host, int(number)), timeout=60)
+        except OSError:
+            self._store.set(f"{key}/unwatched", "1")  # it has come all the same
+            raise
         keep_alive(self._socket)
         self._socket.settimeout(0.5)
         self._send({"type": "hello", "token": token, "rank": self.rank, "pid": os.getpid(),
                     "host": socket.gethostname()})  # fmt: skip
         threading.Thread(target=self._listen, name="mmattn rank watch", daemon=True).start()
+
+    def _serve(self, key: str) -> str:
+        """Start rank 0's server; returns where it is, and what a process must know to join."""
+        token, unwatched = secrets.token_hex(16), f"{key}/unwatched"
+        try:
+            self._server = WatchServer(
+                self.world_size, token, excused=lambda: self._store.check([unwatched])
+            )
+        except OSError:
+            self._store.set(key, "")  # nobody is to wait for it
+            raise
+        self._server.start()
+        return f"{self._server.port} {token} {os.getpid()} {socket.gethostname()}"
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._socket is not None:
@@ -213,30 +247,43 @@ class RankWatch:
         elif message["type"] == "left":
             self._first_left = True
         elif message["type"] == "ask":
-            what, since, limited = self._now
+            what, since, limited, _ = self._now
             seconds = time.monotonic() - since
+            late = self._lateness() if limited else ""
             self._send({"type": "answer", "what": what, "seconds": seconds, "limited": limited,
-                        "limit": self._limit(), "place": self._place()})  # fmt: skip
+                        "late": late, "idle": self._idle_seconds, "begun": collectives_begun(),
+                        "place": self._place()})  # fmt: skip
         elif message["type"] == "wait":
             self._asked_at = None
-            self._waits_until = time.monotonic() + self._limit()
+            again = max(self.heartbeat or float("inf"), SLOWER * self._slowest)
+            self._waits_until = time.monotonic() + again
 
-    def _limit(self) -> float:
-        limit = self.heartbeat or float("inf")
-        return max(limit, _SLOWER * self._slowest) if self._slowest else _FIRST * limit
+    def _lateness(self) -> str:
+        """Return why the step that the main thread is in is late, or "" where it is not."""
+        _, since, _, timed = self._now
+        now, first = time.monotonic(), not self._slowest
+        if self.heartbeat is not None and first and now >= self._next_look:
+            every = self.heartbeat / 20
+            if self._idle is None:
+                self._idle = IdleTime(longest_gap=5 * every + ANSWER)
+            self._idle_seconds, self._next_look = self._idle.seconds(since), now + every
+        idle = min(self._idle_seconds, now - since) if first else 0.0
+        return lateness(now - since if timed else 0.0, idle, self.heartbeat, self._slowest)
 
     def _check_progress(self) -> None:
-        _, since, limited = self._now
+        _, since, limited, _ = self._now
         now = time.monotonic()
-        if not limited or self.heartbeat is None or now - since < self._limit():
+        if not limited or not self._lateness():
             self._asked_at = None
             return
         if now < self._waits_until:
             return
+        # A compiler may hold Python's lock for longer than a step later on ever does.
+        patience = ANSWER if self._slowest else max(ANSWER, self.heartbeat or 0.0)
         if self._asked_at is None:
             self._asked_at = now
-            self._send({"type": "stuck"})
-        elif now - self._asked_at > 2 * ANSWER:  # rank 0 itself does not move
+            self._send({"type": "stuck", "patience": patience})
+        elif now - self._asked_at > patience + ANSWER:  # rank 0 itself does not move
             self._decide({
                 "type": "end", "kind": "hung", "rank": 0, "silent": 0,
                 "code": RankError.exit_code,

@@ -189,8 +189,10 @@ def _trace(
             return program.run_decompositions(DECOMPOSITIONS)
     except Exception as error:  # torch.export raises whatever the traced code raises
         sizes = "free sizes" if dynamic else f"size {shape[0]} x {shape[1]}"
+        # Swin of mmdet and mmseg, for one: it computes the batch from the number of its windows.
+        hint = "\nWithout --dynamic a file of one size can be made." if dynamic else ""
         raise ExportError(
-            f"torch.export could not trace the model with {sizes}: {error}"
+            f"torch.export could not trace the model with {sizes}: {error}{hint}"
         ) from error
 
 

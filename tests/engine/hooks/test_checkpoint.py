@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import RuntimeInfoHook
 from mmengine.registry import HOOKS
 from mmengine.runner import find_latest_checkpoint
 
@@ -178,7 +179,7 @@ def test_run_can_be_moved_and_resumed(run: Path, trained: Path) -> None:
     assert checkpoints(trained) == {"epoch_1.pth", "best_toy_score_epoch_1.pth"}
 
 
-@pytest.mark.parametrize("metrics", ["toy/score", ["toy/score", "toy/other"]])
+@pytest.mark.parametrize("metrics", ["toy/score", ["toy/score", "toy/other"], "auto"])
 def test_a_best_that_the_resumed_checkpoint_does_not_know_stays_the_best(
     tmp_path: Path, monkeypatch, metrics
 ) -> None:
@@ -192,8 +193,10 @@ def test_a_best_that_the_resumed_checkpoint_does_not_know_stays_the_best(
     runner.train()
     with monkeypatch.context() as patch:
         patch.setattr(CheckpointHook, "_save_checkpoint_with_step", stopped)
+        scores = {"toy/score": 1.0, "toy/other": 1.0}
+        RuntimeInfoHook().after_val_epoch(runner, scores)
         with pytest.raises(KeyboardInterrupt):
-            hook_of(runner).after_val_epoch(runner, {"toy/score": 1.0, "toy/other": 1.0})
+            hook_of(runner).after_val_epoch(runner, scores)
     assert {"epoch_1.pth", "best_toy_score_epoch_1.pth"} <= checkpoints(tmp_path)
     runner = toy_runner(tmp_path, **saving, resume=True, **epochs(1))
     runner.train()  # nothing is left to train

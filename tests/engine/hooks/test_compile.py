@@ -49,6 +49,7 @@ def test_a_compiled_head_with_averaged_weights(runner, tmp_path) -> None:
         torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_parts_that_are_not_there_are_refused(runner) -> None:
     with pytest.raises(ConfigError, match=r"no part 'back_bone'\. Did you mean 'backbone'"):
         runner([{**COMPILE, "parts": ["back_bone"]}]).train()

@@ -61,6 +61,7 @@ def test_a_run_that_had_stopped_stays_stopped(runner, tmp_path: Path) -> None:
     assert resumed(runner, folder, 6, **saved).iter == 6
 
 
+@pytest.mark.slow
 def test_a_metric_that_does_not_exist_is_refused(runner) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'mIoU'"):
         runner([{**STOP, "monitor": "mIou"}], **LONG).train()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 EMA = [{"type": "EMAHook", "momentum": 0.3}]
@@ -30,6 +31,7 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_was_never_stopped(
     assert not torch.equal(one["state_dict"][name], one["ema_state_dict"]["module." + name])
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_are_those_of_the_large_batch(runner, tmp_path: Path) -> None:
     """Two steps of four images, or four of two: group norm keeps the images apart."""
     steps = {"param_scheduler": [], "default_hooks.logger.interval": 1}

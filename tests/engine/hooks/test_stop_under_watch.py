@@ -21,7 +21,7 @@ class Told:
     def __init__(self) -> None:
         self.what, self.limited = "", False
 
-    def progress(self, what: str, *, limited: bool) -> None:
+    def progress(self, what: str, *, limited: bool, timed: bool = True) -> None:
         """Keep it."""
         self.what, self.limited = what, limited
 

@@ -66,6 +66,7 @@ def test_the_training_takes_the_same_course(runner, tmp_path) -> None:
         assert torch.equal(value, states[1][name]), name
 
 
+@pytest.mark.slow
 def test_it_goes_where_metrics_go(runner, tmp_path) -> None:
     first, last = trained(runner([VAL_LOSS], save_best="val_loss"))
     assert last["val_loss"] < first["val_loss"] - 1e-3
@@ -131,6 +132,7 @@ def test_the_steps_that_make_edge_maps_keep_their_place() -> None:
     assert with_targets(own, own) == own
 
 
+@pytest.mark.slow
 def test_a_loss_that_lacks_something_stops_the_run_before_it_begins(runner) -> None:
     pipeline = [
         {"type": "LoadImageFromFile"},

@@ -14,6 +14,7 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from mmattn.engine.hooks.finite_steps import FiniteStepsHook
+from mmattn.engine.numerics.repeat import Finding
 from mmattn.errors import NumericsError
 from tests.support import toy_training
 from tests.support.poison import SITES, Poison, differences, state_of
@@ -151,11 +152,16 @@ def test_a_bad_step_consumes_no_random_number(tmp_path: Path) -> None:
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
             self.drawn.append(float(torch.rand(())))
 
+    class Drops(toy_training.ToyModel):
+        def forward(self, inputs, target, mode="tensor", **_):
+            return super().forward(torch.nn.functional.dropout(inputs, 0.2), target, mode)
+
     runs = []
     for at in ([], [3]):
         hook = Draws("gradient", at)
         hook.drawn = []
-        runner_with(tmp_path / str(len(at)), hook, FiniteStepsHook("skip")).train()
+        folder = tmp_path / str(len(at))
+        runner_with(folder, hook, FiniteStepsHook("skip"), model=Drops()).train()
         runs.append(hook.drawn)
     assert runs[0] == runs[1]
 
@@ -288,3 +294,9 @@ def test_a_loss_of_nan_is_not_left_to_the_scaler(scaled: dict, tmp_path: Path) -
     with pytest.raises(NumericsError, match="step 4: the loss is nan"):
         runner.train()
     assert differences(poison.states[3], state_of(runner)) == []
+
+
+def test_a_loss_that_is_finite_and_absurd_points_at_the_learning_rate() -> None:
+    found = Finding({"loss": 1.2e31}, 1.2e31, "gradient of the input of head.norm")
+    assert "the learning rate is likely too high" in found.describe()
+    assert "learning rate" not in Finding({"loss": 2.0}, 2.0, found.where).describe()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from mmattn.compare.train_variant import _RunMonitorHook
 from mmattn.engine.hooks.finite_steps import FiniteStepsHook
+from mmattn.engine.numerics.repeat import Finding
 from mmattn.errors import NumericsError
 from tests.support.poison import Poison, differences
 from tests.support.toy_training import ToyModel, toy_runner
@@ -211,6 +213,34 @@ def test_a_skipped_step_offends_no_hook_and_leaves_no_nan_in_the_log(
         assert all(map(math.isfinite, history.data[0])), name
     # The hooks are their own again.
     assert not any("after_train_iter" in vars(hook) for hook in runner.hooks)
+
+
+def test_a_repetition_is_the_same_if_losses_and_place_are() -> None:
+    found = Finding(losses={"loss": NAN, "acc": 0.5}, loss=NAN, where="output of neck")
+    assert found.same_as(found.plain())
+    for changes in (
+        {"where": "output of head"},
+        {"loss": INF},
+        {"losses": {"loss": NAN, "acc": 0.6}},
+        {"losses": {"loss": NAN}},
+    ):
+        assert not replace(found, **changes).same_as(found.plain()), changes
+
+
+class MeanTeacherHook(Hook):
+    """Counts the steps that mmdet's hook of that name would move a teacher's weights by."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.steps.append(runner.iter)
+
+
+def test_a_skipped_step_moves_no_teacher(tmp_path: Path) -> None:
+    teacher = MeanTeacherHook()
+    runner_with(tmp_path, Poison("input", [2]), FiniteStepsHook("skip"), teacher).train()
+    assert teacher.steps == [0, 1, 3, 4, 5]
 
 
 def test_without_a_guard_a_comparison_ends_at_a_loss_of_nan(tmp_path: Path) -> None:

@@ -7,100 +7,29 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import MODELS
 from mmengine.runner import Runner
-from mmengine.structures import PixelData
 from torch.utils.data import DataLoader, Dataset
 
-from mmattn.config import load_config
-from mmattn.config.registry_scope import enter_scope
 from mmattn.engine.hooks.finite_steps import FiniteStepsHook
 from mmattn.engine.numerics.bad_step import read_bad_step
 from mmattn.engine.numerics.replay import repeat_saved
 from mmattn.errors import NumericsError
 from tests.support.poison import SITES, Poison, differences, state_of
-from tests.support.small_detectors import detector
-from tests.support.tiny_models import tiny_batch, tiny_detector
+from tests.support.systems import build_system, labelled_batch
 
 _count = itertools.count()
-_DET, _SEG = "mmdet", "mmseg"
-
-
-def _resnet(**options: Any) -> dict[str, Any]:
-    return {"type": "ResNet", "depth": 18, "base_channels": 8, "stem_channels": 8, **options}
-
-
-def _retinanet() -> tuple[str, dict]:
-    return _DET, tiny_detector(_resnet(norm_cfg={"type": "BN"}), (8, 16, 32, 64))
-
-
-def _yolox() -> tuple[str, dict]:
-    model = detector("YOLOX")
-    model["data_preprocessor"]["batch_augments"] = [
-        {"type": "BatchSyncRandomResize", "random_size_range": (64, 128), "interval": 1}
-    ]
-    model["bbox_head"]["num_classes"] = 4
-    assigner = {"type": "SimOTAAssigner", "center_radius": 2.5}
-    return _DET, {**model, "train_cfg": {"assigner": assigner}}
-
-
-def _yolov12() -> tuple[str, dict]:
-    model = load_config("mmattn::yolov12/yolov12-n_8xb32-600e_coco.py").model
-    model.bbox_head.num_classes = 4
-    model.pop("train_cfg", None)
-    return _DET, model.to_dict()
-
-
-def _segmentor(config: str, **changes: Any) -> Callable[[], tuple[str, dict]]:
-    def build() -> tuple[str, dict]:
-        cfg = load_config(config)
-        cfg.merge_from_dict({f"model.{k.replace('__', '.')}": v for k, v in changes.items()})
-        model = cfg.model.to_dict()
-        model["data_preprocessor"] = {"type": "SegDataPreProcessor", "size": (64, 64)}
-        for part in (model, model["backbone"]):
-            part.pop("pretrained", None)
-            part.pop("init_cfg", None)
-        return _SEG, model
-
-    return build
-
-
-def _fcn() -> tuple[str, dict]:
-    head = {
-        "type": "FCNHead", "in_channels": 64, "channels": 8, "num_convs": 1, "num_classes": 5,
-        "norm_cfg": {"type": "BN"}, "concat_input": False,
-    }  # fmt: skip
-    preprocessor = {"type": "SegDataPreProcessor", "size": (64, 64)}
-    return _SEG, {
-        "type": "EncoderDecoder", "data_preprocessor": preprocessor, "test_cfg": {"mode": "whole"},
-        "backbone": {**_resnet(norm_cfg={"type": "BN"}), "type": "mmseg.ResNet"},
-        "decode_head": head,
-    }  # fmt: skip
-
-
-MASK2FORMER = "mmattn::mask2former/mask2former_r18_1xb8-2k_shapes-semantic-128x128.py"
-SYSTEMS: dict[str, Callable[[], tuple[str, dict]]] = {
-    "FCN": _fcn,
-    "RetinaNet": _retinanet,
-    "YOLOX": _yolox,
-    "YOLOv12": _yolov12,
-    "CCNet": _segmentor("mmattn::ccnet/ccnet_r18-d4_1xb8-600_shapes-96x128.py"),
-    "Mask2Former": _segmentor(MASK2FORMER),
-    "BEVANet": _segmentor("mmattn::bevanet/bevanet-s_1xb8-1k_camvid-176x240.py"),
-}  # fmt: skip
+INJECTED = ("FCN", "RetinaNet", "YOLOX", "YOLOv12", "CCNet", "Mask2Former", "BEVANet")
 CASES = [
     pytest.param(system, site, policy, marks=() if default else pytest.mark.slow,
                  id=f"{system}-{site}-{policy}")
-    for system in SYSTEMS
+    for system in INJECTED
     for site in SITES
     for policy in ("stop", "skip")
     if (site, policy) != ("weight", "skip")  # a weight of nan is not a matter of one step
@@ -116,14 +45,9 @@ class Batches(Dataset):
     metainfo: dict = {}
 
     def __init__(self, scope: str):
-        batch = tiny_batch(segmentation=scope == _SEG)
+        batch = labelled_batch(scope, [(64, 64)] * 2)
         pairs = zip(batch["inputs"], batch["data_samples"], strict=True)
         self.samples = [{"inputs": image, "data_samples": sample} for image, sample in pairs]
-        for index, sample in enumerate(self.samples):
-            sample["data_samples"].set_metainfo({"img_path": f"scene_{index}.png"})
-            if scope == _SEG:  # for BEVANet
-                edges = sample["data_samples"].gt_sem_seg.data % 2
-                sample["data_samples"].gt_edge_map = PixelData(data=edges)
 
     def __len__(self) -> int:
         return 3 * len(self.samples)
@@ -134,11 +58,7 @@ class Batches(Dataset):
 
 def trained(system: str, site: str, policy: str, folder: Path) -> tuple[Any, Any, Poison]:
     """A runner ready to train, a copy of its untrained model, and what poisons it."""
-    scope, model = SYSTEMS[system]()
-    enter_scope(Config({"default_scope": scope}))
-    torch.manual_seed(0)
-    network: Any = MODELS.build(model)
-    network.init_weights()
+    scope, network = build_system(system)
     poison = Poison(site, [1])
     runner = Runner(
         model=network,

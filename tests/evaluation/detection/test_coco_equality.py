@@ -31,7 +31,10 @@ def theirs(seed: int, iou_type: str) -> np.ndarray:
     return plain_evaluation(*random_case(seed), iou_type).eval["precision"]
 
 
-@pytest.mark.parametrize("iou_type", list(CASES))
+@pytest.mark.parametrize(
+    "iou_type",
+    ["bbox", *(pytest.param(name, marks=pytest.mark.slow) for name in CASES if name != "bbox")],
+)
 def test_precision_of_every_threshold_class_area_and_limit(iou_type: str, figures) -> None:
     compare(iou_type, range(CASES[iou_type]), functools.partial(theirs, iou_type=iou_type))
     figures("detection datasets", CASES[iou_type], CASES[iou_type])

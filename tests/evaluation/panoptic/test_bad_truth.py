@@ -50,6 +50,15 @@ def test_a_map_with_a_segment_that_is_not_listed(root: Path, scene: Scene) -> No
     assert "black (id 0)" in said
 
 
+def test_a_map_with_red_and_blue_swapped(root: Path, scene: Scene) -> None:
+    """As OpenCV writes what was computed as red, green and blue."""
+    (file,) = root.rglob("000.png")
+    shown = cv2.imread(str(file))
+    cv2.imwrite(str(file), shown[..., ::-1])
+    said = refusal(root, scene)
+    assert "000.png" in said and "red and blue swapped" in said and "[..., ::-1]" in said
+
+
 def test_a_segment_without_pixels(root: Path, scene: Scene) -> None:
     def edit(content: dict) -> None:
         segments = content["annotations"][0]["segments_info"]

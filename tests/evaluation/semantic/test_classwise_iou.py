@@ -14,8 +14,7 @@ from mmengine.logging import MMLogger
 from mmseg.evaluation import IoUMetric
 
 from mmattn.errors import ConfigError, DataError
-from mmattn.evaluation import ClasswiseIoUMetric
-from mmattn.evaluation.semantic import label_maps
+from mmattn.evaluation import ClasswiseIoUMetric, claimed_files
 from mmattn.evaluation.semantic.boundary import boundary_areas, clean_label_maps, outline_hits
 
 CLASSES = ("a", "b", "c", "d")
@@ -297,20 +296,18 @@ def test_label_maps_of_one_name_are_refused(tmp_path: Path, monkeypatch) -> None
         guess = torch.zeros(1, 2, 2, dtype=torch.int64)
         metric.process({}, [{"pred_sem_seg": {"data": guess}, "img_path": image}])
 
-    first, second = (ClasswiseIoUMetric(output_dir=str(tmp_path), format_only=True) for _ in "12")
-    first.dataset_meta = second.dataset_meta = {"classes": CLASSES}
-    writes(first, "x/im.jpg")
-    writes(first, "x/im.jpg")  # as a sampler that fills a batch up may repeat it
+    metric = ClasswiseIoUMetric(output_dir=str(tmp_path), format_only=True)
+    metric.dataset_meta = {"classes": CLASSES}
+    writes(metric, "x/im.jpg")
+    writes(metric, "x/im.jpg")  # as a sampler that fills a batch up may repeat it
     refusal = rf"y/im\.jpg and x/im\.jpg.*{tmp_path}/im\.png"
     with pytest.raises(DataError, match=refusal):
-        writes(first, "y/im.jpg")
-    writes(second, "y/im.jpg")
-    first.evaluate(1)
-    monkeypatch.setattr(  # as in a process that runs beside another
-        label_maps, "all_gather_object", lambda mine: [mine, second._label_maps.images]
-    )
+        writes(metric, "y/im.jpg")
+    metric.evaluate(1)
+    theirs = {str(tmp_path / "im.png"): "y/im.jpg"}  # of a process that runs beside this one
+    monkeypatch.setattr(claimed_files, "all_gather_object", lambda mine: [mine, theirs])
     with pytest.raises(DataError, match=refusal):
-        first.evaluate(1)
+        metric.evaluate(1)
 
 
 def test_binary_networks_predict_floating_point_masks() -> None:

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import cv2
 import numpy as np
+import pytest
 
 from mmattn.reports.detection import DetectionRun, write_html_report, write_markdown_report
 from mmattn.reports.detection.box_painter import draw_sheet, draw_tiles
@@ -69,6 +70,7 @@ def test_a_section_appears_where_its_data_exist(run, tmp_path) -> None:
         assert absent not in text, absent
 
 
+@pytest.mark.slow
 def test_the_markdown_page_and_its_files(run, tmp_path) -> None:
     page = write_markdown_report(run, tmp_path / "out")
     lines = [" ".join(line.split()) for line in page.read_text(encoding="utf-8").splitlines()]

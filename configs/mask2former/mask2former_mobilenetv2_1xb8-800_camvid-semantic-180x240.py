@@ -8,7 +8,7 @@ no accuracy of the paper is reproduced.
     mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors \
         --converter torchvision-mobilenetv2-mmdet
-    mmattn train configs/mask2former/mask2former_mobilenetv2_1xb8-500_camvid-semantic-180x240.py
+    mmattn train configs/mask2former/mask2former_mobilenetv2_1xb8-800_camvid-semantic-180x240.py
 """
 
 _base_ = [
@@ -63,4 +63,14 @@ train_pipeline = [
     dict(type="PackSegInputs"),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-default_hooks = dict(visualization=dict(type="SegVisualizationHook"))
+
+max_iters = 800  # as many minutes as 1000 iterations of CCNet
+val_interval = max_iters // 4
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, begin=0, end=50, by_epoch=False),
+    dict(type="PolyLR", eta_min=0.0, power=0.9, begin=50, end=max_iters, by_epoch=False),
+]
+train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
+default_hooks = dict(
+    checkpoint=dict(interval=val_interval), visualization=dict(type="SegVisualizationHook")
+)

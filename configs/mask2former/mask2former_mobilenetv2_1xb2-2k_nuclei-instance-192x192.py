@@ -8,7 +8,7 @@ train:
     mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors \
         --converter torchvision-mobilenetv2-mmdet
-    mmattn train configs/mask2former/mask2former_mobilenetv2_1xb2-1200_nuclei-instance-192x192.py
+    mmattn train configs/mask2former/mask2former_mobilenetv2_1xb2-2k_nuclei-instance-192x192.py
 """
 
 _base_ = [
@@ -18,8 +18,8 @@ _base_ = [
     "../_base_/detection_runtime_iters.py",
 ]
 
-max_iters = 1200
-val_interval = max_iters // 3
+max_iters = 2000
+val_interval = max_iters
 model = dict(
     data_preprocessor=dict(pad_seg=False),
     # The validation image with most nuclei has 111.
@@ -32,4 +32,4 @@ param_scheduler = [
     dict(type="PolyLR", eta_min=0.0, power=0.9, begin=50, end=max_iters, by_epoch=False),
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
-default_hooks = dict(checkpoint=dict(interval=val_interval))
+default_hooks = dict(checkpoint=dict(interval=val_interval // 2))

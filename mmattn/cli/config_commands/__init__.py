@@ -1,0 +1,1 @@
+"""The commands of ``mmattn config``, a file each."""

@@ -1,0 +1,9 @@
+#!/usr/bin/env python
+"""Work on configs."""
+
+import sys
+
+from mmattn.cli.config import main
+
+if __name__ == "__main__":
+    sys.exit(main())
