@@ -25,6 +25,8 @@ model = dict(
         enc_num_convs=(2, 2, 2, 2),
         dec_num_convs=(2, 2, 2),
         downsamples=(True, True, True),
+        enc_dilations=(1, 1, 1, 1),
+        dec_dilations=(1, 1, 1),
         norm_cfg=norm_cfg,
     ),
     decode_head=dict(
@@ -33,10 +35,8 @@ model = dict(
         channels=16,
         num_classes=10,
         norm_cfg=norm_cfg,
-        # Shapes cover a sixth of the pixels.
         loss_decode=dict(class_weight=[4.0] * 6 + [1.0] * 4),
     ),
-    # Deep supervision, as in the paper, of one level more.
     auxiliary_head=dict(in_channels=32, in_index=2, channels=16, num_classes=10, norm_cfg=norm_cfg),
     test_cfg=dict(_delete_=True, mode="whole"),
 )

@@ -180,16 +180,22 @@ SYSTEMS: dict[str, Callable[[], Built]] = {
 }
 #: Blocks and their options in a narrow host.
 BLOCKS: dict[str, dict[str, Any]] = {
+    "AggregatedAttention": {},
     "AreaAttention": {"head_channels": 8},
     "CBAM": {},
+    "ConvGLU": {},
     "CoordAtt": {},
     "CrissCrossAttention": {},
+    "DepthwiseMixer": {},
     "ECA": {},
     "ELA": {"fallback": "divisor"},
     "GlobalContext": {},
+    "InLineAttention": {},
     "SE": {},
+    "ScaleAwareModulation": {},
     "SimAM": {},
     "TripletAttention": {},
+    "VariedSizeWindowAttention": {},
 }
 SYSTEMS |= {f"{block} in UPerNet": partial(_upernet, block) for block in BLOCKS}
 SYSTEMS["CBAM in RetinaNet"] = partial(_retinanet, "CBAM")
