@@ -39,7 +39,7 @@ from mmattn.layers.heads import (
     to_tokens,
 )
 from mmattn.layers.pooling import adaptive_avg_pool2d
-from mmattn.ops import accumulate_dtype
+from mmattn.ops import accumulate_dtype, is_exporting
 from mmattn.registry import MODELS
 
 _BLOCK = 7  # side of the tables of blocks
@@ -149,7 +149,9 @@ class AgentAttention(nn.Module):
     def _agents(self, q: Tensor, size: Sequence[int]) -> Tensor:
         """Return the cells' means of the queries. Shape (N, n, C)."""
         pooled = adaptive_avg_pool2d(to_feature_map(q, size), self.agents)
-        return to_tokens(pooled).contiguous()  # torch's fast attention takes no other layout
+        agents = to_tokens(pooled)
+        # torch's fast attention takes no other layout; the exporter to ONNX fails on its result.
+        return agents if is_exporting() else agents.contiguous()
 
     def _biases(
         self, size: Sequence[int], dtype: torch.dtype
