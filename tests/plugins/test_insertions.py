@@ -45,8 +45,10 @@ def test_a_host_with_a_block_is_exported(host: str) -> None:
 
 
 def test_the_page_has_every_block_in_every_host_and_no_failure() -> None:
-    rows, _ = insertion_table.read(insertion_table.PAGE.read_text("utf-8"))
+    rows, exports = insertion_table.read(insertion_table.PAGE.read_text("utf-8"))
     assert len(HOSTS) >= 20
+    assert exports.keys() == set(HOSTS)
+    assert all(float(line.removeprefix("ONNX: ")) < 1e-4 for line in exports.values())
     missing = sorted({block for host, block in ALL if (host, block) not in rows})
     assert not missing, f"run {insertion_table.COMMAND}; it adds what is missing: {missing}"
     assert rows.keys() == set(ALL), "and drops what is there no longer"

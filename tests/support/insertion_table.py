@@ -35,7 +35,7 @@ of each family, loads the weights of the network without blocks, and measures in
 
 - **identity**: the largest difference to the outputs of the network without blocks, in eval mode,
   at two odd sizes; 0 is bit for bit.
-- **parameters**: those that the blocks add, all places together.
+- **parameters**: those that the blocks add, s among them, all places together.
 - **ONNX**: the largest difference of the exported file, in onnxruntime, to torch, relative to the
   largest output; `SE` at the first of the places, with s = 1/2. (That every block exports is
   tested by itself, at sizes that it was not traced at.)
