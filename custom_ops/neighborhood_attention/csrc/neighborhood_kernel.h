@@ -123,7 +123,7 @@ struct Plan {
 };
 
 // Bias (heads, 2 ky - 1, 2 kx - 1) with `margin` zeros on both sides of each row, so that a vector
-// of it can be read or written at any place of a tile. Without a table, it is a row of zeros.
+// of it can be read or written at any place of a tile. Without a bias, all are zeros.
 template <typename A>
 struct Table {
   int64_t rows, columns, margin;
