@@ -117,8 +117,8 @@ class AgentAttention(nn.Module):
                 nn.init.zeros_(layer.bias)
         self.dwc.reset_parameters()
         for name, table in self.named_parameters(recurse=False):
-            assert name.endswith("_bias")
-            nn.init.trunc_normal_(table, std=0.02)
+            if name.endswith("_bias"):
+                nn.init.trunc_normal_(table, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]

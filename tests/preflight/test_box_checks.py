@@ -268,7 +268,7 @@ def test_json_has_every_place(
     assert copy["places"][0]["file"] == f"{root}/images/val/000.png"
     assert train["counts"] == {"cell": 8, "dot": 4, "rod": 8}
     shown = capsys.readouterr().out
-    assert "Numbers of classes in the model: model.bbox_head.num_classes=3." in shown
+    assert "model.bbox_head.num_classes=3 (the config has 80)." in shown
     assert "boxes without area are left out (5): " in caplog.text and "and 2 more" in caplog.text
 
 

@@ -150,6 +150,22 @@ def _narrow_two_stages(model: dict[str, Any]) -> None:
             part |= {"in_channels": 16, "conv_out_channels": 16, "num_convs": 1, "num_classes": 4}
 
 
+def _nat() -> Built:
+    backbone = {
+        "type": "mmattn.NAT",
+        "channels": 8,
+        "depths": (1, 1, 1, 1),
+        "num_heads": (1, 2, 2, 4),
+    }
+    return SEG, tiny_segmentor(backbone, (8, 16, 32, 64))
+
+
+def _token_mixer_host() -> Built:
+    mixer = {"type": "mmattn.InLineAttention"}
+    backbone = {"type": "mmattn.TokenMixerHost", "token_mixer": mixer, "depths": (1, 1, 1, 1)}
+    return SEG, tiny_segmentor(backbone, (32, 64, 128, 256))
+
+
 SYSTEMS: dict[str, Callable[[], Built]] = {
     "FCN": _fcn,
     "RetinaNet": _retinanet,
@@ -177,20 +193,36 @@ SYSTEMS: dict[str, Callable[[], Built]] = {
     "Dynamic Head, FCOS": _dynamic_head("fcos_r50_fpn_dyhead"),
     "Dynamic Head, Faster R-CNN": _dynamic_head("faster-rcnn_r50_fpn_dyhead"),
     "YOLOv12": _yolov12,
+    "Attention UNet": _narrowed(
+        "mmattn::attention_unet/gated-unet-s4_1xb8-600_shapes-96x128.py",
+        backbone__base_channels=8,
+        decode_head__in_channels=8,
+        decode_head__channels=8,
+        auxiliary_head__in_channels=16,
+    ),
+    "NAT": _nat,
+    "Token mixer host": _token_mixer_host,
 }
 #: Blocks and their options in a narrow host.
 BLOCKS: dict[str, dict[str, Any]] = {
+    "AgentAttention": {},
     "AggregatedAttention": {},
     "AreaAttention": {"head_channels": 8},
+    "BiLevelRoutingAttention": {},
     "CBAM": {},
+    "ContMix": {},
     "ConvGLU": {},
     "CoordAtt": {},
     "CrissCrossAttention": {},
     "DepthwiseMixer": {},
     "ECA": {},
     "ELA": {"fallback": "divisor"},
+    "FocusedLinearAttention": {},
     "GlobalContext": {},
+    "HiLo": {},
     "InLineAttention": {},
+    "NeighborhoodAttention": {},
+    "RankAugmentedAttention": {},
     "SE": {},
     "ScaleAwareModulation": {},
     "SimAM": {},
