@@ -225,6 +225,8 @@ def _read_runs(comparison: Comparison, equal_time: bool) -> dict[tuple[str, int]
 
 def _add_equal_time(comparison: Comparison, metric: str, equal: _Readings, rows: list[Row]) -> None:
     """Fill in what each variant reaches in the time of the base."""
+    if not comparison.match_time:
+        return
     runs = _read_runs(comparison, equal_time=True)
     shorter = _read_values(comparison, metric, runs, True)
     # The base has its full time anyway.

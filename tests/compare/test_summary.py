@@ -9,13 +9,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mmattn.compare.host_pairs import disjoint_pairs
 from mmattn.compare.lock import check_against_lock, code_fingerprint, deviations, read_lock
+from mmattn.compare.plan import Comparison
 from mmattn.compare.results import ComparisonResults, Row, _conclude
 from mmattn.compare.sentences import controls, sentences
 from mmattn.compare.statistics import difference
 from mmattn.compare.summary import cost_cells, csv_text, latex_text, summary_cells
+from mmattn.compare.variants import Variant
 from mmattn.errors import ConfigError, DataError
 
 HOST = "wider host (decode_head.channels=34)"
@@ -161,6 +164,16 @@ def test_other_data_are_refused_and_other_code_is_named(tmp_path: Path) -> None:
     ]
     same = a_lock() | {"data": {}, "code": {"commit": [], "sha256": code_fingerprint()}}
     check_against_lock(same, tmp_path, {"torch": "9.9"}, lambda text: pytest.fail(text))
+
+
+@pytest.mark.parametrize(("match_time", "again"), [(True, True), (False, False)])
+def test_a_later_start_without_equal_time_trains_nothing_again(match_time, again) -> None:
+    """The steps that an earlier start found out stay in the folder."""
+    comparison = Comparison(
+        *("a.py", Config(), (Variant("none"), Variant("SE")), (), 2, "9it", Path("work")),
+        match_time=match_time, iterations=9, equal_time={"SE": {"ratio": 1.5, "iterations": 6}},
+    )  # fmt: skip
+    assert comparison.needs_equal_time(Variant("SE")) is again
 
 
 def test_a_file_that_is_no_lock(tmp_path: Path) -> None:
