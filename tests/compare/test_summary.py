@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from mmattn.compare.host_pairs import disjoint_pairs
 from mmattn.compare.lock import check_against_lock, code_fingerprint, deviations, read_lock
+from mmattn.compare.markdown import conclusions
 from mmattn.compare.plan import Comparison
 from mmattn.compare.results import ComparisonResults, Row, _conclude
 from mmattn.compare.sentences import controls, sentences
@@ -66,6 +67,13 @@ def test_each_row_has_its_sentence() -> None:
                  "Its step takes 1.25 times as long; in equal time it is +0.20."):  # fmt: skip
         assert part in first, part
     assert second.startswith("ECA: within noise (+0.00 mIoU")
+
+
+def test_a_run_in_equal_time_without_result_is_told() -> None:
+    found = results()
+    found.rows[1].equal_time_failures = {1: "the loss of iteration 3 is nan"}
+    text = "\n".join(conclusions(found))
+    assert "- SE_up in equal time, seed 1: no result, the loss of iteration 3 is nan." in text
 
 
 def test_blocks_are_corrected_and_controls_are_not() -> None:
