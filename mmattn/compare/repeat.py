@@ -16,7 +16,7 @@ from mmattn.tables import markdown_table
 
 from .files import read_json
 from .host_pairs import write_error_rate
-from .jobs import parse_devices
+from .jobs import check_devices, parse_devices
 from .lock import PRESET, check_against_lock, deviations, read_lock
 from .plan import Comparison, plan_comparison
 from .provenance import machine_and_versions
@@ -146,9 +146,11 @@ def measure_error_rate(
         cfg_options=cfg_options,
     )
     restore_settings(comparison, "" if report_only else command, report_only)
+    processes = parse_devices(devices, jobs)
     if not report_only:
+        check_devices(processes)
         check(comparison, log)
-        train(comparison, parse_devices(devices, jobs), log)
+        train(comparison, processes, log)
     folder = Path(out) if out else comparison.work_dir
     return write_error_rate(
         comparison, folder, seeds=seeds, pairs=pairs, metric=metric or "mIoU", log=log

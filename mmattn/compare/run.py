@@ -35,7 +35,7 @@ from .checks import build_datasets, check_variant, collate_first, naming_variant
 from .files import read_json, write_json
 from .fingerprint import check_settings, fingerprint
 from .initial_weights import write_initial_weights
-from .jobs import Job, parse_devices, train_in_processes
+from .jobs import Job, check_devices, parse_devices, train_in_processes
 from .lock import write_data_manifest
 from .plan import Comparison, choose_metric, plan_comparison
 from .progress import RunProgress
@@ -133,6 +133,7 @@ def compare(
         setattr(comparison, key, value)
     restore_settings(comparison, "" if report_only else command, report_only)
     if not report_only:
+        check_devices(processes)
         check(comparison, log)
         if before_training is not None:
             before_training(comparison)
