@@ -344,7 +344,6 @@ def _settle_equal_time(comparison: Comparison) -> None:
     from .variant_cost import step_ratio
 
     costs = read_json(comparison.work_dir / COSTS)["costs"]
-    train, _ = build_datasets(comparison.cfg)
     for variant in comparison.variants:
         if variant.label == BASE or variant.seed_offset:
             continue
@@ -356,7 +355,7 @@ def _settle_equal_time(comparison: Comparison) -> None:
             comparison.equal_time[variant.label] = {"ratio": ratio, "iterations": steps}
         if comparison.needs_equal_time(variant):
             steps = int(comparison.equal_time[variant.label]["iterations"])
-            _write_config(comparison, variant, steps, len(train), _EQUAL_TIME)
+            _write_config(comparison, variant, steps, comparison.data["train"], _EQUAL_TIME)
     save_settings(comparison)
 
 
