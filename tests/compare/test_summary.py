@@ -12,7 +12,13 @@ import pytest
 from mmengine.config import Config
 
 from mmattn.compare.host_pairs import disjoint_pairs
-from mmattn.compare.lock import check_against_lock, code_fingerprint, deviations, read_lock
+from mmattn.compare.lock import (
+    check_against_lock,
+    code_fingerprint,
+    deviations,
+    read_lock,
+    write_data_manifest,
+)
 from mmattn.compare.markdown import conclusions
 from mmattn.compare.plan import Comparison
 from mmattn.compare.results import ComparisonResults, Row, _conclude
@@ -182,6 +188,25 @@ def test_a_later_start_without_equal_time_trains_nothing_again(match_time, again
         match_time=match_time, iterations=9, equal_time={"SE": {"ratio": 1.5, "iterations": 6}},
     )  # fmt: skip
     assert comparison.needs_equal_time(Variant("SE")) is again
+
+
+def test_runs_on_other_data_are_not_added(tmp_path: Path) -> None:
+    """Before anything is trained the data may change; then the folder keeps what they were."""
+    image = tmp_path / "a.png"
+    image.write_bytes(b"one")
+    report = SimpleNamespace(where="train_dataloader", root=str(tmp_path), files=[str(image)])
+    write_data_manifest([report], tmp_path)
+    image.write_bytes(b"two")
+    write_data_manifest([report], tmp_path)
+    before = (tmp_path / "data.json").read_text()
+    settings = tmp_path / "runs" / "none" / "seed0" / "settings.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("{}")
+    write_data_manifest([report], tmp_path)
+    image.write_bytes(b"six")
+    with pytest.raises(DataError, match=r"holds runs on other data.*--work-dir.*a\.png"):
+        write_data_manifest([report], tmp_path)
+    assert (tmp_path / "data.json").read_text() == before
 
 
 def test_a_file_that_is_no_lock(tmp_path: Path) -> None:
