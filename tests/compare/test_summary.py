@@ -204,7 +204,7 @@ def test_runs_on_other_data_are_not_added(tmp_path: Path) -> None:
     settings.write_text("{}")
     write_data_manifest([report], tmp_path)
     image.write_bytes(b"six")
-    with pytest.raises(DataError, match=r"holds runs on other data.*--work-dir.*a\.png"):
+    with pytest.raises(DataError, match=r"(?s)holds runs on other data.*--work-dir.*a\.png"):
         write_data_manifest([report], tmp_path)
     assert (tmp_path / "data.json").read_text() == before
 
