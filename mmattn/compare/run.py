@@ -43,7 +43,7 @@ from .provenance import data_facts, machine_and_versions
 from .report import write_report
 from .results import COSTS
 from .saved_settings import restore_settings, save_settings
-from .shared_config import shared_config
+from .shared_config import samples_per_step, shared_config
 from .train_variant import CONSOLE, run_variant, time_steps
 from .variants import BASE, Variant
 from .wider_hosts import choose_wider_hosts
@@ -389,8 +389,7 @@ def _measure_costs(comparison: Comparison, log: Log) -> None:
         _write_initial_weights(comparison, variant, 0)
     with output_to(comparison.work_dir / CONSOLE):
         train, val = build_datasets(cfg)
-        loader = cfg.train_dataloader
-        size = loader.get("batch_size") or loader.batch_sampler.batch_size
+        size = samples_per_step(cfg)
         batch = collate_first(cfg, "train", train, size)
         image = collate_first(cfg, "val", val, 1)
         models = {}
