@@ -35,6 +35,13 @@ again goes on where it was stopped; with more names or seeds it adds them. The r
 CSV, LaTeX, JSON, plots, and run.lock, from which --replay trains everything again and holds the new
 table against the old one (exit code 1 where a row is outside of its interval).
 """
+# Options of each use besides a comparison; others would be ignored in it.
+_OF_REPLAY = {"replay", "work_dir", "data_root", "devices", "jobs"}
+_OF_SIMULATION = {"error_rate", "pairs"}
+_OF_ERROR_RATE = {
+    *("error_rate", "config", "budget", "seeds", "pairs", "hosts", "metric", "cfg_options"),
+    *("data_root", "work_dir", "out", "devices", "jobs", "report_only"),
+}
 
 
 def parse_args(argv: list[str] | None = None, prog: str = "mmattn compare") -> argparse.Namespace:
@@ -148,12 +155,20 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn compare") -> a
 
 
 def _require(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with an error where the options of the chosen use are missing."""
+    """End with an error where options of the chosen use are missing, or have no effect in it."""
+    use, takes = "a comparison", set(vars(args)) - {"replay", "error_rate", "pairs", "hosts"}
     if args.replay:
-        settled = ("config", "insert", "at", "budget", "total", "metric", "cfg_options")
-        given = [name for name in settled if getattr(args, name)]
-        if given:
-            parser.error(f"--replay repeats what the lock says: leave {', '.join(given)} out")
+        use, takes = "--replay, which repeats what the lock says,", _OF_REPLAY
+    elif args.error_rate:
+        use = "--error-rate CONFIG" if args.config else "--error-rate without CONFIG"
+        takes = _OF_ERROR_RATE if args.config else _OF_SIMULATION
+    given = [name.replace("_", "-") for name, value in vars(args).items()
+             if name not in takes and value != parser.get_default(name)]  # fmt: skip
+    if given:
+        parser.error(f"{use} takes no {', '.join(given)}: leave {', '.join(given)} out")
+    if args.pairs is not None and args.pairs < 1:
+        parser.error(f"--pairs {args.pairs}: must be at least 1")
+    if args.replay:
         return
     needed = ("config", "insert", "at")
     if args.error_rate:

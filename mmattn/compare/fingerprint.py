@@ -43,6 +43,11 @@ def changed_settings(before: Config, now: Config) -> str:
     )
 
 
+def has_runs(work_dir: Path) -> bool:
+    """Return whether anything was trained in the folder of a comparison."""
+    return any(work_dir.glob(f"runs/*/*/{SETTINGS}"))
+
+
 def check_settings(work_dir: Path, settings: Mapping[str, Any]) -> None:
     """Refuse a folder whose run was made with other settings.
 

@@ -9,8 +9,8 @@ it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from .error_rate import (
     intraclass_correlation,
     with_gain,
 )
-from .files import write_json
+from .files import read_json, write_json
 from .image_counts import AREAS, PixelCounts, area_metric
 from .plan import Comparison
 from .provenance import machine_and_versions
@@ -50,11 +50,13 @@ class Hosts:
         seeds: Seed of each run.
         counts: Pixel counts of each run, int64 (runs, images, 4, classes).
         commits: Commits of the runs.
+        failures: Reason why a run has no result, by seed.
     """
 
     seeds: tuple[int, ...]
     counts: np.ndarray
     commits: tuple[str, ...]
+    failures: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -71,13 +73,16 @@ def read_hosts(comparison: Comparison) -> Hosts:
     Raises:
         ConfigError: There are fewer than two, or they keep no pixel counts.
     """
-    from .files import read_json
-
     base = comparison.variants[0]
     seeds, counts, commits = [], [], set()
+    failures: dict[int, str] = {}
     for seed in range(comparison.seeds):
         folder = comparison.run_dir(base, seed)
         if not (folder / RESULT).is_file():
+            continue
+        result = read_json(folder / RESULT)
+        if "failure" in result:
+            failures[seed] = result["failure"]
             continue
         if not (folder / AREAS).is_file():
             raise ConfigError(
@@ -87,10 +92,11 @@ def read_hosts(comparison: Comparison) -> Hosts:
         with np.load(folder / AREAS) as file:
             counts.append(file["areas"])
         seeds.append(seed)
-        commits.add(read_json(folder / RESULT)["commit"])
+        commits.add(result["commit"])
     if len(seeds) < 2:
-        raise ConfigError(f"{comparison.work_dir}: fewer than two runs are finished.")
-    return Hosts(tuple(seeds), np.stack(counts), tuple(sorted(commits)))
+        failed = f"; {len(failures)} others have no result" if failures else ""
+        raise ConfigError(f"{comparison.work_dir}: fewer than two runs are finished{failed}.")
+    return Hosts(tuple(seeds), np.stack(counts), tuple(sorted(commits)), failures)
 
 
 def disjoint_pairs(runs: int, seeds: int, pairs: int) -> tuple[list[tuple[Any, Any]], int]:
@@ -147,8 +153,9 @@ def write_error_rate(
     chosen, apart = disjoint_pairs(len(hosts), seeds, pairs)
     judged = [compare_counts(hosts.runs(a), hosts.runs(b), metric, times) for a, b in chosen]
     values = np.array([run.value(metric) for run in hosts.runs(range(len(hosts)))])
-    # Images without any class that is counted have no score of their own.
-    scores = 100 * hosts.counts[:, :, 0].sum(axis=2) / hosts.counts[:, :, 3].sum(axis=2)
+    hit, labelled = hosts.counts[:, :, 0].sum(axis=2), hosts.counts[:, :, 3].sum(axis=2)
+    scored = labelled[0] > 0  # an image without any class that is counted has no score of its own
+    scores = 100 * hit[:, scored] / labelled[:, scored]
     facts = {
         "runs": len(hosts),
         "mean": float(values.mean()),
@@ -324,6 +331,7 @@ def _page(
         f"- data: {data.get('train')} training and {data.get('val')} validation images, "
         f"{data.get('classes')} classes",
         f"- commit of the runs: {', '.join(hosts.commits)}",
+        *(f"- seed {seed}: no result, {why}." for seed, why in hosts.failures.items()),
         *(f"- {name}: {value}" for name, value in machine_and_versions().items()),
         "",
         "```bash",

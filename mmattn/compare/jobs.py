@@ -81,6 +81,28 @@ def parse_devices(devices: str | None, jobs: int | None) -> list[str]:
     return [names[number % len(names)] for number in range(jobs or len(names))]
 
 
+def check_devices(devices: Sequence[str]) -> None:
+    """Refuse GPUs that are not there: a process without one would train on the CPU instead.
+
+    Args:
+        devices: What ``parse_devices`` returned.
+
+    Raises:
+        ConfigError: This process sees fewer GPUs.
+    """
+    numbers = [int(name.removeprefix("cuda:")) for name in devices if name.startswith("cuda:")]
+    if not numbers:
+        return
+    import torch
+
+    count = torch.cuda.device_count()
+    if max(numbers) >= count:
+        raise ConfigError(
+            f"--devices cuda:{max(numbers)}: this process sees {count} GPUs, which are numbered "
+            "from 0. Name others, or cpu."
+        )
+
+
 def train_in_processes(
     jobs: Sequence[Job], devices: Sequence[str], finished: Callable[[Job, float], None]
 ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from mmattn.errors import ConfigError, DataError
 from mmattn.io.plain_data import parse_json, read_text
 
 from .files import read_json
+from .fingerprint import has_runs
 from .results import ComparisonResults
 from .statistics import t_interval
 
@@ -181,12 +182,28 @@ def data_fingerprint(work_dir: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def write_data_manifest(reports: list[DatasetReport], work_dir: Path) -> None:
-    """Write size and SHA-256 of every file that the datasets read (``mmattn.data.manifest``)."""
-    from mmattn.data.manifest import write_manifest
+def write_data_manifest(reports: Sequence[DatasetReport], work_dir: Path) -> None:
+    """Write size and SHA-256 of every file that the datasets read (``mmattn.data.manifest``).
+
+    A folder that has runs keeps the manifest of these.
+
+    Raises:
+        DataError: The folder has runs, and the files are not those of the runs.
+    """
+    from mmattn.data.manifest import compare_with_manifest, write_manifest
 
     files = {report.where: (report.root, report.files) for report in reports}
-    write_manifest(str(work_dir / MANIFEST), files)
+    manifest = work_dir / MANIFEST
+    if not (manifest.is_file() and has_runs(work_dir)):
+        write_manifest(str(manifest), files)
+        return
+    try:
+        compare_with_manifest(str(manifest), files)
+    except DataError as error:
+        raise DataError(
+            f"{work_dir} holds runs on other data, which can't be compared with new ones: restore "
+            f"the files, or choose another --work-dir. {error}"
+        ) from error
 
 
 def code_fingerprint() -> str:

@@ -70,6 +70,11 @@ def conclusions(results: ComparisonResults) -> list[str]:
         for row in results.rows
         for seed, reason in row.failures.items()
     ]
+    lines += [
+        f"- {row.label} in equal time, seed {seed}: no result, {reason}."
+        for row in results.rows
+        for seed, reason in row.equal_time_failures.items()
+    ]
     left_out = results.comparison.left_out.items()
     return lines + [f"- {label}: left out. {reason}" for label, reason in left_out]
 

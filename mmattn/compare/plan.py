@@ -122,6 +122,8 @@ class Comparison:
 
     def needs_equal_time(self, variant: Variant) -> bool:
         """Return whether a variant is trained again, with fewer steps."""
+        if not self.match_time:  # though an earlier start found out how many
+            return False
         steps = self.equal_time.get(variant.label, {}).get("iterations")
         return steps is not None and steps != self.iterations
 

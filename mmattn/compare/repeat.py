@@ -10,18 +10,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmattn.errors import ConfigError
+from mmattn.errors import ConfigError, did_you_mean
 from mmattn.io import atomic_write
 from mmattn.tables import markdown_table
+from mmattn.tasks import task_of
 
 from .files import read_json
 from .host_pairs import write_error_rate
-from .jobs import parse_devices
+from .image_counts import AREA_METRICS
+from .jobs import check_devices, parse_devices
 from .lock import PRESET, check_against_lock, deviations, read_lock
 from .plan import Comparison, plan_comparison
 from .provenance import machine_and_versions
 from .run import check, compare, train
 from .saved_settings import restore_settings
+from .variants import SEED_OFFSET
 
 Log = Callable[[str], None]
 
@@ -134,22 +137,43 @@ def measure_error_rate(
     Raises:
         MMAttnError: The config or the data are unfit, or there are too few runs.
     """
+    # What would be found out only when everything is trained.
     if seeds < 2:
         raise ConfigError(f"--seeds {seeds}: a verdict needs at least two seeds on each side.")
+    if pairs < 1:
+        raise ConfigError(f"--pairs {pairs}: must be at least 1.")
+    runs = 2 * seeds * pairs if hosts is None else hosts
+    if not 2 * seeds <= runs <= SEED_OFFSET:
+        raise ConfigError(
+            f"--hosts: {runs} runs, but a pair of {seeds} seeds needs {2 * seeds}, and there are "
+            f"at most {SEED_OFFSET}. Give --hosts, with which pairs may share runs."
+        )
+    metric = metric or "mIoU"
+    if metric not in AREA_METRICS:
+        raise ConfigError(
+            f"--metric {metric}: the error rate is measured from pixel counts, which give "
+            f"{', '.join(AREA_METRICS)}.{did_you_mean(metric, AREA_METRICS)}"
+        )
     comparison = plan_comparison(
         *(config, "", []),
         budget=budget,
-        seeds=hosts or 2 * seeds * pairs,
+        seeds=runs,
         controls=False,
         data_root=data_root,
         work_dir=work_dir or f"work_dirs/error_rate_{Path(config.rpartition('::')[2]).stem}",
         cfg_options=cfg_options,
     )
+    task = task_of(comparison.cfg)
+    if task.default_metric not in AREA_METRICS:
+        raise ConfigError(
+            f"{config}: is of {task.name}. The error rate is measured with segmentors, from pixel "
+            "counts; give the config of one."
+        )
     restore_settings(comparison, "" if report_only else command, report_only)
+    processes = parse_devices(devices, jobs)
     if not report_only:
+        check_devices(processes)
         check(comparison, log)
-        train(comparison, parse_devices(devices, jobs), log)
+        train(comparison, processes, log)
     folder = Path(out) if out else comparison.work_dir
-    return write_error_rate(
-        comparison, folder, seeds=seeds, pairs=pairs, metric=metric or "mIoU", log=log
-    )
+    return write_error_rate(comparison, folder, seeds=seeds, pairs=pairs, metric=metric, log=log)

@@ -128,6 +128,7 @@ def _as_json(results: ComparisonResults) -> dict[str, Any]:
                 "beside": {name: _measured(own) for name, own in row.beside.items()},
                 "cost": row.cost,
                 "failures": row.failures,
+                "equal_time_failures": row.equal_time_failures,
             }
             for row in results.rows
         ],

@@ -76,6 +76,7 @@ class Row(Measured):
         vs_wider: Difference to that host.
         wider_verdict: What follows from ``vs_wider``, after the correction for all of these.
         equal_time: The metric after as much time as the base had; None if it was not measured.
+        equal_time_failures: Reason why a seed has no result after that time, by seed.
         ratio: Seconds of a training step over those of the base's; None if it was not measured.
     """
 
@@ -89,6 +90,7 @@ class Row(Measured):
     vs_wider: Difference | None = None
     wider_verdict: Verdict | None = None
     equal_time: Measured | None = None
+    equal_time_failures: dict[int, str] = field(default_factory=dict)
     ratio: float | None = None
 
     @property
@@ -168,9 +170,7 @@ def read_results(comparison: Comparison) -> ComparisonResults:
             f"{comparison.config}: the validation images hold no object that {metric} counts, so "
             "it is -1. Choose another --metric."
         )
-    for result in runs.values():
-        if metric not in result.get("metrics", {metric}):
-            result["failure"] = f"the evaluation returned no {metric}"
+    _note_missing(runs, metric)
     file = comparison.work_dir / COSTS
     costs = read_json(file) if file.is_file() else {"costs": {}}
     beside = metrics_beside(first["metrics"], metric, task_of(comparison.cfg))
@@ -178,9 +178,7 @@ def read_results(comparison: Comparison) -> ComparisonResults:
     rows = []
     for variant in sorted(comparison.variants, key=lambda entry: entry.is_control):
         label = variant.label
-        failures = {
-            s: r["failure"] for (of, s), r in runs.items() if of == label and "failure" in r
-        }
+        failures = _failures(runs, label)
         own = readings[metric].measured(label)
         if own.values or failures:
             others = {name: readings[name].measured(label) for name in beside}
@@ -223,9 +221,24 @@ def _read_runs(comparison: Comparison, equal_time: bool) -> dict[tuple[str, int]
     return runs
 
 
+def _note_missing(runs: Mapping[tuple[str, int], dict[str, Any]], metric: str) -> None:
+    """Make failures of the runs whose evaluation did not return the metric."""
+    for result in runs.values():
+        if metric not in result.get("metrics", {metric}):
+            result["failure"] = f"the evaluation returned no {metric}"
+
+
+def _failures(runs: Mapping[tuple[str, int], dict[str, Any]], label: str) -> dict[int, str]:
+    """Return why runs of a variant have no result, by seed."""
+    return {s: run["failure"] for (of, s), run in runs.items() if of == label and "failure" in run}
+
+
 def _add_equal_time(comparison: Comparison, metric: str, equal: _Readings, rows: list[Row]) -> None:
     """Fill in what each variant reaches in the time of the base."""
+    if not comparison.match_time:
+        return
     runs = _read_runs(comparison, equal_time=True)
+    _note_missing(runs, metric)
     shorter = _read_values(comparison, metric, runs, True)
     # The base has its full time anyway.
     shorter.values[BASE], shorter.drawn[BASE] = equal.values[BASE], equal.drawn.get(BASE, {})
@@ -235,7 +248,9 @@ def _add_equal_time(comparison: Comparison, metric: str, equal: _Readings, rows:
         if known is None:
             continue
         row.ratio = known["ratio"]
-        source = shorter if comparison.needs_equal_time(variants[row.label]) else equal
+        again = comparison.needs_equal_time(variants[row.label])
+        row.equal_time_failures = _failures(runs, row.label) if again else {}
+        source = shorter if again else equal
         measured = source.measured(row.label)
         row.equal_time = measured if measured.values else None
 

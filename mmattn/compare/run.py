@@ -35,7 +35,7 @@ from .checks import build_datasets, check_variant, collate_first, naming_variant
 from .files import read_json, write_json
 from .fingerprint import check_settings, fingerprint
 from .initial_weights import write_initial_weights
-from .jobs import Job, parse_devices, train_in_processes
+from .jobs import Job, check_devices, parse_devices, train_in_processes
 from .lock import write_data_manifest
 from .plan import Comparison, choose_metric, plan_comparison
 from .progress import RunProgress
@@ -43,7 +43,7 @@ from .provenance import data_facts, machine_and_versions
 from .report import write_report
 from .results import COSTS
 from .saved_settings import restore_settings, save_settings
-from .shared_config import shared_config
+from .shared_config import samples_per_step, shared_config
 from .train_variant import CONSOLE, run_variant, time_steps
 from .variants import BASE, Variant
 from .wider_hosts import choose_wider_hosts
@@ -133,6 +133,7 @@ def compare(
         setattr(comparison, key, value)
     restore_settings(comparison, "" if report_only else command, report_only)
     if not report_only:
+        check_devices(processes)
         check(comparison, log)
         if before_training is not None:
             before_training(comparison)
@@ -343,7 +344,6 @@ def _settle_equal_time(comparison: Comparison) -> None:
     from .variant_cost import step_ratio
 
     costs = read_json(comparison.work_dir / COSTS)["costs"]
-    train, _ = build_datasets(comparison.cfg)
     for variant in comparison.variants:
         if variant.label == BASE or variant.seed_offset:
             continue
@@ -355,7 +355,7 @@ def _settle_equal_time(comparison: Comparison) -> None:
             comparison.equal_time[variant.label] = {"ratio": ratio, "iterations": steps}
         if comparison.needs_equal_time(variant):
             steps = int(comparison.equal_time[variant.label]["iterations"])
-            _write_config(comparison, variant, steps, len(train), _EQUAL_TIME)
+            _write_config(comparison, variant, steps, comparison.data["train"], _EQUAL_TIME)
     save_settings(comparison)
 
 
@@ -389,8 +389,7 @@ def _measure_costs(comparison: Comparison, log: Log) -> None:
         _write_initial_weights(comparison, variant, 0)
     with output_to(comparison.work_dir / CONSOLE):
         train, val = build_datasets(cfg)
-        loader = cfg.train_dataloader
-        size = loader.get("batch_size") or loader.batch_sampler.batch_size
+        size = samples_per_step(cfg)
         batch = collate_first(cfg, "train", train, size)
         image = collate_first(cfg, "val", val, 1)
         models = {}

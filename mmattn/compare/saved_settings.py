@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mmattn.errors import ConfigError
 
 from .files import read_json, write_json
-from .fingerprint import SETTINGS, changed_settings
+from .fingerprint import changed_settings, has_runs
 
 if TYPE_CHECKING:
     from .plan import Comparison
@@ -36,7 +36,6 @@ def restore_settings(comparison: Comparison, command: str, report_only: bool) ->
 
     file, base = comparison.work_dir / "comparison.json", comparison.work_dir / "base.py"
     settings = {"at": [str(place) for place in comparison.places], "budget": comparison.budget}
-    trained = any(comparison.work_dir.glob(f"runs/*/*/{SETTINGS}"))
     if file.is_file():
         before = read_json(file)
         differing = [
@@ -47,7 +46,7 @@ def restore_settings(comparison: Comparison, command: str, report_only: bool) ->
         changes = changed_settings(Config.fromfile(base), comparison.cfg)
         if changes:
             differing.append(f"the config differs: {changes}")
-        if differing and trained:
+        if differing and has_runs(comparison.work_dir):
             raise ConfigError(
                 f"{comparison.work_dir} holds a comparison with other settings: "
                 f"{'; '.join(differing)}. Its runs can't be compared with new ones: choose another "

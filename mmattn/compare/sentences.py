@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from .plan import widening_of
 from .results import ComparisonResults, Row
 from .statistics import Verdict
 from .summary import interval_text, p_text
-from .variants import OTHER_SEEDS
+from .variants import OTHER_SEEDS, wider_host
 
 
 def sentences(results: ComparisonResults) -> list[str]:
@@ -101,8 +102,8 @@ def controls(results: ComparisonResults) -> list[str]:
 def _for_which(row: Row, results: ComparisonResults) -> str:
     """Say how many parameters a wider host has more, and which blocks are compared with it."""
     entry = next(
-        (known for known in results.comparison.widenings if known["setting"] in row.label
-         and f"={known['value']:g}" in row.label),
+        (known for known in results.comparison.widenings
+         if wider_host(widening_of(known)).label == row.label),
         None,
     )  # fmt: skip
     if entry is None:

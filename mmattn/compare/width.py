@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from typing import Any
 
 Number = int | float
@@ -129,6 +130,7 @@ class WidthSearch:
         self.model = dict(model)
         self._count = count
         self._channels = channels
+        self._channels_before = cache(partial(channels, self.model))
         self.base = count(self.model)
         self._seen: dict[tuple[str, Number], Widening | None] = {}
         self.settings = list(_settings(self.model)) if self.base is not None else []
@@ -192,7 +194,7 @@ class WidthSearch:
         if setting == f"{part}.out_channels":
             maps = ((int(before), int(value)),)
         elif part == "backbone":
-            own = self._channels(self.model, part)
+            own = self._channels_before(part)
             wider = self._channels(Widening(setting, value, before, 0).apply(self.model), part)
             if own is None or wider is None or len(own) != len(wider):
                 return None

@@ -19,6 +19,12 @@ BLOCKS = ["a.py", "--insert", "SE", "--at", "neck"]
         (["a.py", "--error-rate"], "required: --budget"),
         (["a.py", "--replay", "run.lock"], "leave config out"),
         (["--replay", "run.lock", "--metric", "mAcc"], "leave metric out"),
+        (["--replay", "run.lock", "--dry-run", "--out", "o"], "leave out, dry-run out"),
+        (["--replay", "run.lock", "--error-rate"], "leave error-rate out"),
+        (["--error-rate", "--seeds", "3"], "--error-rate without CONFIG takes no seeds"),
+        (["a.py", "--error-rate", "--budget", "5it", "--dry-run"], "leave dry-run out"),
+        ([*BLOCKS, "--budget", "5it", "--pairs", "9"], "a comparison takes no pairs"),
+        (["--error-rate", "--pairs", "0"], "--pairs 0: must be at least 1"),
     ],
 )
 def test_what_is_missing_is_named(words: list[str], said: str, capsys) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from mmengine.config import Config
 
+from mmattn.compare import host_pairs, measure_error_rate
 from mmattn.compare.error_rate import (
     GAIN,
     LARGEST_FALSE,
@@ -17,9 +22,14 @@ from mmattn.compare.error_rate import (
     simulation_page,
     with_gain,
 )
+from mmattn.compare.host_pairs import write_error_rate
 from mmattn.compare.image_counts import area_metric
+from mmattn.compare.plan import Comparison
 from mmattn.compare.simulated_runs import Scene, draw_run, draw_scene
 from mmattn.compare.statistics import decide
+from mmattn.compare.variants import Variant
+from mmattn.errors import ConfigError
+from tests.support.comparison_configs import FCN, RETINANET
 
 SEEDS = 5  # the default of ``mmattn compare``
 
@@ -123,3 +133,42 @@ def test_the_page_has_a_row_for_each_number_of_seeds() -> None:
 
 def test_verdicts_of_a_row_that_is_not_there() -> None:
     assert decide([]) == []
+
+
+def test_runs_of_a_network_are_paired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image without labels has no score, and a run without result is told."""
+    monkeypatch.setattr(host_pairs, "RANDOM_PAIRS", 3)
+    scene, generator = Scene(images=12, classes=3), np.random.default_rng(0)
+    drawn = draw_scene(scene, generator)
+    drawn.labelled[0] = 0
+    comparison = Comparison(
+        *("a.py", Config(), (Variant("none"),), (), 7, "9it", tmp_path / "work"), iterations=9
+    )
+    for seed in range(7):
+        folder = comparison.run_dir(comparison.variants[0], seed)
+        folder.mkdir(parents=True)
+        result = {"commit": "abc"} | ({"failure": "the loss is nan"} if seed == 6 else {})
+        (folder / "result.json").write_text(json.dumps(result))
+        if seed < 6:
+            np.savez(folder / "areas.npz", areas=draw_run(scene, drawn, generator).areas)
+    page = write_error_rate(comparison, tmp_path, seeds=3, pairs=2, log=lambda text: None)
+    text = page.read_text()
+    assert "trained 6 times" in text and "- seed 6: no result, the loss is nan." in text
+    assert 0 < json.loads((tmp_path / "pairs.json").read_text())["facts"]["icc"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 1}, r"--seeds 1: a verdict needs"),
+        ({"pairs": 0}, r"--pairs 0: must be at least 1"),
+        ({"hosts": 5}, r"--hosts: 5 runs, but a pair of 3 seeds needs 6"),
+        ({"pairs": 400}, r"--hosts: 2400 runs, .* at most 1000"),
+        ({"metric": "mIou"}, r"--metric mIou: .*Did you mean 'mIoU'"),
+        ({"config": RETINANET}, r"is of object detection.*with segmentors"),
+    ],
+)
+def test_a_mistake_stops_before_a_network_is_trained(changes: dict, message: str) -> None:
+    arguments = {"config": FCN, "budget": "5it", "seeds": 3, "pairs": 1} | changes
+    with pytest.raises(ConfigError, match=message):
+        measure_error_rate(**arguments)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmattn.compare import jobs as module
-from mmattn.compare.jobs import Job, parse_devices, read_job, train_in_processes
+from mmattn.compare.jobs import Job, check_devices, parse_devices, read_job, train_in_processes
 from mmattn.errors import ConfigError, MMAttnError
 
 
@@ -40,6 +40,15 @@ def test_devices_and_processes(devices, count, expected) -> None:
 def test_what_is_no_device(devices, count) -> None:
     with pytest.raises(ConfigError, match=r"--(devices|jobs) "):
         parse_devices(devices, count)
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process would see none, and train on the CPU without a word."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    for devices in ([""], ["cpu", "cpu"], ["cuda:0", "cpu"]):
+        check_devices(devices)
+    with pytest.raises(ConfigError, match=r"--devices cuda:1: this process sees 1 GPUs"):
+        check_devices(["cuda:0", "cuda:1"])
 
 
 def test_devices_are_numbered_as_this_process_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:

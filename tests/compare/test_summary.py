@@ -9,13 +9,23 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mmattn.compare.host_pairs import disjoint_pairs
-from mmattn.compare.lock import check_against_lock, code_fingerprint, deviations, read_lock
+from mmattn.compare.lock import (
+    check_against_lock,
+    code_fingerprint,
+    deviations,
+    read_lock,
+    write_data_manifest,
+)
+from mmattn.compare.markdown import conclusions
+from mmattn.compare.plan import Comparison
 from mmattn.compare.results import ComparisonResults, Row, _conclude
 from mmattn.compare.sentences import controls, sentences
 from mmattn.compare.statistics import difference
 from mmattn.compare.summary import cost_cells, csv_text, latex_text, summary_cells
+from mmattn.compare.variants import Variant
 from mmattn.errors import ConfigError, DataError
 
 HOST = "wider host (decode_head.channels=34)"
@@ -45,10 +55,13 @@ def results() -> ComparisonResults:
     ]
     rows[1].equal_time = a_row("SE_up", [value + 0.2 for value in BASE])
     _conclude(rows)
-    entry = {"setting": "decode_head.channels", "value": 34, "adds": 289, "of": ["SE_up"]}
+    entry = {"setting": "decode_head.channels", "before": 32, "adds": 289, "of": ["SE_up"]}
+    # Its name begins that of the other one.
+    narrower = entry | {"value": 3, "adds": 9, "of": ["CBAM"]}
     comparison = SimpleNamespace(
-        controls=True, left_out={}, no_width={"ECA": "it adds no parameters"}, widenings=[entry]
-    )
+        controls=True, left_out={}, no_width={"ECA": "it adds no parameters"},
+        widenings=[narrower, entry | {"value": 34}],
+    )  # fmt: skip
     return ComparisonResults(comparison, "mIoU", rows, {}, {}, {})
 
 
@@ -60,6 +73,13 @@ def test_each_row_has_its_sentence() -> None:
                  "Its step takes 1.25 times as long; in equal time it is +0.20."):  # fmt: skip
         assert part in first, part
     assert second.startswith("ECA: within noise (+0.00 mIoU")
+
+
+def test_a_run_in_equal_time_without_result_is_told() -> None:
+    found = results()
+    found.rows[1].equal_time_failures = {1: "the loss of iteration 3 is nan"}
+    text = "\n".join(conclusions(found))
+    assert "- SE_up in equal time, seed 1: no result, the loss of iteration 3 is nan." in text
 
 
 def test_blocks_are_corrected_and_controls_are_not() -> None:
@@ -158,6 +178,35 @@ def test_other_data_are_refused_and_other_code_is_named(tmp_path: Path) -> None:
     ]
     same = a_lock() | {"data": {}, "code": {"commit": [], "sha256": code_fingerprint()}}
     check_against_lock(same, tmp_path, {"torch": "9.9"}, lambda text: pytest.fail(text))
+
+
+@pytest.mark.parametrize(("match_time", "again"), [(True, True), (False, False)])
+def test_a_later_start_without_equal_time_trains_nothing_again(match_time, again) -> None:
+    """The steps that an earlier start found out stay in the folder."""
+    comparison = Comparison(
+        *("a.py", Config(), (Variant("none"), Variant("SE")), (), 2, "9it", Path("work")),
+        match_time=match_time, iterations=9, equal_time={"SE": {"ratio": 1.5, "iterations": 6}},
+    )  # fmt: skip
+    assert comparison.needs_equal_time(Variant("SE")) is again
+
+
+def test_runs_on_other_data_are_not_added(tmp_path: Path) -> None:
+    """Before anything is trained the data may change; then the folder keeps what they were."""
+    image = tmp_path / "a.png"
+    image.write_bytes(b"one")
+    report = SimpleNamespace(where="train_dataloader", root=str(tmp_path), files=[str(image)])
+    write_data_manifest([report], tmp_path)
+    image.write_bytes(b"two")
+    write_data_manifest([report], tmp_path)
+    before = (tmp_path / "data.json").read_text()
+    settings = tmp_path / "runs" / "none" / "seed0" / "settings.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("{}")
+    write_data_manifest([report], tmp_path)
+    image.write_bytes(b"six")
+    with pytest.raises(DataError, match=r"(?s)holds runs on other data.*--work-dir.*a\.png"):
+        write_data_manifest([report], tmp_path)
+    assert (tmp_path / "data.json").read_text() == before
 
 
 def test_a_file_that_is_no_lock(tmp_path: Path) -> None:
