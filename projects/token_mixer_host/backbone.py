@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.heads import to_feature_map, to_tokens
+from mmattn.layers.layer_norm import LayerNorm2d
 from mmattn.registry import MODELS
 
 #: Scale -> channels and blocks of each stage, for attention; the convolution has more blocks.
@@ -129,15 +130,6 @@ class TokenMixerHost(BaseModule):
         finally:
             self.out_indices = indices
         return self.head(self.conv_head(last).mean((2, 3)))
-
-
-class LayerNorm2d(nn.LayerNorm):
-    """Layer norm over the channels of every position: (N, C, H, W) -> (N, C, H, W)."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        last = input.permute(0, 2, 3, 1)
-        y = F.layer_norm(last, self.normalized_shape, self.weight, self.bias, self.eps)
-        return y.permute(0, 3, 1, 2)
 
 
 class _Stem(BaseModule):
