@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.layers.checks import require_at_least, require_odd
+from mmattn.layers.checks import as_pair, require_at_least, require_odd
 from mmattn.layers.heads import (
     flat_positions,
     merge_heads,
@@ -92,13 +92,11 @@ class AggregatedAttention(nn.Module):
         super().__init__()
         self.num_heads = heads = resolve_num_heads(in_channels, num_heads)
         require_odd(window_size=window_size)
-        require_at_least(1, sr_ratio=sr_ratio, pool_size=min(pool_size))
-        if train_size is not None:
-            require_at_least(1, train_size=min(train_size))
+        require_at_least(1, sr_ratio=sr_ratio)
         self.window_size = window_size
         self.sr_ratio = sr_ratio
-        self.pool_size = tuple(pool_size)
-        self.train_size = train_size if train_size is None else tuple(train_size)
+        self.pool_size = as_pair("pool_size", pool_size)
+        self.train_size = None if train_size is None else as_pair("train_size", train_size)
         cells, head_channels = window_size**2, in_channels // heads
         # The authors' names.
         self.temperature = nn.Parameter(torch.empty(heads, 1, 1))

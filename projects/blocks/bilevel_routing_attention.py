@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.layers.checks import require_at_least, require_odd
+from mmattn.layers.checks import as_pair, require_at_least, require_odd
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.heads import flat_positions, merge_heads, resolve_num_heads, split_heads
 from mmattn.layers.windows import from_windows, pad_to_multiple, real_positions, to_windows
@@ -86,12 +86,8 @@ class BiLevelRoutingAttention(nn.Module):
         self.num_heads = resolve_num_heads(in_channels, num_heads)
         require_at_least(1, n_win=n_win, topk=topk)
         require_odd(lepe_kernel=lepe_kernel)
-        if region_size is not None:
-            if len(region_size) != 2:
-                raise ValueError(f"region_size must be two numbers, got {tuple(region_size)}")
-            require_at_least(1, region_size=min(region_size))
         self.n_win, self.topk, self.masked = n_win, topk, masked
-        self.region_size = None if region_size is None else tuple(region_size)
+        self.region_size = None if region_size is None else as_pair("region_size", region_size)
         # The names of the authors' released files.
         self.qkv = _Projection(in_channels)
         self.wo = nn.Linear(in_channels, in_channels)

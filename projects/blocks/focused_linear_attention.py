@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.layers.checks import require_at_least, require_odd
+from mmattn.layers.checks import as_pair, require_odd
 from mmattn.layers.heads import (
     flat_positions,
     merge_heads,
@@ -104,11 +104,7 @@ class FocusedLinearAttention(nn.Module):
         )
         self.scale = nn.Parameter(torch.zeros(1, 1, in_channels))
         if position_size is not None:
-            if len(position_size) != 2:
-                raise ValueError(f"position_size must be two numbers, got {tuple(position_size)}")
-            height, width = position_size
-            require_at_least(1, position_size=min(height, width))
-            self.position_size = (height, width)
+            self.position_size = height, width = as_pair("position_size", position_size)
             self.positional_encoding = nn.Parameter(torch.zeros(1, height * width, in_channels))
         self.init_weights()
 
