@@ -38,6 +38,7 @@ from mmattn.layers.heads import (
     to_feature_map,
     to_tokens,
 )
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.layers.pooling import adaptive_avg_pool2d
 from mmattn.ops import accumulate_dtype, is_exporting
 from mmattn.registry import MODELS
@@ -111,10 +112,7 @@ class AgentAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for layer in (self.qkv, self.proj):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        init_transformer_layers(self.qkv, self.proj)
         self.dwc.reset_parameters()
         for name, table in self.named_parameters(recurse=False):
             assert name.endswith("_bias")

@@ -42,6 +42,7 @@ from mmattn.layers.heads import (
     to_feature_map,
     to_tokens,
 )
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.layers.pooling import adaptive_avg_pool2d, cell_weights
 from mmattn.layers.precision import run_in_float32
 from mmattn.ops import accumulate_dtype, autocast_off, is_exporting
@@ -115,10 +116,7 @@ class AggregatedAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for linear in (self.q, self.kv, self.proj, self.cpb_fc1, self.cpb_fc2):
-            nn.init.trunc_normal_(linear.weight, std=0.02)
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
+        init_transformer_layers(self.q, self.kv, self.proj, self.cpb_fc1, self.cpb_fc2)
         nn.init.normal_(self.sr.weight, std=(2 / self.sr.out_channels) ** 0.5)
         nn.init.zeros_(self.sr.bias)
         self.norm.reset_parameters()

@@ -33,6 +33,7 @@ from torch.nn import functional as F
 from mmattn.layers.checks import as_pair, require_at_least, require_odd
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.heads import flat_positions, merge_heads, resolve_num_heads, split_heads
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.layers.windows import from_windows, pad_to_multiple, real_positions, to_windows
 from mmattn.ops import accumulate_dtype, autocast_off, is_exporting
 from mmattn.registry import MODELS
@@ -96,9 +97,7 @@ class BiLevelRoutingAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for layer in (self.qkv.qkv, self.wo):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)
+        init_transformer_layers(self.qkv.qkv, self.wo)
         self.lepe.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:

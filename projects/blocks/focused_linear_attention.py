@@ -42,6 +42,7 @@ from mmattn.layers.heads import (
     to_feature_map,
     to_tokens,
 )
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.ops import accumulate_dtype, autocast_off, depthwise_conv2d
 from mmattn.registry import MODELS
 
@@ -110,10 +111,7 @@ class FocusedLinearAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for layer in (self.qkv, self.proj):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        init_transformer_layers(self.qkv, self.proj)
         self.dwc.reset_parameters()
         nn.init.zeros_(self.scale)
         if self.position_size is not None:

@@ -23,8 +23,6 @@ Differs from the authors' code: the modulator is not kept as an attribute betwee
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,6 +30,7 @@ from torch.nn import functional as F
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.heads import resolve_num_heads, to_feature_map, to_tokens
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.registry import MODELS
 
 
@@ -85,15 +84,13 @@ class ScaleAwareModulation(nn.Module):
         for layer in self.children():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.reset_parameters()
-                continue
-            layer = cast("nn.Linear | nn.Conv2d", layer)
-            if isinstance(layer, nn.Conv2d):
+            elif isinstance(layer, nn.Linear):
+                init_transformer_layers(layer)
+            elif isinstance(layer, nn.Conv2d):
                 fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels
                 nn.init.normal_(layer.weight, std=(2 * layer.groups / fan_out) ** 0.5)
-            else:
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = to_tokens(x)

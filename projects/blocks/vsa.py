@@ -46,6 +46,7 @@ from mmattn.layers.heads import (
     to_feature_map,
     to_tokens,
 )
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.layers.precision import run_in_float32
 from mmattn.layers.windows import from_windows, pad_to_multiple, to_windows
 from mmattn.ops import accumulate_dtype, autocast_off
@@ -116,10 +117,7 @@ class VariedSizeWindowAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for linear in (self.qkv, self.proj):
-            nn.init.trunc_normal_(linear.weight, std=0.02)
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
+        init_transformer_layers(self.qkv, self.proj)
         nn.init.zeros_(self.transform[2].weight)
         nn.init.zeros_(self.transform[2].bias)
         if self.rel_pos == "table":
