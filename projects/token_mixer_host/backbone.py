@@ -59,7 +59,7 @@ class TokenMixerHost(BaseModule):
         init_cfg: Config of initial weights; by default those of the authors.
 
     Shape:
-        (N, 3, H, W) -> feature maps of strides 4, 8, 16, 32, sides rounded up
+        (N, in_channels, H, W) -> feature maps of strides 4, 8, 16, 32, sides rounded up
 
     Raises:
         ValueError: A scale is unknown, or there is not one mixer and depth for each stage.
@@ -109,6 +109,11 @@ class TokenMixerHost(BaseModule):
             self.head = nn.Linear(last, num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        outputs = self._all_stages(x)
+        return tuple(outputs[index] for index in self.out_indices)
+
+    def _all_stages(self, x: Tensor) -> list[Tensor]:
+        """Return the outputs of all four stages, whichever are asked for."""
         outputs = []
         for downsample, blocks, norm in zip(
             self.downsample_layers, self.stages, self.stage_norms, strict=True
@@ -118,18 +123,17 @@ class TokenMixerHost(BaseModule):
                 x = block(x)
             x = norm(x)
             outputs.append(x)
-        return tuple(outputs[index] for index in self.out_indices)
+        return outputs
 
     def classify(self, x: Tensor) -> Tensor:
-        """Return logits of the classes: (N, 3, H, W) -> (N, classes)."""
+        """Return logits of the classes: (N, in_channels, H, W) -> (N, classes).
+
+        Raises:
+            ValueError: The network was built without ``num_classes``.
+        """
         if self.conv_head is None or self.head is None:
             raise ValueError("classify needs num_classes")
-        indices, self.out_indices = self.out_indices, (3,)
-        try:
-            (last,) = self(x)
-        finally:
-            self.out_indices = indices
-        return self.head(self.conv_head(last).mean((2, 3)))
+        return self.head(self.conv_head(self._all_stages(x)[3]).mean((2, 3)))
 
 
 class _Stem(BaseModule):
