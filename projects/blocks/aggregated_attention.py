@@ -258,7 +258,9 @@ class AggregatedAttention(nn.Module):
         return bias.flatten(2, 3).flatten(0, 1).permute(2, 0, 1)
 
     def extra_repr(self) -> str:
-        pooled = f"pool_size={self.pool_size}" if self.sr_ratio is None else self.sr_ratio
+        pooled = f"pool_size={self.pool_size}"
+        if self.sr_ratio is not None:
+            pooled = f"sr_ratio={self.sr_ratio}"
         return f"num_heads={self.num_heads}, window_size={self.window_size}, {pooled}"
 
 
