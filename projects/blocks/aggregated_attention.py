@@ -43,7 +43,7 @@ from mmattn.layers.heads import (
     to_tokens,
 )
 from mmattn.layers.initial import init_transformer_layers
-from mmattn.layers.pooling import adaptive_avg_pool2d, cell_weights
+from mmattn.layers.pooling import adaptive_avg_pool2d, cell_bounds, cell_weights
 from mmattn.layers.precision import run_in_float32
 from mmattn.ops import accumulate_dtype, autocast_off, is_exporting
 from mmattn.registry import MODELS
@@ -297,9 +297,7 @@ def half_distances(length: int, cells: int, device: torch.device) -> tuple[Tenso
         Integers, shape (U,), and the place among them of each line and cell, shape (length, cells)
     """
     if torch.compiler.is_compiling():  # for any length: more than there are
-        cell = torch.arange(cells, device=device)
-        start = cell * length // cells
-        end = ((cell + 1) * length + cells - 1) // cells
+        start, end = cell_bounds(torch.arange(cells, device=device), length, cells)
         lines = torch.arange(length, device=device)
         most = 2 * (length - 1)
         index = 2 * lines[:, None] - (start + end - 1) + most
@@ -310,9 +308,7 @@ def half_distances(length: int, cells: int, device: torch.device) -> tuple[Tenso
 
 @lru_cache(maxsize=64)
 def _half_distances(length: int, cells: int) -> tuple[list[int], list[list[int]]]:
-    starts = [cell * length // cells for cell in range(cells)]
-    ends = [-(-(cell + 1) * length // cells) for cell in range(cells)]
-    middles = [start + end - 1 for start, end in zip(starts, ends, strict=True)]
+    middles = [sum(cell_bounds(cell, length, cells)) - 1 for cell in range(cells)]
     distances = [[2 * line - middle for middle in middles] for line in range(length)]
     once = sorted({distance for row in distances for distance in row})
     place = {distance: number for number, distance in enumerate(once)}
