@@ -35,7 +35,8 @@ def neighborhood_attention_2d(
     The backward pass keeps the inputs alone and computes the weights again. Logits and softmax are
     float32 for half-precision inputs and float64 for float64. Exported graphs hold gathers and
     standard products. On a GPU the package ``natten`` runs where it is installed and computes the
-    same: without ``rpb``, and for maps of at least k e positions.
+    same: without ``rpb``, and for maps of at least k e positions. The call of it was tested with a
+    stand-in, not on a GPU.
 
     Args:
         query: Queries. Shape (N, heads, H, W, d). Views of a channels-last map are read as they

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,13 +11,15 @@ from torch.nn import functional as F
 
 from mmattn.ops import is_exporting
 
+_Cell = TypeVar("_Cell", int, Tensor)
+
 
 def adaptive_avg_pool2d(x: Tensor, size: Sequence[int]) -> Tensor:
     """Return the means of a grid of cells, as ``torch.nn.functional.adaptive_avg_pool2d``.
 
-    Cell i of n covers rows floor(i H / n) to ceil((i + 1) H / n) - 1; cells overlap where n does
-    not divide H, and repeat rows where n > H. The exporter to ONNX knows that function only for
-    heights and widths that are fixed, so an exported graph has two products with matrices instead.
+    Cells (see ``cell_bounds``) overlap where their number n does not divide H, and repeat rows
+    where n > H. The exporter to ONNX knows that function only for heights and widths that are
+    fixed, so an exported graph has two products with matrices instead.
 
     Args:
         x: Feature maps. Shape (N, C, H, W).
@@ -33,6 +36,23 @@ def adaptive_avg_pool2d(x: Tensor, size: Sequence[int]) -> Tensor:
     return rows @ (x @ columns.T)
 
 
+def cell_bounds(cell: _Cell, length: int, cells: int) -> tuple[_Cell, _Cell]:
+    """Return the first entry of a cell of a line, and the one behind its last.
+
+    Cell i of n covers entries floor(i L / n) to ceil((i + 1) L / n) - 1.
+
+    Args:
+        cell: Number i of the cell, or a tensor of such numbers.
+        length: Number L of entries of the line.
+        cells: Number n of cells.
+
+    Example:
+        >>> [cell_bounds(cell, 7, 3) for cell in range(3)]
+        [(0, 3), (2, 5), (4, 7)]
+    """
+    return cell * length // cells, ((cell + 1) * length + cells - 1) // cells
+
+
 def cell_weights(length: int, cells: int, like: Tensor) -> Tensor:
     """Return the weight of each of ``length`` entries in the mean of each cell.
 
@@ -44,9 +64,8 @@ def cell_weights(length: int, cells: int, like: Tensor) -> Tensor:
     Returns:
         (cells, length); rows sum to 1.
     """
-    index = torch.arange(cells, device=like.device)[:, None]
-    start = index * length // cells
-    end = ((index + 1) * length + cells - 1) // cells
+    cell = torch.arange(cells, device=like.device)[:, None]
+    start, end = cell_bounds(cell, length, cells)
     entry = torch.arange(length, device=like.device)
     inside = ((entry >= start) & (entry < end)).to(like.dtype)
     return inside / (end - start).to(like.dtype)

@@ -54,8 +54,10 @@ class GatedUNet(UNet):
         if wrong := sorted(set(gated) - set(levels)):
             raise ValueError(f"gated names the levels {wrong}; the decoder has {list(levels)}")
         channels = [self.base_channels * 2**level for level in range(len(self.decoder) + 1)]
-        norm_cfg, act_cfg = (kwargs.get(key) for key in ("norm_cfg", "act_cfg"))
-        layers = {"norm_cfg": norm_cfg or {"type": "BN"}, "act_cfg": act_cfg or {"type": "ReLU"}}
+        layers = {
+            "norm_cfg": kwargs.get("norm_cfg", {"type": "BN"}),
+            "act_cfg": kwargs.get("act_cfg", {"type": "ReLU"}),
+        }
         self.gates = ModuleDict(
             {
                 # As wide inside as the skip connection, as in the authors' network.

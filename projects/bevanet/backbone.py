@@ -29,10 +29,11 @@ from torch.nn import functional as F
 
 from mmattn.layers.folding import affine_of
 from mmattn.layers.fuse import fuse_children
+from mmattn.layers.layer_norm import LayerNorm2d
 from mmattn.registry import MODELS
 
 from .context import DLKPPM
-from .conv_blocks import BasicBlock, Bottleneck, ConvNorm, LayerNorm2d, basic_stage
+from .conv_blocks import BasicBlock, Bottleneck, ConvNorm, basic_stage
 from .eva_block import EVABlock
 from .fusion import BGAF, SemanticGuide, resize
 

@@ -29,18 +29,6 @@ def build_norm(norm_cfg: dict | None, channels: int) -> nn.Module:
     return norm
 
 
-class LayerNorm2d(nn.LayerNorm):
-    """Layer norm over the channels of each position. Shape (N, C, H, W), the same out.
-
-    Needs no copy in channels-last layout.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.permute(0, 2, 3, 1)
-        x = F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
-        return x.permute(0, 3, 1, 2)
-
-
 class ConvNorm(nn.Module):
     """Convolution without bias, then batch norm.
 

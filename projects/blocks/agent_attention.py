@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.layers.checks import require_at_least, require_odd
+from mmattn.layers.checks import as_pair, require_odd
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.heads import (
     merge_heads,
@@ -38,6 +38,7 @@ from mmattn.layers.heads import (
     to_feature_map,
     to_tokens,
 )
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.layers.pooling import adaptive_avg_pool2d
 from mmattn.ops import accumulate_dtype, is_exporting
 from mmattn.registry import MODELS
@@ -89,8 +90,8 @@ class AgentAttention(nn.Module):
     ):
         super().__init__()
         self.num_heads = heads = resolve_num_heads(in_channels, num_heads)
-        self.agents = _pair("agents", agents)
-        stored = self.agents if stored_agents is None else _pair("stored_agents", stored_agents)
+        self.agents = as_pair("agents", agents)
+        stored = self.agents if stored_agents is None else as_pair("stored_agents", stored_agents)
         self.stored_agents = stored
         require_odd(kernel_size=kernel_size)
         self.qkv = nn.Linear(in_channels, 3 * in_channels, bias=qkv_bias)
@@ -98,7 +99,7 @@ class AgentAttention(nn.Module):
         self.dwc = DepthwiseConv2d(in_channels, kernel_size)
         self.has_tables = bias_size is not None
         if bias_size is not None:
-            height, width = _pair("bias_size", bias_size)
+            height, width = as_pair("bias_size", bias_size)
             count = stored[0] * stored[1]
             # The authors' names: a for agents, n for positions, h and w for rows and columns.
             self.an_bias = nn.Parameter(torch.empty(heads, count, _BLOCK, _BLOCK))
@@ -111,10 +112,7 @@ class AgentAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for layer in (self.qkv, self.proj):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        init_transformer_layers(self.qkv, self.proj)
         self.dwc.reset_parameters()
         for name, table in self.named_parameters(recurse=False):
             if name.endswith("_bias"):
@@ -197,12 +195,3 @@ class AgentAttention(nn.Module):
 
     def extra_repr(self) -> str:
         return f"num_heads={self.num_heads}, agents={self.agents}, tables={self.has_tables}"
-
-
-def _pair(name: str, value: Sequence[int]) -> tuple[int, int]:
-    """Return ``value`` as rows and columns, each at least 1."""
-    if len(value) != 2:
-        raise ValueError(f"{name} must be two numbers, got {tuple(value)}")
-    rows, columns = value
-    require_at_least(1, **{name: min(rows, columns)})
-    return rows, columns

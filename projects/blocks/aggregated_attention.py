@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.layers.checks import require_at_least, require_odd
+from mmattn.layers.checks import as_pair, require_at_least, require_odd
 from mmattn.layers.heads import (
     flat_positions,
     merge_heads,
@@ -42,7 +42,8 @@ from mmattn.layers.heads import (
     to_feature_map,
     to_tokens,
 )
-from mmattn.layers.pooling import adaptive_avg_pool2d, cell_weights
+from mmattn.layers.initial import init_transformer_layers
+from mmattn.layers.pooling import adaptive_avg_pool2d, cell_bounds, cell_weights
 from mmattn.layers.precision import run_in_float32
 from mmattn.ops import accumulate_dtype, autocast_off, is_exporting
 from mmattn.registry import MODELS
@@ -92,13 +93,11 @@ class AggregatedAttention(nn.Module):
         super().__init__()
         self.num_heads = heads = resolve_num_heads(in_channels, num_heads)
         require_odd(window_size=window_size)
-        require_at_least(1, sr_ratio=sr_ratio, pool_size=min(pool_size))
-        if train_size is not None:
-            require_at_least(1, train_size=min(train_size))
+        require_at_least(1, sr_ratio=sr_ratio)
         self.window_size = window_size
         self.sr_ratio = sr_ratio
-        self.pool_size = tuple(pool_size)
-        self.train_size = train_size if train_size is None else tuple(train_size)
+        self.pool_size = as_pair("pool_size", pool_size)
+        self.train_size = None if train_size is None else as_pair("train_size", train_size)
         cells, head_channels = window_size**2, in_channels // heads
         # The authors' names.
         self.temperature = nn.Parameter(torch.empty(heads, 1, 1))
@@ -117,10 +116,7 @@ class AggregatedAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for linear in (self.q, self.kv, self.proj, self.cpb_fc1, self.cpb_fc2):
-            nn.init.trunc_normal_(linear.weight, std=0.02)
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
+        init_transformer_layers(self.q, self.kv, self.proj, self.cpb_fc1, self.cpb_fc2)
         nn.init.normal_(self.sr.weight, std=(2 / self.sr.out_channels) ** 0.5)
         nn.init.zeros_(self.sr.bias)
         self.norm.reset_parameters()
@@ -262,7 +258,9 @@ class AggregatedAttention(nn.Module):
         return bias.flatten(2, 3).flatten(0, 1).permute(2, 0, 1)
 
     def extra_repr(self) -> str:
-        pooled = f"pool_size={self.pool_size}" if self.sr_ratio is None else self.sr_ratio
+        pooled = f"pool_size={self.pool_size}"
+        if self.sr_ratio is not None:
+            pooled = f"sr_ratio={self.sr_ratio}"
         return f"num_heads={self.num_heads}, window_size={self.window_size}, {pooled}"
 
 
@@ -299,9 +297,7 @@ def half_distances(length: int, cells: int, device: torch.device) -> tuple[Tenso
         Integers, shape (U,), and the place among them of each line and cell, shape (length, cells)
     """
     if torch.compiler.is_compiling():  # for any length: more than there are
-        cell = torch.arange(cells, device=device)
-        start = cell * length // cells
-        end = ((cell + 1) * length + cells - 1) // cells
+        start, end = cell_bounds(torch.arange(cells, device=device), length, cells)
         lines = torch.arange(length, device=device)
         most = 2 * (length - 1)
         index = 2 * lines[:, None] - (start + end - 1) + most
@@ -312,9 +308,7 @@ def half_distances(length: int, cells: int, device: torch.device) -> tuple[Tenso
 
 @lru_cache(maxsize=64)
 def _half_distances(length: int, cells: int) -> tuple[list[int], list[list[int]]]:
-    starts = [cell * length // cells for cell in range(cells)]
-    ends = [-(-(cell + 1) * length // cells) for cell in range(cells)]
-    middles = [start + end - 1 for start, end in zip(starts, ends, strict=True)]
+    middles = [sum(cell_bounds(cell, length, cells)) - 1 for cell in range(cells)]
     distances = [[2 * line - middle for middle in middles] for line in range(length)]
     once = sorted({distance for row in distances for distance in row})
     place = {distance: number for number, distance in enumerate(once)}

@@ -19,7 +19,7 @@ it is not for ``plugins=[...]``. ``mmattn.GatedUNet`` is a network with it.
 
 Follows the authors' code where it says more than the paper: r = 2, no bias in W_x, W and its batch
 norm behind the product. Differs from it: a feature map smaller than r is padded with zeros for W_x
-(theirs fails); half precision and autocast compute the gate in float32.
+(theirs fails); under half precision and autocast, psi, the sigmoid and the last resize are float32.
 
 Other implementations of that name have 1 x 1 convolutions with batch norms for x and g of equal
 size, and no W: their weights do not fit.

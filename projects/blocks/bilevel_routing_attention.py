@@ -30,9 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.layers.checks import require_at_least, require_odd
+from mmattn.layers.checks import as_pair, require_at_least, require_odd
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.heads import flat_positions, merge_heads, resolve_num_heads, split_heads
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.layers.windows import from_windows, pad_to_multiple, real_positions, to_windows
 from mmattn.ops import accumulate_dtype, autocast_off, is_exporting
 from mmattn.registry import MODELS
@@ -86,12 +87,8 @@ class BiLevelRoutingAttention(nn.Module):
         self.num_heads = resolve_num_heads(in_channels, num_heads)
         require_at_least(1, n_win=n_win, topk=topk)
         require_odd(lepe_kernel=lepe_kernel)
-        if region_size is not None:
-            if len(region_size) != 2:
-                raise ValueError(f"region_size must be two numbers, got {tuple(region_size)}")
-            require_at_least(1, region_size=min(region_size))
         self.n_win, self.topk, self.masked = n_win, topk, masked
-        self.region_size = None if region_size is None else tuple(region_size)
+        self.region_size = None if region_size is None else as_pair("region_size", region_size)
         # The names of the authors' released files.
         self.qkv = _Projection(in_channels)
         self.wo = nn.Linear(in_channels, in_channels)
@@ -100,9 +97,7 @@ class BiLevelRoutingAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for layer in (self.qkv.qkv, self.wo):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)
+        init_transformer_layers(self.qkv.qkv, self.wo)
         self.lepe.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.dynamic_window import relative_biases, sum_windows, window_starts
 from mmattn.layers.folding import affine_of, fold_after
 from mmattn.layers.heads import flat_positions
+from mmattn.layers.layer_norm import LayerNorm2d
 from mmattn.layers.pooling import adaptive_avg_pool2d, cell_weights
 from mmattn.ops import accumulate_dtype, autocast_off, is_exporting
 from mmattn.registry import MODELS
@@ -115,7 +116,7 @@ class ContMix(nn.Module):
         self.rpb1 = nn.Parameter(_table(self.groups, small_kernel_size))
         self.rpb2 = nn.Parameter(_table(self.groups, kernel_size))
         self.dwconv1 = _ResidualDepthwise(channels)
-        self.norm1 = _ChannelNorm(channels, eps=1e-6)
+        self.norm1 = LayerNorm2d(channels, eps=1e-6)
         self.weight_query = nn.Sequential(*_conv_norm(channels, half))
         self.weight_key = nn.Sequential(_Means(_CELLS), *_conv_norm(channels, half))
         self.weight_value = nn.Sequential(*_conv_norm(channels, channels))
@@ -132,7 +133,7 @@ class ContMix(nn.Module):
             hidden = int(mlp_ratio * channels)
             require_at_least(1, mlp_ratio=hidden)
             self.dwconv2 = _ResidualDepthwise(channels)
-            self.norm2 = _ChannelNorm(channels, eps=1e-6)
+            self.norm2 = LayerNorm2d(channels, eps=1e-6)
             self.mlp = nn.Sequential(
                 nn.Conv2d(channels, hidden, 1),
                 nn.GELU(),
@@ -298,13 +299,6 @@ class _ResidualDepthwise(DepthwiseConv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         return input + super().forward(input)
-
-
-class _ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of each position: (N, C, H, W) -> the same."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class _ManyKernels(nn.Module):

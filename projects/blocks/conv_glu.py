@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.heads import to_feature_map, to_tokens
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.registry import MODELS
 
 
@@ -61,10 +62,8 @@ class ConvGLU(nn.Module):
         """Set the authors' initial state, also after a network has initialised all its layers."""
         conv = self.dwconv.dwconv
         nn.init.normal_(conv.weight, std=(2 / 9) ** 0.5)
-        for layer in (self.fc1, self.fc2):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-        for layer in (self.fc1, self.fc2, conv):
-            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(conv.bias)
+        init_transformer_layers(self.fc1, self.fc2)
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.layers.checks import require_at_least, require_odd
+from mmattn.layers.checks import as_pair, require_odd
 from mmattn.layers.heads import (
     flat_positions,
     merge_heads,
@@ -42,6 +42,7 @@ from mmattn.layers.heads import (
     to_feature_map,
     to_tokens,
 )
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.ops import accumulate_dtype, autocast_off, depthwise_conv2d
 from mmattn.registry import MODELS
 
@@ -104,20 +105,13 @@ class FocusedLinearAttention(nn.Module):
         )
         self.scale = nn.Parameter(torch.zeros(1, 1, in_channels))
         if position_size is not None:
-            if len(position_size) != 2:
-                raise ValueError(f"position_size must be two numbers, got {tuple(position_size)}")
-            height, width = position_size
-            require_at_least(1, position_size=min(height, width))
-            self.position_size = (height, width)
+            self.position_size = height, width = as_pair("position_size", position_size)
             self.positional_encoding = nn.Parameter(torch.zeros(1, height * width, in_channels))
         self.init_weights()
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for layer in (self.qkv, self.proj):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        init_transformer_layers(self.qkv, self.proj)
         self.dwc.reset_parameters()
         nn.init.zeros_(self.scale)
         if self.position_size is not None:

@@ -35,6 +35,7 @@ from mmattn.layers.heads import (
     split_heads,
     to_tokens,
 )
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.layers.windows import from_windows, pad_to_multiple, real_positions, to_windows
 from mmattn.ops import accumulate_dtype
 from mmattn.registry import MODELS
@@ -104,11 +105,8 @@ class HiLo(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for layer in self.children():
-            assert isinstance(layer, nn.Linear)
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        linear = [layer for layer in self.children() if isinstance(layer, nn.Linear)]
+        init_transformer_layers(*linear)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]

@@ -40,6 +40,7 @@ from mmattn.layers.heads import (
     to_feature_map,
     to_tokens,
 )
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.layers.precision import run_in_float32
 from mmattn.ops import accumulate_dtype, autocast_off
 from mmattn.registry import MODELS
@@ -100,10 +101,7 @@ class InLineAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the initial state, also after a network has initialised all its layers."""
-        for linear in (self.qkv, self.proj):
-            nn.init.trunc_normal_(linear.weight, std=0.02)
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
+        init_transformer_layers(self.qkv, self.proj)
         if self.residual is not None:
             self.residual[0].reset_parameters()
             self.residual[2].reset_parameters()

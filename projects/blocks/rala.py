@@ -40,6 +40,7 @@ from mmattn.layers.heads import (
     to_feature_map,
     to_tokens,
 )
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.layers.rotary import rotate, rotation_2d
 from mmattn.ops import accumulate_dtype, autocast_off
 from mmattn.registry import MODELS
@@ -98,9 +99,7 @@ class RankAugmentedAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for layer in (self.qkvo, self.lepe, self.proj):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)
+        init_transformer_layers(self.qkvo, self.lepe, self.proj)
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]

@@ -18,20 +18,21 @@ In plain torch, on (N, C, H, W)::
 There is no softmax and no attention: the convolutions say how much of v passes, of either sign, so
 there are no ``attention_maps``. No size is special.
 
-Differs from the authors' code: the modulator is not kept as an attribute between steps.
+Differs from the authors' code: the modulator is not kept as an attribute between steps; a single
+image of 1 x 1 can be trained on (theirs fails: the batch norm sees one value).
 """
 
 from __future__ import annotations
-
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn.layers.batch_norm import LenientBatchNorm2d
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.heads import resolve_num_heads, to_feature_map, to_tokens
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.registry import MODELS
 
 
@@ -75,7 +76,7 @@ class ScaleAwareModulation(nn.Module):
         for m in range(1, num_heads + 1):
             self.add_module(f"local_conv_{m}", DepthwiseConv2d(channels, 2 * m + 1))
         self.proj0 = nn.Conv2d(in_channels, wide, 1, groups=channels)
-        self.bn = nn.BatchNorm2d(wide)
+        self.bn = LenientBatchNorm2d(wide)
         self.proj1 = nn.Conv2d(wide, in_channels, 1)
         self.proj = nn.Linear(in_channels, in_channels)
         self.init_weights()
@@ -85,15 +86,13 @@ class ScaleAwareModulation(nn.Module):
         for layer in self.children():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.reset_parameters()
-                continue
-            layer = cast("nn.Linear | nn.Conv2d", layer)
-            if isinstance(layer, nn.Conv2d):
+            elif isinstance(layer, nn.Linear):
+                init_transformer_layers(layer)
+            elif isinstance(layer, nn.Conv2d):
                 fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels
                 nn.init.normal_(layer.weight, std=(2 * layer.groups / fan_out) ** 0.5)
-            else:
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = to_tokens(x)

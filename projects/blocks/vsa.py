@@ -38,8 +38,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.layers.checks import require_at_least
-from mmattn.layers.heads import flat_positions, resolve_num_heads, to_feature_map, to_tokens
+from mmattn.layers.heads import (
+    flat_positions,
+    merge_heads,
+    resolve_num_heads,
+    split_heads,
+    to_feature_map,
+    to_tokens,
+)
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.layers.precision import run_in_float32
+from mmattn.layers.windows import from_windows, pad_to_multiple, to_windows
 from mmattn.ops import accumulate_dtype, autocast_off
 from mmattn.registry import MODELS
 
@@ -108,10 +117,7 @@ class VariedSizeWindowAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for linear in (self.qkv, self.proj):
-            nn.init.trunc_normal_(linear.weight, std=0.02)
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
+        init_transformer_layers(self.qkv, self.proj)
         nn.init.zeros_(self.transform[2].weight)
         nn.init.zeros_(self.transform[2].bias)
         if self.rel_pos == "table":
@@ -121,16 +127,14 @@ class VariedSizeWindowAttention(nn.Module):
             nn.init.zeros_(self.rel_pos_w)
 
     def forward(self, x: Tensor) -> Tensor:
-        n, channels, height, width = x.shape
+        n, _, height, width = x.shape
         side = self.window_size
         with autocast_off(x.device.type):
-            q, k, v, rows, columns = self._windows(x)
-            out = F.scaled_dot_product_attention(q, k, v, self._bias(q))
-            rows, columns = rows.shape[2], columns.shape[3]
-            out = out.unflatten(0, (n, rows, columns)).unflatten(4, (side, side))
-            # (N, rows, columns, heads, a, b, d) to an image, channels last
-            out = out.permute(0, 1, 4, 2, 5, 3, 6)
-            out = out.reshape(n, rows * side, columns * side, channels)
+            q, k, v, y, _ = self._windows(x)
+            out = merge_heads(F.scaled_dot_product_attention(q, k, v, self._bias(q)))
+            rows, columns = y.shape[2:4]
+            out = out.unflatten(0, (n, rows * columns))
+            out = from_windows(out, (side, side), columns * side)
             out = out[:, :height, :width].to(x.dtype)
         return self.proj(out).permute(0, 3, 1, 2)
 
@@ -177,17 +181,17 @@ class VariedSizeWindowAttention(nn.Module):
             Three tensors of shape (windows of all images, heads, w w, d), and two of shape
             (N, heads, nh, nw, w), all at least float32
         """
-        height, width = x.shape[2:]
         side = self.window_size
-        padding = (0, -width % side, 0, -height % side)
-        qkv = to_feature_map(self.qkv(to_tokens(x)), (height, width))
-        qkv = F.pad(qkv.to(accumulate_dtype(qkv.dtype)), padding)
-        moves = run_in_float32(self.transform, F.pad(x, padding))
+        window = (side, side)
+        qkv = to_feature_map(self.qkv(to_tokens(x)), x.shape[2:])
+        qkv = pad_to_multiple(qkv.to(accumulate_dtype(qkv.dtype)), window)
+        moves = run_in_float32(self.transform, pad_to_multiple(x, window))
         y, x_ = sample_positions(moves.unflatten(1, (self.num_heads, 4)), side)
-        # (N, 3, heads, d, H, W)
-        q, k_v = qkv.unflatten(1, (3, self.num_heads, -1)).tensor_split((1,), 1)
-        k, v = _samples(k_v.transpose(1, 2), sampling_grid(y, x_, qkv.shape[2:]))
-        return _cut(q.squeeze(1), side), k, v, y, x_
+        q, k_v = qkv.split((x.shape[1], 2 * x.shape[1]), 1)
+        q = to_windows(q.permute(0, 2, 3, 1), window).flatten(0, 1)
+        k_v = k_v.unflatten(1, (2, self.num_heads, -1)).transpose(1, 2)
+        k, v = _samples(k_v, sampling_grid(y, x_, qkv.shape[2:]))
+        return split_heads(q, self.num_heads), k, v, y, x_
 
     def _bias(self, q: Tensor) -> Tensor:
         """Return B in the dtype of q, (heads, w w, w w) or (windows, heads, w w, w w).
@@ -259,12 +263,6 @@ def sampling_grid(y: Tensor, x: Tensor, size: Sequence[int]) -> Tensor:
     y, x = (2 * y + 1) / size[0] - 1, (2 * x + 1) / size[1] - 1
     grid = torch.stack(torch.broadcast_tensors(x[..., None, :], y[..., :, None]), -1)
     return grid.flatten(4, 5).flatten(2, 3).flatten(0, 1)
-
-
-def _cut(image: Tensor, side: int) -> Tensor:
-    """Cut (N, heads, d, H, W) into windows: (windows of all images, heads, w w, d)."""
-    cut = image.unflatten(4, (-1, side)).unflatten(3, (-1, side))
-    return cut.permute(0, 3, 5, 1, 4, 6, 2).flatten(4, 5).flatten(0, 2)
 
 
 def _samples(k_v: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:

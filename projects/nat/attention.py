@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from mmattn.layers.checks import require_at_least, require_odd
 from mmattn.layers.heads import resolve_num_heads
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.ops import neighborhood_attention_2d
 from mmattn.registry import MODELS
 
@@ -91,10 +92,7 @@ class NeighborhoodAttention(nn.Module):
 
     def init_weights(self) -> None:
         """Set the authors' initial state, also after a network has initialised all its layers."""
-        for layer in (self.qkv, self.proj):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        init_transformer_layers(self.qkv, self.proj)
         if self.rpb is not None:
             nn.init.trunc_normal_(self.rpb, std=0.02)
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmattn.layers.checks import require_at_least
+from mmattn.layers.initial import init_transformer_layers
 from mmattn.registry import MODELS
 
 from .attention import NeighborhoodAttention
@@ -272,10 +273,7 @@ class NAT(BaseModule):
         self.levels = nn.ModuleList(levels)
         for index in self.out_indices:
             self.add_module(f"norm{index}", nn.LayerNorm(channels << index))
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
+        init_transformer_layers(*(m for m in self.modules() if isinstance(m, nn.Linear)))
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.heads import to_feature_map, to_tokens
+from mmattn.layers.layer_norm import LayerNorm2d
 from mmattn.registry import MODELS
 
 #: Scale -> channels and blocks of each stage, for attention; the convolution has more blocks.
@@ -58,7 +59,7 @@ class TokenMixerHost(BaseModule):
         init_cfg: Config of initial weights; by default those of the authors.
 
     Shape:
-        (N, 3, H, W) -> feature maps of strides 4, 8, 16, 32, sides rounded up
+        (N, in_channels, H, W) -> feature maps of strides 4, 8, 16, 32, sides rounded up
 
     Raises:
         ValueError: A scale is unknown, or there is not one mixer and depth for each stage.
@@ -108,6 +109,11 @@ class TokenMixerHost(BaseModule):
             self.head = nn.Linear(last, num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        outputs = self._all_stages(x)
+        return tuple(outputs[index] for index in self.out_indices)
+
+    def _all_stages(self, x: Tensor) -> list[Tensor]:
+        """Return the outputs of all four stages, whichever are asked for."""
         outputs = []
         for downsample, blocks, norm in zip(
             self.downsample_layers, self.stages, self.stage_norms, strict=True
@@ -117,27 +123,17 @@ class TokenMixerHost(BaseModule):
                 x = block(x)
             x = norm(x)
             outputs.append(x)
-        return tuple(outputs[index] for index in self.out_indices)
+        return outputs
 
     def classify(self, x: Tensor) -> Tensor:
-        """Return logits of the classes: (N, 3, H, W) -> (N, classes)."""
+        """Return logits of the classes: (N, in_channels, H, W) -> (N, classes).
+
+        Raises:
+            ValueError: The network was built without ``num_classes``.
+        """
         if self.conv_head is None or self.head is None:
             raise ValueError("classify needs num_classes")
-        indices, self.out_indices = self.out_indices, (3,)
-        try:
-            (last,) = self(x)
-        finally:
-            self.out_indices = indices
-        return self.head(self.conv_head(last).mean((2, 3)))
-
-
-class LayerNorm2d(nn.LayerNorm):
-    """Layer norm over the channels of every position: (N, C, H, W) -> (N, C, H, W)."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        last = input.permute(0, 2, 3, 1)
-        y = F.layer_norm(last, self.normalized_shape, self.weight, self.bias, self.eps)
-        return y.permute(0, 3, 1, 2)
+        return self.head(self.conv_head(self._all_stages(x)[3]).mean((2, 3)))
 
 
 class _Stem(BaseModule):

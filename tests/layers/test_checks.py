@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmattn.layers.checks import require_at_least, require_odd
+from mmattn.layers.checks import as_pair, require_at_least, require_odd
 
 
 def test_values_from_the_least_on_and_arguments_left_out_pass() -> None:
@@ -37,3 +37,17 @@ def test_a_smaller_value_is_named(least: int, arguments: dict[str, int], message
 def test_an_even_or_negative_kernel_is_named(value: int, message: str) -> None:
     with pytest.raises(ValueError, match=f"^kernel_size {message}$"):
         require_odd(kernel_size=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ((7,), r"must be two numbers, got \(7,\)"),
+        ([7, 7, 7], r"must be two numbers, got \(7, 7, 7\)"),
+        ((7, 0), "must be at least 1, got 0"),
+    ],
+)
+def test_what_is_no_pair_of_sizes_is_named(value: list[int], message: str) -> None:
+    assert as_pair("agents", [3, 4]) == (3, 4)
+    with pytest.raises(ValueError, match=f"^agents {message}$"):
+        as_pair("agents", value)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from mmattn.layers.pooling import cell_weights
+
 aten = torch.ops.aten
 
 
@@ -32,16 +34,6 @@ def sizes_stay_symbolic() -> Iterator[None]:
         resize.__defaults__ = defaults
 
 
-def _averaging_matrix(size: int, bins: int, like: Tensor) -> Tensor:
-    """(bins, size): row i averages positions floor(i*size/bins) to ceil((i+1)*size/bins) - 1."""
-    index = torch.arange(bins, device=like.device)[:, None]
-    start = torch.div(index * size, bins, rounding_mode="trunc")
-    stop = torch.div((index + 1) * size + bins - 1, bins, rounding_mode="trunc")
-    position = torch.arange(size, device=like.device)[None]
-    inside = (position >= start) & (position < stop)
-    return inside.to(like.dtype) / (stop - start).to(like.dtype)
-
-
 def adaptive_avg_pool2d(x: Tensor, output_size: list[int]) -> Tensor:
     """Adaptive average pooling as two matrix products, for any input size.
 
@@ -58,8 +50,8 @@ def adaptive_avg_pool2d(x: Tensor, output_size: list[int]) -> Tensor:
     bins_h, bins_w = output_size
     if bins_h == bins_w == 1:
         return x.mean((-2, -1), keepdim=True)
-    x = x @ _averaging_matrix(x.shape[-1], bins_w, x).T  # (N, C, H, w)
-    return _averaging_matrix(x.shape[-2], bins_h, x) @ x  # (N, C, h, w)
+    x = x @ cell_weights(x.shape[-1], bins_w, x).T  # (N, C, H, w)
+    return cell_weights(x.shape[-2], bins_h, x) @ x  # (N, C, h, w)
 
 
 def meshgrid(tensors: list[Tensor]) -> list[Tensor]:

@@ -80,6 +80,13 @@ def test_levels_that_the_decoder_lacks_are_named() -> None:
     assert GatedUNet(gated=(0,), **SMALL).gating is None
 
 
+def test_norms_that_are_left_out_are_left_out_behind_the_gates_too() -> None:
+    for norm_cfg, expected in ((None, False), ({"type": "BN"}, True)):
+        net = GatedUNet(norm_cfg=norm_cfg, **SMALL)
+        convs = [net.gating, *(level.combine for level in net.gates.values())]
+        assert [conv.with_norm for conv in convs] == [expected] * 3
+
+
 def gates(net: nn.Module) -> list[AttentionGate]:
     return [module for module in net.modules() if isinstance(module, AttentionGate)]
 

@@ -186,6 +186,14 @@ def test_the_output_is_linear_in_v() -> None:
     torch.testing.assert_close(module(x), expected)
 
 
+def test_trains_on_a_single_position() -> None:
+    """Its batch norm then sees one value per channel, which torch's own refuses."""
+    module = ScaleAwareModulation(8, num_heads=2).train()
+    x = torch.randn(1, 8, 1, 1, requires_grad=True)
+    module(x).sum().backward()
+    assert x.grad is not None and x.grad.any()
+
+
 def test_the_norm_can_be_folded() -> None:
     module, x = rough(), feature_maps(2, 8, 4, 5)
     folded = copy.deepcopy(module)
