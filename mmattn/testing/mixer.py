@@ -122,15 +122,6 @@ class MixerTester(PluginTester):
             if cost.macs is not None:
                 assert macs(module, 1, cost.in_channels, *cost.size) == cost.macs
 
-    @pytest.mark.slow  # seconds
-    def test_compiles_as_one_graph(self) -> None:
-        super().test_compiles_as_one_graph()
-
-    @pytest.mark.slow  # seconds
-    @pytest.mark.filterwarnings("ignore")  # the exporter's own deprecations
-    def test_onnx_runs_at_sizes_it_was_not_traced_at(self) -> None:
-        super().test_onnx_runs_at_sizes_it_was_not_traced_at()
-
     @pytest.mark.parametrize("size", [(1, 7), (11, 13)], ids=["1x7", "11x13"])
     def test_images_of_a_batch_are_independent(self, size: tuple[int, int]) -> None:
         module = self.make().double()

@@ -365,6 +365,7 @@ class PluginTester:
         other.load_state_dict(read_weights_stream(file))
         assert torch.equal(other(x), module(x))
 
+    @pytest.mark.slow  # seconds
     def test_compiles_as_one_graph(self) -> None:
         module = self.make()
         compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=True)
@@ -372,6 +373,7 @@ class PluginTester:
             x = self.sample(*size)
             torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
 
+    @pytest.mark.slow  # seconds
     @pytest.mark.filterwarnings("ignore")  # the exporter's own deprecations
     def test_onnx_runs_at_sizes_it_was_not_traced_at(self) -> None:
         onnxruntime = pytest.importorskip("onnxruntime")

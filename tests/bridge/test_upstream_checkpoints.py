@@ -42,7 +42,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module", params=["full", "scaled"])
+@pytest.fixture(scope="module", params=["full", pytest.param("scaled", marks=pytest.mark.slow)])
 def plain(request, tmp_path_factory) -> Path:
     """Work directory of four epochs by plain mmengine; its name is that of the settings."""
     work_dir = tmp_path_factory.mktemp("plain") / request.param

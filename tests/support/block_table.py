@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import re
 import sys
@@ -46,6 +47,7 @@ def _required(cls: type) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
 
 
+@functools.cache
 def table() -> str:
     """Return the table as Markdown."""
     sizes = " / ".join(map(str, CHANNELS))
