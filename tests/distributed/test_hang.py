@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -14,6 +15,7 @@ from mmattn.engine.ranks import server
 from mmattn.engine.ranks.hang import IDLE, OVERDUE, hangs, lateness
 from mmattn.engine.ranks.idle_time import IdleTime, processor_seconds
 from mmattn.engine.ranks.server import WatchServer
+from mmattn.engine.ranks.watch import RankWatch
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,32 @@ def answer(late: str, begun: int | None = 3, limited: bool = True) -> dict:
 def test_a_hang_is_told_from_waiting(answers: list[dict], expected: bool) -> None:
     assert hangs(dict(enumerate(answers))) is expected
     assert hangs(dict(enumerate(reversed(answers)))) is expected
+
+
+class Idle:
+    """Says that a process has computed nothing for as long as it is told."""
+
+    def __init__(self, idle: float) -> None:
+        self.idle = idle
+
+    def seconds(self, since: float) -> float:
+        return self.idle
+
+
+@pytest.mark.parametrize("slowest", [0.0, 0.1], ids=["first_epoch", "later_epoch"])
+@pytest.mark.parametrize(("idle", "late", "limited"), [(3.0, "", False), (50.0, IDLE, True)])
+def test_a_first_batch_may_take_any_time_while_something_is_computed(
+    slowest: float, idle: float, late: str, limited: bool
+) -> None:
+    """Another rank may be overdue in the step behind it, and waits all the same."""
+    watch = RankWatch(1, 2, 45.0)
+    watch._slowest, watch._idle = slowest, Idle(idle)  # type: ignore[assignment]
+    watch._now = ("loading the first batch", time.monotonic() - 1000, True, False)
+    said: list[dict] = []
+    watch._send = said.append  # type: ignore[method-assign]
+    watch._handle({"type": "ask"})
+    assert [(one["late"], one["limited"]) for one in said] == [(late, limited)]
+    assert hangs({0: answer(OVERDUE), 1: said[0]}) is limited
 
 
 class Clocks:

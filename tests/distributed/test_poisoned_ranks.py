@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.distributed.test_rank_watch import free_port
+from tests.support.two_ranks import run_ranks
 
 SLOW = pytest.mark.slow
 CASES = [
@@ -26,22 +23,8 @@ CASES = [
 @pytest.mark.parametrize(("site", "policy", "counts"), CASES)
 def test_all_ranks_decide_alike(site, policy, counts, repo: Path, tmp_path: Path) -> None:
     """``loss`` is a loss of nan whose gradients are finite: rank 0 hears of it by them alone."""
-    environment = os.environ | {
-        "PYTHONPATH": str(repo), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
-    }  # fmt: skip
     words = [str(tmp_path), site, policy, str(counts)]
-    command = [sys.executable, "-m", "tests.support.poisoned_ranks", *words]
-    ranks = [
-        subprocess.Popen(command, cwd=repo, text=True, stderr=subprocess.PIPE,
-                         env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in (0, 1)
-    ]  # fmt: skip
-    try:
-        texts = [rank.communicate(timeout=400)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
+    _, texts = run_ranks(repo, *2 * [["tests.support.poisoned_ranks", *words]])
     files = [tmp_path / f"rank{rank}.json" for rank in (0, 1)]
     assert all(file.exists() for file in files), texts
     found: list[dict[str, Any]] = [json.loads(file.read_text()) for file in files]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.two_ranks import run_ranks
 from tests.support.watched_ranks import FAULTS, HARMLESS
 
 DEFAULT = ("raises-1",)
@@ -26,42 +23,16 @@ SAID = {
     "hangs-first": "without computing anything",
     "hangs-spun": "without computing anything",
     "hangs-batch": "without computing anything",
+    "hangs-epoch": "without computing anything",
 }
 CODES = {"refused": 2, "raises": 1}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def run(repo: Path, *commands: list[str]) -> tuple[list[int], list[str]]:
-    """Exit codes and errors of two processes that no launcher watches."""
-    environment = os.environ | {
-        "PYTHONPATH": str(repo), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
-    }  # fmt: skip
-    environment.pop("TORCHELASTIC_USE_AGENT_STORE", None)
-    ranks = [
-        subprocess.Popen([sys.executable, "-m", *command], cwd=repo, text=True,
-                         env=environment | {"RANK": str(rank)},
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for rank, command in enumerate(commands)
-    ]  # fmt: skip
-    try:  # without the watch they would never end
-        texts = [rank.communicate(timeout=400)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    return [rank.returncode for rank in ranks], texts
 
 
 @pytest.mark.parametrize(
     "fault", [pytest.param(f, marks=() if f in DEFAULT else pytest.mark.slow) for f in FAULTS]
 )
 def test_all_ranks_end_and_the_first_error_is_read_last(fault: str, repo: Path) -> None:
-    codes, texts = run(repo, *2 * [["tests.support.watched_ranks", fault]])
+    codes, texts = run_ranks(repo, *2 * [["tests.support.watched_ranks", fault]])
     kind, _, who = fault.rpartition("-")
     failed, other = int(who), 1 - int(who)
     assert codes[other] != 0, texts
@@ -79,7 +50,7 @@ def test_all_ranks_end_and_the_first_error_is_read_last(fault: str, repo: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize("harmless", HARMLESS)
 def test_a_rank_that_is_only_slow_ends_nothing(harmless: str, repo: Path) -> None:
-    codes, texts = run(repo, *2 * [["tests.support.watched_ranks", harmless]])
+    codes, texts = run_ranks(repo, *2 * [["tests.support.watched_ranks", harmless]])
     assert codes == [0, 0], texts
 
 
@@ -92,6 +63,6 @@ def test_a_rank_that_is_refused_before_it_reads_its_config(
     (tmp_path / "slow.py").write_text("import time\n\ntime.sleep(100000)\n")
     commands = [["mmattn", "train", str(tmp_path / "slow.py"), "--launcher", "pytorch"]] * 2
     commands[refused] = [*commands[refused][:2], "missing.py", *commands[refused][3:]]
-    codes, texts = run(repo, *commands)
+    codes, texts = run_ranks(repo, *commands)
     assert codes == [2, 2], texts
     assert "ConfigError: There is no config missing.py" in texts[0].strip().splitlines()[-1]

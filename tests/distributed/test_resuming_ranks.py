@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import mmengine.dist
@@ -16,6 +12,7 @@ import pytest
 from mmattn.errors import CheckpointError
 from mmattn.io import checkpoint_files
 from tests.support.toy_training import toy_runner
+from tests.support.two_ranks import run_ranks
 
 
 def damage(file: Path) -> None:
@@ -92,25 +89,9 @@ def test_two_processes(trained: Path, tmp_path: Path, repo: Path) -> None:
     runs = [Path(shutil.copytree(trained, tmp_path / name)) for name in ("whole", "newest", "all")]
     for file in ("newest/epoch_2.pth", "all/epoch_1.pth", "all/epoch_2.pth"):
         damage(tmp_path / file)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {
-        "PYTHONPATH": str(repo), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
-    }  # fmt: skip
-    command = [sys.executable, "-m", "tests.support.resuming_ranks", *map(str, runs)]
-    ranks = [
-        subprocess.Popen(command, cwd=repo, env=environment | {"RANK": str(rank)}, text=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for rank in (0, 1)
-    ]  # fmt: skip
-    try:
-        texts = [rank.communicate(timeout=500)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], texts
+    command = ["tests.support.resuming_ranks", *map(str, runs)]
+    codes, texts = run_ranks(repo, command, command)
+    assert codes == [0, 0], texts
     first, second = (json.loads((runs[0] / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert [one["outcome"][:40] for one in first] == [one["outcome"][:40] for one in second]
     assert [one["outcome"] for one in first[:2]] == ["epoch 2", "epoch 1"]

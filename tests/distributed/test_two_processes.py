@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,16 +13,11 @@ import torch
 
 import mmattn.engine
 from mmattn.data import write_shapes_dataset
+from tests.support.two_ranks import free_port
 
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).resolve().parents[1] / "support"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from mmattn.config import load_config
 from mmattn.config.registry_scope import enter_scope
 from mmattn.data import write_shapes_dataset
 from mmattn.inference import build_model
+from tests.support.two_ranks import free_port
 
 HERE = Path(__file__).resolve().parents[1] / "support"
 STEPS, LEARNING_RATE = 2, 1e-3
@@ -69,12 +69,6 @@ def run(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     ranks = [torch.load(folder / f"rank{rank}.pth", weights_only=True) for rank in (0, 1)]
     return {"cfg": cfg, "initial": folder / "initial.pth", "ranks": ranks}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.slow

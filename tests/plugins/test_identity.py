@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmattn.errors import ConfigError
+from mmattn.engine.resume import require_same_model
+from mmattn.errors import CheckpointError, ConfigError
 from mmattn.io.load_into_model import load_into
 from mmattn.plugins.blocks import build_block
 from mmattn.registry import MODELS
+from tests.support.toy_training import ToyModel, toy_runner
 
 
 class Halve(nn.Module):
@@ -225,6 +228,21 @@ def test_mmengine_logs_the_line_and_warns_only_of_blocks_that_act(tmp_path, monk
         text, levels[form] = lines.pop()
         assert text.startswith("Weights: host 100 of 100, new ")
     assert levels == {"identity": logging.INFO, "plain": logging.WARNING}
+
+
+def test_a_training_of_the_plain_form_is_not_resumed_in_this_one(tmp_path) -> None:
+    """Its optimizer has no state for the scales; torch would say that sizes of groups differ."""
+
+    def runner(form: str, resume: bool) -> Runner:
+        model = ToyModel()
+        model.backbone.append(build_block({"type": Halve, "init": form}, 4, place="here")[1])
+        runner = toy_runner(tmp_path, model=model, resume=resume)
+        require_same_model(runner)
+        return runner
+
+    runner("plain", resume=False).train()
+    with pytest.raises(CheckpointError, match=r"cannot be resumed from.*plain form.*backbone\.2"):
+        runner("identity", resume=True).train()
 
 
 @pytest.mark.filterwarnings("ignore")

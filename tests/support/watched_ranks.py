@@ -15,11 +15,12 @@ from datetime import timedelta
 FAULTS = (
     "refused-0", "refused-1", "raises-0", "raises-1", "killed-0", "killed-1", "hangs-0", "hangs-1",
     "stopped-0", "stopped-1", "exits-1", "ends-early-1", "locks-1",
-    "hangs-first-0", "hangs-first-1", "hangs-spun-1", "locks-first-1", "hangs-batch-1",
+    "hangs-first-0", "hangs-first-1", "hangs-spun-1", "locks-first-1",
+    "hangs-batch-1", "hangs-epoch-1",
 )  # fmt: skip
 HARMLESS = (
     "none", "slow-scan-0", "slow-evaluation-0", "locked-scan-0",
-    "computes-first-0", "compiles-first-1", "computes-batch-1",
+    "computes-first-0", "compiles-first-1", "computes-batch-1", "computes-epoch-1",
 )  # fmt: skip
 HEARTBEAT = 2.0
 
@@ -50,10 +51,11 @@ def _work() -> None:
 
         dist.init_process_group("gloo", timeout=timedelta(days=1))
         numbers = torch.ones(1000)
-        watch.progress("loading the first batch", limited=True, timed=False)
-        if mine and kind.endswith("-batch"):
-            _fail(kind.removesuffix("-batch"))
         for step in range(6):
+            if step in (0, 3):  # an epoch begins
+                watch.progress("loading the first batch", limited=True, timed=False)
+                if mine and kind.endswith("-epoch" if step else "-batch"):
+                    _fail(kind.removesuffix("-epoch").removesuffix("-batch"))
             watch.progress(f"training step {step + 1}", limited=True)
             first = kind.endswith(("-first", "-spun"))
             if mine and step == (0 if first else 3):

@@ -26,6 +26,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mmattn.errors import ConfigError, did_you_mean
+from mmattn.io.plain_data import is_number
 from mmattn.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 _STEP, _WARMUP = "new_parameters_step", "new_parameters_warmup"
@@ -126,7 +127,7 @@ def _checked(settings: Any) -> dict[str, Any]:
             )
     full = {**_DEFAULTS, **settings}
     for key in ("lr_mult", "decay_mult", "warmup_iters"):
-        if not isinstance(full[key], (int, float)) or not full[key] >= 0:
+        if not is_number(full[key]) or full[key] < 0:
             raise ConfigError(f"{where}.{key} must be a number of at least 0, got {full[key]!r}")
     if isinstance(full["keys"], str):
         full["keys"] = (full["keys"],)

@@ -48,9 +48,9 @@ def hangs(answers: Mapping[int, Mapping[str, Any]]) -> bool:
     """Return whether a training hangs of which one rank is late, and all answer.
 
     Args:
-        answers: Of each rank: ``limited``, whether what it does has a limit of time; ``late``, why
-            it is late; ``begun``, how many collective operations it has begun, None where torch
-            does not tell.
+        answers: Of each rank: ``limited``, whether what it does has a limit of time, or computes
+            nothing although it should; ``late``, why it is late; ``begun``, how many collective
+            operations it has begun, None where torch does not tell.
     """
     if not all(answer["limited"] for answer in answers.values()):
         return False  # the others wait for one that may take its time

@@ -1,8 +1,9 @@
 """Tell the watch how far a run has come: what has a limit of time, and what may take as long.
 
-A step has one, the time until the next batch included. The first batch may take any time, as long
-as something is computed: a resumed training may have to pass over others. Evaluation, checkpoints
-and all that other hooks do have no limit: rank 0 may take minutes there while the others wait.
+A step has one, the time until the next batch included. The first batch of an epoch may take any
+time, as long as something is computed: workers start, and a resumed training may have to pass over
+others. Evaluation, checkpoints and all that other hooks do have no limit: rank 0 may take minutes
+there while the others wait.
 """
 
 from __future__ import annotations

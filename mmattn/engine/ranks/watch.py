@@ -247,12 +247,13 @@ class RankWatch:
         elif message["type"] == "left":
             self._first_left = True
         elif message["type"] == "ask":
-            what, since, limited, _ = self._now
+            what, since, limited, timed = self._now
             seconds = time.monotonic() - since
             late = self._lateness() if limited else ""
-            self._send({"type": "answer", "what": what, "seconds": seconds, "limited": limited,
-                        "late": late, "idle": self._idle_seconds, "begun": collectives_begun(),
-                        "place": self._place()})  # fmt: skip
+            # What has no limit of time may go on as long as something is computed.
+            self._send({"type": "answer", "what": what, "seconds": seconds,
+                        "limited": timed or bool(late), "late": late, "idle": self._idle_seconds,
+                        "begun": collectives_begun(), "place": self._place()})  # fmt: skip
         elif message["type"] == "wait":
             self._asked_at = None
             again = max(self.heartbeat or float("inf"), SLOWER * self._slowest)
@@ -261,17 +262,18 @@ class RankWatch:
     def _lateness(self) -> str:
         """Return why the step that the main thread is in is late, or "" where it is not."""
         _, since, _, timed = self._now
-        now, first = time.monotonic(), not self._slowest
-        if self.heartbeat is not None and first and now >= self._next_look:
+        slowest = self._slowest if timed else 0.0  # a first batch is judged as a first step is
+        now, looks = time.monotonic(), not slowest
+        if self.heartbeat is not None and looks and now >= self._next_look:
             every = self.heartbeat / 20
             if self._idle is None:
                 self._idle = IdleTime(longest_gap=5 * every + ANSWER)
             self._idle_seconds, self._next_look = self._idle.seconds(since), now + every
-        idle = min(self._idle_seconds, now - since) if first else 0.0
-        return lateness(now - since if timed else 0.0, idle, self.heartbeat, self._slowest)
+        idle = min(self._idle_seconds, now - since) if looks else 0.0
+        return lateness(now - since if timed else 0.0, idle, self.heartbeat, slowest)
 
     def _check_progress(self) -> None:
-        _, since, limited, _ = self._now
+        _, since, limited, timed = self._now
         now = time.monotonic()
         if not limited or not self._lateness():
             self._asked_at = None
@@ -279,7 +281,7 @@ class RankWatch:
         if now < self._waits_until:
             return
         # A compiler may hold Python's lock for longer than a step later on ever does.
-        patience = ANSWER if self._slowest else max(ANSWER, self.heartbeat or 0.0)
+        patience = ANSWER if timed and self._slowest else max(ANSWER, self.heartbeat or 0.0)
         if self._asked_at is None:
             self._asked_at = now
             self._send({"type": "stuck", "patience": patience})

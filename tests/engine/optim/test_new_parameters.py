@@ -139,6 +139,7 @@ MISTAKES = [
     (None, "must be a dictionary"),
     ({"lr_mul": 1}, "has no 'lr_mul'. Did you mean 'lr_mult'"),
     ({"warmup_iters": -1}, "warmup_iters must be a number of at least 0"),
+    ({"warmup_iters": float("inf")}, "warmup_iters must be a number of at least 0, got inf"),
     ({"keys": ["nothing"]}, "'nothing' is in the name of no parameter"),
 ]
 
