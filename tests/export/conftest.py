@@ -86,7 +86,8 @@ def as_if_trained(model: torch.nn.Module) -> torch.nn.Module:
         torch.nn.init.normal_(model.decode_head.conv_seg.weight, std=0.1)
         torch.nn.init.normal_(model.decode_head.conv_seg.bias, std=0.1)
     if hasattr(model.decode_head, "cca"):
-        model.decode_head.cca.gamma.fill_(0.7)
+        gamma = model.decode_head.cca.gamma
+        getattr(gamma, "scale", gamma).fill_(0.7)  # mmseg's is a module with a scale
     return model
 
 

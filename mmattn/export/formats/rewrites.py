@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmattn.layers.pooling import cell_weights
 
@@ -18,20 +20,34 @@ aten = torch.ops.aten
 
 @contextmanager
 def sizes_stay_symbolic() -> Iterator[None]:
-    """Turn off the alignment warning of mmseg's ``resize``.
+    """Keep mmseg's ``resize`` and ``Upsample`` from fixing sizes in the graph.
 
-    With ``align_corners`` the warning converts sizes to int, which would fix them in the graph.
-    The switch is the default of the last parameter; changing that default reaches every module
-    that imported the function.
+    With ``align_corners`` a warning of ``resize`` converts sizes to int. The switch is the default
+    of its last parameter; changing that default reaches every module that imported the function.
+
+    ``Upsample`` by a factor, as in HRNet, computes sizes by way of floats; torch.export then takes
+    those of the traced image for every size. Whole factors are multiplied instead.
     """
-    from mmseg.models.utils.wrappers import resize
+    from mmseg.models.utils.wrappers import Upsample, resize
 
     defaults = resize.__defaults__
     resize.__defaults__ = (*defaults[:-1], False)
+    upsample = Upsample.forward
+    Upsample.forward = _upsample
     try:
         yield
     finally:
         resize.__defaults__ = defaults
+        Upsample.forward = upsample
+
+
+def _upsample(layer: Any, x: Tensor) -> Tensor:
+    """mmseg's ``Upsample``, whose whole factors stay whole."""
+    factor = layer.scale_factor
+    size = layer.size or [
+        side * int(factor) if factor == int(factor) else int(side * factor) for side in x.shape[-2:]
+    ]
+    return F.interpolate(x, size, mode=layer.mode, align_corners=layer.align_corners)
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: list[int]) -> Tensor:
