@@ -32,12 +32,17 @@ SEGMENTATION = [
             for name in ("windows", "neighborhood")
         ),
         (
+            "projects/token_mixer_host/README.md",
+            "token-mixers-cpu",
+            ["benchmarks/token_mixers.py", "--show", f"{RESULTS}/token-mixers-cpu.json"],
+        ),
+        (
             "projects/bevanet/README.md",
             "segmentation-cpu",
             ["benchmarks/segmentation.py", "--show", *SEGMENTATION],
         ),
     ],
-    ids=["operators", "windows", "neighborhood", "segmentation networks"],
+    ids=["operators", "windows", "neighborhood", "token mixers", "segmentation networks"],
 )
 def test_a_pages_table_is_the_commands_output(page, marker, command) -> None:
     done = subprocess.run(
