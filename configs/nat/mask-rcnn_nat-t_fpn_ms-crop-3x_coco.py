@@ -9,18 +9,6 @@ dataset and their weights of ImageNet:
         model.backbone.init_cfg.checkpoint=FILE
 """
 
-_base_ = ["mmdet::swin/mask-rcnn_swin-t-p4-w7_fpn_ms-crop-3x_coco.py"]
+_base_ = ["./mask-rcnn_nat-m_fpn_ms-crop-3x_coco.py"]
 
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="mmattn.NAT",
-        channels=64,
-        depths=(3, 4, 18, 5),
-        num_heads=(2, 4, 8, 16),
-        mlp_ratio=3,
-        drop_path_rate=0.2,
-    ),
-    neck=dict(in_channels=[64, 128, 256, 512]),
-)
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(rpb=dict(decay_mult=0.0))))
+model = dict(backbone=dict(depths=(3, 4, 18, 5)))

@@ -9,19 +9,6 @@ their weights of ImageNet:
         model.backbone.init_cfg.checkpoint=FILE
 """
 
-_base_ = ["mmseg::swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py"]
+_base_ = ["./nat-m_upernet_8xb2-160k_ade20k-512x512.py"]
 
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="mmattn.NAT",
-        channels=64,
-        depths=(3, 4, 18, 5),
-        num_heads=(2, 4, 8, 16),
-        mlp_ratio=3,
-        drop_path_rate=0.2,
-    ),
-    decode_head=dict(in_channels=[64, 128, 256, 512]),
-    auxiliary_head=dict(in_channels=256),
-)
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(rpb=dict(decay_mult=0.0))))
+model = dict(backbone=dict(depths=(3, 4, 18, 5)))
