@@ -118,6 +118,11 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the text of somebody else's error in one line, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def did_you_mean(word: str, known: Iterable[str], limit: int = 3) -> str:
     """Return ``" Did you mean 'a' or 'b'?"`` for the closest names in ``known``, else ``""``."""
     near = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.6)

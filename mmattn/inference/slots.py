@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from mmattn.errors import ConfigError, did_you_mean
+from mmattn.errors import ConfigError, did_you_mean, reason_of
 from mmattn.plugins.costs import BlockCost, block_cost
 from mmattn.plugins.feature_maps import Grid
 from mmattn.plugins.slots import Slot, Slots, find_slots
@@ -90,10 +90,9 @@ def _parts_and_inputs(
                 parts.append(("neck", model.neck, maps))
                 maps = model.neck(maps)
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
             f"{source}: an image of {size[0]} x {size[1]} does not pass the backbone and the "
-            f"neck: {reason}"
+            f"neck: {reason_of(error)}"
         ) from error
     heads = [(n, m, maps) for n, m in model.named_children() if n.endswith("_head")]
     return [*parts, *heads]
@@ -110,7 +109,7 @@ def _part(
     try:
         part.found = find_slots(network, example, image=size)
     except Exception as error:  # whatever a head raises that needs more than feature maps
-        part.error = " ".join(str(error).split()) or type(error).__name__
+        part.error = reason_of(error)
         return part
     if block is not None:
         known: dict[tuple[int, tuple[Grid, ...]], BlockCost | str] = {}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmattn.errors import ConfigError, did_you_mean
+from mmattn.errors import ConfigError, did_you_mean, reason_of
 
 # What makes networks with windows or position embeddings take images of any size; each family
 # knows one of the two, the others need neither or are made for one size.
@@ -114,8 +114,7 @@ def _no_features(name: str, out_indices: Sequence[int] | None, error: Exception)
                 f"out_indices={tuple(out_indices)}: timm's {name} has {len(info)} maps, of strides "
                 f"{[feature['reduction'] for feature in info]}; indices are 0 to {len(info) - 1}."
             )
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return ConfigError(f"timm's {name} cannot be built for its feature maps: {reason}")
+    return ConfigError(f"timm's {name} cannot be built for its feature maps: {reason_of(error)}")
 
 
 def _nearest(name: str, class_name: str, key: str) -> str:
