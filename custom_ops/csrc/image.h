@@ -11,30 +11,12 @@
 #include <optional>
 #include <vector>
 
-#include "scalar.h"
+#include "stored_type.h"
 
 namespace mmattn {
 
 using torch::headeronly::MemoryFormat;
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
-
-// Calls f with a null pointer of the stored type.
-template <typename F>
-void dispatch(const char* op, ScalarType type, F&& f) {
-  switch (type) {
-    case ScalarType::Float: return f(static_cast<float*>(nullptr));
-    case ScalarType::Double: return f(static_cast<double*>(nullptr));
-    case ScalarType::BFloat16: return f(static_cast<bfloat16*>(nullptr));
-    case ScalarType::Half: return f(static_cast<float16*>(nullptr));
-    default: STD_TORCH_CHECK(false, op, ": unsupported dtype");
-  }
-}
-
-// Dtype of statistics and gates, like `accumulate_dtype` in Python.
-inline ScalarType accumulate_type(ScalarType type) {
-  return type == ScalarType::Double ? type : ScalarType::Float;
-}
 
 // Returns whether the channels of a pixel are neighbours in memory. An image that is both counts as
 // contiguous.

@@ -9,29 +9,15 @@
 #include <vector>
 
 #include "criss_cross_kernel.h"
+#include "stored_type.h"
 
 namespace mmattn {
 namespace criss_cross {
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Calls f with a null pointer of the stored type.
-template <typename F>
-void dispatch(ScalarType type, F&& f) {
-  switch (type) {
-    case ScalarType::Float: return f(static_cast<float*>(nullptr));
-    case ScalarType::Double: return f(static_cast<double*>(nullptr));
-    case ScalarType::BFloat16: return f(static_cast<bfloat16*>(nullptr));
-    case ScalarType::Half: return f(static_cast<float16*>(nullptr));
-    default: STD_TORCH_CHECK(false, "criss_cross: unsupported dtype");
-  }
-}
-
-ScalarType accumulate_type(ScalarType type) {
-  return type == ScalarType::Double ? type : ScalarType::Float;
-}
+constexpr const char* kOp = "criss_cross";
 
 void check_image(const Tensor& t, const char* name) {
   STD_TORCH_CHECK(t.is_cpu(), "criss_cross: ", name, " must be on the CPU");
@@ -142,7 +128,7 @@ std::tuple<Tensor, Tensor> forward(
   const ScalarType type = query.scalar_type();
   const int64_t batch = query.size(0), height = query.size(2), width = query.size(3);
   Tensor out = empty_channels_last(value, accumulate_type(type)), lse = empty_numbers(query);
-  dispatch(type, [&](auto* null) {
+  dispatch(kOp, type, [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
     using A = Compute<S>;
     std::vector<A> of_columns(2 * batch * height * width);
@@ -179,7 +165,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(
   const int64_t batch = query.size(0), height = query.size(2), width = query.size(3);
   Tensor grad_query = empty_channels_last(query, wide), grad_key = empty_channels_last(key, wide),
          grad_value = empty_channels_last(value, wide);
-  dispatch(type, [&](auto* null) {
+  dispatch(kOp, type, [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
     using A = Compute<S>;
     std::vector<A> delta(batch * height * width);

@@ -10,26 +10,16 @@
 #include <vector>
 
 #include "depthwise_kernel.h"
+#include "stored_type.h"
 
 namespace mmattn {
 namespace depthwise {
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Ints = std::vector<int64_t>;
 
-// Calls f with a null pointer of the stored type.
-template <typename F>
-void dispatch(ScalarType type, F&& f) {
-  switch (type) {
-    case ScalarType::Float: return f(static_cast<float*>(nullptr));
-    case ScalarType::Double: return f(static_cast<double*>(nullptr));
-    case ScalarType::BFloat16: return f(static_cast<bfloat16*>(nullptr));
-    case ScalarType::Half: return f(static_cast<float16*>(nullptr));
-    default: STD_TORCH_CHECK(false, "depthwise_conv2d: unsupported dtype");
-  }
-}
+constexpr const char* kOp = "depthwise_conv2d";
 
 Tensor empty_channels_last(const Tensor& like, int64_t n, int64_t c, int64_t h, int64_t w) {
   const std::array<int64_t, 4> size{n, c, h, w};
@@ -322,7 +312,7 @@ Tensor forward(
   Tensor y = empty_channels_last(x, x.size(0), x.size(1), size[0], size[1]);
   if (y.numel() == 0) return y;
   const Problem p = make_problem(x, y, weight, padding[0], padding[1], dilation[0], dilation[1]);
-  dispatch(x.scalar_type(), [&](auto* type) {
+  dispatch(kOp, x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     const Convolution<S> convolution(
         p, static_cast<const S*>(x.const_data_ptr()),
@@ -362,7 +352,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(
   const bool reduce = need_weight || need_bias;
   const Problem weight_problem = make_problem(
       x, grad, reduce ? grad_weight : weight, padding[0], padding[1], dilation[0], dilation[1]);
-  dispatch(x.scalar_type(), [&](auto* type) {
+  dispatch(kOp, x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     const S* g = static_cast<const S*>(grad.const_data_ptr());
     S* gx = need_input ? static_cast<S*>(grad_x.mutable_data_ptr()) : nullptr;

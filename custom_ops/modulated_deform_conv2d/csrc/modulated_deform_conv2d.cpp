@@ -14,32 +14,23 @@
 #include <vector>
 
 #include "layout.h"
+#include "stored_type.h"
 
 namespace mmattn {
 namespace deform {
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::parallel_for;
 using torch::stable::Tensor;
 using Ints = std::vector<int64_t>;
+
+constexpr const char* kOp = "modulated_deform_conv2d";
 
 #define MMATTN_CHECK(condition, ...) \
   STD_TORCH_CHECK(condition, "modulated_deform_conv2d: ", __VA_ARGS__)
 
 constexpr int64_t kSpan = 64;          // channels of a task of the gradients of input and offsets
 constexpr int64_t kWeightBlock = 128;  // channels of a task of the weight gradient
-
-template <typename F>
-void dispatch(ScalarType type, F&& f) {
-  switch (type) {
-    case ScalarType::Float: return f(static_cast<float*>(nullptr));
-    case ScalarType::Double: return f(static_cast<double*>(nullptr));
-    case ScalarType::BFloat16: return f(static_cast<bfloat16*>(nullptr));
-    case ScalarType::Half: return f(static_cast<float16*>(nullptr));
-    default: MMATTN_CHECK(false, "unsupported dtype");
-  }
-}
 
 template <typename S>
 Strided<S> strided(const Tensor& t) {
@@ -388,7 +379,7 @@ Tensor forward(
   Tensor y = empty(x, {p.batch, p.out_channels, p.out_height, p.out_width}, channels_last);
   if (y.numel() == 0) return y;
   const Tensor weight = torch::stable::contiguous(given_weight);
-  dispatch(x.scalar_type(), [&](auto* type) {
+  dispatch(kOp, x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     convolve<S>(
         p, x, make_offsets<Compute<S>>(offset, mask),
@@ -430,7 +421,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
   };
   if (p.batch == 0) return result();
   const Tensor weight = torch::stable::contiguous(given_weight);
-  dispatch(x.scalar_type(), [&](auto* type) {
+  dispatch(kOp, x.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     using A = Compute<S>;
     const Buffer<A> grads = pack_grads<S>(p, grad);

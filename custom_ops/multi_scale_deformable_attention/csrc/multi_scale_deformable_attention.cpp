@@ -11,26 +11,16 @@
 
 #include "multi_scale_deformable_checks.h"
 #include "multi_scale_deformable_kernel.h"
+#include "stored_type.h"
 
 namespace mmattn {
 namespace msda {
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Ints = std::vector<int64_t>;
 
-// Calls f with a null pointer of the stored type.
-template <typename F>
-void dispatch(ScalarType type, F&& f) {
-  switch (type) {
-    case ScalarType::Float: return f(static_cast<float*>(nullptr));
-    case ScalarType::Double: return f(static_cast<double*>(nullptr));
-    case ScalarType::BFloat16: return f(static_cast<bfloat16*>(nullptr));
-    case ScalarType::Half: return f(static_cast<float16*>(nullptr));
-    default: STD_TORCH_CHECK(false, "multi_scale_deformable_attention: unsupported dtype");
-  }
-}
+constexpr const char* kOp = "multi_scale_deformable_attention";
 
 Problem make_problem(
     const Tensor& value, const Tensor& locations, const Ints& shapes, const Ints& starts) {
@@ -74,7 +64,7 @@ Tensor forward(
   const Problem p = make_problem(value, locations, shapes, starts);
   Tensor output = torch::stable::new_empty(value, {p.batch, p.queries, p.heads * p.channels});
   if (output.numel() == 0) return output;
-  dispatch(value.scalar_type(), [&](auto* type) {
+  dispatch(kOp, value.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     using A = Compute<S>;
     const SampleLevels<A> levels(p);
@@ -122,7 +112,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(
     torch::stable::zero_(grad_weights);
   }
   if (p.batch * p.heads * p.channels == 0) return {grad_value, grad_locations, grad_weights};
-  dispatch(value.scalar_type(), [&](auto* type) {
+  dispatch(kOp, value.scalar_type(), [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
     using A = Compute<S>;
     const Gradients<S> out{

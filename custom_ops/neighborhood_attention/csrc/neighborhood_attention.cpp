@@ -9,32 +9,18 @@
 #include <vector>
 
 #include "neighborhood_kernel.h"
+#include "stored_type.h"
 
 namespace mmattn {
 namespace neighborhood {
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Ints = std::vector<int64_t>;
 
+constexpr const char* kOp = "neighborhood_attention";
+
 constexpr int64_t kLargestKernel = 63;
-
-// Calls f with a null pointer of the stored type.
-template <typename F>
-void dispatch(ScalarType type, F&& f) {
-  switch (type) {
-    case ScalarType::Float: return f(static_cast<float*>(nullptr));
-    case ScalarType::Double: return f(static_cast<double*>(nullptr));
-    case ScalarType::BFloat16: return f(static_cast<bfloat16*>(nullptr));
-    case ScalarType::Half: return f(static_cast<float16*>(nullptr));
-    default: STD_TORCH_CHECK(false, "neighborhood_attention: unsupported dtype");
-  }
-}
-
-ScalarType accumulate_type(ScalarType type) {
-  return type == ScalarType::Double ? type : ScalarType::Float;
-}
 
 Tensor empty(const Ints& size, ScalarType type, const Tensor& like) {
   return torch::stable::empty({size.data(), size.size()}, type, std::nullopt, like.device());
@@ -126,7 +112,7 @@ Tensor forward(
   const Tensor query = with_channels_last(query_in), key = with_channels_last(key_in),
                value = with_channels_last(value_in);
   Tensor out = empty_like_map(query);
-  dispatch(query.scalar_type(), [&](auto* null) {
+  dispatch(kOp, query.scalar_type(), [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
     using A = Compute<S>;
     const Plan<A> plan(p);
@@ -155,7 +141,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> backward(
   Ints table_size{0};
   if (table.has_value()) table_size = {p.heads, 2 * p.kernel_y - 1, 2 * p.kernel_x - 1};
   Tensor grad_table = empty(table_size, accumulate_type(type), query);
-  dispatch(type, [&](auto* null) {
+  dispatch(kOp, type, [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
     using A = Compute<S>;
     const Plan<A> plan(p);

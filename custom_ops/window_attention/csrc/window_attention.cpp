@@ -7,31 +7,17 @@
 #include <tuple>
 #include <vector>
 
+#include "stored_type.h"
 #include "window_kernel.h"
 
 namespace mmattn {
 namespace window_attention {
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Ints = std::vector<int64_t>;
 
-// Calls f with a null pointer of the stored type.
-template <typename F>
-void dispatch(ScalarType type, F&& f) {
-  switch (type) {
-    case ScalarType::Float: return f(static_cast<float*>(nullptr));
-    case ScalarType::Double: return f(static_cast<double*>(nullptr));
-    case ScalarType::BFloat16: return f(static_cast<bfloat16*>(nullptr));
-    case ScalarType::Half: return f(static_cast<float16*>(nullptr));
-    default: STD_TORCH_CHECK(false, "window_attention: unsupported dtype");
-  }
-}
-
-ScalarType accumulate_type(ScalarType type) {
-  return type == ScalarType::Double ? type : ScalarType::Float;
-}
+constexpr const char* kOp = "window_attention";
 
 Tensor empty(const Ints& size, ScalarType type, const Tensor& like) {
   return torch::stable::empty({size.data(), size.size()}, type, std::nullopt, like.device());
@@ -93,7 +79,7 @@ Tensor forward(
   std::optional<Tensor> pad;
   if (pad_in.has_value()) pad = torch::stable::contiguous(*pad_in);
   Tensor out = empty({p.batch, p.y.size, p.x.size, p.width()}, qkv.scalar_type(), qkv);
-  dispatch(qkv.scalar_type(), [&](auto* null) {
+  dispatch(kOp, qkv.scalar_type(), [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
     using A = Compute<S>;
     const std::vector<A> rows = padded_bias(data<A>(bias), p.heads, p.tokens());
@@ -130,7 +116,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(
   Tensor grad_qkv = empty({p.batch, p.y.size, p.x.size, 3 * p.width()}, type, qkv);
   Tensor grad_bias = empty({p.heads, tokens, tokens}, accumulate_type(type), qkv);
   Tensor grad_pad = empty({pad.has_value() ? 3 * p.width() : 0}, type, qkv);
-  dispatch(type, [&](auto* null) {
+  dispatch(kOp, type, [&](auto* null) {
     using S = std::remove_pointer_t<decltype(null)>;
     using A = Compute<S>;
     const int64_t padded = Panels<A>(tokens).padded(), size = p.heads * tokens * padded;
