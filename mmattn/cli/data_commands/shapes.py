@@ -1,27 +1,16 @@
-"""``mmattn make_shapes``: write the generated shapes dataset."""
+"""``mmattn data shapes``: write the generated shapes dataset."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import _arguments as arguments
-from ._run import run
-
 EXAMPLES = """\
-%(prog)s data/shapes --num-train 400 --num-val 100
+%(prog)s shapes data/shapes --num-train 400 --num-val 100
 """
 
 
-def parse_args(
-    argv: list[str] | None = None, prog: str = "mmattn make_shapes"
-) -> argparse.Namespace:
-    """Read the command line."""
-    parser = arguments.new_parser(
-        prog,
-        "Write the generated shapes dataset: images, label maps, COCO and COCO panoptic "
-        "annotations.",
-        EXAMPLES,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument(
         "root",
         nargs="?",
@@ -62,16 +51,10 @@ def parse_args(
         action="store_true",
         help="replace a shapes dataset with other parameters (nothing else is ever replaced)",
     )
-    return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None, prog: str = "mmattn make_shapes") -> int:
-    """Write the dataset unless it is already there; returns the exit code."""
-    args = parse_args(argv, prog)
-    return run(lambda: _make_shapes(args))
-
-
-def _make_shapes(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> None:
+    """Write the dataset unless it is already there."""
     from mmattn.data.shapes import write_shapes_dataset
 
     root = write_shapes_dataset(
