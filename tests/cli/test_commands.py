@@ -123,3 +123,14 @@ def test_what_is_no_argument_is_still_refused(capsys) -> None:
     with pytest.raises(SystemExit):
         importlib.import_module("mmattn.cli.test").main(["config.py", "a.pth", "b", "--zebra"])
     assert "unrecognized arguments: b --zebra" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_ends_a_command_quietly() -> None:
+    """``mmattn models | head -1`` leaves no traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmattn", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=120) == 141

@@ -47,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tells classes apart, which takes longer to learn (default: 0.8)",
     )
     parser.add_argument(
+        "--video",
+        type=int,
+        default=0,
+        metavar="FRAMES",
+        help="write DIR/video.mp4 too, whose camera pans over one more scene (default: none)",
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="replace a shapes dataset with other parameters (nothing else is ever replaced)",
@@ -55,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Write the dataset unless it is already there."""
-    from mmattn.data.shapes import write_shapes_dataset
+    from mmattn.data.shapes import write_shapes_dataset, write_shapes_video
 
     root = write_shapes_dataset(
         args.root,
@@ -68,3 +75,7 @@ def main(args: argparse.Namespace) -> None:
         overwrite=args.overwrite,
     )
     print(f"{root}: {args.num_train} train and {args.num_val} val images, seed {args.seed}")
+    if args.video:
+        look = {"size": tuple(args.size), "seed": args.seed, "colour_hint": args.colour_hint}
+        video = write_shapes_video(root / "video.mp4", frames=args.video, **look)
+        print(f"{video}: {args.video} frames")
