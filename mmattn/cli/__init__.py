@@ -22,7 +22,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "configs and data": {
         "check": "check a config, its data and its model without training",
         "config": "work on configs: a JSON schema for editors",
-        "data": "work on datasets: draw the generated shapes",
+        "data": "work on datasets: prepare public ones by name, check them, draw shapes",
     },
     "weights": {
         "convert": "convert a checkpoint of another project",

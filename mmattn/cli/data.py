@@ -11,6 +11,9 @@ from ._command_group import CommandGroup
 
 #: Command -> what it does, in one line.
 DATA_COMMANDS = {
+    "list": "list the public datasets that are known by name, with size, terms and account",
+    "prepare": "fetch or take the archives of a public dataset, verify, unpack, convert, check",
+    "check": "check the folder of a public dataset again",
     "shapes": "write the generated shapes dataset: images, label maps, COCO and COCO panoptic "
     "annotations",
 }

@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"io", "tasks"},
     "data": {"detections", "images", "io", "palette"},
     "boxes": {"data", "images", "io", "palette"},
+    "prepare": {"data", "images", "io"},
     "models": {"io", "layers", "plugins"},
     "bridge": {"config", "images", "io", "ops", "plugins"},
     "detections": {"fonts", "io", "palette"},
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compare": {"config", "data", "engine", "environment", "evaluation", "export", "inference",
                 "io", "plugins", "preflight", "reports", "tables", "tasks"},
     "cli": {"compare", "config", "data", "engine", "export", "inference", "io", "plugins",
-            "preflight", "reports", "tables", "tasks"},
+            "preflight", "prepare", "reports", "tables", "tasks"},
     "__main__": {"cli"},
 }  # fmt: skip
 #: Rooms and files that name what only one family of the OpenMMLab packages has.
