@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 EXAMPLES = """\
-%(prog)s prepare coco2017 --root data/coco --subset 1%%
+%(prog)s prepare coco2017 --root data/coco --subset 200
 %(prog)s prepare cityscapes --root data/cityscapes --from ~/Downloads --accept-terms
 """
 NOTES = """\
