@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "write a report on a trained and exported model",
     "replay": "repeat a training step whose numbers were not finite",
     "convert_checkpoint": "convert a checkpoint of another project",
+    "weights": "fetch weights by name, list, verify and bundle them for machines without network",
     "publish": "strip a checkpoint to its weights and class names, with a digest in its name",
     "make_shapes": "write the generated shapes dataset",
 }

@@ -79,7 +79,9 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """Add ``checkpoint`` and ``--allow-partial``."""
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="weights of the model: .pth or .safetensors"
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="weights of the model: .pth, .safetensors, or a name of mmattn weights list",
     )
     add_allow_partial(parser)
 
