@@ -33,10 +33,11 @@ def convert_source(entry: Entry, source: SourceRecord, say: Callable[[str], None
     if out.is_file():
         return out
     from mmattn.io import read_checkpoint
-    from mmattn.io.convert import convert_checkpoint, write_converted
+    from mmattn.io.convert import convert_checkpoint, converters, write_converted
     from mmattn.plugin_imports import import_all_plugins
 
-    broken = import_all_plugins()  # which register their converters
+    ours = entry.converter in {converter.name for converter in converters()}
+    broken = [] if ours else import_all_plugins()  # which register their converters
     path = source_path(entry)
     checkpoint = read_checkpoint(path, modules=True)
     try:

@@ -48,9 +48,7 @@ def load_index() -> Index:
     twice = sorted(set(packaged.entries) & set(added.entries))
     if twice:
         raise ConfigError(f"{path}: {twice[0]} is in mmattn's own index; take another name")
-    return Index(
-        {**packaged.entries, **added.entries}, {**packaged.mirrors, **added.mirrors}
-    )
+    return Index({**packaged.entries, **added.entries}, {**packaged.mirrors, **added.mirrors})
 
 
 def find_entry(name: str) -> Entry:

@@ -20,6 +20,14 @@ from tests.support.file_server import FileServer
 from .conftest import QUICK
 
 
+def small_resnet() -> dict[str, torch.Tensor]:
+    """Weights with torchvision's names and a sixteenth of its channels."""
+    return {
+        key: value[tuple(slice(n // 16 or n) for n in value.shape)].clone()
+        for key, value in resnet18().state_dict().items()
+    }
+
+
 class Armed:
     """A pickle that makes a file where it is unpickled."""
 
@@ -46,7 +54,7 @@ def offered(server: FileServer, index: Callable, tmp_path: Path) -> Callable[[An
 
 
 def test_conversion_once(offered: Callable, cache: Path) -> None:
-    theirs = resnet18().state_dict()
+    theirs = small_resnet()
     meta = {"dataset_meta": {"classes": ("cat", "dog")}, "epoch": 3}
     offered({"state_dict": theirs, "meta": meta}, "torchvision-resnet")
     said: list[str] = []
@@ -54,7 +62,9 @@ def test_conversion_once(offered: Callable, cache: Path) -> None:
     assert pulled.path.suffix == ".safetensors" and pulled.path.parent == cache / "small"
     assert pulled.source.name == "small.pth" and "converted by torchvision-resnet" in str(pulled)
     content = read_checkpoint(pulled.path)
-    assert torch.equal(content["state_dict"]["layer1.0.conv1.weight"], theirs["layer1.0.conv1.weight"])
+    assert torch.equal(
+        content["state_dict"]["layer1.0.conv1.weight"], theirs["layer1.0.conv1.weight"]
+    )
     assert content["meta"]["dataset_meta"] == {"classes": ["cat", "dog"]}
     assert content["meta"]["provenance"]["source_sha256"] == pulled.sha256
     assert "weights converted by torchvision-resnet, 2 left out" in said[-1]  # the classifier
@@ -66,7 +76,7 @@ def test_conversion_once(offered: Callable, cache: Path) -> None:
 
 
 def test_damage_is_found_by_verify(offered: Callable) -> None:
-    offered(resnet18().state_dict(), "torchvision-resnet")
+    offered(small_resnet(), "torchvision-resnet")
     pulled = pull_weights("small", patience=QUICK)
     for path in (pulled.source, pulled.path):
         data = bytearray(path.read_bytes())
@@ -79,7 +89,7 @@ def test_damage_is_found_by_verify(offered: Callable) -> None:
 
 def test_a_program_in_the_file_does_not_run(offered: Callable, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
-    offered({**resnet18().state_dict(), "layer9": Armed(canary)}, "torchvision-resnet")
+    offered({**small_resnet(), "layer9": Armed(canary)}, "torchvision-resnet")
     with pytest.raises(CheckpointError, match="mkdir"):
         pull_weights("small", patience=QUICK)
     assert not canary.exists()
@@ -89,5 +99,7 @@ def test_a_program_in_the_file_does_not_run(offered: Callable, tmp_path: Path) -
 
 def test_another_layout_is_an_error_that_names_the_weights(offered: Callable) -> None:
     offered({"a": torch.zeros(1)}, "torchvision-resnet")
-    with pytest.raises(CheckpointError, match=r"small: .*small.pth: converter 'torchvision-resnet'"):
+    with pytest.raises(
+        CheckpointError, match=r"small: .*small.pth: converter 'torchvision-resnet'"
+    ):
         pull_weights("small", patience=QUICK)
