@@ -19,7 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from mmattn.errors import one_line
+from mmattn.errors import StorageError, one_line
 
 from .cache import storage_error
 
@@ -150,9 +150,9 @@ def download(
             last = SourceError(text, offline=True)
         except _CutError as error:
             last = SourceError(str(error))
+        except StorageError:
+            raise
         except (OSError, HTTPException) as error:
-            if getattr(error, "of_the_disk", False):
-                raise
             last = SourceError(one_line(error), offline=isinstance(error, OSError))
         else:
             _state(part).unlink(missing_ok=True)
@@ -196,7 +196,7 @@ def _write(
     try:
         file = open(part, "ab" if start else "wb")  # noqa: SIM115
     except OSError as error:
-        raise _of_the_disk(error, part, size) from error
+        raise storage_error(error, part, size) from error
     with file:
         while chunk := response.read(_CHUNK):
             done += len(chunk)
@@ -205,20 +205,14 @@ def _write(
             try:
                 file.write(chunk)
             except OSError as error:
-                raise _of_the_disk(error, part, size) from error
+                raise storage_error(error, part, size) from error
             progress(done)
         try:
             file.flush()
             os.fsync(file.fileno())
         except OSError as error:
-            raise _of_the_disk(error, part, size) from error
+            raise storage_error(error, part, size) from error
     return done
-
-
-def _of_the_disk(error: OSError, part: Path, size: int | None) -> OSError:
-    told = storage_error(error, part, size)
-    told.of_the_disk = True  # type: ignore[attr-defined]
-    return told
 
 
 def _state(part: Path) -> Path:
@@ -244,7 +238,7 @@ def _remember(part: Path, url: str, headers: dict[str, str]) -> None:
         text = json.dumps({"url": url, "validator": validator})
         _state(part).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise _of_the_disk(error, part, None) from error
+        raise storage_error(error, part, None) from error
 
 
 def _begins_at(headers: dict[str, str], start: int) -> bool:

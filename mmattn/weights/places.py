@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 
-from mmattn.errors import ConfigError, one_line
+from mmattn.errors import ConfigError, StorageError, one_line
 
 from .cache import storage_error
 from .download import PATIENCE, Patience, SourceError, download, open_url
@@ -203,9 +203,9 @@ class FolderPlace:
                 _copy(file, part, path.stat().st_size)
         except FileNotFoundError as error:
             raise SourceError(f"has no {self.entry.name}/{self.entry.file}") from error
+        except StorageError:
+            raise
         except OSError as error:
-            if error.filename == str(part) or hasattr(error, "exit_code"):
-                raise
             raise SourceError(f"cannot be read: {error.strerror or error}") from error
         return Arrived(str(path))
 
@@ -263,10 +263,10 @@ def _mirrored(url: str) -> list[str]:
     ]
 
 
-def _copy(source: BinaryIO | object, part: Path, size: int) -> None:
+def _copy(source: IO[bytes], part: Path, size: int) -> None:
     try:
         with open(part, "wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)  # type: ignore[arg-type]
+            shutil.copyfileobj(source, target, 1 << 20)
             target.flush()
             os.fsync(target.fileno())
     except OSError as error:

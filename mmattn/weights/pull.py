@@ -143,7 +143,10 @@ def _accept(entry: Entry, part: Path, arrived: Arrived, say: Callable[[str], Non
         )
     os.replace(part, target)
     record = remember(entry, sha256, arrived.origin)
-    known = "as the index says" if entry.digest else "the index knows none, so it is recorded"
+    known = "the index knows none, so it is recorded"
+    if entry.digest:
+        digits = "" if entry.sha256 else f", in its first {len(entry.digest)} digits"
+        known = f"as the index says{digits}"
     say(f"{entry.name}: {record.size / 1e6:.1f} MB from {arrived.origin}; sha256 {sha256}, {known}")
     if arrived.note:
         say(f"{entry.name}: {arrived.note}")

@@ -21,13 +21,13 @@ class Verified:
         name: Name of the weights.
         file: Name of the file.
         problem: What is wrong with it; None where it is whole.
-        compared: What its digest was compared with.
+        found: What was found where it is whole, such as ``as in the index``.
     """
 
     name: str
     file: str
     problem: str | None
-    compared: str
+    found: str
 
 
 def verify_cache(names: list[str] | None = None) -> Iterator[Verified]:
@@ -54,12 +54,12 @@ def _verify(entry: Entry) -> Iterator[Verified]:
     record = read_record(entry)
     sha256 = file_sha256(path)
     problem = digest_problem(entry, sha256)
-    compared = "the index" if entry.digest else "its record"
+    found = "as in the index" if entry.digest else "as in its record"
     if record is None and not entry.digest:
-        compared = f"nothing: no digest is known; it is {sha256}"
+        found = f"no digest is known; its SHA-256 is {sha256}"
     elif record is not None and not problem and record.sha256 != sha256:
         problem = f"has changed since it came: its SHA-256 is {sha256}, and was {record.sha256}"
-    yield Verified(entry.name, path.name, problem, compared)
+    yield Verified(entry.name, path.name, problem, found)
     if entry.converter and record is not None:
         yield from _verify_converted(entry)
 
@@ -77,4 +77,4 @@ def _verify_converted(entry: Entry) -> Iterator[Verified]:
         require_whole(path)
     except CheckpointError as error:
         problem = str(error)
-    yield Verified(entry.name, path.name, problem, "the digest inside it")
+    yield Verified(entry.name, path.name, problem, "as in the digest inside it")

@@ -30,6 +30,6 @@ def main(args: argparse.Namespace) -> int:
         count += 1
         wrong += one.problem is not None
         what = f"{one.name}: {one.file}" if one.file else one.name
-        print(f"{what}: {one.problem}" if one.problem else f"{what}: as in {one.compared}")
+        print(f"{what}: {one.problem or one.found}")
     print(f"{count - wrong} of {count} files in {cache_folder()} are whole")
     return DigestError.exit_code if wrong else 0
