@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layers": {"ops"},
     "environment": {"ops"},
     "config": {"io", "tasks", "weights"},
-    "data": {"images", "io", "palette"},
+    "data": {"detections", "images", "io", "palette"},
     "boxes": {"data", "images", "io", "palette"},
     "models": {"io", "layers", "plugins"},
     "bridge": {"config", "images", "io", "ops", "plugins", "weights"},

@@ -121,6 +121,8 @@ def test_predict_takes_a_name_instead_of_config_and_checkpoint(index: Callable) 
     args = parse_args(["small", "a.jpg", "b.jpg", "--out", "x"])
     assert args.config == "mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py"
     assert (args.checkpoint, args.images) == ("small", ["a.jpg", "b.jpg"])
+    args = parse_args(["small", "b.pth", "a.jpg", "--out", "x"])  # a config of the same name
+    assert (args.config, args.checkpoint, args.images) == ("small", "b.pth", ["a.jpg"])
     args = parse_args(["config.py", "weights://small", "a.jpg", "--out", "x"])
     assert (args.config, args.checkpoint, args.images) == (
         "config.py", "weights://small", ["a.jpg"],

@@ -8,6 +8,16 @@ EXAMPLES = """\
 %(prog)s pull torchvision_resnet50_in1k
 %(prog)s pull hf_mask2former_swin-l_coco-panoptic --accept-licence
 """
+NOTES = """\
+A name is a checkpoint wherever one is asked for: mmattn test CONFIG NAME,
+load_from="weights://NAME", init_cfg=dict(type="Pretrained", checkpoint="weights://NAME").
+
+MMATTN_CACHE            folder of the cache (default: ~/.cache/mmattn)
+MMATTN_WEIGHTS_MIRROR   folder, tar file or address that is asked first; bundle writes one
+MMATTN_WEIGHTS_INDEX    file with further entries, in the form of mmattn's own
+MMATTN_OFFLINE=1        never touch the network
+HF_ENDPOINT, HF_TOKEN, http_proxy, https_proxy, no_proxy hold as usual
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
