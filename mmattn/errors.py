@@ -84,6 +84,18 @@ class MissingPrefixError(CheckpointError, AssertionError):
     """Raised for weights without the prefix that is asked for, which mmengine asserts to be."""
 
 
+class DownloadError(CheckpointError):
+    """Raised for weights that no source gives: no network, or no file there."""
+
+
+class DigestError(CheckpointError):
+    """Raised for weights whose SHA-256 is not the one that is known of them."""
+
+
+class LicenceError(CheckpointError):
+    """Raised for weights whose licence has to be accepted first, and nobody can be asked."""
+
+
 class ExportError(MMAttnError, RuntimeError):
     """Raised for a model that cannot be exported, or whose exported file computes otherwise."""
 

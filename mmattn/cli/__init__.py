@@ -25,6 +25,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "data": "work on datasets: prepare public ones by name, check them, draw shapes",
     },
     "weights": {
+        "weights": "fetch weights by name, list, verify and bundle them for other machines",
         "convert": "convert a checkpoint of another project",
         "publish": "strip a checkpoint to its weights and class names, with a digest in its name",
     },

@@ -22,8 +22,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         nargs="?",
         metavar="CHECKPOINT",
-        help="weights of the model, .pth or .safetensors; behind the folder of a run also best or "
-        "last (default there: the best, else the last)",
+        help="weights of the model, .pth, .safetensors or a name of mmattn weights list; behind "
+        "the folder of a run also best or last (default there: the best, else the last)",
     )
 
 

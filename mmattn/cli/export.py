@@ -154,13 +154,17 @@ def main(argv: list[str] | None = None, prog: str = "mmattn export") -> int:
 def _export(args: argparse.Namespace, command: str) -> None:
     from mmattn.config import parse_cfg_options
     from mmattn.export import export
+    from mmattn.weights.local import default_output, local_checkpoint
 
     use_run(args)
+    out = default_output(
+        args.checkpoint, args.out, ".xml" if args.format == "openvino" else ".onnx"
+    )
     export(
         args.config,
-        args.checkpoint,
+        local_checkpoint(args.checkpoint, print),
         format=args.format,
-        out=args.out,
+        out=out,
         shape=tuple(args.shape) if args.shape else None,
         dynamic=args.dynamic,
         output="classes" if args.argmax else args.form,

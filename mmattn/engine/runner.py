@@ -22,7 +22,7 @@ from mmattn.preflight.backbone import check_channels
 from mmattn.preflight.run import check_config, check_data
 
 from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank, wait_long
-from .pretrained import fetch_pretrained
+from .pretrained import fetch_checkpoint, fetch_pretrained
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -67,6 +67,8 @@ def build_runner(
     if first:
         if "train" in splits:
             fetch_pretrained(cfg)
+        else:
+            fetch_checkpoint(cfg)
         reports = check_data(cfg, splits)
         if inspect is not None:
             inspect(reports)

@@ -37,6 +37,7 @@ def test_top_level_is_mmattn_alone(wheel: Path) -> None:
     assert "mmattn/ops/criss_cross/reference.py" in names
     assert "mmattn/.mim/tools/train.py" in names
     assert "mmattn/.mim/model-index.yml" in names
+    assert "mmattn/weights/weights.yml" in names
     assert any(n.startswith("mmattn/.mim/configs/ccnet/") and n.endswith(".py") for n in names)
 
 
