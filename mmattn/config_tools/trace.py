@@ -75,10 +75,11 @@ def trace_config(name: str | Path, cfg_options: dict[str, Any] | None = None) ->
     raw = read_file(path)
     reader = _Reader()
     root = reader.read(path.absolute())
-    for key in [key for key in root if key not in raw]:
+    values = raw.to_dict()
+    for key in [key for key in root if key not in values]:
         dict.pop(root, key)  # mmengine drops what is imported or begins with "__"
     untraced: list[str] = []
-    sync(root, raw.to_dict(), Site(None, 0, note="mmengine's reader"), untraced)
+    sync(root, values, Site(None, 0, note="mmengine's reader"), untraced)
     cfg = load_config(path)
     sync(root, cfg.to_dict(), Site(None, 0, note="pairs of sizes become tuples"), [])
     for option, value in (cfg_options or {}).items():
@@ -176,7 +177,8 @@ def inherited(value: Any, scope: str | None, site: Site, *, outermost: bool = Tr
     Every part is a copy: what two keys share in the base they do not share here.
     """
     if isinstance(value, TracedDict):
-        own = TracedDict(value._site, merging=True)
+        own = value.emptied()
+        own._merging = True
         scoped = outermost and "type" in value
         for key, inner in value.items():
             inner = inherited(inner, scope, site, outermost=outermost and not scoped)

@@ -214,15 +214,21 @@ class TracedDict(dict):
             self[name] = value
 
     def copy(self) -> TracedDict:
-        other = TracedDict(self._site, merging=self._merging)
+        other = self.emptied()
         for key, value in self.items():
             other.record(key, value, list(self.history(key)))
+        return other
+
+    def emptied(self) -> TracedDict:
+        """Return a dict without the values of this one, which knows what was taken out."""
+        other = TracedDict(self._site, merging=self._merging)
+        other._history.update({k: list(v) for k, v in self._history.items() if k not in self})
         return other
 
     __copy__ = copy
 
     def __deepcopy__(self, memo: dict) -> TracedDict:
-        other = TracedDict(self._site, merging=self._merging)
+        other = self.emptied()
         for key, value in self.items():
             other.record(key, deepcopy(value, memo), list(self.history(key)))
         return other
@@ -313,9 +319,6 @@ def merge_into(child: TracedDict, base: TracedDict) -> TracedDict:
                 value._history.pop(DELETE, None)
                 new = [replace(one, how="deletes") for one in new]
         merged.record(key, value, [*old, *new])
-    for key in child.recorded():
-        if key not in child and key in base and child.history(key)[-1].how == "removes":
-            continue  # taken out of the child alone: the base's stays
     return merged
 
 
