@@ -34,8 +34,16 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
         OutdatedConfigError: It is a config of the time before mmengine.
         MissingPackageError: ``custom_imports`` needs an optional package that is not installed.
     """
-    path = find_config(name)
-    cfg = read_file(path)
+    return prepare(read_file(find_config(name)), cfg_options)
+
+
+def prepare(cfg: Config, cfg_options: dict | None = None) -> Config:
+    """Check the sections of a config that was read, and merge options into it, in place.
+
+    Raises:
+        ConfigError: As ``load_config``.
+    """
+    path = cfg.filename
     refuse_outdated(cfg, str(path))
     check_sections(cfg, str(path))  # first: options are merged into what the sections hold
     if cfg_options:

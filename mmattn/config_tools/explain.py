@@ -94,7 +94,9 @@ def explain(trace: Trace, key: str) -> Explanation:
     origins = tuple(_origins(trace.root, tokens, "", None, Site(trace.path, 0)))
     value, through = _live(trace.root, tokens)
     if not origins:
-        raise ConfigError(f"{trace.path}: there is no key {key!r}.{nearest_key(plain(trace.root), key)}")
+        raise ConfigError(
+            f"{trace.path}: there is no key {key!r}.{nearest_key(plain(trace.root), key)}"
+        )
     stale = stale_uses(trace)
     notes = [str(use) for use in stale if use.name == tokens[0]]
     if _taken_since(trace, tokens[0]):
@@ -152,7 +154,7 @@ def overridden_table(trace: Trace) -> str:
 
 
 def stale_uses(trace: Trace) -> list[StaleUse]:
-    """List settings of sections that took a variable which a later file has set to another value."""
+    """List settings of sections that took a variable which a later file has changed since."""
     found = []
     for path, setting in live_settings(trace.root):
         if section_of(path) not in READ_KEYS:
@@ -327,8 +329,6 @@ def _why(origin: Origin, index: int, last: bool, gone: bool) -> str:
         verb = "took out" if origin.loser.how == "removes" else "set"
         return f"{text}; lost: {shown_site(origin.loser.site)} {verb} {origin.lost} anew{how}"
     return f"{text}; wins" if last and not gone else text
-
-
 
 
 def site_of(trace: Trace, path: str) -> Site:

@@ -95,9 +95,10 @@ def _value_at(value: Any, tokens: list[str]) -> tuple[bool, Any]:
             for key, inner in value.items():
                 if str(key) == text:
                     return _value_at(inner, tokens[count:])
-    elif isinstance(value, (list, tuple)) and tokens[0].lstrip("-").isdigit():
-        if -len(value) <= int(tokens[0]) < len(value):
-            return _value_at(value[int(tokens[0])], tokens[1:])
+        return False, None
+    numbered = isinstance(value, (list, tuple)) and tokens[0].lstrip("-").isdigit()
+    if numbered and -len(value) <= int(tokens[0]) < len(value):
+        return _value_at(value[int(tokens[0])], tokens[1:])
     return False, None
 
 

@@ -15,7 +15,9 @@ _WIDTH = 100
 _PLAIN = (str, bytes, bool, int, float, complex, type(None), Mapping, list, tuple, set)
 
 
-def config_text(settings: Mapping[str, Any], form: str = "py", notes: list[str] | None = None) -> str:
+def config_text(
+    settings: Mapping[str, Any], form: str = "py", notes: list[str] | None = None
+) -> str:
     """Write settings as a file of a config.
 
     Args:

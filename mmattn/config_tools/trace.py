@@ -10,20 +10,20 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.config import find_config, load_config
+from mmattn.config import find_config
 from mmattn.config.find import find_base
-from mmattn.config.load import read_file
+from mmattn.config.load import prepare, read_file
 from mmattn.io.plain_data import line_of, parse_json, parse_yaml
 
-from .instrument import instrument, makers, stores
+from .running import inherited, run
+from .trace_lazy import read_lazy
 from .traced import (
-    READING,
     Read,
-    Reading,
     Setting,
     Site,
     TracedDict,
@@ -80,11 +80,11 @@ def trace_config(name: str | Path, cfg_options: dict[str, Any] | None = None) ->
         dict.pop(root, key)  # mmengine drops what is imported or begins with "__"
     untraced: list[str] = []
     sync(root, values, Site(None, 0, note="mmengine's reader"), untraced)
-    cfg = load_config(path)
+    cfg = prepare(deepcopy(raw))
     sync(root, cfg.to_dict(), Site(None, 0, note="pairs of sizes become tuples"), [])
     for option, value in (cfg_options or {}).items():
         done = {key: cfg_options[key] for key in _up_to(cfg_options or {}, option)}
-        cfg = load_config(path, done)
+        cfg = prepare(deepcopy(raw), done)
         shown = f"--cfg-options {option}={value}"
         sync(root, cfg.to_dict(), Site(None, 0, note=shown), [])
     return Trace(path.absolute(), root, cfg, reader.bases, tuple(untraced))
@@ -107,8 +107,6 @@ class _Reader:
             text = _substituted(path, "_base_.{}")
             tree = ast.parse(text)
             if _is_lazy(tree):
-                from .trace_lazy import read_lazy
-
                 return read_lazy(path, self.bases)
             return self._read_python(path, tree)
         return self._read_data(path)
@@ -117,7 +115,7 @@ class _Reader:
         names: Any = []
         for node in tree.body:
             if isinstance(node, ast.Assign) and _targets(node, _BASE):
-                names = eval(compile(ast.Expression(node.value), str(path), "eval"))  # noqa: S307
+                names = eval(compile(ast.Expression(node.value), str(path), "eval"))
                 break
         base = self._read_bases(path, names)
         tree.body = [n for n in tree.body if not (isinstance(n, ast.Assign) and _targets(n, _BASE))]
@@ -156,41 +154,6 @@ class _Reader:
                     merged.record(key, base[key], base.history(key))
         self.bases[path] = tuple(found)
         return merged
-
-
-def run(path: Path, tree: ast.Module, namespace: TracedDict) -> None:
-    """Run the code of a config in a namespace, with its lines."""
-    lines = stores(tree)
-    for name, make in makers(path, namespace).items():
-        dict.__setitem__(namespace, name, make)
-    code = compile(instrument(tree), str(path), "exec")
-    READING.append(Reading(path, lines, namespace))
-    try:
-        exec(code, namespace)  # noqa: S102 - a Python config is code; load_config has run it before
-    finally:
-        READING.pop()
-
-
-def inherited(value: Any, scope: str | None, site: Site, *, outermost: bool = True) -> Any:
-    """Return a value of a base with all manners of one; its outermost typed dicts get a scope.
-
-    Every part is a copy: what two keys share in the base they do not share here.
-    """
-    if isinstance(value, TracedDict):
-        own = value.emptied()
-        own._merging = True
-        scoped = outermost and "type" in value
-        for key, inner in value.items():
-            inner = inherited(inner, scope, site, outermost=outermost and not scoped)
-            history = value.history(key)
-            own.record(key, inner, [*history[:-1], replace(history[-1], value=inner)])
-        if scoped and scope is not None and value.get("_scope_") is None:
-            own.set_at("_scope_", scope, site)
-        return own
-    if isinstance(value, (TracedList, TracedTuple)):
-        items = [inherited(inner, scope, site, outermost=outermost) for inner in value]
-        return traced_sequence(type(value), items, value.site)
-    return value
 
 
 def _with_lines(value: Any, path: Path, text: str, steps: tuple, base: TracedDict) -> Any:
@@ -310,5 +273,3 @@ def _equal(first: Any, second: Any) -> bool:
         return type(first) is type(second) and bool(first == second or first != first)
     except (TypeError, ValueError):
         return False
-
-

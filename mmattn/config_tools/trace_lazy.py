@@ -10,6 +10,7 @@ from typing import Any
 
 from mmattn.errors import ConfigError
 
+from .running import inherited, run
 from .traced import Setting, Site, TracedDict, settings_only
 
 
@@ -23,8 +24,6 @@ def read_lazy(path: Path, bases: dict[Path, tuple[Path, ...]]) -> TracedDict:
     Raises:
         ConfigError: A base is not there.
     """
-    from .trace import inherited, run
-
     tree = ast.parse(path.read_text(encoding="utf-8"))
     namespace = TracedDict(Site(path, 0))
     found: list[Path] = []
@@ -81,9 +80,7 @@ def _is_builtin(node: ast.Import | ast.ImportFrom) -> bool:
     return not level and all(name.partition(".")[0] in sys.stdlib_module_names for name in names)
 
 
-def _lazy_objects(
-    path: Path, node: ast.Import | ast.ImportFrom, namespace: TracedDict
-) -> None:
+def _lazy_objects(path: Path, node: ast.Import | ast.ImportFrom, namespace: TracedDict) -> None:
     """Put stand-ins for what a config imports into its namespace; nothing is imported."""
     from mmengine.config.lazy import LazyObject
 

@@ -213,6 +213,9 @@ class TracedDict(dict):
         else:
             self[name] = value
 
+    def __delattr__(self, name: str) -> None:
+        del self[name]
+
     def copy(self) -> TracedDict:
         other = self.emptied()
         for key, value in self.items():

@@ -36,7 +36,12 @@ def resolve_training(cfg: Config) -> tuple[Resolution, list[str]]:
     enter_scope(cfg)
     with explain_registry_errors(cfg.filename):
         resolution = resolve(cfg, steps)
-    open_counts = [path for path, value in walk(cfg.to_dict()) if isinstance(value, str) and value == AUTO]
-    left = [f"{CLASS_COUNTS}: {path} stays {AUTO!r}: it is counted in the data" for path in open_counts
-            if path.startswith("model.")]
+    open_counts = [
+        path for path, value in walk(cfg.to_dict()) if isinstance(value, str) and value == AUTO
+    ]
+    left = [
+        f"{CLASS_COUNTS}: {path} stays {AUTO!r}: it is counted in the data"
+        for path in open_counts
+        if path.startswith("model.")
+    ]
     return resolution, left

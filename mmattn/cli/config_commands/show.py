@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -58,7 +59,11 @@ def main(args: argparse.Namespace) -> None:
     lost = tuples_in(settings) if args.format != "py" else []
     if lost:
         print(f"{args.format} has no tuples: {len(lost)} became lists", file=sys.stderr)
-    print(config_text(settings, args.format, notes))
+    text = config_text(settings, args.format, notes)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # ``| head`` has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter flushes it at its end
 
 
 def part_of(settings: dict[str, Any], key: str, config: str) -> dict[str, Any]:

@@ -94,13 +94,13 @@ def _heads_on_backbone(model: Mapping[str, Any], given: list[int]) -> Iterator[t
         if not isinstance(block, Mapping):
             continue
         taken, index = block.get("in_channels"), block.get("in_index", -1)
-        if isinstance(taken, int) and isinstance(index, int) and -len(given) <= index < len(given):
-            if taken != given[index]:
-                yield (
-                    f"model.{head}.in_channels",
-                    f"model.{head}.in_channels={taken}, but output {index} of model.backbone has "
-                    f"{given[index]} channels",
-                )
+        known = isinstance(index, int) and -len(given) <= index < len(given)
+        if isinstance(taken, int) and known and taken != given[index]:
+            yield (
+                f"model.{head}.in_channels",
+                f"model.{head}.in_channels={taken}, but output {index} of model.backbone has "
+                f"{given[index]} channels",
+            )
 
 
 def _resnet_channels(backbone: Mapping[str, Any]) -> list[int] | None:
@@ -130,5 +130,3 @@ def crop_sizes(trace: Trace) -> Iterator[tuple[str, str]]:
                 f"{path}.crop_size",
                 f"{path}.crop_size={tuple(crop)}, but model.data_preprocessor.size={tuple(size)}",
             )
-
-
