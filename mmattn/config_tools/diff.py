@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from mmattn.config.walk import rewrite
 from mmattn.type_names import scope_and_name
 
 from .places import leaves, shown_value
@@ -42,6 +43,21 @@ class Difference:
             return f"- {self.path} = {shown_value(self.before, 200)}"
         before, after = shown_value(self.before, 200), shown_value(self.after, 200)
         return f"~ {self.path}: {before} -> {after}"
+
+
+def without_own_scope(settings: Mapping[str, Any]) -> Any:
+    """Return settings without the ``_scope_`` marks that say what ``default_scope`` says already.
+
+    mmengine writes them into what is inherited from another package.
+    """
+    own = settings.get("default_scope")
+
+    def change(path: str, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("_scope_") == own:
+            return {key: inner for key, inner in value.items() if key != "_scope_"}
+        return value
+
+    return rewrite(settings, change)
 
 
 def differences(first: Any, second: Any, path: str = "") -> Iterator[Difference]:

@@ -65,6 +65,7 @@ class StaleUse:
         setting: The setting there.
         old: Place of the variable that was taken.
         new: What set the variable last.
+        taken: Whether another setting took the variable as it is now.
     """
 
     name: str
@@ -72,12 +73,13 @@ class StaleUse:
     setting: Setting
     old: Site
     new: Setting
+    taken: bool
 
     def __str__(self) -> str:
-        return (
-            f"this {self.name} ({shown_site(self.new.site)}) is read by nothing: {self.path} was "
-            f"fixed when {shown_site(self.setting.site)} was read"
-        )
+        place = f"this {self.name} ({shown_site(self.new.site)})"
+        what = "has no effect on" if self.taken else "is read by nothing:"
+        which = f"{self.path}, which" if self.taken else self.path
+        return f"{place} {what} {which} was fixed when {shown_site(self.setting.site)} was read"
 
 
 def explain(trace: Trace, key: str) -> Explanation:
@@ -99,8 +101,6 @@ def explain(trace: Trace, key: str) -> Explanation:
         )
     stale = stale_uses(trace)
     notes = [str(use) for use in stale if use.name == tokens[0]]
-    if _taken_since(trace, tokens[0]):
-        notes = [note.replace("is read by nothing: ", "is not read there: ") for note in notes]
     notes += [
         f"{use.path} was taken from {use.name} of {shown_site(use.old)}; "
         f"{shown_site(use.new.site)} set {use.name} again, later, which changes nothing here"
@@ -155,33 +155,22 @@ def overridden_table(trace: Trace) -> str:
 
 def stale_uses(trace: Trace) -> list[StaleUse]:
     """List settings of sections that took a variable which a later file has changed since."""
-    found = []
-    for path, setting in live_settings(trace.root):
-        if section_of(path) not in READ_KEYS:
+    live = [one for one in live_settings(trace.root) if section_of(one[0]) in READ_KEYS]
+    reads = [(path, setting, read) for path, setting in live for read in all_reads(setting.site)]
+    found: dict[tuple[str, str], StaleUse] = {}
+    for path, setting, read in reads:
+        name = _name(read)
+        history = trace.root.history(name)
+        if read.site is None or not history or history[-1].site == read.site:
             continue
-        for read in all_reads(setting.site):
-            name = _name(read)
-            latest = trace.root.history(name)
-            if read.site is None or not latest or latest[-1].site == read.site:
-                continue
-            new = latest[-1]
-            first = next((s for s in latest if s.site == read.site), None)
-            if first is None or new.site.file in (read.site.file, setting.site.file):
-                continue
-            if plain(first.value) != plain(new.value):
-                found.append(StaleUse(name, path, setting, read.site, new))
-    return found
-
-
-def _taken_since(trace: Trace, name: str) -> list[Setting]:
-    """Return the settings of sections that took a variable as it is now."""
-    latest = trace.root.history(name)
-    return [
-        setting
-        for path, setting in live_settings(trace.root)
-        if section_of(path) in READ_KEYS and latest
-        if any(_name(r) == name and r.site == latest[-1].site for r in all_reads(setting.site))
-    ]
+        new = history[-1]
+        first = next((one for one in history if one.site == read.site), None)
+        if first is None or new.site.file in (read.site.file, setting.site.file):
+            continue
+        if plain(first.value) != plain(new.value):
+            taken = any(_name(one) == name and one.site == new.site for _, _, one in reads)
+            found[name, path] = StaleUse(name, path, setting, read.site, new, taken)
+    return list(found.values())
 
 
 def section_of(path: str) -> str:

@@ -31,12 +31,21 @@ MISTAKES = {
     "delete": ("model = dict(\n    my_part=dict(_delete_=True, a=1))", 3),
 }
 
+#: Rules that are tried by default.
+QUICK = ("class-count", "crop-size", "duplicate-key", "unwired")
+
 
 def test_every_rule_has_a_mistake() -> None:
     assert set(MISTAKES) == set(RULES)
 
 
-@pytest.mark.parametrize("rule", sorted(MISTAKES))
+@pytest.mark.parametrize(
+    "rule",
+    [
+        rule if rule in QUICK else pytest.param(rule, marks=pytest.mark.slow)
+        for rule in sorted(MISTAKES)
+    ],
+)
 def test_a_mistake_is_found_at_its_line(rule: str, tmp_path: Path) -> None:
     text, line = MISTAKES[rule]
     config = tmp_path / "child.py"

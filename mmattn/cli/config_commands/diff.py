@@ -24,11 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Print what differs."""
     from mmattn.config import load_config
-    from mmattn.config_tools.diff import diff_text, differences
+    from mmattn.config_tools.diff import diff_text, differences, without_own_scope
 
     from .show import part_of
 
-    first, second = (load_config(name).to_dict() for name in (args.first, args.second))
+    first, second = (
+        without_own_scope(load_config(name).to_dict()) for name in (args.first, args.second)
+    )
     if args.key:
         first = part_of(first, args.key, args.first)
         second = part_of(second, args.key, args.second)

@@ -12,6 +12,7 @@ from mmattn.preflight.config_arguments import class_of
 from mmattn.preflight.num_classes import check_class_counts
 from mmattn.type_names import bare_name
 
+from ..explain import site_of
 from ..trace import Trace
 from .run_problems import splits_of
 
@@ -126,7 +127,8 @@ def crop_sizes(trace: Trace) -> Iterator[tuple[str, str]]:
             continue
         crop = step.get("crop_size")
         if isinstance(crop, (list, tuple)) and tuple(crop) != tuple(size):
+            ours = site_of(trace, "model.data_preprocessor.size").file == trace.path
             yield (
-                f"{path}.crop_size",
+                "model.data_preprocessor.size" if ours else f"{path}.crop_size",
                 f"{path}.crop_size={tuple(crop)}, but model.data_preprocessor.size={tuple(size)}",
             )

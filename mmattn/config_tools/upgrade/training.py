@@ -93,6 +93,7 @@ class TrainingUpgrade:
             return []
         if policy not in known:
             self.notes.untranslated("lr_config.policy", policy, "write it as param_scheduler")
+            self.notes.rest("lr_config", {**config, **warmup})
             return []
         if policy == "YOLOX":
             found = self._yolox(config, warmup)
