@@ -21,6 +21,10 @@ class ConfigError(MMAttnError, ValueError):
     exit_code = 2
 
 
+class OutdatedConfigError(ConfigError):
+    """Raised for a config of mmdet 2.x or mmseg 0.x; the message says how to upgrade it."""
+
+
 class MissingOpError(MMAttnError, NotImplementedError):
     """Raised for an operator that this installation lacks; the message says how to get it."""
 

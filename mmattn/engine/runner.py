@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from mmattn.preflight.data import DatasetReport
 
+#: Name of the step that counts classes in the data.
+CLASS_COUNTS = "class counts"
 # What mmengine asks for to run a split; without it, it raises errors about its own internals.
 _NEEDED = {
     "train": ("train_dataloader", "train_cfg", "optim_wrapper"),
@@ -98,7 +100,7 @@ def build_runner(
 def run_steps(cfg: Config) -> list[Step]:
     """Return the steps that every run of ``cfg`` takes on this machine, in their order."""
     steps = [
-        Step("class counts", fill_class_counts),
+        Step(CLASS_COUNTS, fill_class_counts),
         Step("default hooks", add_default_hooks),
         Step("data loaders without workers", load_without_workers),
         Step("visualizer", name_visualizer),

@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "detections": {"fonts", "io", "palette"},
     "reports": {"fonts", "images", "io", "palette", "tables"},
     "preflight": {"boxes", "config", "data", "images", "io", "tasks"},
+    "config_tools": {"config", "io", "preflight", "tables"},
     "testing": {"io", "ops", "plugins"},
     "projects": {"io", "layers", "ops"},
     "evaluation": {"boxes", "detections", "fonts", "io", "palette", "reports"},
@@ -53,8 +54,8 @@ MAY_IMPORT: dict[str, set[str]] = {
                "models", "preflight", "reports", "tasks", "weights"},
     "compare": {"config", "data", "engine", "environment", "evaluation", "export", "inference",
                 "io", "plugins", "preflight", "reports", "tables", "tasks"},
-    "cli": {"compare", "config", "data", "engine", "export", "inference", "io", "plugins",
-            "preflight", "prepare", "reports", "tables", "tasks", "weights"},
+    "cli": {"compare", "config", "config_tools", "data", "engine", "export", "inference", "io",
+            "plugins", "preflight", "prepare", "reports", "tables", "tasks", "weights"},
     "__main__": {"cli"},
 }  # fmt: skip
 #: Rooms and files that name what only one family of the OpenMMLab packages has.
