@@ -129,6 +129,7 @@ def download(
         StorageError: The file cannot be written.
     """
     pause = patience.pause
+    last = SourceError("was not tried")
     for attempt in range(patience.attempts):
         if attempt:
             time.sleep(pause)
