@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmattn.errors import ConfigError
+from mmattn.io.plain_data import parse_yaml, read_text
 
 #: Configs that are parts of others lie in folders of this name.
 _BASES = "_base_"
@@ -95,14 +96,7 @@ def names_of(entries: Sequence[ModelEntry]) -> Iterator[tuple[str, Path]]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: the index of models cannot be read: {error}") from error
-    return content
+    return parse_yaml(read_text(file, ConfigError), file, ConfigError, fast=True) or {}
 
 
 def _entry(

@@ -10,8 +10,8 @@ from pathlib import Path
 from mmattn.errors import DataError
 from mmattn.io import atomic_write
 
-from .card import SourceFile, bytes_in_words
 from .progress import Progress
+from .source_file import SourceFile, bytes_in_words
 
 _CHUNK = 2**22
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from mmattn.errors import DataError
 from mmattn.io.download import SourceError, download
 
-from .card import DatasetCard, SourceFile, size_in_words
+from .card import DatasetCard
 from .digests import DigestBook, verify
 from .progress import Progress
+from .source_file import SourceFile, size_in_words
 from .sources import matching
 from .stage import need_space
 

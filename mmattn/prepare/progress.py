@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from .card import bytes_in_words
+from .source_file import bytes_in_words
 
 _IN_TERMINAL, _IN_LOG = 0.2, 30.0  # seconds between two lines
 

@@ -154,7 +154,7 @@ def _prepare(
     sources = _verified(card, found, book, wishes.allow_other_digests, say)
     say("unpack and convert" + (f" {wishes.subset.words}" if wishes.subset else ""))
     places = {name: place.path for name, place in found.items()}
-    stage = Stage(root, card, places, wishes.subset, say)
+    stage = Stage(root, card.files, places, wishes.subset, say)
     if not (work / _PLACING).exists():
         card.arrange(stage)
         say("check" + (", every file" if wishes.full_check else ""))

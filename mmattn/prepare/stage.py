@@ -10,14 +10,14 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from mmattn.errors import DataError, StorageError
 
-from .card import DatasetCard, SourceFile, bytes_in_words
 from .progress import Progress
+from .source_file import SourceFile, bytes_in_words
 from .sources import Source, damage, open_source
 from .subset import Subset
 
@@ -34,7 +34,7 @@ class Stage:
 
     Args:
         root: Folder of the dataset.
-        card: The dataset.
+        files: What the dataset is made of.
         places: Name of an archive -> where it, or the folder it was unpacked into, is.
         subset: Part of the dataset that is wanted; None for all.
         say: Called with a line for each thing that is done.
@@ -43,17 +43,17 @@ class Stage:
     def __init__(
         self,
         root: Path,
-        card: DatasetCard,
+        files: Sequence[SourceFile],
         places: Mapping[str, Path],
         subset: Subset | None,
         say: Callable[[str], None],
     ) -> None:
-        self.card, self.subset, self.say = card, subset, say
+        self.subset, self.say = subset, say
         self.work = root / WORK
         #: Becomes the dataset.
         self.tree = self.work / "tree"
         self._places = places
-        self._files = {file.name: file for file in card.files}
+        self._files = {file.name: file for file in files}
         self._open: dict[str, Source] = {}
 
     def source(self, name: str) -> Source:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .card import CocoSplit, DatasetCard, bytes_in_words
+from .card import CocoSplit, DatasetCard
 from .catalog import CATALOG
+from .source_file import bytes_in_words
 
 HEAD = ("name", "dataset", "task", "images", "classes", "archives", "account")
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from mmattn.errors import ConfigError
 
-from .card import DatasetCard, bytes_in_words, size_in_words
+from .card import DatasetCard
+from .source_file import bytes_in_words, size_in_words
 
 
 def tell(card: DatasetCard, say: Callable[[str], None]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mmattn.prepare.card import DatasetCard, SourceFile, Split
+from mmattn.prepare.card import DatasetCard, Split
+from mmattn.prepare.source_file import SourceFile
 from mmattn.prepare.stage import Stage
 
 _FILE = SourceFile(

@@ -6,9 +6,10 @@ from functools import partial
 
 import numpy as np
 
-from mmattn.prepare.card import DatasetCard, SourceFile, Split
+from mmattn.prepare.card import DatasetCard, Split
 from mmattn.prepare.masks import colours_to_labels, png
 from mmattn.prepare.pixels import read_pixels
+from mmattn.prepare.source_file import SourceFile
 from mmattn.prepare.stage import Stage
 
 _COMMIT = "fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5"

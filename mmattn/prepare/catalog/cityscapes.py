@@ -9,9 +9,10 @@ from PIL import Image, ImageDraw
 
 from mmattn.errors import DataError
 from mmattn.io.plain_data import parse_json
-from mmattn.prepare.card import DatasetCard, SourceFile, Split
+from mmattn.prepare.card import DatasetCard, Split
 from mmattn.prepare.masks import png, renumbered
 from mmattn.prepare.pixels import read_pixels
+from mmattn.prepare.source_file import SourceFile
 from mmattn.prepare.stage import Stage
 
 _IMAGES = SourceFile(

@@ -8,9 +8,10 @@ import numpy as np
 
 from mmattn.errors import DataError, one_line
 from mmattn.images import open_image, read_header
-from mmattn.prepare.card import DatasetCard, SourceFile, Split
+from mmattn.prepare.card import DatasetCard, Split
 from mmattn.prepare.masks import png
 from mmattn.prepare.pixels import read_pixels
+from mmattn.prepare.source_file import SourceFile
 from mmattn.prepare.stage import Stage
 
 _TRAINING = SourceFile(

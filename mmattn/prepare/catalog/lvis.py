@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mmattn.prepare.card import CocoSplit, DatasetCard, SourceFile
+from mmattn.prepare.card import CocoSplit, DatasetCard
 from mmattn.prepare.coco import classes_by_image, cut, file_of, read_annotations
+from mmattn.prepare.source_file import SourceFile
 from mmattn.prepare.stage import Stage
 
 from .coco2017 import TRAIN_IMAGES, VAL_IMAGES, put_images

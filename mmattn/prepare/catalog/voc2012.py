@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmattn.errors import DataError, MissingPackageError, one_line
-from mmattn.prepare.card import DatasetCard, SourceFile, Split
+from mmattn.prepare.card import DatasetCard, Split
 from mmattn.prepare.masks import png
+from mmattn.prepare.source_file import SourceFile
 from mmattn.prepare.stage import Stage
 
 _VOC = SourceFile(
