@@ -24,6 +24,7 @@ changes nothing else, and are not repeated for the images of a batch. They may b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,11 @@ class AgentAttention(nn.Module):
     """
 
     def __init__(
+    usual_place: ClassVar[str] = (
+        "the attention of the blocks of a Swin or a PVT, the whole map as one window: stages 1 to "
+        "3 of a Swin-T, 1 and 2 of a Swin-S, all four of a PVT"
+    )
+
         self,
         in_channels: int,
         *,

@@ -27,7 +27,7 @@ not read: names of weights, epsilons and the norm over all channels are as recal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +76,11 @@ class FocusedLinearAttention(nn.Module):
         >>> FocusedLinearAttention(64)(torch.ones(2, 64, 5, 7)).shape
         torch.Size([2, 64, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "the attention of a Swin's blocks in its first two stages, the whole map as one window, "
+        "and of a PVT's early stages (as recalled, unverified)"
+    )
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ float32.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,8 @@ class VariedSizeWindowAttention(nn.Module):
     relative_position_index: Tensor
 
     def __init__(
+    usual_place: ClassVar[str] = "the window attention of a Swin's blocks, without their shifts"
+
         self,
         in_channels: int,
         *,
