@@ -186,6 +186,13 @@ def test_other_settings_are_refused(finished: dict, changes: dict, message: str)
             marks=pytest.mark.slow,
         ),
         ({"insert": "CBAN"}, r"Did you mean 'CBAM'"),
+        ({"metric": "mIuo"}, r"--metric mIuo: .*Did you mean 'mIoU'\? It has aAcc, mAcc, mIoU"),
+        pytest.param(
+            # Its untrained network finds nothing, for which COCO's metric has no names.
+            {"config": RETINANET, "at": ["backbone.layer3"], "metric": "coco/bbox_maP"},
+            r"--metric coco/bbox_maP: .*Did you mean 'coco/bbox_mAP'",
+            marks=pytest.mark.slow,
+        ),
         ({"seeds": 0}, r"--seeds 0"),
         ({"data_root": "nowhere"}, r"nowhere"),
         ({"report_only": True}, r"holds no comparison yet"),
