@@ -145,7 +145,7 @@ def centred_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     mean = v.mean(2, keepdim=True)
     # One of the factors is centred; both would change nothing but the rounding.
-    covariance = (k - k.mean(2, keepdim=True)).transpose(2, 3) @ (v / v.shape[2])
+    covariance = (k - k.mean(2, keepdim=True)).transpose(2, 3) @ v / v.shape[2]
     return mean + q @ (q.shape[3] ** -0.5 * covariance)
 
 

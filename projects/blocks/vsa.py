@@ -37,6 +37,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn.layers.attention import attend
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.heads import (
     flat_positions,
@@ -79,9 +80,9 @@ class VariedSizeWindowAttention(nn.Module):
 
     relative_position_index: Tensor
 
-    def __init__(
     usual_place: ClassVar[str] = "the window attention of a Swin's blocks, without their shifts"
 
+    def __init__(
         self,
         in_channels: int,
         *,
@@ -133,7 +134,7 @@ class VariedSizeWindowAttention(nn.Module):
         side = self.window_size
         with autocast_off(x.device.type):
             q, k, v, y, _ = self._windows(x)
-            out = merge_heads(F.scaled_dot_product_attention(q, k, v, self._bias(q)))
+            out = merge_heads(attend(q, k, v, self._bias(q)))
             rows, columns = y.shape[2:4]
             out = out.unflatten(0, (n, rows * columns))
             out = from_windows(out, (side, side), columns * side)
