@@ -82,7 +82,7 @@ def depthwise_conv2d(
 
 
 def is_left_to_torch(
-    x: Tensor, weight: Tensor, stride: tuple[int, int], dilation: tuple[int, int]
+    x: Tensor, weight: Tensor, stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> bool:
     """Whether ``depthwise_conv2d`` would call torch's convolution on a CPU, in float32.
 
@@ -93,8 +93,8 @@ def is_left_to_torch(
     Args:
         x: Image. Shape (N, C, H, W).
         weight: Kernel of each channel, of odd sides. Shape (C, 1, kh, kw).
-        stride: Step between outputs.
-        dilation: Distance between the taps.
+        stride: Step between outputs, two numbers.
+        dilation: Distance between the taps, two numbers.
     """
     if x.dtype != torch.float32 or weight.dtype != torch.float32 or not x.is_cpu:
         return False
@@ -104,4 +104,4 @@ def is_left_to_torch(
         return False
     training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     kernel = (weight.shape[2], weight.shape[3])
-    return stride != (1, 1) or torch_serves(kernel, dilation, training)
+    return stride != (1, 1) or torch_serves(kernel, (dilation[0], dilation[1]), training)
