@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from . import _arguments as arguments
+from . import _predict_many as many
 from ._run import run
 
 EXAMPLES = """\
@@ -12,6 +13,8 @@ EXAMPLES = """\
 %(prog)s model.onnx photos street.mp4 'more/**/*.jpg' --out found --save-crops
 %(prog)s CONFIG CHECKPOINT large.tif --out found --tile 640 --overlap 0.2
 %(prog)s CONFIG CHECKPOINT 0 --out found --max-frames 100
+%(prog)s model.onnx million --out found --recursive --processes 8
+srun %(prog)s CONFIG CHECKPOINT million --out found --format jsonl
 """
 NOTES = """\
 Instead of CONFIG and CHECKPOINT one exported file can be given, .onnx or .xml.
@@ -23,6 +26,9 @@ STEM_overlay.jpg; classes.json lists the classes by index. Panoptic segmentation
 map in COCO's form, and panoptic.json lists the segments of all images. A video becomes
 STEM_boxes.mp4 or STEM_overlay.mp4; a number is a camera. A training leaves its config and its
 checkpoints in work_dirs/NAME, where NAME is the config's.
+
+Of more than 1000 images, or with an option of the group "many images", nothing is drawn without
+--draw; each result is written as it comes, and the same command goes on where it was stopped.
 """
 #: Endings of exported files.
 EXPORTED = (".onnx", ".xml")
@@ -41,7 +47,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
     )
     parser.add_argument(
         "model",
-        nargs="+",
+        nargs="*",
         metavar="MODEL",
         help="CONFIG CHECKPOINT, or one exported file, .onnx or .xml; then images, folders, "
         "patterns in quotes, videos, or the number of a camera",
@@ -75,9 +81,16 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
     maps = parser.add_argument_group("segmentation")
     arguments.add_opacity(maps, 0.5)
     arguments.add_no_legend(maps)
+    many.add_options(parser)
     arguments.add_no_fuse(parser, "run")
     arguments.add_cfg_options(parser)
     args = parser.parse_args(argv)
+    if args.merge:
+        if args.model:
+            parser.error("--merge makes one file of what is in --out; leave the model out")
+        return args
+    if not args.model:
+        parser.error("give CONFIG CHECKPOINT IMAGE ..., or FILE.onnx IMAGE ...")
     args.exported = args.config = args.checkpoint = None
     words = args.model
     if words[0].lower().endswith((*EXPORTED, *SET_ASIDE)):
@@ -118,6 +131,9 @@ def _predict(args: argparse.Namespace) -> None:
     from mmattn.inference import DetectionOptions, predict_with
     from mmattn.inference.sources import find_sources
 
+    if args.merge:
+        many.merge(args.out)
+        return
     given = {
         "score_threshold": args.score_threshold,
         "save_crops": args.save_crops or None,
@@ -128,11 +144,12 @@ def _predict(args: argparse.Namespace) -> None:
     if "overlap" in given and "tile" not in given:
         raise ConfigError("--overlap is that of tiles: give --tile PIXELS too")
     options = DetectionOptions(**given)
+    if many.is_asked_for(args):
+        many.predict(args, options, given)
+        return
     find_sources(args.images)  # what is missing is named before the model is built
-    predictor = _load(args)
-    if given and predictor.result != "boxes":
-        names = ", ".join("--" + key.replace("_", "-") for key in given)
-        raise ConfigError(f"{names}: for detection alone, and this model segments images")
+    predictor = many.Model.of(args).load()
+    many.refuse_options_of_detection(given, predictor)
     written = predict_with(
         predictor,
         args.images,
@@ -146,20 +163,3 @@ def _predict(args: argparse.Namespace) -> None:
     written_as = {"boxes": "drawn image", "classes": "label map", "segments": "panoptic map"}
     what = written_as[predictor.result]
     print(f"{len(written)} {what}{'' if len(written) == 1 else 's'} in {args.out}")
-
-
-def _load(args: argparse.Namespace):
-    if args.exported:
-        from mmattn.export import load_predictor
-
-        return load_predictor(args.exported)
-    from mmattn.config import load_config, parse_cfg_options
-    from mmattn.inference import load_torch_predictor
-
-    return load_torch_predictor(
-        load_config(args.config, parse_cfg_options(args.cfg_options)),
-        args.checkpoint,
-        device=args.device,
-        fuse=not args.no_fuse,
-        allow_partial=args.allow_partial,
-    )
