@@ -23,6 +23,7 @@ from .few_values import explain_few_values
 from .forget_annotations import ForgetAnnotationsHook
 from .manifest_check import ManifestCheck
 from .ranks.watch import watch_ranks
+from .restarts import resume_after_restart
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
 from .runner import build_runner
@@ -56,7 +57,8 @@ def train(
         work_dir: Folder of the run; the config's ``work_dir``, else ``work_dirs/<name>``.
         amp: Train in mixed precision.
         auto_scale_lr: Scale the learning rate with the batch size, as ``auto_scale_lr`` says.
-        resume: Checkpoint to resume from, or ``"auto"`` for the newest in the run's folder.
+        resume: Checkpoint to resume from, or ``"auto"`` for the newest in the run's folder. Where
+            torchrun or SLURM has started the job again, it goes on from the newest of the job.
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
         command: Command line that asked for the training; kept beside the log, for reports.
@@ -93,6 +95,7 @@ def train(
             runner = build_runner(cfg, ("train", "val"), steps, inspect=check)
             runner.register_hook(FirstScreenHook(console, manifest=check.told))
             runner.register_hook(ForgetAnnotationsHook())
+            resume_after_restart(runner)
             watch.attach(runner)
             if command and launched_rank(launcher) == 0:
                 with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
