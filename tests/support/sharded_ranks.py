@@ -1,6 +1,6 @@
 """Trainings of a sharded model by several processes, one after the other.
 
-``RANK=0 WORLD_SIZE=2 MASTER_ADDR=… MASTER_PORT=… python -m tests.support.sharded_ranks CONFIG RUNS``
+``RANK=0 WORLD_SIZE=2 MASTER_ADDR=… python -m tests.support.sharded_ranks CONFIG RUNS``
 
 where RUNS is a list in JSON: of each run its folder, what it resumes from, and options of the
 config. Each folder gets ``rank<N>.json``, what a process holds of the model and the optimiser.
