@@ -23,9 +23,11 @@ from .few_values import explain_few_values
 from .forget_annotations import ForgetAnnotationsHook
 from .manifest_check import ManifestCheck
 from .ranks.watch import watch_ranks
+from .restarts import resume_after_restart
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
 from .runner import build_runner
+from .sharding.checks import shard_model
 from .stop_signals import InterruptedTraining, StoppedBySignal, StopSignals, name_of
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def train(
     work_dir: str | None = None,
     amp: bool = False,
     auto_scale_lr: bool = False,
+    shard: bool = False,
     resume: str | None = None,
     cfg_options: dict | None = None,
     launcher: str = "none",
@@ -56,7 +59,9 @@ def train(
         work_dir: Folder of the run; the config's ``work_dir``, else ``work_dirs/<name>``.
         amp: Train in mixed precision.
         auto_scale_lr: Scale the learning rate with the batch size, as ``auto_scale_lr`` says.
-        resume: Checkpoint to resume from, or ``"auto"`` for the newest in the run's folder.
+        shard: Share weights, gradients and the optimiser's state out among the processes.
+        resume: Checkpoint to resume from, or ``"auto"`` for the newest in the run's folder. Where
+            torchrun or SLURM has started the job again, it goes on from the newest of the job.
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
         command: Command line that asked for the training; kept beside the log, for reports.
@@ -89,10 +94,13 @@ def train(
             cfg.launcher = launcher
             watch.heartbeat = read_heartbeat(cfg)
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
+            if shard:
+                steps.append(Step("--shard-model", shard_model))
             check = ManifestCheck(manifest, hashes=manifest_hashes)
             runner = build_runner(cfg, ("train", "val"), steps, inspect=check)
             runner.register_hook(FirstScreenHook(console, manifest=check.told))
             runner.register_hook(ForgetAnnotationsHook())
+            resume_after_restart(runner)
             watch.attach(runner)
             if command and launched_rank(launcher) == 0:
                 with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
