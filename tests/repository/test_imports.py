@@ -54,8 +54,9 @@ MAY_IMPORT: dict[str, set[str]] = {
                "models", "preflight", "reports", "tasks", "weights"},
     "compare": {"config", "data", "engine", "environment", "evaluation", "export", "inference",
                 "io", "plugins", "preflight", "reports", "tables", "tasks"},
-    "cli": {"compare", "config", "config_tools", "data", "engine", "export", "inference", "io",
-            "plugins", "preflight", "prepare", "reports", "tables", "tasks", "weights"},
+    "cli": {"compare", "config", "config_tools", "data", "detections", "engine", "export",
+            "inference", "io", "plugins", "preflight", "prepare", "reports", "tables", "tasks",
+            "weights"},
     "__main__": {"cli"},
 }  # fmt: skip
 #: Rooms and files that name what only one family of the OpenMMLab packages has.
