@@ -11,6 +11,7 @@ from ._command_group import CommandGroup
 
 #: Command -> what it does, in one line.
 DATA_COMMANDS = {
+    "browse": "draw what a training sees: augmented samples with boxes and masks",
     "shapes": "write the generated shapes dataset: images, label maps, COCO and COCO panoptic "
     "annotations",
 }
