@@ -22,7 +22,7 @@ class Words:
         help: What the command does.
         options: Option -> its help; the long form of each.
         choices: Option -> values that it takes, where they are few.
-        commands: Commands of the verb, which come first.
+        commands: Commands of the verb, or values of its first argument, which come first.
         models: Whether the names of models are among the arguments.
     """
 
@@ -63,6 +63,9 @@ def _words(parser: argparse.ArgumentParser, text: str, commands: Sequence[str]) 
     models = any(
         not action.option_strings and action.metavar in _MODELS for action in parser._actions
     )
+    if not commands:  # an argument of few values takes their place
+        first = next((a for a in parser._actions if not a.option_strings), None)
+        commands = tuple(map(str, first.choices)) if first and first.choices else ()
     return Words(text, options, choices, commands, models)
 
 

@@ -24,7 +24,7 @@ EXAMPLES = """\
 """
 NOTES = """\
 Contenders take turns in one process, a call each per round; the time is the median of the rounds,
-with its interval (95%, by bootstrap). A call takes images of noise to the results of a test:
+with its interval (95%%, by bootstrap). A call takes images of noise to the results of a test:
 normalisation, network, NMS. A config has random weights, the folder of a run its own. Operations
 are those of one image, 2 for each multiply-add, of convolutions, matrix products and attention;
 parameters and operations are those before layers are fused. The memory is what torch's allocator

@@ -14,16 +14,16 @@ from mmattn.cli._parser import Parser, commands_of, parser_of
 PAGE = Path(__file__).resolve().parents[2] / "docs/commands.md"
 #: Script of mmdet, mmseg or mim -> what is typed here.
 OLD_SCRIPTS = {
-    "tools/train.py CONFIG": "mmattn train CONFIG",
-    "tools/test.py CONFIG CHECKPOINT": "mmattn test CONFIG CHECKPOINT",
-    "tools/dist_train.sh CONFIG 8": "tools/dist_train.sh CONFIG 8",
-    "tools/misc/browse_dataset.py CONFIG": "mmattn data browse CONFIG --out DIR",
-    "tools/analysis_tools/browse_dataset.py CONFIG": "mmattn data browse CONFIG --out DIR",
-    "tools/analysis_tools/get_flops.py CONFIG": "mmattn benchmark CONFIG --size H W",
-    "tools/analysis_tools/benchmark.py CONFIG": "mmattn benchmark CONFIG --size H W",
-    "tools/analysis_tools/benchmark.py CONFIG --task dataloader": "mmattn benchmark CONFIG --data",
-    "tools/model_converters/publish_model.py IN OUT": "mmattn publish IN OUT.safetensors",
-    "mmdeploy's tools/deploy.py": "mmattn export CONFIG CHECKPOINT --out model.onnx",
+    "train.py CONFIG": "mmattn train CONFIG",
+    "test.py CONFIG CHECKPOINT": "mmattn test CONFIG CHECKPOINT",
+    "dist_train.sh CONFIG 8": "tools/dist_train.sh CONFIG 8",
+    "misc/browse_dataset.py CONFIG": "mmattn data browse CONFIG --out DIR",
+    "analysis_tools/browse_dataset.py CONFIG": "mmattn data browse CONFIG --out DIR",
+    "analysis_tools/get_flops.py CONFIG": "mmattn benchmark CONFIG --size H W",
+    "analysis_tools/benchmark.py CONFIG": "mmattn benchmark CONFIG --size H W",
+    "analysis_tools/benchmark.py CONFIG --task dataloader": "mmattn benchmark CONFIG --data",
+    "model_converters/publish_model.py IN OUT": "mmattn publish IN OUT.safetensors",
+    "mmdeploy's deploy.py": "mmattn export CONFIG CHECKPOINT --out model.onnx",
     "demo/image_demo.py IMAGE CONFIG CHECKPOINT": "mmattn predict CONFIG CHECKPOINT IMAGE "
     "--out DIR",
     "demo/video_demo.py VIDEO CONFIG CHECKPOINT": "mmattn predict CONFIG CHECKPOINT VIDEO "
@@ -46,7 +46,8 @@ command says which these are.
 _TAIL = """\
 ## Scripts of mmdet and mmseg
 
-Their scripts take the config that a training leaves in its folder. The commands here do the same:
+Their scripts, in `tools/` or `demo/`, take the config that a training leaves in its folder. The
+commands here do the same:
 
 | script | here |
 | --- | --- |
