@@ -17,13 +17,8 @@ from mmattn.config import load_config
 CONFIGS = Path(__file__).resolve().parents[1] / "support/configs"
 
 
-@pytest.fixture
-def shapes(shapes_root: Path, monkeypatch) -> None:
-    monkeypatch.setenv("SHAPES_ROOT", str(shapes_root))
-
-
 @pytest.mark.parametrize("name", ["tiny_fcn.py", "tiny_retinanet.py"])
-def test_a_model_runs_on_images_of_the_size_that_is_asked_for(name: str, shapes) -> None:
+def test_a_model_runs_on_images_of_the_size_that_is_asked_for(name: str) -> None:
     cfg = load_config(CONFIGS / name)
     seen = []
     one = model_contender(name, cfg, None, size=(64, 96), batch=2)
@@ -54,7 +49,7 @@ def test_memory_is_that_of_a_call() -> None:
     assert measured.peak_memory == 1 << 20
 
 
-def test_the_command_prints_a_row_for_each(shapes, tmp_path: Path, capsys) -> None:
+def test_the_command_prints_a_row_for_each(tmp_path: Path, capsys) -> None:
     fcn, out = str(CONFIGS / "tiny_fcn.py"), tmp_path / "found.json"
     words = ["benchmark", fcn, fcn, "--size", "64", "64", "--rounds", "2", "--json", str(out)]
     assert main(words) == 0
@@ -65,7 +60,7 @@ def test_the_command_prints_a_row_for_each(shapes, tmp_path: Path, capsys) -> No
     assert [len(one["rounds"]) for one in found["measured"]] == [2, 2]
 
 
-def test_the_pipeline_is_timed_step_by_step(shapes) -> None:
+def test_the_pipeline_is_timed_step_by_step() -> None:
     cfg = load_config(CONFIGS / "tiny_fcn.py")
     speed = measure_pipeline(cfg, images=3)
     names = [step["type"].rpartition(".")[2] for step in cfg.train_dataloader.dataset.pipeline]

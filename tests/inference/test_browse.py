@@ -68,6 +68,6 @@ def test_what_is_no_image_is_refused() -> None:
 
 def test_a_split_that_is_not_there_is_named() -> None:
     cfg = load_config(CONFIGS / "tiny_fcn.py")
-    del cfg["val_dataloader"]
+    cfg.pop("val_dataloader")
     with pytest.raises(ConfigError, match="has no val_dataloader"):
         build_dataset(cfg, "val")
