@@ -15,14 +15,15 @@ GROUPS: dict[str, dict[str, str]] = {
         "predict": "detect objects in images and videos, or segment them",
         "export": "export a trained model to ONNX or OpenVINO, checked against torch",
     },
-    "attention blocks": {
+    "compare and measure": {
         "slots": "list every place of a model where a block can be inserted",
         "compare": "compare attention blocks in one network on equal terms",
+        "benchmark": "measure parameters, operations, time and memory, or the speed of the data",
     },
     "configs and data": {
         "check": "check a config, its data and its model without training",
-        "config": "work on configs: a JSON schema for editors",
-        "data": "work on datasets: prepare public ones by name, check them, draw shapes",
+        "config": "work on configs: show, explain, compare, judge, upgrade; a schema for editors",
+        "data": "work on datasets: prepare public ones by name, browse samples, draw shapes",
     },
     "weights": {
         "weights": "fetch weights by name, list, verify and bundle them for other machines",
@@ -33,6 +34,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "report": "write a report on a trained and exported model",
         "compare_runs": "put finished trainings side by side",
         "replay": "repeat a training step whose numbers were not finite",
+    },
+    "this installation": {
+        "doctor": "show versions, packages, operators and GPUs, and what is broken",
+        "completion": "print a script by which bash, zsh or fish completes mmattn",
     },
 }
 #: Verb -> what it does.

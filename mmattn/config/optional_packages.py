@@ -105,6 +105,15 @@ class Need:
         return _INSTALL.get(self.module, self.module)
 
 
+def packages_of_types() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return what pip is asked for and the types that need it, by import name of the package."""
+    needed = {**_NEEDED_BY_TYPE, **_NEEDED_BY_LOSS}
+    return {
+        module: (install, tuple(name for name, modules in needed.items() if module in modules))
+        for module, install in _INSTALL.items()
+    }
+
+
 def require_packages(cfg: Config, splits: Sequence[str] = ()) -> None:
     """Check that the optional packages that a config needs can be imported.
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from .ranks.progress import Watch
 
+#: Warnings before the first screen; it says how many more the log has.
+_WARNINGS = 4
 _STOPPED_EARLY = "{}: stopped before the first step; nothing was to be saved"
 
 
@@ -87,7 +89,7 @@ def train(
         # The watch before the config: a process that is refused or stopped tells the others.
         with (
             StopSignals() as signals,
-            brief_console() as console,
+            brief_console(_WARNINGS) as console,
             watch_ranks(launcher, signals) as watch,
         ):
             cfg = load_config(config, cfg_options)
