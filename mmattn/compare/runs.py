@@ -16,7 +16,7 @@ from typing import Any
 
 from mmattn.errors import ConfigError
 from mmattn.io import atomic_write
-from mmattn.reports.curves import Curve, read_scalars, run_minutes
+from mmattn.reports.curves import Curve, read_scalars, total_minutes
 from mmattn.tables import markdown_table
 from mmattn.tasks import task_of
 
@@ -40,7 +40,7 @@ class Run:
         seed: Random seed; None if the config leaves it to chance.
         metrics: Name -> [(step, value), ...] over validations.
         settings: Config of the run, as a dict.
-        minutes: Wall time from the config being written to the last validation, of all its starts.
+        minutes: Wall time of all its starts by their logs; None where one has no log.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class Run:
     seed: int | None
     metrics: Mapping[str, Curve]
     settings: Mapping[str, Any]
-    minutes: float
+    minutes: float | None
 
 
 def compare_runs(
@@ -119,7 +119,7 @@ def read_run(folder: str | Path) -> Run:
         raise ConfigError(f"{folder}: this run has not been validated yet, so it has no metric.")
     cfg = Config.fromfile(str(configs[-1])).to_dict()
     seed = (cfg.get("randomness") or {}).get("seed")
-    minutes = sum(run_minutes(start.parent) for start in starts)
+    minutes = total_minutes(start.parent for start in starts)
     return Run(folder, configs[-1].stem, seed, metrics, cfg, minutes)
 
 
@@ -224,7 +224,11 @@ def runs_table(runs: Sequence[Run], metric: str) -> str:
             ),
             key=lambda point: point[1],
         )
-        whole = [run.minutes for run, curve in zip(group, curves, strict=True) if max(curve) == end]
+        whole = [
+            run.minutes
+            for run, curve in zip(group, curves, strict=True)
+            if max(curve) == end and run.minutes is not None
+        ]
         rows.append(
             [
                 network,
@@ -234,7 +238,7 @@ def runs_table(runs: Sequence[Run], metric: str) -> str:
                 each,
                 f"{best:.2f}",
                 f"{step:g}",
-                f"{mean(whole):.0f}",
+                f"{mean(whole):.1f}" if whole else "-",
             ]
         )
     head = ("network", "seeds", "step", f"{metric} there", "of each seed", "best", "at step")

@@ -13,16 +13,14 @@ from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 from mmattn.config.run_settings import scale_learning_rate, set_resume, set_work_dir, use_amp
 from mmattn.errors import MMAttnError, Preempted, is_interrupt
-from mmattn.io import atomic_write
 from mmattn.io.storage import STORAGE_ERRNOS, storage_error
-from mmattn.reports.run import COMMAND_FILE
 
 from .console import brief_console
-from .distributed import launched_rank
 from .few_values import explain_few_values
 from .forget_annotations import ForgetAnnotationsHook
 from .manifest_check import ManifestCheck
 from .ranks.watch import watch_ranks
+from .reported import RunReport, keep_command
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
 from .runner import build_runner
@@ -90,19 +88,22 @@ def train(
             watch.heartbeat = read_heartbeat(cfg)
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
             check = ManifestCheck(manifest, hashes=manifest_hashes)
-            runner = build_runner(cfg, ("train", "val"), steps, inspect=check)
+            report = RunReport(cfg, check)
+            runner = build_runner(cfg, ("train", "val"), steps, inspect=report.inspect)
             runner.register_hook(FirstScreenHook(console, manifest=check.told))
             runner.register_hook(ForgetAnnotationsHook())
             watch.attach(runner)
-            if command and launched_rank(launcher) == 0:
-                with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
-                    file.write(command + "\n")
+            keep_command(runner, command, launcher)
             resume_exactly(runner, signals, watch)
             if resume is not None or runner._resume:
                 require_same_model(runner)
                 check_resumed_schedule(runner)
             # Datasets, schedulers and the optimiser are built only now.
-            with explain_registry_errors(cfg.filename), explain_few_values():
+            with (
+                explain_registry_errors(cfg.filename),
+                explain_few_values(),
+                report.of(runner),
+            ):
                 runner.train()
     except InterruptedTraining:
         raise

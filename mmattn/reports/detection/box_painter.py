@@ -86,21 +86,32 @@ def draw_tiles(
     drawn = sorted(image.detections, key=lambda one: -one.score)[:MAX_DRAWN]
     right = [one for one in drawn if one.right]
     false = [one for one in drawn if not one.right]
-    truth = _paint(
+    truth = paint_objects(
         photograph, scale, [(hit, _RIGHT, "solid"), (missed, _MISSED, "dashed")], classes
     )
-    found = _paint(
+    found = paint_objects(
         photograph, scale, [(right, _RIGHT, "solid"), (false, _FALSE, "double")], classes
     )
     return truth, found
 
 
-def _paint(
+def paint_objects(
     photograph: np.ndarray,
     scale: float,
     groups: Sequence[tuple[Sequence[DrawnObject], Sequence[int], str]],
     classes: Sequence[str],
 ) -> np.ndarray:
+    """Draw boxes and masks, with their names where no other name is.
+
+    Args:
+        photograph: (H, W, 3) uint8 RGB; it is not changed.
+        scale: Pixels of the photograph for each pixel of the boxes.
+        groups: Objects with their RGB and their line: ``solid``, ``dashed`` or ``double``.
+        classes: Names of the classes.
+
+    Returns:
+        (H, W, 3) uint8 RGB
+    """
     canvas = photograph.copy()
     names: list[tuple[DrawnObject, Sequence[int]]] = []
     for objects, colour, style in groups:
