@@ -16,10 +16,11 @@ COMMANDS = {
     "config": "work on configs: a JSON schema for editors",
     "slots": "list every place of a model where a block can be inserted",
     "compare": "compare attention blocks in one network on equal terms",
-    "compare_runs": "put finished trainings side by side",
-    "report": "write a report on a trained and exported model",
+    "report": "write the report of a run, of runs side by side, or of a trained and exported model",
     "replay": "repeat a training step whose numbers were not finite",
     "convert_checkpoint": "convert a checkpoint of another project",
     "publish": "strip a checkpoint to its weights and class names, with a digest in its name",
     "make_shapes": "write the generated shapes dataset",
 }
+#: Verb of an earlier version -> what took its place.
+RENAMED = {"compare_runs": "report"}

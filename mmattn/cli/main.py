@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib import import_module
 
 from mmattn.errors import did_you_mean
 
-from . import COMMANDS
+from . import COMMANDS, RENAMED
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,6 +26,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"mmattn {__version__}")
         return 0
     command = words[0].replace("-", "_")
+    if command in RENAMED:
+        new = shlex.join(["mmattn", RENAMED[command], *words[1:]])
+        print(f"mmattn: {words[0]} is called {RENAMED[command]} now: {new}", file=sys.stderr)
+        return 2
     if command not in COMMANDS:
         hint = did_you_mean(command, COMMANDS)
         print(f"mmattn: unknown command {words[0]!r}.{hint}", file=sys.stderr)

@@ -59,7 +59,8 @@ def read_scalars(
                 curves[name] = [point for point in curves[name] if point[0] < first]
             for record in chosen:
                 for name, value in record.items():
-                    if name in _NO_CURVE or _is_no_value(name, value):
+                    left_out = name not in only if only else name in _NO_CURVE
+                    if left_out or _is_no_value(name, value):
                         continue
                     if isinstance(value, (int, float)):
                         curves.setdefault(name, []).append((record["step"], value))

@@ -54,6 +54,7 @@ th { text-align:left; font-weight:600; color:var(--muted); border-bottom:2px sol
 td { border-bottom:1px solid var(--line); padding:7px 12px 7px 0; vertical-align:middle;
      overflow-wrap:anywhere; }
 tr.total td { font-weight:700; border-bottom:none; border-top:2px solid var(--line); }
+td:first-child { overflow-wrap:break-word; min-width:84px; }
 td.number { white-space:nowrap; overflow-wrap:normal; }
 .number { text-align:right; padding-right:20px; }
 .columns { display:grid; grid-template-columns:repeat(2,minmax(0,1fr)); gap:8px 36px;

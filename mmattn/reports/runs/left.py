@@ -82,10 +82,12 @@ class Left:
     Attributes:
         folder: Folder of the run.
         starts: Its starts, the first one first.
+        preferred: Metric to look at first; None for the task's usual one.
     """
 
     folder: Path
     starts: Sequence[Start] = field(default_factory=tuple)
+    preferred: str | None = None
 
     @property
     def last(self) -> Start:
@@ -129,7 +131,7 @@ class Left:
     @property
     def metric(self) -> str | None:
         """Name of the metric to look at first: the task's usual one, else the first."""
-        return choose_metric(list(self.curves[1]), self.facts.get("metric"))
+        return choose_metric(list(self.curves[1]), self.preferred or self.facts.get("metric"))
 
     def batches(self) -> Path | None:
         """Return the sheet of training images of the newest start that kept one."""

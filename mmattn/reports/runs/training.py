@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -34,13 +35,18 @@ _ENDS = {
 }
 
 
-def write_training_report(left: Left, path: str | Path | None = None) -> Path:
+def write_training_report(
+    left: Left, path: str | Path | None = None, *, metric: str | None = None
+) -> Path:
     """Write the page of a training from what it left; nothing is measured.
 
     Args:
         left: The training.
         path: File to write; ``report.html`` in the folder of the run by default.
+        metric: Metric to look at first, one of the run's; the task's usual one by default.
     """
+    if metric is not None:
+        left = replace(left, preferred=metric)
     name = Path(left.facts.get("config") or _config_name(left)).stem
     report = Report(name, _summary(left))
     ending = _ending(left)
