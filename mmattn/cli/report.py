@@ -148,8 +148,6 @@ def main(argv: list[str] | None = None, prog: str = "mmattn report") -> int:
 
 
 def _runs(args: argparse.Namespace, command: str) -> None:
-    from mmattn.compare import compare_runs, report_run
-
     folders = [Path(folder) for folder in args.runs]
     if args.csv or args.plot:
         from mmattn.compare import plot_values, write_logged_values
@@ -162,8 +160,12 @@ def _runs(args: argparse.Namespace, command: str) -> None:
         if len(folders) == 1:
             return
     if len(folders) == 1:
+        from mmattn.compare import report_run
+
         print(f"wrote {report_run(folders[0], out=args.out, metric=args.metric)}")
     else:
+        from mmattn.compare import compare_runs
+
         compare_runs(folders, metric=args.metric, out=args.out, command=command)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mmattn.engine.console import is_harmless
 from mmattn.errors import ConfigError, did_you_mean
 from mmattn.reports.curves import Curve
 from mmattn.reports.figure_style import legend_above, new_axes, plain_frame, save_png
@@ -35,7 +34,7 @@ def report_run(folder: Path, *, out: Path | None = None, metric: str | None = No
     """
     page = (out or folder) / PAGE
     if (folder / FOLDER / FACTS).is_file():
-        start = read_start(folder, is_harmless)
+        start = read_start(folder)
         if start.facts.get("kind") == "test":
             return write_test_report(start, page)
     left = read_left(folder)
@@ -54,7 +53,7 @@ def read_left(folder: Path) -> Left:
     Raises:
         ConfigError: There is none; folders beside it are named.
     """
-    left = read_training(folder, ignore=is_harmless) if folder.is_dir() else None
+    left = read_training(folder) if folder.is_dir() else None
     if left is not None:
         return left
     if not folder.exists() and folder.parent.is_dir():

@@ -6,10 +6,11 @@ The times of files are not used: they are those of the copy where a folder was c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+from .harmless import is_harmless
 
 _RECORD = re.compile(r"^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - (\S+) - ([A-Z]+) - (.*)$")
 _TIME = "%Y/%m/%d %H:%M:%S"
@@ -40,12 +41,11 @@ class RunLog:
         return (self.last - self.first).total_seconds()
 
 
-def read_log(start: Path, ignore: Callable[[str], bool] = lambda text: False) -> RunLog:
-    """Read the log of a start.
+def read_log(start: Path) -> RunLog:
+    """Read the log of a start; warnings that no user can act on are left out.
 
     Args:
         start: Folder of the start, which holds ``NAME.log``.
-        ignore: Says of a warning whether it is left out.
     """
     file = start / f"{start.name}.log"
     if not file.is_file():
@@ -62,19 +62,19 @@ def read_log(start: Path, ignore: Callable[[str], bool] = lambda text: False) ->
             if told is not None:
                 told.append(line)
             continue
-        _keep(told, warnings, ignore)
+        _keep(told, warnings)
         times.append(record[1])
         told = [record[4]] if record[3] in _TOLD else None
-    _keep(told, warnings, ignore)
+    _keep(told, warnings)
     if not times:
         return RunLog(warnings=warnings)
     first, last = (datetime.strptime(text, _TIME) for text in (times[0], times[-1]))
     return RunLog(first, last, warnings)
 
 
-def _keep(told: list[str] | None, warnings: dict[str, int], ignore: Callable[[str], bool]) -> None:
+def _keep(told: list[str] | None, warnings: dict[str, int]) -> None:
     if told is None:
         return
     text = _PLACE.sub("", "\n".join(told).strip())
-    if text and not ignore(text):
+    if text and not is_harmless(text):
         warnings[text] = warnings.get(text, 0) + 1

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 
-from mmattn.engine.console import is_harmless
 from mmattn.engine.run_facts import operations, peak_memory_mib, run_facts
 from mmattn.engine.training_images import training_images
 from mmattn.errors import ConfigError
@@ -139,8 +138,8 @@ class RunReportHook(Hook):
         self._facts["peak_memory_mib"] = peak_memory_mib()
         write_facts(_start(runner), self._facts)
         if not training:
-            return write_test_report(read_start(_start(runner), is_harmless))
-        left = read_training(runner.work_dir, newest=_start(runner), ignore=is_harmless)
+            return write_test_report(read_start(_start(runner)))
+        left = read_training(runner.work_dir, newest=_start(runner))
         if left is None:  # the folder was taken away
             raise FileNotFoundError(f"{runner.work_dir} holds no training any more")
         return write_training_report(left)

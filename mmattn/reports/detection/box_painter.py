@@ -29,23 +29,26 @@ MAX_DRAWN = 100
 Rectangle = tuple[int, int, int, int]
 
 
-def draw_sheet(numbers: DetectionNumbers, *, with_images: bool = True) -> np.ndarray:
+def draw_sheet(
+    numbers: DetectionNumbers, *, with_images: bool = True, best: bool = False
+) -> np.ndarray:
     """Draw the worst images below each other: ground truth left, detections right.
 
     Args:
         numbers: Numbers with at least one worst image.
         with_images: Whether to draw over the images, or over plain grey.
+        best: Whether to draw the best images instead, of which there is at least one.
 
     Returns:
         (H, W, 3) uint8 RGB
     """
     width = 2 * _TILE + _GAP
     title = (
-        f"Lowest F1 at IoU 0.5 and confidence {numbers.confidence:.3f}; "
+        f"{'Highest' if best else 'Lowest'} F1 at IoU 0.5 and confidence {numbers.confidence:.3f}; "
         "ground truth left, detections right"
     )
     rows = [text_row(width, title), _legend(width)]
-    for image in numbers.worst:
+    for image in numbers.best if best else numbers.worst:
         rows.append(text_row(width, describe(image)))
         left, right = draw_tiles(image, numbers.classes, with_image=with_images)
         gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)

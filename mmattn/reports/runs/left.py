@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -63,16 +63,11 @@ class Start:
         return file.read_text("utf-8") if file.is_file() else ""
 
 
-def read_start(folder: Path, ignore: Callable[[str], bool] = lambda text: False) -> Start:
-    """Read the folder of a start.
-
-    Args:
-        folder: The folder.
-        ignore: Says of a warning in the log whether it is left out.
-    """
+def read_start(folder: Path) -> Start:
+    """Read the folder of a start."""
     command = folder / COMMAND_FILE
     typed = command.read_text("utf-8").strip() if command.is_file() else ""
-    return Start(folder, read_facts(folder), read_log(folder, ignore), typed)
+    return Start(folder, read_facts(folder), read_log(folder), typed)
 
 
 @dataclass(frozen=True)
@@ -146,18 +141,12 @@ class Left:
         return next((s for s in reversed(self.starts) if read_tables(s.folder, split)), None)
 
 
-def read_training(
-    folder: str | Path,
-    *,
-    newest: Path | None = None,
-    ignore: Callable[[str], bool] = lambda text: False,
-) -> Left | None:
+def read_training(folder: str | Path, *, newest: Path | None = None) -> Left | None:
     """Read the newest training in a folder, with all of its starts.
 
     Args:
         folder: Folder of the run.
         newest: Its newest start, where the caller knows it.
-        ignore: Says of a warning in the logs whether it is left out.
 
     Returns:
         None where the folder holds no training.
@@ -167,7 +156,7 @@ def read_training(
     for place in sorted((path for path in folder.glob("*/") if path.is_dir()), reverse=True):
         if not (place == newest or _is_training(place)):
             continue
-        found.insert(0, read_start(place, ignore))
+        found.insert(0, read_start(place))
         if not was_resumed(place / "vis_data" / "config.py"):
             break
     return Left(folder, found) if found else None
