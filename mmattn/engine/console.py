@@ -19,8 +19,8 @@ class BriefConsole(logging.Filter):
     """Decide which messages reach the terminal, and see that the log file has every one.
 
     A filter on the handlers that write to the terminal. Until ``first_step`` it lets warnings pass
-    only, afterwards everything; what ``is_harmless`` never passes. What came before the log file was
-    opened is written into it as its first lines.
+    only, afterwards everything; what ``is_harmless`` never passes. What came before the log file
+    was opened is written into it as its first lines.
     """
 
     def __init__(self) -> None:

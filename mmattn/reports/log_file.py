@@ -13,6 +13,8 @@ from pathlib import Path
 from .harmless import is_harmless
 
 _RECORD = re.compile(r"^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - (\S+) - ([A-Z]+) - (.*)$")
+#: Beginning of the line that says where the report of a run lies.
+PAGE_WRITTEN = "Report of this run: "
 _TIME = "%Y/%m/%d %H:%M:%S"
 _TOLD = ("WARNING", "ERROR", "CRITICAL")
 # Lines that mmengine puts below the first one of an error: where in its code it was logged.
@@ -63,7 +65,8 @@ def read_log(start: Path) -> RunLog:
                 told.append(line)
             continue
         _keep(told, warnings)
-        times.append(record[1])
+        if not record[4].startswith(PAGE_WRITTEN):  # a run is over before its report is written
+            times.append(record[1])
         told = [record[4]] if record[3] in _TOLD else None
     _keep(told, warnings)
     if not times:

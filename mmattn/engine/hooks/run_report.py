@@ -15,6 +15,7 @@ from mmattn.engine.training_images import training_images
 from mmattn.errors import ConfigError
 from mmattn.registry import HOOKS
 from mmattn.reports.batch_sheet import TrainingImage, draw_batches
+from mmattn.reports.log_file import PAGE_WRITTEN
 from mmattn.reports.overlays import save_image
 from mmattn.reports.runs.facts import BATCHES, FOLDER, PAGE, write_facts
 from mmattn.reports.runs.left import read_start, read_training
@@ -118,7 +119,7 @@ class RunReportHook(Hook):
         except Exception as problem:
             _tell(runner, f"{PAGE} could not be written", problem)
             return
-        runner.logger.info(f"Report of this run: {page}")
+        runner.logger.info(f"{PAGE_WRITTEN}{page}")
 
     def _begin(self, runner: Runner, kind: str) -> None:
         self._facts = {"kind": kind}

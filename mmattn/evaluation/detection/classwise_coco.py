@@ -67,8 +67,8 @@ class ClasswiseCocoMetric(CocoMetric):
         scores: The results before they are rounded.
 
     Raises:
-        ConfigError: ``bootstrap``, ``worst`` or ``best`` is no whole number, 0 or more; or ``boundary`` is
-            asked for beside what upstream evaluates.
+        ConfigError: ``bootstrap``, ``worst`` or ``best`` is no whole number, 0 or more; or
+            ``boundary`` is asked for beside what upstream evaluates.
     """
 
     class_tables: tuple[ClassTable, ...] = ()

@@ -76,7 +76,7 @@ def _scrolled(table: str) -> Html:
 def facts(values: Mapping[str, object]) -> Html:
     """Write names and values, one pair per line."""
     rows = "".join(f"<tr><td>{text(k)}</td><td>{text(v)}</td></tr>" for k, v in values.items())
-    return _scrolled(f"<table>{rows}</table>")
+    return _scrolled(f'<table class="facts">{rows}</table>')
 
 
 def cards(values: Sequence[tuple[object, object, object]]) -> Html:

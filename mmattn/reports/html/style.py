@@ -52,7 +52,8 @@ table { border-collapse:collapse; width:100%; font-size:14px; font-variant-numer
 th { text-align:left; font-weight:600; color:var(--muted); border-bottom:2px solid var(--line);
      padding:7px 12px 7px 0; white-space:nowrap; }
 td { border-bottom:1px solid var(--line); padding:7px 12px 7px 0; vertical-align:middle;
-     overflow-wrap:anywhere; }
+     overflow-wrap:break-word; min-width:60px; }
+td:first-child { min-width:84px; } .facts td:last-child { overflow-wrap:anywhere; }
 tr.total td { font-weight:700; border-bottom:none; border-top:2px solid var(--line); }
 td:first-child { overflow-wrap:break-word; min-width:84px; }
 td.number { white-space:nowrap; overflow-wrap:normal; }
