@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from mmattn.config.ranks import read_heartbeat
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 from mmattn.config.run_settings import scale_learning_rate, set_resume, set_work_dir, use_amp
+from mmattn.config.tracking import track
 from mmattn.errors import MMAttnError, Preempted, is_interrupt
 from mmattn.io.storage import STORAGE_ERRNOS, storage_error
 
@@ -25,6 +27,7 @@ from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
 from .runner import build_runner
 from .stop_signals import InterruptedTraining, StoppedBySignal, StopSignals, name_of
+from .tracking import explain_trackers
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -44,6 +47,7 @@ def train(
     cfg_options: dict | None = None,
     launcher: str = "none",
     command: str = "",
+    trackers: Sequence[str] = (),
     manifest: str | None = None,
     manifest_hashes: bool = False,
 ) -> Runner:
@@ -58,6 +62,7 @@ def train(
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
         command: Command line that asked for the training; kept beside the log, for reports.
+        trackers: Where to log besides: ``tensorboard``, ``wandb``, ``mlflow``.
         manifest: File by ``mmattn check_data --write-manifest``, with which names and sizes of the
             data's files are compared.
         manifest_hashes: Compare their SHA-256 too, for which all of them are read.
@@ -85,11 +90,13 @@ def train(
         ):
             cfg = load_config(config, cfg_options)
             cfg.launcher = launcher
+            track(cfg, trackers)  # before its packages are checked
             watch.heartbeat = read_heartbeat(cfg)
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
             check = ManifestCheck(manifest, hashes=manifest_hashes)
             report = RunReport(cfg, check)
-            runner = build_runner(cfg, ("train", "val"), steps, inspect=report.inspect)
+            with explain_trackers(cfg.filename):
+                runner = build_runner(cfg, ("train", "val"), steps, inspect=report.inspect)
             runner.register_hook(FirstScreenHook(console, manifest=check.told))
             runner.register_hook(ForgetAnnotationsHook())
             watch.attach(runner)

@@ -319,7 +319,7 @@ class ClasswiseCocoMetric(CocoMetric):
             class_precisions=per_class,
             overall={k: float("nan") if v < 0 else v for k, v in overall.items()},
             worst=worst,
-            best=best,
+            best_images=best,
             intervals=intervals,
         )
         self.matches[iou_type] = matches
