@@ -6,15 +6,17 @@ import argparse
 
 from . import _arguments as arguments
 from ._run import run
+from ._run_folder import split_model, use_run
 
 EXAMPLES = """\
-%(prog)s work_dirs/NAME/NAME.py work_dirs/NAME/best_*.pth photos --out found
+%(prog)s work_dirs/NAME photos --out found
 %(prog)s model.onnx photos street.mp4 'more/**/*.jpg' --out found --save-crops
 %(prog)s CONFIG CHECKPOINT large.tif --out found --tile 640 --overlap 0.2
 %(prog)s CONFIG CHECKPOINT 0 --out found --max-frames 100
 """
 NOTES = """\
-Instead of CONFIG and CHECKPOINT one exported file can be given, .onnx or .xml.
+Instead of CONFIG and CHECKPOINT the folder of a run can be given, whose best checkpoint is taken,
+else the last, or one exported file, .onnx or .xml.
 
 Detection: for each image the folder gets STEM_boxes.jpg; detections.json holds all detections in
 COCO's format, in pixels of the stored images; --save-crops adds crops/CLASS/STEM_NUMBER.jpg.
@@ -43,8 +45,8 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
         "model",
         nargs="+",
         metavar="MODEL",
-        help="CONFIG CHECKPOINT, or one exported file, .onnx or .xml; then images, folders, "
-        "patterns in quotes, videos, or the number of a camera",
+        help="the folder of a run, CONFIG CHECKPOINT, or one exported file, .onnx or .xml; then "
+        "images, folders, patterns in quotes, videos, or the number of a camera",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
     arguments.add_allow_partial(parser)
@@ -83,12 +85,11 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
     if words[0].lower().endswith((*EXPORTED, *SET_ASIDE)):
         args.exported, args.images = words[0], words[1:]
     else:
-        args.config, args.images = words[0], words[2:]
-        args.checkpoint = words[1] if len(words) > 1 else None
+        args.config, args.checkpoint, args.images = split_model(words)
     if args.checkpoint:
         arguments.refuse_several_checkpoints(parser, words[1:])
     if not args.images:
-        parser.error("give CONFIG CHECKPOINT IMAGE ..., or FILE.onnx IMAGE ...")
+        parser.error("give RUN IMAGE ..., CONFIG CHECKPOINT IMAGE ..., or FILE.onnx IMAGE ...")
     if args.exported:
         _refuse_torch_options(parser, args)
     return args
@@ -156,6 +157,7 @@ def _load(args: argparse.Namespace):
     from mmattn.config import load_config, parse_cfg_options
     from mmattn.inference import load_torch_predictor
 
+    use_run(args)
     return load_torch_predictor(
         load_config(args.config, parse_cfg_options(args.cfg_options)),
         args.checkpoint,

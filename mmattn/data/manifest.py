@@ -102,7 +102,7 @@ def read_manifest(path: str) -> Manifest:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{path} is not a manifest of version {VERSION} ({type(error).__name__}: {error}). "
-            "Write one with mmattn check_data CONFIG --write-manifest FILE"
+            "Write one with mmattn check CONFIG --write-manifest FILE"
         ) from error
 
 
@@ -133,7 +133,7 @@ def compare_with_manifest(
             listed = ", ".join(known.datasets)
             raise DataError(
                 f"{path} has no {where}, but {listed}: write it for this config and for the splits "
-                "that are run (mmattn check_data CONFIG --splits train val test --write-manifest "
+                "that are run (mmattn check CONFIG --splits train val test --write-manifest "
                 "FILE)"
             )
         names = {_relative(file, root): file for file in files}

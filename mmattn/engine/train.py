@@ -63,7 +63,7 @@ def train(
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
         command: Command line that asked for the training; kept beside the log, for reports.
         trackers: Where to log besides: ``tensorboard``, ``wandb``, ``mlflow``.
-        manifest: File by ``mmattn check_data --write-manifest``, with which names and sizes of the
+        manifest: File by ``mmattn check --write-manifest``, with which names and sizes of the
             data's files are compared.
         manifest_hashes: Compare their SHA-256 too, for which all of them are read.
 

@@ -35,7 +35,7 @@ def test_a_tracker_is_added_once_beside_the_runs_own_files() -> None:
 
 
 def test_a_misspelt_tracker_is_answered() -> None:
-    with pytest.raises(ConfigError, match="--track tensorbord: unknown. Did you mean 'tensorboa"):
+    with pytest.raises(ConfigError, match=r"--track tensorbord: unknown\. Did you mean 'tensorboa"):
         track(Config({}), ["tensorbord"])
 
 
@@ -85,7 +85,7 @@ def test_mlflow_says_server_experiment_and_run() -> None:
 def test_an_error_of_a_tracker_names_the_config_and_a_way_out() -> None:
     usage_error = type("UsageError", (Exception,), {"__module__": "wandb.errors"})
     with (
-        pytest.raises(ConfigError, match="my.py: wandb cannot log: .*no key.*WANDB_MODE=offline"),
+        pytest.raises(ConfigError, match=r"my\.py: wandb cannot log: .*no key.*WANDB_MODE=offline"),
         explain_trackers("my.py"),
     ):
         raise usage_error("no key")

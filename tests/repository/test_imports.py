@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layers": {"ops"},
     "environment": {"ops"},
     "config": {"io", "tasks"},
-    "data": {"images", "io", "palette"},
+    "data": {"detections", "images", "io", "palette"},
     "boxes": {"data", "images", "io", "palette"},
     "models": {"io", "layers", "plugins"},
     "bridge": {"config", "images", "io", "ops", "plugins"},

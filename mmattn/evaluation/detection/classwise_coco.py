@@ -297,7 +297,7 @@ class ClasswiseCocoMetric(CocoMetric):
         worst = choose(limit=self.worst)
         drawn = {image.name for image in worst}
         best = choose(limit=self.best + self.worst, best=True) if self.best else ()
-        best = [image for image in best if image.name not in drawn][: self.best]
+        best = [one for one in best if one.f1 > 0 and one.name not in drawn][: self.best]
         ends: dict[str, np.ndarray] = {}
         if self.bootstrap:
             ends = ap_intervals(

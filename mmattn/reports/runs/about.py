@@ -27,10 +27,10 @@ def dataset_section(facts: Mapping[str, Any]) -> list[Html]:
         if mark := data.get("fingerprint"):
             rows["files"] = f"{mark['files']}, {file_size(mark['bytes'])}"
             rows["fingerprint of names and sizes"] = f"SHA-256 {mark['sha256']}"
-        for note in data.get("notes") or ():
-            rows[f"note {len(rows)}"] = note
         if rows:
             parts.append(part.facts(rows))
+        if data.get("notes"):
+            parts.append(part.bullets(data["notes"]))
         groups = [group for group in (_classes(data), _sizes(data)) if group]
         if groups:
             parts.append(part.columns(*groups))
