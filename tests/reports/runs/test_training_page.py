@@ -12,8 +12,7 @@ import pytest
 from mmattn.reports.curves import history_of_run, run_minutes
 from mmattn.reports.runs import write_training_report
 from mmattn.reports.runs.left import read_training
-
-from .conftest import FACTS
+from tests.support.left_behind import FACTS
 
 SECTIONS = (
     *("Curves", "Results per class", "Confusion", "Calibration", "Worst images", "Best images"),
