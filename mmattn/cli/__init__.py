@@ -31,8 +31,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "publish": "strip a checkpoint to its weights and class names, with a digest in its name",
     },
     "runs": {
-        "report": "write a report on a trained and exported model",
-        "compare_runs": "put finished trainings side by side",
+        "report": "write the report of a run, of runs side by side, or of a checkpoint",
         "replay": "repeat a training step whose numbers were not finite",
     },
     "this installation": {
@@ -45,6 +44,7 @@ COMMANDS = {verb: text for group in GROUPS.values() for verb, text in group.item
 #: Verb of before -> the words that say the same now.
 RENAMED = {
     "check_data": ("check",),
+    "compare_runs": ("report",),
     "convert_checkpoint": ("convert",),
     "make_shapes": ("data", "shapes"),
 }

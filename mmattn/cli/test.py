@@ -65,10 +65,10 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn test") -> argp
 def main(argv: list[str] | None = None, prog: str = "mmattn test") -> int:
     """Test; returns the exit code."""
     args = parse_args(argv, prog)
-    return run(lambda: _test(args))
+    return run(lambda: _test(args, arguments.command_line(prog, argv)))
 
 
-def _test(args: argparse.Namespace) -> None:
+def _test(args: argparse.Namespace, command: str) -> None:
     import mmattn.config
     import mmattn.engine
 
@@ -91,4 +91,5 @@ def _test(args: argparse.Namespace) -> None:
         launcher=args.launcher,
         manifest=args.manifest,
         manifest_hashes=args.manifest_hashes,
+        command=command,
     )

@@ -14,6 +14,7 @@ from mmattn.io.class_rows import RowsReport
 
 from .exactness import exactness
 from .schedule_rows import images_at_a_time, learning_rate_rows, pipeline_rows
+from .tracking import tracking_rows
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -49,6 +50,7 @@ def training_screen(runner: Runner, manifest: str = "", hidden: int = 0) -> list
         *_rows("saved", [_checkpoints(runner)]),
         *_rows("resume", [exactness(runner)]),
         *_rows("warnings", [f"{hidden} more are in the log"] if hidden else []),
+        *_rows("tracking", tracking_rows(runner)),
         *_places(runner),
     ]
     return _fitted(_title(runner), rows)
@@ -62,6 +64,7 @@ def test_screen(runner: Runner, manifest: str = "") -> list[str]:
         *_rows("data", [*_data([("test", loader)]), *_classes(loader.dataset)]),
         *_rows("manifest", [manifest] if manifest else []),
         *_rows("model", [_network(runner), _size(runner)]),
+        *_rows("tracking", tracking_rows(runner)),
         *_rows("weights", [str(runner._load_from or "random: no checkpoint was given")]),
         *_places(runner),
     ]

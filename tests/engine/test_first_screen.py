@@ -17,9 +17,10 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 
 import mmattn.engine
-from mmattn.engine.console import HARMLESS, brief_console, is_harmless
+from mmattn.engine.console import brief_console
 from mmattn.engine.first_screen import _fitted
 from mmattn.errors import CheckpointError
+from mmattn.reports.harmless import HARMLESS, is_harmless
 
 CONFIGS = Path(__file__).resolve().parents[1] / "support" / "configs"
 ROWS = ("config", "data", "model", "schedule", "saved", "run", "log")
