@@ -14,6 +14,7 @@ COMMANDS = {
     "export": "export a trained model to ONNX or OpenVINO, checked against torch",
     "check_data": "check a config, its data and its model without training",
     "config": "work on configs: a JSON schema for editors",
+    "explain": "show what a prediction rests on: attention, gates and gradient maps",
     "slots": "list every place of a model where a block can be inserted",
     "compare": "compare attention blocks in one network on equal terms",
     "compare_runs": "put finished trainings side by side",
