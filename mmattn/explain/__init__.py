@@ -1,7 +1,7 @@
 """What a prediction rests on: attention, gates, gradient maps, their statistics and their checks.
 
     network = Network(load_config("my_config.py"), "best.pth")
-    explain_images(network, ["photo.jpg"], "explained", Options(methods=["attention"]))
+    explain_images([network], ["photo.jpg"], "explained", Options(methods=["attention"]))
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from mmattn.lazy import lazy_attributes
 __getattr__, __dir__, __all__ = lazy_attributes(
     __name__,
     {
+        "FaithfulnessOptions": "checks",
         "Network": "networks",
         "Options": "run",
         "explain_images": "run",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,72 +21,92 @@ if TYPE_CHECKING:
 TARGET = "#00e5ff"
 COLOURS = "inferno"
 LEVELS = ("#38bdf8", "#facc15", "#f472b6", "#4ade80", "#fb923c", "#a78bfa")
-_PANEL = 3.3
-_DPI = 110
+#: Width of a panel and height of the text around it, in inches; pixels per inch; letters a line.
+_PANEL = 2.9
+_TEXT = 0.95
+_DPI = 120
+_LETTERS = 62
+#: Numbers of a map that was checked for faithfulness.
+CHECKS = ("deletion", "deletion_random", "insertion", "insertion_random")
 #: Weight of the map over the grey image where the map is largest and where it is 0.
 _OPAQUE, _CLEAR = 0.8, 0.3
 
 
-def draw(
-    path: Path,
-    sample: Sample,
-    target: Target,
-    explanations: Sequence[Explanation],
-    *,
-    columns: int = 4,
-    titles: Sequence[str] | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Group:
+    """Explanations of one network.
+
+    Attributes:
+        sample: Image.
+        target: What is explained.
+        explanations: Maps, gates and points.
+        label: Name of the network, where there are several.
+    """
+
+    sample: Sample
+    target: Target
+    explanations: Sequence[Explanation]
+    label: str = ""
+
+
+def draw(path: Path, groups: Sequence[Group], *, columns: int = 4) -> None:
     """Draw the image with the target, then every explanation, and write a PNG.
 
     Args:
         path: File to write.
-        sample: Image.
-        target: What is explained.
-        explanations: Maps, gates and points.
+        groups: What is drawn; each begins on a row of its own.
         columns: Most panels in a row.
-        titles: First lines of the panels' titles, in place of the method.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from mmattn.reports.figure_style import save_png
 
-    count = len(explanations) + 1
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    height, width = sample.placement.image
-    tall = min(max(height / width, 0.5), 1.6)
+    columns = min(columns, max(len(group.explanations) + 1 for group in groups))
+    rows = sum(-(-(len(group.explanations) + 1) // columns) for group in groups)
+    height, width = groups[0].sample.placement.image
+    tall = min(max(height / width, 0.5), 1.5)
     figure = Figure(
-        figsize=(_PANEL * columns, (_PANEL * tall * 0.92 + 1.15) * rows),
+        figsize=((_PANEL + 0.45) * columns, (_PANEL * tall + _TEXT) * rows),
         dpi=_DPI,
         layout="constrained",
     )
     FigureCanvasAgg(figure)
     panels: list[Axes] = list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
-    _draw_image(panels[0], sample, target)
-    for index, explanation in enumerate(explanations):
-        axes = panels[index + 1]
-        first = explanation.method if titles is None else titles[index]
-        axes.set_title(f"{first}: {explanation.name}", fontsize=8, wrap=True)
+    used = 0
+    for group in groups:
+        _draw_group(panels[used:], group)
+        count = len(group.explanations) + 1
+        end = used + -(-count // columns) * columns
+        for axes in panels[used + count : end]:
+            axes.set_axis_off()
+        used = end
+    save_png(panels[0], path)
+
+
+def _draw_group(panels: Sequence[Axes], group: Group) -> None:
+    sample, target = group.sample, group.target
+    _draw_image(panels[0], sample, target, group.label)
+    for axes, explanation in zip(panels[1:], group.explanations, strict=False):
+        title = f"{explanation.method}: {explanation.name}"
+        axes.set_title("\n".join(wrap(title, 48)), fontsize=8)
         if explanation.values is not None:
             _draw_map(axes, sample, target, explanation)
         elif explanation.channels is not None:
             _draw_channels(axes, explanation)
         if explanation.points is not None:
             _draw_points(axes, sample, explanation)
-        axes.set_xlabel(_caption(explanation), fontsize=6.5, wrap=True)
-    for axes in panels[count:]:
-        axes.set_axis_off()
-    save_png(panels[0], path)
+        axes.set_xlabel(_caption(explanation), fontsize=6.5)
 
 
-def _draw_image(axes: Axes, sample: Sample, target: Target) -> None:
+def _draw_image(axes: Axes, sample: Sample, target: Target, label: str) -> None:
     axes.imshow(sample.pixels)
-    axes.set_title(f"{sample.file.name}: {target.name}", fontsize=8, wrap=True)
+    title = f"{label or sample.file.name}: {target.name}"
+    axes.set_title("\n".join(wrap(title, 48)), fontsize=8)
     _bare(axes)
     _mark(axes, sample, target)
-    score = "" if target.score != target.score else f"; score {target.score:.3f}"
-    axes.set_xlabel(f"y: {target.formula}{score}", fontsize=6.5, wrap=True)
+    formula = wrap(f"y: {target.formula}", _LETTERS)
+    axes.set_xlabel("\n".join([*formula, f"score {target.score:.3f}"]), fontsize=6.5)
 
 
 def _mark(axes: Axes, sample: Sample, target: Target, *, faint: bool = False) -> None:
@@ -142,10 +164,11 @@ def _colour_bar(axes: Axes, top: float) -> None:
     from matplotlib.colors import Normalize
 
     mappable = ScalarMappable(Normalize(0, top if top > 0 else 1), COLOURS)
-    bar = axes.figure.colorbar(mappable, ax=axes, fraction=0.046, pad=0.02)
-    bar.set_ticks([0, top / 2, top] if top > 0 else [0])
-    bar.set_ticklabels([f"{value:.2g}" for value in ((0, top / 2, top) if top > 0 else (0,))])
-    bar.ax.tick_params(labelsize=6, length=2)
+    ticks = [0, top / 2, top] if top > 0 else [0]
+    place = axes.inset_axes((1.015, 0.0, 0.035, 1.0))
+    bar = axes.figure.colorbar(mappable, cax=place, ticks=ticks)
+    bar.ax.set_yticklabels([f"{value:.2g}" for value in ticks])
+    bar.ax.tick_params(labelsize=6, length=2, pad=1)
     bar.outline.set_linewidth(0.4)  # pyright: ignore[reportCallIssue]
 
 
@@ -197,21 +220,27 @@ def _bare(axes: Axes) -> None:
 
 
 def _caption(explanation: Explanation) -> str:
-    lines = [explanation.layer]
+    layer = explanation.layer
     if explanation.values is not None:
         height, width = explanation.values.shape
-        lines[0] += f", {height} x {width}"
-    lines += [_numbers(explanation.numbers)] if explanation.numbers else []
-    if "deletion" not in explanation.numbers:
-        lines.append("; ".join(["raw", *explanation.notes]))
+        layer += f", {height} x {width}"
+    numbers = dict(explanation.numbers)
+    checks = {name: numbers.pop(name, None) for name in CHECKS}
+    lines = [layer, ", ".join(f"{_plain(k)} {_number(v)}" for k, v in numbers.items())]
+    if checks["deletion"] is None:
+        lines.append("raw")
     else:
-        lines += explanation.notes
-    return "\n".join(lines)
+        lines += [
+            f"{name} {_number(checks[name])} (random maps {_number(checks[f'{name}_random'])})"
+            for name in ("deletion", "insertion")
+        ]
+    lines += explanation.notes
+    return "\n".join(part for line in lines if line for part in wrap(line, _LETTERS))
 
 
-def _numbers(numbers: dict[str, Any]) -> str:
-    parts = []
-    for name, value in numbers.items():
-        shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-        parts.append(f"{name.replace('_', ' ')} {shown}")
-    return ", ".join(parts)
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

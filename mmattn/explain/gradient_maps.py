@@ -11,7 +11,7 @@ from mmattn.errors import ConfigError
 from .cam import METHODS, SIGNED, WITHOUT_TARGET
 from .explanation import Explanation
 from .layers import FeatureLayer, captured, feature_layer, reason_for_gradient
-from .networks import Network, Outputs, Sample, evaluation
+from .networks import Network, Sample, evaluation
 from .targets import Target
 
 
@@ -100,8 +100,3 @@ def correlation(a: np.ndarray | None, b: np.ndarray) -> float:
     norm = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / norm if norm > 0 else 0.0
 
-
-def outputs_of(network: Network, sample: Sample) -> Outputs:
-    """Run a network on its image without gradients: what targets are chosen by."""
-    with evaluation(network.model), torch.no_grad():
-        return network(sample.inputs, sample, queries=network.has_mask_queries)

@@ -71,7 +71,7 @@ class Network:
 
     Args:
         cfg: Config of a segmentor or a detector.
-        checkpoint: File of its weights.
+        checkpoint: File of its weights; None leaves them random, to try things out.
         device: Device of the network; a GPU if there is one.
         allow_partial: Accept a checkpoint that lacks weights which inference uses.
 
@@ -87,7 +87,7 @@ class Network:
     def __init__(
         self,
         cfg: Config,
-        checkpoint: str | Path,
+        checkpoint: str | Path | None,
         device: str | torch.device | None = None,
         *,
         allow_partial: bool = False,
@@ -96,7 +96,11 @@ class Network:
 
         # Not fused: what is looked at are the layers that were trained.
         predictor = load_torch_predictor(
-            cfg, checkpoint, device=device, fuse=False, allow_partial=allow_partial
+            cfg,
+            checkpoint,  # pyright: ignore[reportArgumentType]
+            device=device,
+            fuse=False,
+            allow_partial=allow_partial,
         )
         self.name = Path(cfg.filename or "model").stem
         self.pipeline = predictor.pipeline
@@ -143,9 +147,9 @@ class Network:
         Args:
             inputs: That of ``sample``, or one that was changed.
             sample: Image whose metadata are used.
-            queries: Whether a segmentor returns its queries, too.
+            queries: Whether a segmentor returns its queries, and not the label map made of them.
         """
-        if self.kind == "masks":
+        if self.kind == "masks" or queries:
             return self._queries(inputs, sample)
         if self.kind == "boxes":
             return self._detect(inputs, sample)
@@ -158,10 +162,15 @@ class Network:
         logits = logits[0]
         if len(logits) == 1:  # of two classes, the second against the first
             logits = torch.cat([torch.zeros_like(logits), logits])
-        outputs = Outputs(semantic=logits)
-        if queries:
-            found = self._queries(inputs, sample)
-            outputs.query_classes, outputs.query_masks = found.query_classes, found.query_masks
+        return Outputs(semantic=logits)
+
+    def outputs_of(self, sample: Sample) -> Outputs:
+        """Return all outputs of an image without gradients: what targets are chosen by."""
+        with evaluation(self.model), torch.no_grad():
+            outputs = self(sample.inputs, sample)
+            if self.kind == "semantic" and self.has_mask_queries:
+                found = self._queries(sample.inputs, sample)
+                outputs.query_classes, outputs.query_masks = found.query_classes, found.query_masks
         return outputs
 
     def _queries(self, inputs: Tensor, sample: Sample) -> Outputs:

@@ -133,7 +133,11 @@ class Target:
     mask: Tensor | None = None
 
     def __call__(self, outputs: Outputs) -> Tensor:
-        """Return y, differentiable, of outputs of the same, unchanged image."""
+        """Return y, differentiable, of outputs of the same, unchanged image.
+
+        Raises:
+            DataError: A changed network finds no objects.
+        """
         if self.kind == "semantic":
             assert outputs.semantic is not None
             return outputs.semantic[self.label][self.region].mean()
@@ -144,7 +148,9 @@ class Target:
             chance = outputs.query_classes[self.index].softmax(0)[self.label]
             return chance * outputs.query_masks[self.index].sigmoid()[self.mask].mean()
         assert outputs.scores is not None
-        score = outputs.scores[self.index].clamp(_EDGE, 1 - _EDGE)
+        if not len(outputs.scores):
+            raise DataError("there are no detections any more")
+        score = outputs.scores[min(self.index, len(outputs.scores) - 1)].clamp(_EDGE, 1 - _EDGE)
         return (score / (1 - score)).log()
 
     def other(self, outputs: Outputs) -> Tensor | None:
@@ -170,7 +176,8 @@ class Target:
             assert outputs.semantic is not None
             maps = outputs.semantic
             if self.is_probability:
-                return float(maps[self.label][self.region].mean())
+                shares = maps[:, self.region].clamp_min(0)
+                return float((shares[self.label] / shares.sum(0).clamp_min(1e-9)).mean())
             return float(maps[:, self.region].softmax(0)[self.label].mean())
         if self.kind == "query":
             assert outputs.query_classes is not None and outputs.query_masks is not None
