@@ -25,7 +25,7 @@ LEVELS = ("#38bdf8", "#facc15", "#f472b6", "#4ade80", "#fb923c", "#a78bfa")
 _PANEL = 2.9
 _TEXT = 0.95
 _DPI = 120
-_LETTERS = 62
+_LETTERS = 50
 #: Numbers of a map that was checked for faithfulness.
 CHECKS = ("deletion", "deletion_random", "insertion", "insertion_random")
 #: Weight of the map over the grey image where the map is largest and where it is 0.

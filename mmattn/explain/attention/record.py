@@ -159,13 +159,16 @@ def extractor_of(module: nn.Module) -> Extractor | None:
 
 @contextmanager
 def recorded_attention(
-    modules: Mapping[str, nn.Module], image: Grid
+    modules: Mapping[str, nn.Module],
+    image: Grid,
+    receive: Callable[[Attention], None] | None = None,
 ) -> Iterator[list[Attention]]:
     """Record the attention of all modules that have an extractor, in order of execution.
 
     Args:
         modules: Name -> module.
         image: Height and width of the network's input, by which the grid of tokens is told.
+        receive: Gets each record at once, and nothing is kept; None keeps all in the list.
 
     Raises:
         ConfigError: While the network runs: the recomputed attention is not the layer's, or it has
@@ -182,7 +185,7 @@ def recorded_attention(
             _check(name, output, again)
             for attention in attentions:
                 attention.name = name
-                records.append(_with_grids(attention, image))
+                (receive or records.append)(_with_grids(attention, image))
             return again if torch.is_grad_enabled() else None
 
         return hook
