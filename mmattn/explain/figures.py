@@ -199,7 +199,7 @@ def _draw_points(axes: Axes, sample: Sample, explanation: Explanation) -> None:
         axes.scatter(
             np.asarray(x)[here] - 0.5,
             np.asarray(y)[here] - 0.5,
-            s=2 + 60 * points.weights[here] / largest,
+            s=2 + 34 * points.weights[here] / largest,
             color=LEVELS[int(level) % len(LEVELS)],
             alpha=0.75,
             edgecolors="black",

@@ -125,9 +125,12 @@ def _views(
             explanation.values = np.ascontiguousarray(values.cpu().numpy())
             if count > 1:
                 explanation.name += f", mean of {count}"
-        explanation.numbers.update(gate_numbers(gate))
+        if "offsets" not in name:  # these are lengths
+            explanation.numbers.update(gate_numbers(gate))
         if name in effects:
-            explanation.numbers["y_with_mean_gate"] = effects[name]
+            what = "score" if target.kind == "detection" else "y"
+            explanation.numbers[what] = effects[""]
+            explanation.numbers[f"{what}_with_mean_gate"] = effects[name]
         found.append(explanation)
     x = call.args[0] if call.args and isinstance(call.args[0], Tensor) else None
     spatial = gates.get("spatial")
@@ -177,7 +180,7 @@ def _ablations(
     )
     if form is None:
         return {}
-    effects = {}
+    effects = {"": _with_output(network, sample, target, call.module, output)}
     for name in gates:
         replaced = [g.mean().expand_as(g) if key == name else g for key, g in gates.items()]
         new = form(wide, replaced)[None].to(output.dtype)

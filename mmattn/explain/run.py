@@ -97,6 +97,9 @@ def explain_images(
     from mmattn.inference.prediction_files import check_outputs
 
     folder = Path(out)
+    for index, network in enumerate(networks[1:]):  # names of arrays and rows tell them apart
+        if network.name in [other.name for other in networks[: index + 1]]:
+            network.name += " (second)"
     wish = parse_target(options.target, networks[0].classes)
     files = find_images(images)
     names = check_outputs(files, folder, (figure_path, arrays_path))

@@ -174,7 +174,7 @@ class Target:
         """
         if self.kind == "semantic":
             assert outputs.semantic is not None
-            maps = outputs.semantic
+            maps = outputs.semantic.detach()
             if self.is_probability:
                 shares = maps[:, self.region].clamp_min(0)
                 return float((shares[self.label] / shares.sum(0).clamp_min(1e-9)).mean())
@@ -182,18 +182,19 @@ class Target:
         if self.kind == "query":
             assert outputs.query_classes is not None and outputs.query_masks is not None
             assert self.mask is not None
-            masks = outputs.query_masks.sigmoid()
+            masks = outputs.query_masks.detach().sigmoid()
             mask = self.mask.to(masks.dtype)
             both = (masks * mask).sum((1, 2))
             iou = both / (masks.sum((1, 2)) + mask.sum() - both).clamp_min(1e-6)
-            return float((outputs.query_classes.softmax(1)[:, self.label] * iou).max())
+            chances = outputs.query_classes.detach().softmax(1)[:, self.label]
+            return float((chances * iou).max())
         assert outputs.boxes is not None and outputs.scores is not None
         assert outputs.labels is not None and self.box is not None
         same = outputs.labels == self.label
         if not bool(same.any()):
             return 0.0
         box = outputs.boxes.new_tensor(self.box)
-        return float((box_iou(outputs.boxes[same], box) * outputs.scores[same]).max())
+        return float((box_iou(outputs.boxes[same], box) * outputs.scores.detach()[same]).max())
 
 
 def box_iou(boxes: Tensor, box: Tensor) -> Tensor:
@@ -302,7 +303,7 @@ def _detection(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -
             f"{number}; lower score_thr of model.test_cfg with --cfg-options to see more"
         )
     index = candidates[number]
-    label, score = int(labels[index]), float(outputs.scores[index])
+    label, score = int(labels[index]), float(outputs.scores[index].detach())
     box = tuple(boxes[index].tolist())
     region = _input_box(box, outputs.boxes, sample)
     return Target(

@@ -77,6 +77,8 @@ def relevance_map(
 
 
 def _gradients(y: Tensor, records: Sequence[Attention]) -> list[Tensor | None]:
+    if not records:
+        raise ConfigError("no attention layer was called whose weights are known")
     if not y.requires_grad:
         raise ConfigError("the predictions of this head carry no gradient; take --method attention")
     raws = [record.raw for record in records]

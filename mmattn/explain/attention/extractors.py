@@ -253,7 +253,10 @@ def shifted_windows(module: Any, args: tuple, kwargs: dict[str, Any], output: An
 
 
 def _region_mask(rows: int, columns: int, side: int, shift: int, like: Tensor) -> Tensor:
-    """Return -100 between tokens of a window that are no neighbours: (windows, tokens, tokens)."""
+    """Return -inf between tokens of a window that are no neighbours: (windows, tokens, tokens).
+
+    Upstream adds -100, which leaves weights of about 1e-44.
+    """
 
     def parts(length: int) -> Tensor:
         index = torch.arange(length, device=like.device)
@@ -263,7 +266,7 @@ def _region_mask(rows: int, columns: int, side: int, shift: int, like: Tensor) -
     region = region.view(rows // side, side, columns // side, side).transpose(1, 2)
     region = region.reshape(-1, side * side)
     different = region[:, None] != region[:, :, None]
-    return different.to(like.dtype) * -100.0
+    return torch.zeros(different.shape, device=like.device).masked_fill(different, -math.inf)
 
 
 def neighborhood_attention(module: Any, args: tuple, kwargs: dict[str, Any], output: Any):
@@ -272,6 +275,19 @@ def neighborhood_attention(module: Any, args: tuple, kwargs: dict[str, Any], out
 
     x = args[0].permute(0, 2, 3, 1)
     return _neighborhood(module, x, neighbours, lambda y: y.permute(0, 3, 1, 2))
+
+
+def neighborhood_block(module: Any, args: tuple, kwargs: dict[str, Any], output: Any):
+    """``NATBlock``, which calls its attention on channels-last maps, past the hooks."""
+    from mmattn.ops.neighborhood_attention.reference import neighbours
+
+    x = args[0]
+    records, y = _neighborhood(module.attn, module.norm1(x), neighbours, lambda y: y)
+    y = y if module.layer_scale is None else module.gamma1 * y
+    x = x + module.drop_path(y)
+    hidden = module.mlp(module.norm2(x))
+    hidden = hidden if module.layer_scale is None else module.gamma2 * hidden
+    return records, x + module.drop_path(hidden)
 
 
 def _neighborhood(module: Any, x: Tensor, neighbours: Any, back: Any):
@@ -386,6 +402,7 @@ EXTRACTORS: dict[str, Extractor] = {
     f"{_PROJECTS}.mask2former.deformable_attention.DeformableSelfAttention": (
         deformable_self_attention
     ),
+    f"{_PROJECTS}.nat.backbone.NATBlock": neighborhood_block,
     f"{_PROJECTS}.nat.attention.NeighborhoodAttention": neighborhood_attention,
     f"{_PROJECTS}.yolov12.area_attention._AttentionOfViews": area_attention,
     f"{_PROJECTS}.ccnet.attention.CrissCrossAttention": criss_cross_attention,

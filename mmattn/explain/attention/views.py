@@ -169,8 +169,9 @@ def _shown(record: Attention, row: np.ndarray, query: int, name: str) -> Explana
         token_map(row, grids, mass=True),
         points=record.points_of(query),
     )
-    if found.points is not None:
-        found.numbers["lost"] = found.points.lost
+    lost = 1 - float(row.sum())
+    if abs(lost) > 1e-4:  # points beside the maps, or padding inside of windows
+        found.numbers["lost"] = lost
     outside = len(row) - sum(h * w for h, w in grids)
     if outside:
         found.numbers["on_class_tokens"] = float(row[:outside].sum())
