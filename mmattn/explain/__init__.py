@@ -6,16 +6,24 @@
 
 from __future__ import annotations
 
-from mmattn.lazy import lazy_attributes
+from .checks import FaithfulnessOptions as FaithfulnessOptions
+from .explanation import Explanation as Explanation
+from .methods import METHODS as METHODS
+from .methods import explain as explain
+from .networks import Network as Network
+from .run import Options as Options
+from .run import explain_images as explain_images
+from .targets import choose_target as choose_target
+from .targets import parse_target as parse_target
 
-__getattr__, __dir__, __all__ = lazy_attributes(
-    __name__,
-    {
-        "FaithfulnessOptions": "checks",
-        "Network": "networks",
-        "Options": "run",
-        "explain_images": "run",
-        "choose_target": "targets",
-        "parse_target": "targets",
-    },
-)
+__all__ = [
+    "METHODS",
+    "Explanation",
+    "FaithfulnessOptions",
+    "Network",
+    "Options",
+    "choose_target",
+    "explain",
+    "explain_images",
+    "parse_target",
+]

@@ -210,7 +210,11 @@ def _row(name: str, pairs: Sequence[tuple[Areas, Sequence[Areas]]]) -> dict[str,
         ]
         mean, low, high = bootstrap_interval(differences)
         enough = len(pairs) >= FEWEST
-        row[metric] = {"mean": mean, "low": low if enough else None, "high": high if enough else None}
+        row[metric] = {
+            "mean": mean,
+            "low": low if enough else None,
+            "high": high if enough else None,
+        }
         better.append(sign * (low if sign > 0 else high) > 0)
         row[f"{metric}_itself"] = float(np.mean([getattr(own, metric) for own, _ in pairs]))
     if len(pairs) < FEWEST:

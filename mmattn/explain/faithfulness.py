@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def score_curve(
     flat, new = current.flatten(2), end.flatten(2)
     scores = [score(current)]
     bounds = np.rint(np.linspace(0, len(order), steps + 1)).astype(int)
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds.tolist()):
         places = torch.from_numpy(order[first:last].copy()).to(flat.device)
         flat[:, :, places] = new[:, :, places]
         scores.append(score(current))
@@ -151,13 +152,13 @@ def edge_map(image: Tensor) -> np.ndarray:
 
 
 def bootstrap_interval(
-    values: Sequence[float], resamples: int = 2000, level: float = 0.95, seed: int = 0
+    values: Sequence[float] | np.ndarray, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float, float]:
     """Return the mean over images and the ends of its interval from resampled images."""
     array = np.asarray(values, np.float64)
     array = array[~np.isnan(array)]
     if not len(array):
-        return (float("nan"),) * 3
+        return float("nan"), float("nan"), float("nan")
     draws = np.random.default_rng(seed).integers(0, len(array), (resamples, len(array)))
     means = array[draws].mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])

@@ -23,7 +23,7 @@ COLOURS = "inferno"
 LEVELS = ("#38bdf8", "#facc15", "#f472b6", "#4ade80", "#fb923c", "#a78bfa")
 #: Width of a panel and height of the text around it, in inches; pixels per inch; letters a line.
 _PANEL = 2.9
-_TEXT = 0.95
+_TEXT = 0.85
 _DPI = 120
 _LETTERS = 50
 #: Numbers of a map that was checked for faithfulness.
@@ -154,9 +154,7 @@ def _mark_cell(axes: Axes, sample: Sample, explanation: Explanation) -> None:
     side = (padded[1] / grid[1], padded[0] / grid[0])
     x0, y0 = explanation.position[1] * side[0], explanation.position[0] * side[1]
     x0, y0, x1, y1 = sample.placement.box_in_image((x0, y0, x0 + side[0], y0 + side[1]))
-    axes.add_patch(
-        Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=TARGET, lw=1.4)
-    )
+    axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=TARGET, lw=1.4))
 
 
 def _colour_bar(axes: Axes, top: float) -> None:

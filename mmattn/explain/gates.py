@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn.errors import ConfigError
+from mmattn.plugins.identity import RESIDUAL_SCALE
 
 from .attention.contract import gates_of, tells_attention
 from .attention.inputs import Call, recorded_calls
@@ -53,9 +54,7 @@ def gate_views(
         raise ConfigError(f"--at {at}: what is there has no gates; take --method attention")
     if at == "auto":
         groups = groups[-1:]
-    return [
-        one for call, gates in groups for one in _views(network, sample, target, call, gates)
-    ]
+    return [one for call, gates in groups for one in _views(network, sample, target, call, gates)]
 
 
 def gate_modules(model: nn.Module, at: str) -> dict[str, nn.Module]:
@@ -147,8 +146,9 @@ def _size_of(call: Call) -> tuple[int, int] | None:
     return (x.shape[2], x.shape[3]) if isinstance(x, Tensor) and x.dim() == 4 else None
 
 
+_Form = Callable[[Tensor, list[Tensor]], Tensor]
 #: How blocks combine their gates with the input: the first that gives the output is taken.
-_FORMS: tuple[Callable[[Tensor, list[Tensor]], Tensor], ...] = (
+_FORMS: tuple[_Form, ...] = (
     lambda x, gates: _product(x, gates),
     lambda x, gates: _product(x, gates) + x,
     lambda x, gates: x * (sum(gates[1:], gates[0]) / len(gates)),
@@ -161,6 +161,15 @@ def _product(x: Tensor, gates: list[Tensor]) -> Tensor:
     return x
 
 
+def _in_identity_form(form: _Form, module: Any) -> _Form:
+    """Return a form as ``init="identity"`` has it, x + s (f(x) - x), where the block has an s."""
+    factor = getattr(module, RESIDUAL_SCALE, None)
+    if factor is None:
+        return form
+    s = factor.detach().double()[:, None, None]
+    return lambda x, gates: x + s * (form(x, gates) - x)
+
+
 def _ablations(
     network: Network, sample: Sample, target: Target, call: Call, gates: Mapping[str, Tensor]
 ) -> dict[str, float]:
@@ -170,10 +179,11 @@ def _ablations(
         return {}
     wide = x.double()[0]
     scale = max(1.0, float(output.abs().max()))
+    forms = [_in_identity_form(form, call.module) for form in _FORMS]
     form = next(
         (
             form
-            for form in _FORMS
+            for form in forms
             if float((form(wide, list(gates.values())) - output[0]).abs().max()) < 1e-4 * scale
         ),
         None,

@@ -99,4 +99,3 @@ def correlation(a: np.ndarray | None, b: np.ndarray) -> float:
     x, y = a.ravel() - a.mean(), b.ravel() - b.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / norm if norm > 0 else 0.0
-

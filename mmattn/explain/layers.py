@@ -65,7 +65,9 @@ def feature_layer(model: nn.Module, at: str) -> FeatureLayer:
     if at == "auto":
         name = "neck" if isinstance(getattr(model, "neck", None), nn.Module) else "backbone"
         if not isinstance(getattr(model, name, None), nn.Module):
-            raise ConfigError(f"--at auto: {type(model).__name__} has no backbone; give --at MODULE")
+            raise ConfigError(
+                f"--at auto: {type(model).__name__} has no backbone; give --at MODULE"
+            )
         segmentor = hasattr(model, "decode_head")
         return FeatureLayer(name, getattr(model, name), -1 if segmentor else None)
     match = _ITEM.match(at)

@@ -17,7 +17,7 @@ METHODS: dict[str, str] = {
     "gates": "factors with which blocks scale channels and positions",
     "rollout": "attention of all layers multiplied, from a region down to the image",
     "relevance": "gradient times attention, through encoder and decoder to the image",
-    **{name: "activations and gradients of a layer" for name in GRADIENT_METHODS},
+    **dict.fromkeys(GRADIENT_METHODS, "activations and gradients of a layer"),
 }
 
 

@@ -126,12 +126,13 @@ class Network:
         """Whether the network predicts a class and a mask for each of some queries."""
         return getattr(self._mask_head, "num_queries", None) is not None
 
-    def prepare(self, file: Path) -> Sample:
+    def prepare(self, file: str | Path) -> Sample:
         """Read an image as a test would, batch of one.
 
         Raises:
             DataError: The file cannot be read.
         """
+        file = Path(file)
         packed, pixels = self.pipeline(file)
         batch = {key: [value] for key, value in packed.items()}
         data = self.model.data_preprocessor(batch, False)

@@ -33,17 +33,16 @@ def matching_target(
             scaled = region[None, None].float()
             scaled = torch.nn.functional.interpolate(scaled, sample.placement.padded)
             region = scaled[0, 0] > 0.5
-        found = choose_target(Wish(label=target.label, pixel=(int(x), int(y))), network, outputs,
-                              sample)  # fmt: skip
+        wish = Wish(label=target.label, pixel=(int(x), int(y)))
+        found = choose_target(wish, network, outputs, sample)
         found.region, found.name, found.formula = region, target.name, target.formula
         found.score = found.faithful_score(outputs)
         return found
     if target.kind == "detection" and network.kind == "boxes":
         return _same_box(target, of, network, outputs, sample)
     if target.kind == "query" and network.has_mask_queries:
-        found = choose_target(Wish(label=target.label, pixel=(int(x), int(y))), network, outputs,
-                              sample)  # fmt: skip
-        return found
+        wish = Wish(label=target.label, pixel=(int(x), int(y)))
+        return choose_target(wish, network, outputs, sample)
     return None
 
 

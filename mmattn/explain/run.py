@@ -237,5 +237,3 @@ def _how_checked(options: FaithfulnessOptions) -> str:
         f"with a blur{context}; seed {options.seed}. Smaller is better for deletion, larger for "
         "insertion."
     )
-
-

@@ -31,9 +31,7 @@ def summary_tables(results: Sequence[Result]) -> list[str]:
             checked = "raw" if result.check is None or one.values is None else "checked"
             name = f"{one.method}: {one.name}"
             network = [result.network] if several else []
-            rows.append(
-                [result.sample.file.name, *network, name, one.layer, shape, shown, checked]
-            )
+            rows.append([result.sample.file.name, *network, name, one.layer, shape, shown, checked])
     head = ["image", *(["network"] if several else []), "map", "layer", "grid", "numbers", ""]
     tables = [text_table(head, rows)]
     for network in dict.fromkeys(result.network for result in results):
@@ -86,7 +84,12 @@ def _sanity_table(results: Sequence[Result]) -> str:
         spread = float(np.mean([one.unrelated[1] for one in found]))
         missing = sum(one.missing for one in found)
         rows.append([key, *(_short(float(v)) for v in curve), f"{spread:.2g}", missing])
-    head = ["map: Spearman with", *(f"{share:.0%} random" for share in shares), "unrelated sd", "no map"]
+    head = [
+        "map: Spearman with",
+        *(f"{share:.0%} random" for share in shares),
+        "unrelated sd",
+        "no map",
+    ]
     return text_table(head, rows, align="l" + "r" * (len(head) - 1))
 
 

@@ -7,8 +7,8 @@ number are fixed by the outputs of the unchanged image, before anything is diffe
 
 ==============  ==================================================================================
 semantic        mean of the logit of a class over a region, at the size of the network's input
-detection       ln(s / (1 - s)) of its score s: with a sigmoid the logit of the class, with a softmax
-                that logit against the logsumexp of all others
+detection       ln(s / (1 - s)) of its score s: with a sigmoid the logit of the class, with a
+                softmax that logit against the logsumexp of all others
 mask query      probability of the class times the mean of the mask's probability within the mask
 ==============  ==================================================================================
 """

@@ -38,9 +38,9 @@ def rollout_map(network: Network, sample: Sample, target: Target, at: str = "aut
         ConfigError: The network has no chain of self-attention among image tokens.
     """
     modules = attention_modules(network.model, at)
-    with evaluation(network.model), torch.no_grad():
-        with recorded_attention(modules, sample.placement.padded) as records:
-            network(sample.inputs, sample, queries=target.kind == "query")
+    padded = sample.placement.padded
+    with evaluation(network.model), torch.no_grad(), recorded_attention(modules, padded) as records:
+        network(sample.inputs, sample, queries=target.kind == "query")
     chain = chain_of(split_records(records)[0])
     layers = _joined(chain, [with_residual(record.matrix()) for record in chain])
     rows = region_rows(target, chain[-1].query_grids, chain[-1].queries)
@@ -82,7 +82,7 @@ def _gradients(y: Tensor, records: Sequence[Attention]) -> list[Tensor | None]:
     if not y.requires_grad:
         raise ConfigError("the predictions of this head carry no gradient; take --method attention")
     raws = [record.raw for record in records]
-    gradients = list(torch.autograd.grad(y, raws, allow_unused=True))
+    gradients: list[Tensor | None] = [*torch.autograd.grad(y, raws, allow_unused=True)]
     if all(gradient is None for gradient in gradients):
         raise ConfigError("the target depends on none of the attention that was recorded")
     return gradients
@@ -100,7 +100,9 @@ def _decoder_map(
     if grids is None:
         grids = tuple(dict.fromkeys(grid for record in cross for grid in record.key_grids))
         if not grids:
-            raise ConfigError(f"{cross[0].name}: the place of the tokens that it reads is not known")
+            raise ConfigError(
+                f"{cross[0].name}: the place of the tokens that it reads is not known"
+            )
     tokens = sum(h * w for h, w in grids)
     encoder, steps, of_decoder = [], [], []
     for record, gradient in pairs:

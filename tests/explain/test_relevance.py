@@ -81,9 +81,7 @@ class Tiny:
             x = self.norm(f"{name}.norm2", x + self.feed(name, x))
         return x
 
-    def decode(
-        self, memory: Tensor, cross_first: bool = False, blocked: bool = False
-    ) -> Tensor:
+    def decode(self, memory: Tensor, cross_first: bool = False, blocked: bool = False) -> Tensor:
         pos, qp = self.value("pos", 6, 8), self.value("query_pos", 3, 8)
         t = torch.zeros(3, 8, dtype=torch.float64)
         for index in range(2):
@@ -266,4 +264,3 @@ def test_uniform_attention_with_a_constant_gradient() -> None:
     weights = torch.full((2, 5, 5), 0.2, dtype=torch.float64)
     ahat = (3.0 * weights).relu().mean(0).numpy()
     np.testing.assert_allclose(ahat, 3 / 5, atol=1e-15)
-

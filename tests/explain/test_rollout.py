@@ -87,9 +87,7 @@ def test_closed_forms() -> None:
     expected = np.eye(5) / 2**4 + (1 - 2**-4) / 5
     np.testing.assert_allclose(rollout_rows([uniform] * 4, np.eye(5)), expected, atol=1e-15)
     turn = np.roll(np.eye(5), 1, axis=1)
-    expected = sum(
-        comb(3, k) / 8 * np.linalg.matrix_power(turn, k) for k in range(4)
-    )
+    expected = sum(comb(3, k) / 8 * np.linalg.matrix_power(turn, k) for k in range(4))
     np.testing.assert_allclose(rollout_rows([with_residual(turn)] * 3, np.eye(5)), expected)
 
 
@@ -108,7 +106,7 @@ def test_merging_shares_a_token_among_its_children() -> None:
 
 
 def test_too_many_tokens_and_an_unknown_fusion_are_refused() -> None:
-    with pytest.raises(ConfigError, match="257 tokens takes too long .* take rollout"):
+    with pytest.raises(ConfigError, match=r"257 tokens takes too long .* take rollout"):
         attention_flow([np.eye(257)], 0)
     with pytest.raises(ConfigError, match="expected one of mean, max, min"):
         fuse_heads(layers()[0], "median")

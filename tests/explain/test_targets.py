@@ -94,7 +94,7 @@ def test_a_pixel_a_region_and_a_class_that_is_not_there() -> None:
     assert int(target.region.sum()) == 4 and target(semantic()).item() == 0
     with pytest.raises(DataError, match="'tree' is predicted nowhere, only background, car"):
         choose(["class=tree"], network(), semantic())
-    with pytest.raises(DataError, match="a.png has 20 columns and 16 rows"):
+    with pytest.raises(DataError, match=r"a\.png has 20 columns and 16 rows"):
         choose(["pixel=20,0"], network(), semantic())
 
 

@@ -66,7 +66,7 @@ class AttentionStatisticsHook(Hook):
         outputs: Sequence[Any] | None = None,
     ) -> None:
         """Measure the first image of the batch."""
-        due = self._validations % self.interval == 0
+        due = (self._validations + 1) % self.interval == 0
         if not due or self._measured >= self.images or not is_main_process():
             return
         self._measured += 1
@@ -80,7 +80,7 @@ class AttentionStatisticsHook(Hook):
         from mmattn.explain.attention.record import Attention, extractor_of, recorded_attention
         from mmattn.explain.attention.views import attention_modules
 
-        model = unwrap_model(runner)
+        model: Any = unwrap_model(runner)
         modules = attention_modules(model, self.at)
         modules = {name: m for name, m in modules.items() if extractor_of(m) is not None}
         if not modules:

@@ -137,7 +137,7 @@ def _deformable(
     from mmattn.ops import multi_scale_deformable_attention
 
     keys, shares = corners_of(places[0].detach().double(), shapes)  # (Q, M, L, P, 4)
-    queries, heads, levels, points = raw.shape[1:]
+    queries, _, levels, points = raw.shape[1:]
     tokens = sum(h * w for h, w in shapes)
     at_level = torch.arange(levels, device=raw.device)[:, None].expand(levels, points).flatten()
     itself = queries == tokens
@@ -339,9 +339,7 @@ def area_attention(module: Any, args: tuple, kwargs: dict[str, Any], output: Any
     values = v.reshape(1, height, width, -1).permute(0, 3, 1, 2)
     y = module.proj(out.permute(0, 3, 1, 2) + module.pe(values))
     grid = ((height, width),)
-    attention = Attention(
-        raw, lambda a: a[0], "self", positions, query_grids=grid, key_grids=grid
-    )
+    attention = Attention(raw, lambda a: a[0], "self", positions, query_grids=grid, key_grids=grid)
     return [attention], x + y if module.shortcut else y
 
 

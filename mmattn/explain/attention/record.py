@@ -194,9 +194,7 @@ def recorded_attention(
     for name, module in modules.items():
         extract = extractor_of(module)
         if extract is not None:
-            handles.append(
-                module.register_forward_hook(hook_of(name, extract), with_kwargs=True)
-            )
+            handles.append(module.register_forward_hook(hook_of(name, extract), with_kwargs=True))
     try:
         yield records
     finally:
