@@ -1,7 +1,7 @@
 """What a prediction rests on: attention, gates, gradient maps, their statistics and their checks.
 
-    network = Network(load_config("my_config.py"), "best.pth")
-    explain_images([network], ["photo.jpg"], "explained", Options(methods=["attention"]))
+network = Network(load_config("my_config.py"), "best.pth")
+explain_images([network], ["photo.jpg"], "explained", Options(methods=["attention"]))
 """
 
 from __future__ import annotations

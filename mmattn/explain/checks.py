@@ -25,7 +25,7 @@ from .faithfulness import (
     pointing_game,
 )
 from .networks import Network, Sample, evaluation
-from .targets import Target
+from .target import Target
 
 #: What deletion leaves -> what it is.
 BASELINES = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from .explanation import Explanation
 from .networks import Sample
-from .targets import Target, region_of
+from .target import Target, region_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,7 +22,7 @@ from .attention.record import qualified_names
 from .explanation import Explanation
 from .layers import find_modules
 from .networks import Network, Sample, evaluation
-from .targets import Target
+from .target import Target
 
 #: A call -> its gates by name, each (C or 1, H or 1, W or 1).
 GateReader = Callable[[Call], dict[str, Tensor]]

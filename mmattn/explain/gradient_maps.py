@@ -12,7 +12,7 @@ from .cam import METHODS, SIGNED, WITHOUT_TARGET
 from .explanation import Explanation
 from .layers import FeatureLayer, captured, feature_layer, reason_for_gradient
 from .networks import Network, Sample, evaluation
-from .targets import Target
+from .target import Target
 
 
 def gradient_map(

@@ -8,7 +8,7 @@ from .explanation import Explanation
 from .gates import gate_views
 from .gradient_maps import gradient_map
 from .networks import Network, Sample
-from .targets import Target
+from .target import Target
 from .token_maps import relevance_map, rollout_map
 
 #: Method -> what it shows, in one line.

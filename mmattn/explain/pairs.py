@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from .networks import Network, Outputs, Sample
-from .targets import Target, Wish, box_iou, choose_target
+from .target import Target, box_iou
+from .targets import Wish, choose_target
 
 #: Least overlap of boxes and masks that count as the same object.
 LEAST_IOU = 0.3

@@ -19,7 +19,8 @@ from .networks import Network, Sample
 from .pairs import matching_target
 from .sanity import SanityResult, check_randomisation
 from .summary import summary_tables, write_summary
-from .targets import Target, Wish, choose_target, parse_target
+from .target import Target
+from .targets import Wish, choose_target, parse_target
 
 DEFAULT_METHOD = "hires-cam"
 

@@ -25,7 +25,7 @@ from .explanation import Explanation
 from .networks import Network, Sample, evaluation
 from .relevance import DecoderStep, decoder_relevance, relevance_rows
 from .rollout import merge_matrix, rollout_rows, with_residual
-from .targets import Target
+from .target import Target
 
 
 def rollout_map(network: Network, sample: Sample, target: Target, at: str = "auto") -> Explanation:

@@ -13,7 +13,7 @@ from mmdet.models.backbones.swin import ShiftWindowMSA
 from torch import Tensor, nn
 
 from mmattn.errors import ConfigError
-from mmattn.explain.attention.extractors import corners_of
+from mmattn.explain.attention.deformable import corners_of, deformable
 from mmattn.explain.attention.measure import measure
 from mmattn.explain.attention.record import Attention, recorded_attention
 from mmattn.explain.statistics import summarize
@@ -220,15 +220,13 @@ def test_points_between_pixels_are_shared() -> None:
 
 def deformable_example() -> Attention:
     """Two levels, 26 tokens, three queries of the first of two images, with y = sum(out^2) / 2."""
-    from mmattn.explain.attention.extractors import _deformable
-
     n = torch.arange(2 * 26 * 2 * 4, dtype=torch.float64)
     value = torch.sin(0.7 * n).view(2, 26, 2, 4)
     n = torch.arange(2 * 3 * 2 * 2 * 2 * 2, dtype=torch.float64)
     places = (0.5 + 0.7 * torch.sin(1.3 * n)).view(2, 3, 2, 2, 2, 2)
     n = torch.arange(2 * 3 * 2 * 4, dtype=torch.float64)
     raw = torch.cos(n).view(2, 3, 2, 4).softmax(-1).view(2, 3, 2, 2, 2).requires_grad_()
-    attention, out = _deformable(raw, value, places, SHAPES)
+    attention, out = deformable(raw, value, places, SHAPES)
     assert out.sum().item() == pytest.approx(0.181270, abs=1e-5)
     (attention.gradient,) = torch.autograd.grad(out.square().sum() / 2, raw)  # type: ignore[attr-defined]
     return attention

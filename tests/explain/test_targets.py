@@ -13,7 +13,8 @@ from mmattn.errors import ConfigError, DataError
 from mmattn.explain.networks import Outputs, Sample
 from mmattn.explain.pairs import matching_target
 from mmattn.explain.placement import Placement
-from mmattn.explain.targets import Target, Wish, choose_target, parse_target
+from mmattn.explain.target import Target
+from mmattn.explain.targets import Wish, choose_target, parse_target
 
 CLASSES = ["background", "car", "tree"]
 

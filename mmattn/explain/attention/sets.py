@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmattn.errors import ConfigError
 
-from ..targets import Target
+from ..target import Target
 from .record import Attention, Grid
 
 

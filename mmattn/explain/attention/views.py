@@ -13,7 +13,7 @@ from mmattn.errors import ConfigError
 from ..explanation import Explanation
 from ..layers import find_modules
 from ..networks import Network, Sample, evaluation
-from ..targets import Target
+from ..target import Target
 from .contract import tells_attention, weights_of
 from .inputs import Call, recorded_calls
 from .record import Attention, Grid, extractor_of, recorded_attention
