@@ -13,6 +13,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "train": "train any config of mmdet, mmseg or mmattn",
         "test": "test a checkpoint",
         "predict": "detect objects in images and videos, or segment them",
+        "explain": "show what a prediction rests on: attention, gates and gradient maps",
         "export": "export a trained model to ONNX or OpenVINO, checked against torch",
     },
     "compare and measure": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .attention_statistics import AttentionStatisticsHook
 from .broadcast_buffers import BroadcastBuffersHook
 from .checkpoint import CheckpointHook
 from .class_rows import ClassRowsHook
@@ -28,6 +29,7 @@ from .training_curves import TrainingCurvesHook
 from .val_loss import ValLossHook
 
 __all__ = [
+    "AttentionStatisticsHook",
     "BroadcastBuffersHook",
     "CheckpointHook",
     "ClassRowsHook",
