@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }  # fmt: skip
 #: Rooms and files that name what only one family of the OpenMMLab packages has.
-MAY_NAME_THE_FORKS = {"bridge", "environment", "plugin_imports", "ops"}
+MAY_NAME_THE_FORKS = {"bridge", "doctor", "environment", "plugin_imports", "ops"}
 #: No room is more than this share of the package's lines.
 LARGEST_SHARE = 0.15
 
