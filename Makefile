@@ -34,7 +34,7 @@ $(READY): requirements.txt requirements/overrides.txt setup.py
 	@$(BIN)/python -m mmattn.ops build || echo "==> operators were not compiled: plain torch answers in their place"
 	@touch $(READY)
 
-demo: $(READY)  ## train, test, export and visualise CCNet on a generated dataset -> work_dirs/demo/report.html
+demo: $(READY)  ## train, test, export and visualise a segmentor and a detector on generated images -> work_dirs/demo/report.html
 	@$(BIN)/python tools/demo.py $(ARGS)
 
 test: $(READY)  ## run the tests (ARGS="-k name" narrows)

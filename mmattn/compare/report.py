@@ -1,8 +1,8 @@
 """The files of a report, from what a comparison's folder holds.
 
-report.md       everything, for a reader
+report.md       everything, for a reader; report.html: the same as one page
 table.csv       its first table; costs.csv: the second; table.tex: both for LaTeX (booktabs)
-runs.csv        one row for each run
+runs.csv        one row for each run; equal_time: whether it is as long as the base's in time
 report.json     everything, for a program
 run.lock        what a repetition needs (``lock``)
 *.png           accuracy against latency, differences with their intervals
@@ -17,8 +17,10 @@ from statistics import median
 from typing import Any
 
 from mmattn.io import atomic_write
+from mmattn.reports.runs.facts import PAGE
 
 from .files import write_csv, write_json
+from .html_page import write_comparison_page
 from .lock import LOCK, lock_content
 from .markdown import beside_table, conclusions, markdown_page, summary_table
 from .plan import Comparison
@@ -67,6 +69,7 @@ def write_report(comparison: Comparison, out: Path, log: Callable[[str], None]) 
             file.write(text)
     write_json(out / "report.json", _as_json(results))
     write_json(out / LOCK, lock_content(results))
+    write_comparison_page(results, plots, out / PAGE)
     log("")
     log(summary_table(results))
     for name in results.beside:
@@ -75,20 +78,30 @@ def write_report(comparison: Comparison, out: Path, log: Callable[[str], None]) 
     log("")
     for sentence in (*conclusions(results), *controls(results)):
         log(sentence)
-    log(f"Wrote {out / 'report.md'}")
+    log(f"Wrote {out / 'report.md'} and {out / PAGE}")
     return out / "report.md"
 
 
 def _write_runs(path: Path, results: ComparisonResults) -> None:
-    runs = results.runs
-    names = sorted({name for run in runs.values() for name in run.get("metrics", {})})
+    """Write a row for each run of the whole length, then for each in equal time."""
+    comparison = results.comparison
+    runs = [
+        *(("no", comparison.iterations, *item) for item in results.runs.items()),
+        *(
+            ("yes", comparison.equal_time[key[0]]["iterations"], key, run)
+            for key, run in results.shorter.items()
+        ),
+    ]
+    names = sorted({name for *_, run in runs for name in run.get("metrics", {})})
 
     def rows() -> Iterator[list[Any]]:
-        for (label, seed), run in runs.items():
+        for equal_time, iterations, (label, seed), run in runs:
             metrics, steps = run.get("metrics", {}), run.get("step_seconds")
             yield [
                 label,
                 seed,
+                equal_time,
+                iterations,
                 *(metrics.get(name, "") for name in names),
                 run.get("failure", ""),
                 f"{median(steps):.4f}" if steps else "",
@@ -97,8 +110,8 @@ def _write_runs(path: Path, results: ComparisonResults) -> None:
                 run["threads"],
             ]
 
-    software = ["commit", "torch", "threads"]
-    write_csv(path, ["variant", "seed", *names, "failure", "seconds_per_step", *software], rows())
+    head = ["variant", "seed", "equal_time", "iterations", *names, "failure", "seconds_per_step"]
+    write_csv(path, [*head, "commit", "torch", "threads"], rows())
 
 
 def _as_json(results: ComparisonResults) -> dict[str, Any]:

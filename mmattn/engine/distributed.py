@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mmattn.errors import ConfigError
+
+from .sharding.checks import is_sharded
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -52,9 +55,9 @@ def set_standard_variables(launcher: str) -> None:
     """Set the variables that torch reads from those of the launcher."""
     for standard, variable in zip(_VARIABLES["pytorch"], _VARIABLES[launcher], strict=True):
         os.environ[standard] = os.environ.get(variable, "0")
-    os.environ.setdefault("MASTER_PORT", "29500")
+    os.environ.setdefault("MASTER_PORT", str(_port_of_step(os.environ)))
     if "MASTER_ADDR" not in os.environ:
-        os.environ["MASTER_ADDR"] = _first_node()
+        os.environ["MASTER_ADDR"] = _first_node(os.environ)
 
 
 def wait_long(cfg: Config) -> Config:
@@ -86,7 +89,9 @@ def fit_for_cpu_group(cfg: Config) -> Config:
         "broadcast_buffers": False,
         "find_unused_parameters": cfg.get("find_unused_parameters", False),
     }
-    cfg.model_wrapper_cfg = {**wrapper, "device_ids": None}
+    if not is_sharded(cfg):
+        wrapper = {**wrapper, "device_ids": None}
+    cfg.model_wrapper_cfg = wrapper
     replace_sync_bn(cfg.model)
     return cfg
 
@@ -103,11 +108,26 @@ def replace_sync_bn(cfg: object) -> None:
             replace_sync_bn(value)
 
 
-def _first_node() -> str:
-    nodes = os.environ.get("SLURM_NODELIST")
-    if not nodes:
-        return "127.0.0.1"
-    names = subprocess.run(
-        ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
-    )
-    return names.stdout.split()[0]
+def _first_node(environment: Mapping[str, str]) -> str:
+    """Return the node of rank 0: the first one of the step, or of the job, of SLURM.
+
+    >>> _first_node({"SLURM_NODELIST": "gpu[007-009,12],cpu1"}), _first_node({})
+    ('gpu007', '127.0.0.1')
+    """
+    lists = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST")
+    nodes = next((environment[name] for name in lists if environment.get(name)), "127.0.0.1")
+    # Of each bracket the first number; what follows a comma outside of brackets is another node.
+    return re.sub(r"\[([^],-]*)[^]]*\]", r"\1", nodes).split(",")[0]
+
+
+def _port_of_step(environment: Mapping[str, str]) -> int:
+    """Return the port of rank 0: one of its own for each step of SLURM, which may share a node.
+
+    >>> _port_of_step({}), _port_of_step({"SLURM_JOB_ID": "12345", "SLURM_STEP_ID": "2"})
+    (29500, 22347)
+    """
+    job, step = environment.get("SLURM_JOB_ID", ""), environment.get("SLURM_STEP_ID", "0")
+    if not job.isdecimal():
+        return 29500
+    # Below the ports that systems give away by themselves, from 32768 on.
+    return 20000 + (int(job) + (int(step) if step.isdecimal() else 0)) % 10000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +13,10 @@ from mmattn.detections import Detections
 from mmattn.detections.segment_map import SegmentMap
 from mmattn.errors import ExportError
 from mmattn.images import read_image
+from mmattn.inference.predictor import LoadedImage
 
 from .exported_model import ExportedModel, load_exported
-from .preparation import prepare
+from .preparation import Prepared, prepare
 from .tasks.panoptic import PanopticDecoder
 from .tasks.semantic import decide
 
@@ -40,7 +42,7 @@ class _ExportedPredictor:
 
     def __call__(self, image: np.ndarray) -> Any:
         """Return the result of (H, W, 3) uint8 RGB."""
-        raise NotImplementedError
+        return self._results([self._prepare(image)])[0]
 
     def predict_file(self, file: Path) -> tuple[Any, np.ndarray]:
         """Return the result of an image file, and the image, (H, W, 3) uint8 RGB.
@@ -51,17 +53,35 @@ class _ExportedPredictor:
         image = read_image(file, bit_depth=self.exported.metadata.bit_depth)
         return self(image), image
 
+    def load_file(self, file: Path) -> LoadedImage:
+        """Read and prepare an image file; a file with a free batch takes several of one shape."""
+        metadata = self.exported.metadata
+        image = read_image(file, bit_depth=metadata.bit_depth)
+        prepared = self._prepare(image)
+        return LoadedImage(prepared, image, prepared.pixels.shape if metadata.dynamic else None)
+
+    def predict_loaded(self, images: Sequence[LoadedImage]) -> list[Any]:
+        """Return the results of images whose prepared pixels have one shape."""
+        return self._results([image.prepared for image in images])
+
+    def _prepare(self, image: np.ndarray) -> Prepared:
+        return prepare(image, self.exported.metadata, str(self.exported.path))
+
+    def _results(self, images: Sequence[Prepared]) -> list[Any]:
+        """Return the results of images whose pixels have one shape."""
+        raise NotImplementedError
+
 
 class _ExportedBoxes(_ExportedPredictor):
     """What files of boxes share, however the boxes were found."""
 
     result: Literal["boxes"] = "boxes"
 
-    def __call__(self, image: np.ndarray) -> Detections:
-        """Return the detections of (H, W, 3) uint8 RGB."""
-        prepared = prepare(image, self.exported.metadata, str(self.exported.path))
-        (found,) = self.exported(prepared.pixels[None])
-        return Detections.of(prepared.undo_boxes(found.boxes), found.scores, found.labels)
+    def _results(self, images: Sequence[Prepared]) -> list[Detections]:
+        return [
+            Detections.of(image.undo_boxes(found.boxes), found.scores, found.labels)
+            for image, found in zip(images, self.exported(_batch(images)), strict=True)
+        ]
 
 
 class ExportedDetector(_ExportedBoxes):
@@ -123,12 +143,13 @@ class ExportedPanopticSegmentor(_ExportedPredictor):
         count = (exported.metadata.postprocess or {})["num_things"]
         self.things = [index < count for index in range(len(self.classes))]
 
-    def __call__(self, image: np.ndarray) -> SegmentMap:
-        """Return the segments of (H, W, 3) uint8 RGB."""
-        prepared = prepare(image, self.exported.metadata, str(self.exported.path))
-        outputs = self.exported.run(prepared.pixels[None])
+    def _results(self, images: Sequence[Prepared]) -> list[SegmentMap]:
+        outputs = self.exported.run(_batch(images))
         decode = PanopticDecoder(self.exported.metadata)
-        return decode.segments(outputs, 0, content=prepared.content, output_size=prepared.original)
+        return [
+            decode.segments(outputs, index, content=image.content, output_size=image.original)
+            for index, image in enumerate(images)
+        ]
 
 
 class ExportedSegmentor(_ExportedPredictor):
@@ -146,24 +167,31 @@ class ExportedSegmentor(_ExportedPredictor):
     def __init__(self, exported: ExportedModel) -> None:
         super().__init__(exported, SEMANTIC)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Return the classes, (H, W) int64, of (H, W, 3) uint8 RGB."""
+    def _results(self, images: Sequence[Prepared]) -> list[np.ndarray]:
+        outputs = self.exported.run(_batch(images))["output"]
+        return [self._classes(*pair) for pair in zip(outputs, images, strict=True)]
+
+    def _classes(self, output: np.ndarray, image: Prepared) -> np.ndarray:
+        """Return the classes, (H, W) int64 at the size of the image, of one output of the file."""
         metadata = self.exported.metadata
-        prepared = prepare(image, metadata, str(self.exported.path))
-        height, width = prepared.content
-        output = self.exported.run(prepared.pixels[None])["output"][0]
-        size = image.shape[1], image.shape[0]
+        height, width = image.content
+        size = image.original[1], image.original[0]
         if metadata.output == "classes":
             classes = output[:height, :width].astype(np.int32)
-            if classes.shape == image.shape[:2]:
+            if classes.shape == image.original:
                 return classes.astype(np.int64)
             resized = cv2.resize(classes.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
             return resized.astype(np.int64)
         logits = output[:, :height, :width]
-        if logits.shape[1:] != image.shape[:2]:
+        if logits.shape[1:] != image.original:
             align = bool((metadata.postprocess or {}).get("align_corners", False))
             logits = np.stack([resize_map(channel, size, align) for channel in logits])
         return decide(logits[None], metadata.threshold)[0]
+
+
+def _batch(images: Sequence[Prepared]) -> np.ndarray:
+    """Return (N, h, w, 3), the pixels of all."""
+    return np.stack([image.pixels for image in images])
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int], align_corners: bool) -> np.ndarray:

@@ -142,12 +142,13 @@ def _detect(
     from mmattn.images import read_image
 
     pixels = read_image(file)
-    return _detect_pixels(predictor, pixels, options), pixels
+    return detect_pixels(predictor, pixels, options), pixels
 
 
-def _detect_pixels(
+def detect_pixels(
     predictor: Predictor, pixels: np.ndarray, options: DetectionOptions
 ) -> Detections:
+    """Return the detections in (H, W, 3) uint8 RGB, found in tiles where ``options`` say so."""
     if options.tile is None:
         return predictor(pixels)
 
@@ -172,7 +173,7 @@ def _detect_video(
     def drawn(pictures: Iterator[np.ndarray], name: str) -> Iterator[np.ndarray]:
         nonlocal frames
         for pixels in pictures:
-            found = _detect_pixels(predictor, pixels, options).above(options.score_threshold)
+            found = detect_pixels(predictor, pixels, options).above(options.score_threshold)
             frames += 1
             stem = f"{name}_{frames:06d}"
             counts.update(found.counts(predictor.classes))

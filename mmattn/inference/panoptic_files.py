@@ -68,7 +68,9 @@ def segment_panoptic_files(
         path = label_map_path(name, out)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_map(segments))
-        write_image(overlay_path(name, out), _painted(pixels, segments, palette, things)[..., ::-1])
+        write_image(
+            overlay_path(name, out), paint_panoptic(pixels, segments, palette, things)[..., ::-1]
+        )
         height, width = segments.shape
         number = len(listed["images"]) + 1
         image = {"id": number, "file_name": f"{name.as_posix()}{file.suffix}"}
@@ -86,7 +88,7 @@ def segment_panoptic_files(
 
         def paint(frames: Iterator[np.ndarray], name: str) -> Iterator[np.ndarray]:
             for frame in frames:
-                yield _painted(frame, predictor(frame), palette, things)
+                yield paint_panoptic(frame, predictor(frame), palette, things)
 
         written.append(write_video(video, out, "_overlay", paint, max_frames))
         log(f"{video}: painted in {written[-1]}")
@@ -101,12 +103,13 @@ def segment_panoptic_files(
     return written
 
 
-def _painted(
+def paint_panoptic(
     pixels: np.ndarray,
     segments: SegmentMap,
     palette: Sequence[Sequence[int]],
     things: Sequence[bool],
 ) -> np.ndarray:
+    """Return (H, W, 3) uint8 RGB with the segments painted over it."""
     from mmattn.reports.panoptic.segment_painter import paint_segments
 
     return paint_segments(pixels, segments, palette, things)

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image that is read and prepared, so that the network alone is left to run.
+
+    Attributes:
+        prepared: What the predictor's ``predict_loaded`` takes.
+        pixels: (H, W, 3) uint8 RGB, the image.
+        batch_key: Images of equal keys may go through the network together; None for one that goes
+            alone.
+    """
+
+    prepared: Any
+    pixels: np.ndarray
+    batch_key: Hashable = None
 
 
 class Predictor(Protocol):
@@ -42,4 +59,16 @@ class Predictor(Protocol):
         Raises:
             DataError: The file cannot be read.
         """
+        ...
+
+    def load_file(self, file: Path) -> LoadedImage:
+        """Read an image file and prepare it; threads may call this at once.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        ...
+
+    def predict_loaded(self, images: Sequence[LoadedImage]) -> list[Any]:
+        """Return the results of loaded images of one ``batch_key``, each in its pixels."""
         ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +16,7 @@ from mmattn.tasks import task_of
 
 from .images import TestPipeline
 from .model import build_model
+from .predictor import LoadedImage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +35,7 @@ class _TorchPredictor:
         self.model = model
         self.pipeline = pipeline
         self.palette: Sequence[Sequence[int]] | None = _palette(model)
+        self._of_thread = threading.local()
 
     def __call__(self, image: np.ndarray) -> Any:
         """Return the result of (H, W, 3) uint8 RGB."""
@@ -42,17 +46,33 @@ class _TorchPredictor:
         prepared, pixels = self.pipeline(file)
         return self.predict(prepared), pixels
 
+    def load_file(self, file: Path) -> LoadedImage:
+        """Read and prepare an image file; each thread has a pipeline of its own."""
+        if not hasattr(self._of_thread, "pipeline"):
+            # Transforms may keep what they have drawn for one image in themselves.
+            self._of_thread.pipeline = deepcopy(self.pipeline)
+        prepared, pixels = self._of_thread.pipeline(file)
+        shape = getattr(prepared.get("inputs"), "shape", None)  # a list of several is augmented
+        return LoadedImage(prepared, pixels, None if shape is None else tuple(shape))
+
+    def predict_loaded(self, images: Sequence[LoadedImage]) -> list[Any]:
+        """Return the results of images whose prepared inputs have one shape."""
+        return [self._result(sample) for sample in self._run([image.prepared for image in images])]
+
     def predict(self, prepared: dict[str, Any]) -> Any:
         """Return the result of what the test pipeline made of an image."""
+        (sample,) = self._run([prepared])
+        return self._result(sample)
+
+    def _result(self, sample: Any) -> Any:
         raise NotImplementedError
 
-    def _run(self, prepared: dict[str, Any]) -> Any:
+    def _run(self, prepared: Sequence[dict[str, Any]]) -> list[Any]:
         import torch
 
-        batch = {key: [value] for key, value in prepared.items()}
+        batch = {key: [one[key] for one in prepared] for key in prepared[0]}
         with torch.no_grad():
-            (sample,) = self.model.test_step(batch)
-        return sample
+            return self.model.test_step(batch)
 
 
 class TorchSegmentor(_TorchPredictor):
@@ -66,11 +86,11 @@ class TorchSegmentor(_TorchPredictor):
             f"class {index}" for index in range(max(2, model.out_channels))
         ]
 
-    def predict(self, prepared: dict[str, Any]) -> np.ndarray:
+    def _result(self, sample: Any) -> np.ndarray:
         import numpy as np
 
         dtype = np.uint8 if len(self.classes) <= 256 else np.uint16
-        return self._run(prepared).pred_sem_seg.data[0].cpu().numpy().astype(dtype)
+        return sample.pred_sem_seg.data[0].cpu().numpy().astype(dtype)
 
 
 class TorchDetector(_TorchPredictor):
@@ -84,8 +104,7 @@ class TorchDetector(_TorchPredictor):
             f"class {index}" for index in range(_num_classes(model))
         ]
 
-    def predict(self, prepared: dict[str, Any]) -> Detections:
-        sample = self._run(prepared)
+    def _result(self, sample: Any) -> Detections:
         found = sample.pred_instances
         boxes = getattr(found.bboxes, "tensor", found.bboxes)
         columns = (boxes, found.scores, found.labels)
@@ -110,8 +129,8 @@ class TorchPanopticSegmentor(_TorchPredictor):
         self.classes = known_classes(model) or [f"class {index}" for index in range(count)]
         self.things = [index < head.num_things_classes for index in range(len(self.classes))]
 
-    def predict(self, prepared: dict[str, Any]) -> SegmentMap:
-        ids = self._run(prepared).pred_panoptic_seg.sem_seg[0].cpu().numpy()
+    def _result(self, sample: Any) -> SegmentMap:
+        ids = sample.pred_panoptic_seg.sem_seg[0].cpu().numpy()
         labels = labels_of_ids(ids)
         known = {number: label for number, label in labels.items() if label < len(self.classes)}
         return SegmentMap.of(ids, known)

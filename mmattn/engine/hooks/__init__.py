@@ -21,6 +21,7 @@ from .last_epochs_pipeline import LastEpochsPipelineHook
 from .painted_predictions import PaintedPredictionsHook
 from .progress import ProgressHook
 from .require_complete_checkpoint import RequireCompleteCheckpointHook
+from .run_report import RunReportHook
 from .scale_weight_decay import ScaleWeightDecayHook
 from .seed_per_iter import SeedPerIterHook
 from .stop_on_signal import StopOnSignalHook
@@ -47,6 +48,7 @@ __all__ = [
     "PaintedPredictionsHook",
     "ProgressHook",
     "RequireCompleteCheckpointHook",
+    "RunReportHook",
     "ScaleWeightDecayHook",
     "SeedPerIterHook",
     "StopOnSignalHook",

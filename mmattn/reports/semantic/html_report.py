@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from mmattn.palette import complete_palette
 from mmattn.reports.html import components as part
@@ -22,7 +23,13 @@ from mmattn.reports.painter import Painter
 from .run import SegmentationRun
 
 
-def write_html_report(run: SegmentationRun, path: str | Path, *, maps_only: bool = False) -> Path:
+def write_html_report(
+    run: SegmentationRun,
+    path: str | Path,
+    *,
+    maps_only: bool = False,
+    more: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Path:
     """Write ``run`` as one HTML file; sections without data are left out.
 
     Args:
@@ -30,6 +37,7 @@ def write_html_report(run: SegmentationRun, path: str | Path, *, maps_only: bool
         path: File to write.
         maps_only: Whether to show predictions without their images and ground truth, for a dataset
             that may not be passed on.
+        more: Title of a further section -> its parts; they come before what was run.
     """
     report = Report(run.title, run.summary)
     report.add(part.cards(_headline(run)))
@@ -38,6 +46,7 @@ def write_html_report(run: SegmentationRun, path: str | Path, *, maps_only: bool
         "IoU per class": _class_table,
         "Training": _curves,
         "Does the exported file compute the same?": _parity,
+        **{title: lambda run, parts=parts: list(parts) for title, parts in more.items()},
         "What was run": steps_section,
         "Model and environment": lambda run: environment_section(run, _exported_file(run)),
     }
