@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 
 from mmattn.errors import ConfigError, did_you_mean
 
-from .checks import BASELINES, FaithfulnessOptions, ImageCheck, check_maps
+from .checks import BASELINES, FaithfulnessOptions, check_maps
 from .explanation import Explanation
 from .figures import Group, draw
 from .methods import METHODS, explain
 from .networks import Network, Sample
 from .pairs import matching_target
-from .sanity import SanityResult, check_randomisation
+from .result import Result
+from .sanity import check_randomisation
 from .summary import summary_tables, write_summary
 from .target import Target
 from .targets import Wish, choose_target, parse_target
@@ -50,27 +51,6 @@ class Options:
                     f"--method {method}: no such method.{did_you_mean(method, METHODS)} There are "
                     f"{', '.join(METHODS)}"
                 )
-
-
-@dataclass
-class Result:
-    """Explanations of one image by one network.
-
-    Attributes:
-        network: Name of the network.
-        sample: The image.
-        target: What is explained in it.
-        explanations: Maps of all methods.
-        check: Deletion and insertion, where asked for.
-        sanity: Key of a map -> its parameter randomisation, where asked for.
-    """
-
-    network: str
-    sample: Sample
-    target: Target
-    explanations: list[Explanation]
-    check: ImageCheck | None = None
-    sanity: dict[str, SanityResult] = field(default_factory=dict)
 
 
 def explain_images(

@@ -6,15 +6,13 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .checks import as_data, summarize_checks
 from .figures import CHECKS
-
-if TYPE_CHECKING:
-    from .run import Result
+from .result import Result
 
 
 def summary_tables(results: Sequence[Result]) -> list[str]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mmattn.errors import ConfigError
 
-from .attention.record import Attention, recorded_attention
+from .attention.layer import Attention
+from .attention.record import recorded_attention
 from .attention.sets import (
     chain_of,
     level_shares,

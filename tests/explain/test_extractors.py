@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from mmattn.errors import ConfigError
 from mmattn.explain.attention.deformable import corners_of, deformable
+from mmattn.explain.attention.layer import Attention
 from mmattn.explain.attention.measure import measure
-from mmattn.explain.attention.record import Attention, recorded_attention
+from mmattn.explain.attention.record import recorded_attention
 from mmattn.explain.statistics import summarize
 from mmattn.projects.ccnet import CrissCrossAttention
 from mmattn.projects.mask2former.attention import MultiheadAttention as OurAttention

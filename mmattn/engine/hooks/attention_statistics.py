@@ -76,8 +76,9 @@ class AttentionStatisticsHook(Hook):
     def _measure(self, runner: Runner, batch: dict[str, Any]) -> None:
         import torch
 
+        from mmattn.explain.attention.layer import Attention
         from mmattn.explain.attention.measure import measure
-        from mmattn.explain.attention.record import Attention, extractor_of, recorded_attention
+        from mmattn.explain.attention.record import extractor_of, recorded_attention
         from mmattn.explain.attention.views import attention_modules
 
         model: Any = unwrap_model(runner)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .layer import Attention
 from .product import wide_of
-from .record import Attention
 
 
 def corners_of(places: Tensor, shapes: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .layer import Attention, require_room
 from .product import softmax_qk, wide_of
-from .record import Attention, require_room
 
 
 def multihead_attention(module: Any, args: tuple, kwargs: dict[str, Any], output: Any):

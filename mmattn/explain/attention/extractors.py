@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from .deformable import deformable_self_attention, mmcv_deformable_attention
 from .dense import area_attention, mask2former_attention, multihead_attention, timm_attention
+from .layer import Extractor
 from .local import (
     criss_cross_attention,
     neighborhood_attention,
     neighborhood_block,
     shifted_windows,
 )
-from .record import Extractor
 
 _PROJECTS = "mmattn.projects"
 

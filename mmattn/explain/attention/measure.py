@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..statistics import places_of
-from .record import Attention, Grid
+from .layer import Attention, Grid
 
 #: Statistic -> what it is, in the order in which they are shown.
 STATISTICS = {

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmattn.errors import ConfigError
 
 from ..target import Target
-from .record import Attention, Grid
+from .layer import Attention, Grid
 
 
 def parent_of(name: str) -> str:

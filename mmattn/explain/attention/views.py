@@ -16,7 +16,8 @@ from ..networks import Network, Sample, evaluation
 from ..target import Target
 from .contract import tells_attention, weights_of
 from .inputs import Call, recorded_calls
-from .record import Attention, Grid, extractor_of, recorded_attention
+from .layer import Attention, Grid
+from .record import extractor_of, recorded_attention
 from .sets import query_of, split_records, token_map
 
 
