@@ -29,7 +29,7 @@ def runs(repo: Path, tmp_path_factory: pytest.TempPathFactory):
     config.write_text(
         f"_base_ = {str(repo / 'tests/support/configs/tiny_fcn.py')!r}\n"
         "train_cfg = dict(max_iters=6, val_interval=6)\n"
-        "optim_wrapper = dict(clip_grad=dict(max_norm=1.0),\n"
+        "optim_wrapper = dict(clip_grad=dict(_delete_=True, max_norm=1.0),\n"
         "    optimizer=dict(_delete_=True, type='AdamW', lr=1e-3))\n"
         "default_hooks = dict(checkpoint=dict(interval=3, save_best=None))\n"
     )
