@@ -107,7 +107,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["mmattn", "mmattn.*"]),
-    package_data={"mmattn": ["py.typed", ".mim/**/*", ".mim/*"], "": ["csrc/*"]},
+    package_data={"mmattn": ["py.typed", "weights/*.yml", ".mim/**/*", ".mim/*"], "": ["csrc/*"]},
     entry_points={"console_scripts": ["mmattn = mmattn.cli.main:main"]},
     distclass=MmattnDistribution,
     cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel},

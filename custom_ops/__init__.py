@@ -12,6 +12,7 @@ from ._operator import is_exporting as is_exporting
 from ._operator import use_backend as use_backend
 from ._precision import accumulate_dtype as accumulate_dtype
 from ._precision import autocast_off as autocast_off
+from ._precision import autocast_on as autocast_on
 from .apply_gates import apply_gates as apply_gates
 from .criss_cross import criss_cross_attention as criss_cross_attention
 from .criss_cross import criss_cross_weights as criss_cross_weights

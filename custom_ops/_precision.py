@@ -22,7 +22,8 @@ def accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _autocast_on(device_type: str) -> bool:
+def autocast_on(device_type: str) -> bool:
+    """Return whether autocast is on for a kind of device."""
     # torch raises when it is asked about a device without autocast, such as meta.
     return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
@@ -30,7 +31,7 @@ def _autocast_on(device_type: str) -> bool:
 def autocast_off(device_type: str) -> AbstractContextManager:
     """Return a context without autocast, for operators that choose their precision themselves."""
     # Only where autocast is on, so that an exported graph gets no empty autocast region.
-    if _autocast_on(device_type):
+    if autocast_on(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
 
@@ -39,7 +40,7 @@ def autocast_to_lower(
     x: Tensor, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Cast a convolution's tensors as autocast does, where it is on: all but float64 ones."""
-    if not _autocast_on(x.device.type):
+    if not autocast_on(x.device.type):
         return x, weight, bias
     dtype = torch.get_autocast_dtype(x.device.type)
 

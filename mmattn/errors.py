@@ -21,6 +21,10 @@ class ConfigError(MMAttnError, ValueError):
     exit_code = 2
 
 
+class OutdatedConfigError(ConfigError):
+    """Raised for a config of mmdet 2.x or mmseg 0.x; the message says how to upgrade it."""
+
+
 class MissingOpError(MMAttnError, NotImplementedError):
     """Raised for an operator that this installation lacks; the message says how to get it."""
 
@@ -82,6 +86,18 @@ class MissingCheckpointError(CheckpointError, FileNotFoundError):
 
 class MissingPrefixError(CheckpointError, AssertionError):
     """Raised for weights without the prefix that is asked for, which mmengine asserts to be."""
+
+
+class DownloadError(CheckpointError):
+    """Raised for weights that no source gives: no network, or no file there."""
+
+
+class DigestError(CheckpointError):
+    """Raised for weights whose SHA-256 is not the one that is known of them."""
+
+
+class LicenceError(CheckpointError):
+    """Raised for weights whose licence has to be accepted first, and nobody can be asked."""
 
 
 class ExportError(MMAttnError, RuntimeError):

@@ -3,7 +3,7 @@
 
 import sys
 
-from mmattn.cli.check_data import main
+from mmattn.cli.check import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,7 +3,7 @@
 
 import sys
 
-from mmattn.cli.convert_checkpoint import main
+from mmattn.cli.convert import main
 
 if __name__ == "__main__":
     sys.exit(main())

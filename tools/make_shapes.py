@@ -3,7 +3,7 @@
 
 import sys
 
-from mmattn.cli.make_shapes import main
+from mmattn.cli.data import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["shapes", *sys.argv[1:]]))

@@ -1,8 +1,7 @@
-"""Attention blocks against their eager textbook forms: one torch call for each sign of the formula.
+"""Attention blocks against their textbook forms (``textbook_blocks``), with the same weights.
 
-The textbook forms are those of public code: pooled vectors come from torch's pooling, CBAM's F' is
-a tensor, every product is one. They use the block's own weights. Forward is in evaluation mode;
-forward and backward is in training mode, with gradients of the input and of all weights.
+Forward is in evaluation mode; forward and backward is in training mode, with gradients of the input
+and of all weights. ``benchmarks/blocks.py`` shows the ratios in one table.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from textbook_blocks import TEXTBOOKS
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ops_cases import Contender, Results, Row, forward
 
@@ -38,72 +37,6 @@ def rows(device: str) -> list[Row]:
     ]  # fmt: skip
 
 
-def cbam(block: nn.Module, x: Tensor) -> Tensor:
-    """The authors' code."""
-    mlp = block.ChannelGate.mlp
-    mean, peak = F.adaptive_avg_pool2d(x, 1), F.adaptive_max_pool2d(x, 1)
-    channel = (mlp(mean) + mlp(peak)).sigmoid()
-    x = x * channel[:, :, None, None]
-    maps = torch.cat([x.max(1, keepdim=True).values, x.mean(1, keepdim=True)], 1)
-    return x * block.SpatialGate.spatial(maps).sigmoid()
-
-
-def ela(block: nn.Module, x: Tensor) -> Tensor:
-    """The paper's code."""
-    rows, columns = x.mean(3), x.mean(2)
-    rows, columns = block.gn(block.conv(rows)).sigmoid(), block.gn(block.conv(columns)).sigmoid()
-    return x * rows[:, :, :, None] * columns[:, :, None, :]
-
-
-def eca(block: nn.Module, x: Tensor) -> Tensor:
-    """The authors' code."""
-    means = F.adaptive_avg_pool2d(x, 1).squeeze(-1).transpose(1, 2)  # (N, 1, C)
-    gate = block.conv(means).transpose(1, 2).unsqueeze(-1).sigmoid()
-    return x * gate.expand_as(x)
-
-
-def squeeze_excitation(block: nn.Module, x: Tensor) -> Tensor:
-    """torchvision's code."""
-    return x * block.fc2(block.fc1(F.adaptive_avg_pool2d(x, 1)).relu()).sigmoid()
-
-
-def coordinate_attention(block: nn.Module, x: Tensor) -> Tensor:
-    """The authors' code."""
-    rows = F.adaptive_avg_pool2d(x, (None, 1))
-    columns = F.adaptive_avg_pool2d(x, (1, None)).transpose(2, 3)
-    strips = F.hardswish(block.bn1(block.conv1(torch.cat([rows, columns], 2))))
-    rows, columns = strips.split([x.shape[2], x.shape[3]], 2)
-    gate_h = block.conv_h(rows).sigmoid()
-    return x * block.conv_w(columns.transpose(2, 3)).sigmoid() * gate_h
-
-
-def simam(block: nn.Module, x: Tensor) -> Tensor:
-    """The authors' code."""
-    others = x.shape[2] * x.shape[3] - 1
-    squares = (x - x.mean((2, 3), keepdim=True)).pow(2)
-    variance = squares.sum((2, 3), keepdim=True) / others
-    return x * (squares / (4 * (variance + block.regularisation)) + 0.5).sigmoid()
-
-
-def global_context(block: nn.Module, x: Tensor) -> Tensor:
-    """The authors' code."""
-    n, c, height, width = x.shape
-    attention = block.conv_mask(x).view(n, 1, height * width).softmax(2).unsqueeze(3)
-    context = x.view(n, c, height * width).unsqueeze(1) @ attention
-    return x + block.channel_add_conv(context.view(n, c, 1, 1))
-
-
-TEXTBOOKS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
-    "CBAM": cbam,
-    "ELA": ela,
-    "ECA": eca,
-    "SE": squeeze_excitation,
-    "CoordAtt": coordinate_attention,
-    "SimAM": simam,
-    "GlobalContext": global_context,
-}
-
-
 def _block(name: str, channels: int, device: str, *, training: bool) -> nn.Module:
     import mmattn  # noqa: F401  turns the bridge on
     from mmattn.registry import MODELS
@@ -112,7 +45,9 @@ def _block(name: str, channels: int, device: str, *, training: bool) -> nn.Modul
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in block.parameters():  # some start at zero and would hide errors
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 8)
+            parameter.copy_(
+                torch.randn(parameter.shape, generator=generator) / max(8, channels**0.5)
+            )
     return block.to(device).train(training)
 
 
@@ -157,4 +92,6 @@ def _row(
 
     size = " x ".join(map(str, shape[1:]))
     passes = "forward + backward" if training else "forward"
-    return Row(OP, f"{name}, {size}, {layout}, {passes}", setup, goals)
+    # Gradients through softmax and batch norm over 4096 positions are sums that nearly cancel.
+    tolerance = 2e-3 if training else 1e-4
+    return Row(OP, f"{name}, {size}, {layout}, {passes}", setup, goals, tolerance=tolerance)

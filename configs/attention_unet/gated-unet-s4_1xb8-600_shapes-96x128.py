@@ -3,7 +3,7 @@
 Oktay et al., Attention U-Net, MIDL 2018, arXiv:1804.03999: volumes of computed tomography there,
 whose results are not reproduced; images here, four levels from 16 to 128 channels.
 
-    mmattn make_shapes work_dirs/demo/shapes --num-train 600 --num-val 60 --size 96 128
+    mmattn data shapes work_dirs/demo/shapes --num-train 600 --num-val 60 --size 96 128
     mmattn train configs/attention_unet/gated-unet-s4_1xb8-600_shapes-96x128.py
 """
 

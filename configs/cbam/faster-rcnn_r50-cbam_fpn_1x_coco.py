@@ -5,7 +5,7 @@ gains 1.1 AP by it: 27.0 without and 28.1 with. Not reproduced here: this needs 
 
 The backbone starts from the authors' ImageNet weights; bring them into our format once, then train:
 
-    mmattn convert_checkpoint official_cbam_resnet50.pth \
+    mmattn convert official_cbam_resnet50.pth \
         work_dirs/weights/cbam_resnet50.safetensors
     bash tools/dist_train.sh configs/cbam/faster-rcnn_r50-cbam_fpn_1x_coco.py 8
 

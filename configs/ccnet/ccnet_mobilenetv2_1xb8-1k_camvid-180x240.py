@@ -5,7 +5,7 @@ backbone; on CamVid it reports 79.1 mIoU for its 3D variant on ResNet-101 (the p
 
 The backbone's weights are torchvision's; bring them into mmseg's layout once, then train:
 
-    mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
+    mmattn convert mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet.safetensors --converter torchvision-mobilenetv2-mmseg
     mmattn train configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py
 

@@ -11,9 +11,9 @@ Weight decay is the README's 1e-4; the authors' scripts say 5e-4.
 
 Training starts from their ImageNet weights; their trained network can be tested at once:
 
-    mmattn convert_checkpoint resnet101-imagenet.pth \
+    mmattn convert resnet101-imagenet.pth \
         work_dirs/weights/resnet101_authors.safetensors
-    mmattn convert_checkpoint CS_scenes_60000.pth ccnet_authors.safetensors
+    mmattn convert CS_scenes_60000.pth ccnet_authors.safetensors
     bash tools/dist_train.sh configs/ccnet/ccnet_r101-d8-authors_4xb2-60k_cityscapes-769x769.py 4
 """
 

@@ -3,7 +3,7 @@
 Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721, has no such row: the first two
 stages of a narrow ResNet-18, at stride 4, under the paper's head.
 
-    mmattn make_shapes work_dirs/demo/shapes --num-train 600 --num-val 60 --size 96 128
+    mmattn data shapes work_dirs/demo/shapes --num-train 600 --num-val 60 --size 96 128
     mmattn train configs/ccnet/ccnet_r18-d4_1xb8-600_shapes-96x128.py
 """
 

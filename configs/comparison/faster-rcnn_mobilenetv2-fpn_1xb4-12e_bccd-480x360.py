@@ -3,7 +3,7 @@
 A light Faster R-CNN (arXiv:1506.01497) on an FPN of 96 channels, strides 8 to 64. Convert the
 weights of torchvision's MobileNetV2 once, then train:
 
-    mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
+    mmattn convert mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors \
         --converter torchvision-mobilenetv2-mmdet
     mmattn train configs/comparison/faster-rcnn_mobilenetv2-fpn_1xb4-12e_bccd-480x360.py \

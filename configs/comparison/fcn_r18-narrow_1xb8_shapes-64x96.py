@@ -4,7 +4,7 @@ A test bench for comparisons themselves: so cheap that a host can be trained a h
 metric's spread between seeds is large, since the training is short. Measured here: how often two
 trainings of the same network are called different (docs/results/compare_error_rate).
 
-    mmattn make_shapes data/shapes_small --num-train 160 --num-val 80 --size 64 96 --colour-hint 1
+    mmattn data shapes data/shapes_small --num-train 160 --num-val 80 --size 64 96 --colour-hint 1
     OMP_NUM_THREADS=1 mmattn compare configs/comparison/fcn_r18-narrow_1xb8_shapes-64x96.py \
         --error-rate --seeds 3 --pairs 20 --budget 80it
 """

@@ -3,7 +3,7 @@
 This is a test bench, not the system of a paper. The backbone starts from torchvision's ImageNet
 weights in mmseg's layout: convert them once, then compare:
 
-    mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
+    mmattn convert mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet.safetensors --converter torchvision-mobilenetv2-mmseg
     OMP_NUM_THREADS=1 mmattn compare \
         configs/comparison/fpn_mobilenetv2_1xb8_camvid-120x160.py \

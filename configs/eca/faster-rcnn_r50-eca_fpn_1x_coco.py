@@ -6,7 +6,7 @@ Not reproduced here: this needs 8 GPUs and the dataset.
 The authors' detector has kernels of 5 in every stage, but its ImageNet weights are not
 published; those that are have 3, 5, 5, 7. Bring them into our format once, then train:
 
-    mmattn convert_checkpoint official_eca_resnet50.pth.tar \
+    mmattn convert official_eca_resnet50.pth.tar \
         work_dirs/weights/eca_resnet50.safetensors
     bash tools/dist_train.sh configs/eca/faster-rcnn_r50-eca_fpn_1x_coco.py 8
 """

@@ -6,7 +6,7 @@ Not reproduced here: this needs 4 GPUs and the dataset.
 The backbone starts from the authors' ImageNet weights, whose stem is one convolution of 7 x 7, not
 the three of mmseg's ResNetV1c; bring them into our format once, then train:
 
-    mmattn convert_checkpoint official_eca_resnet50.pth.tar \
+    mmattn convert official_eca_resnet50.pth.tar \
         work_dirs/weights/eca_resnet50.safetensors
     bash tools/dist_train.sh configs/eca/fcn_r50-eca-d8_4xb4-20k_voc12aug-512x512.py 4
 """

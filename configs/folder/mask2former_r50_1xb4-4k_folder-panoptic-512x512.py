@@ -5,7 +5,7 @@ Mask2Former, arXiv:2112.01527. docs/train_a_detector.md tells what your folder m
     mmattn train configs/folder/mask2former_r50_1xb4-4k_folder-panoptic-512x512.py \
         --cfg-options data_root=my_maps
 
-``load_from=FILE`` with weights of COCO, converted by ``mmattn convert_checkpoint``, needs far fewer
+``load_from=FILE`` with weights of COCO, converted by ``mmattn convert``, needs far fewer
 images. The backbone alone starts from torchvision's, which are downloaded.
 """
 

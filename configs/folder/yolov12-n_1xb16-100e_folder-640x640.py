@@ -6,7 +6,7 @@ YOLOv12, arXiv:2502.12524. docs/train_a_detector.md tells what your folder may l
         --cfg-options data_root=my_boxes
 
 It starts from random weights; ``load_from=yolov12n.safetensors``, converted by
-``mmattn convert_checkpoint``, starts from those of COCO, and small datasets need them.
+``mmattn convert``, starts from those of COCO, and small datasets need them.
 ``image_size=480,640`` (height, width) trains, validates and tests at another size.
 """
 

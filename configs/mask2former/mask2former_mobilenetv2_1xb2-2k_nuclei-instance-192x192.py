@@ -5,7 +5,7 @@ and 3 layers instead of 6 and 9 and 128 channels instead of 256. Measured: docs/
 accuracy of the paper is reproduced. Convert the weights of torchvision's MobileNetV2 once, then
 train:
 
-    mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
+    mmattn convert mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors \
         --converter torchvision-mobilenetv2-mmdet
     mmattn train configs/mask2former/mask2former_mobilenetv2_1xb2-2k_nuclei-instance-192x192.py

@@ -4,7 +4,7 @@ Cheng et al., Mask2Former, CVPR 2022, arXiv:2112.01527, has no such row. A proof
 network, loss and results that fit together learn eight images by heart, without augmentation, on a
 CPU. Measured: docs/results/mask2former_by_heart; nothing of the paper is reproduced.
 
-    mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
+    mmattn convert mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors \
         --converter torchvision-mobilenetv2-mmdet
     mmattn train \

@@ -6,7 +6,7 @@ those of configs/ccnet/ccnet_mobilenetv2_1xb8-1k_camvid-180x240.py. Measured her
 mIoU on the 101 validation images, docs/results/mask2former_camvid; no accuracy of the paper is
 reproduced.
 
-    mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
+    mmattn convert mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors \
         --converter torchvision-mobilenetv2-mmdet
     mmattn train configs/mask2former/mask2former_mobilenetv2_1xb8-800_camvid-semantic-180x240.py

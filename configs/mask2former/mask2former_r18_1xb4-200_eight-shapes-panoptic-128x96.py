@@ -4,7 +4,7 @@ Cheng et al., Mask2Former, CVPR 2022, arXiv:2112.01527, has no such row. From ra
 without augmentation. The training images are the validation set too, so that the panoptic quality
 tells whether network, loss and results fit together, and nothing about other images.
 
-    mmattn make_shapes data/shapes --num-train 8 --num-val 1 --size 96 128
+    mmattn data shapes data/shapes --num-train 8 --num-val 1 --size 96 128
     mmattn train configs/mask2former/mask2former_r18_1xb4-200_eight-shapes-panoptic-128x96.py
 """
 

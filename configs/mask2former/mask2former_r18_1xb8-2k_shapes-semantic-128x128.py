@@ -2,7 +2,7 @@
 
 Cheng et al., Mask2Former, CVPR 2022, arXiv:2112.01527, has no such row.
 
-    mmattn make_shapes data/shapes --num-train 400 --num-val 80
+    mmattn data shapes data/shapes --num-train 400 --num-val 80
     mmattn train configs/mask2former/mask2former_r18_1xb8-2k_shapes-semantic-128x128.py
 """
 

@@ -1,6 +1,6 @@
 """YOLOv12-N on the generated shapes, to try the whole path within minutes on a CPU.
 
-mmattn make_shapes data/shapes --num-train 400 --num-val 80
+mmattn data shapes data/shapes --num-train 400 --num-val 80
 mmattn train configs/yolov12/yolov12-n_1xb16-20e_shapes-256x192.py
 """
 

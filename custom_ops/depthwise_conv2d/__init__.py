@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .._checks import as_pair, conv_output_size
-from .._operator import is_exporting
-from .._precision import autocast_to_lower
+from .._operator import forced_backend, is_exporting
+from .._precision import autocast_on, autocast_to_lower
 from .checks import OP, check_dtypes, check_shapes, resolve_padding
-from .op import operator
+from .op import operator, torch_serves
 
 
 def depthwise_conv2d(
@@ -79,3 +79,29 @@ def depthwise_conv2d(
     if use_own:
         return torch.ops.mmattn.depthwise_conv2d(x, weight, bias, padding, dilation)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups=x.shape[1])
+
+
+def is_left_to_torch(
+    x: Tensor, weight: Tensor, stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> bool:
+    """Whether ``depthwise_conv2d`` would call torch's convolution on a CPU, in float32.
+
+    For layers, whose tensors are known to fit: this takes a few microseconds, the function's own
+    checks as long as a small convolution. False where it would have to be looked into: under
+    autocast, in a graph, with a backend that is forced.
+
+    Args:
+        x: Image. Shape (N, C, H, W).
+        weight: Kernel of each channel, of odd sides. Shape (C, 1, kh, kw).
+        stride: Step between outputs, two numbers.
+        dilation: Distance between the taps, two numbers.
+    """
+    if x.dtype != torch.float32 or weight.dtype != torch.float32 or not x.is_cpu:
+        return False
+    if torch.compiler.is_compiling() or is_exporting() or forced_backend() is not None:
+        return False
+    if x.dim() != 4 or x.shape[1] != weight.shape[0] or autocast_on("cpu"):
+        return False
+    training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    kernel = (weight.shape[2], weight.shape[3])
+    return stride != (1, 1) or torch_serves(kernel, (dilation[0], dilation[1]), training)

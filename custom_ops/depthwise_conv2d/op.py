@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 
@@ -64,6 +65,12 @@ def _cpp_yields(case: Case) -> str | None:
     # Wide dilated kernels slow oneDNN down; tall ones do not.
     wide = dilation[1] > 1 and dilation[1] * (kernel[1] - 1) + 1 > 13
     return None if wide or taps > 100 else "torch is as fast without gradients"
+
+
+@lru_cache(maxsize=256)
+def torch_serves(kernel: tuple[int, int], dilation: tuple[int, int], training: bool) -> bool:
+    """Return whether a case is left to torch on a CPU."""
+    return _cpp_yields((kernel, dilation, training)) is not None
 
 
 NOTES = """\

@@ -9,7 +9,8 @@
 - pycocotools reads annotation files with a byte order mark (``mmattn.bridge.coco_text``).
 - ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
 - mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
-- ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``).
+- ``plugins=`` of mmdet's and mmseg's ResNets works everywhere (``mmattn.bridge.resnet_plugins``),
+  and those of its RoI extractor take ``init`` (``mmattn.bridge.roi_plugins``).
 - A model whose ``num_classes="auto"`` is open says so (``mmattn.bridge.auto_class_counts``).
 - Notices that could not be switched off are no longer printed (``mmattn.bridge.printed_notices``).
 - mmseg's cross entropy takes class weights where pixels are ignored
@@ -51,6 +52,7 @@ def install() -> None:
     from .ext_finder import provide_mmcv_ext
     from .panopticapi_finder import provide_panopticapi
     from .resnet_plugins import RESNETS, WIDE_BLOCKS, patch_resnet, patch_wide_block
+    from .roi_plugins import ROI_EXTRACTOR, patch_roi_extractor
     from .version_checks import CHECKING, patch_version_check
 
     provide_mmcv_ext()
@@ -92,6 +94,7 @@ def install() -> None:
         when_imported(name, patch_resnet)
     for name in WIDE_BLOCKS:
         when_imported(name, patch_wide_block)
+    when_imported(ROI_EXTRACTOR, patch_roi_extractor)
 
 
 _installed = False

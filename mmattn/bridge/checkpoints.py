@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from mmattn.errors import CheckpointError, MissingPrefixError
+from mmattn.weights.names import SCHEME, entry_name
 
 from ._replacing import replace
 
@@ -41,6 +42,7 @@ def patch_checkpoint_io(checkpoint_module: ModuleType) -> None:
     """Make everything in ``mmengine.runner.checkpoint`` read weights as data only."""
     loader = checkpoint_module.CheckpointLoader
     loader.register_scheme("", load_from_local, force=True)
+    loader.register_scheme(SCHEME, load_by_name, force=True)
     for name, function in {
         "_safe_torch_load": read_for_mmengine,
         "get_torch_safe_globals": no_safe_globals,
@@ -100,8 +102,23 @@ def no_safe_globals() -> list:
 
 
 def load_from_local(filename, map_location=None) -> Any:
-    """Read a local file; a missing one is an error that knows its neighbours."""
+    """Read a local file, or weights by their bare name; a missing file knows its neighbours."""
+    if entry_name(str(filename)) is not None:
+        return load_by_name(filename, map_location)
     return read_for_mmengine(filename, map_location=map_location)
+
+
+def load_by_name(filename, map_location=None) -> Any:
+    """Read ``weights://NAME``; each of several processes asks, and one of them downloads."""
+    from mmengine.dist import get_rank
+    from mmengine.logging import print_log
+
+    from mmattn.weights import pull_weights
+
+    pulled = pull_weights(entry_name(str(filename)) or "")
+    if get_rank() == 0:
+        print_log(f"Weights {pulled}", logger="current")
+    return read_for_mmengine(str(pulled.path), map_location=map_location)
 
 
 def load_url(

@@ -6,20 +6,42 @@ read, so that help and mistakes are answered at once.
 
 from __future__ import annotations
 
-#: Verb, the name of its module here -> what it does, in one line.
-COMMANDS = {
-    "train": "train any config of mmdet, mmseg or mmattn",
-    "test": "test a checkpoint",
-    "predict": "detect objects in images and videos, or segment them",
-    "export": "export a trained model to ONNX or OpenVINO, checked against torch",
-    "check_data": "check a config, its data and its model without training",
-    "config": "work on configs: a JSON schema for editors",
-    "slots": "list every place of a model where a block can be inserted",
-    "compare": "compare attention blocks in one network on equal terms",
-    "compare_runs": "put finished trainings side by side",
-    "report": "write a report on a trained and exported model",
-    "replay": "repeat a training step whose numbers were not finite",
-    "convert_checkpoint": "convert a checkpoint of another project",
-    "publish": "strip a checkpoint to its weights and class names, with a digest in its name",
-    "make_shapes": "write the generated shapes dataset",
+#: Heading of the help -> verb, the name of its module here -> what it does, in one line.
+GROUPS: dict[str, dict[str, str]] = {
+    "train and use a model": {
+        "models": "list the models that are known by name",
+        "train": "train any config of mmdet, mmseg or mmattn",
+        "test": "test a checkpoint",
+        "predict": "detect objects in images and videos, or segment them",
+        "export": "export a trained model to ONNX or OpenVINO, checked against torch",
+    },
+    "attention blocks": {
+        "slots": "list every place of a model where a block can be inserted",
+        "compare": "compare attention blocks in one network on equal terms",
+    },
+    "configs and data": {
+        "check": "check a config, its data and its model without training",
+        "config": "work on configs: a JSON schema for editors",
+        "data": "work on datasets: prepare public ones by name, check them, draw shapes",
+    },
+    "weights": {
+        "weights": "fetch weights by name, list, verify and bundle them for other machines",
+        "convert": "convert a checkpoint of another project",
+        "publish": "strip a checkpoint to its weights and class names, with a digest in its name",
+    },
+    "runs": {
+        "report": "write a report on a trained and exported model",
+        "compare_runs": "put finished trainings side by side",
+        "replay": "repeat a training step whose numbers were not finite",
+    },
 }
+#: Verb -> what it does.
+COMMANDS = {verb: text for group in GROUPS.values() for verb, text in group.items()}
+#: Verb of before -> the words that say the same now.
+RENAMED = {
+    "check_data": ("check",),
+    "convert_checkpoint": ("convert",),
+    "make_shapes": ("data", "shapes"),
+}
+#: Verb -> its file in ``tools``, where that has the name of before.
+TOOLS = {"check": "check_data", "convert": "convert_checkpoint"}

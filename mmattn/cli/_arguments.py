@@ -8,8 +8,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-#: Endings of files of weights.
-WEIGHTS = (".pth", ".pt", ".safetensors")
+from ._parser import WEIGHTS as WEIGHTS
+from ._parser import Parser
+from ._parser import refuse_several_checkpoints as refuse_several_checkpoints
 
 
 def new_parser(
@@ -23,16 +24,18 @@ def new_parser(
         examples: Lines, in which ``%(prog)s`` stands for ``prog``.
         notes: Text below the examples.
     """
-    lines = "\n".join(f"  {line}" if line else "" for line in examples.strip().splitlines())
-    epilog = f"examples:\n{lines}"
-    if notes:
-        epilog += f"\n\n{notes.strip()}"
-    return _Parser(
+    return Parser(
         prog=prog,
         description=description,
-        epilog=epilog,
+        epilog=epilog(examples, notes),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def epilog(examples: str, notes: str = "") -> str:
+    """Return the end of a help: examples, then notes."""
+    lines = "\n".join(f"  {line}" if line else "" for line in examples.strip().splitlines())
+    return f"examples:\n{lines}" + (f"\n\n{notes.strip()}" if notes else "")
 
 
 def command_line(prog: str, argv: Sequence[str] | None) -> str:
@@ -44,44 +47,14 @@ def command_line(prog: str, argv: Sequence[str] | None) -> str:
     return f"{prog} {shlex.join(sys.argv[1:] if argv is None else argv)}"
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong where a pattern stands for several checkpoints."""
-
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
-        parsed, left = super().parse_known_args(args, namespace)
-        first = getattr(parsed, "checkpoint", None)
-        if first and left:
-            refuse_several_checkpoints(self, [first, *left])
-        return parsed, left
-
-
-def refuse_several_checkpoints(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """End with an error where more than one of ``words`` is a file of weights.
-
-    ``best_mIoU_iter_*.pth`` stands for two files after two trainings into one folder.
-    """
-    files = [word for word in words if word.lower().endswith(WEIGHTS)]
-    if len(files) > 1:
-        known = [file for file in files if os.path.isfile(file)]
-        newest = f"; the newest is {max(known, key=os.path.getmtime)}" if known else ""
-        parser.error(f"one checkpoint is expected, not {len(files)}: {', '.join(files)}{newest}")
-
-
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add ``config``."""
     parser.add_argument(
         "config",
         metavar="CONFIG",
-        help="a config file, or package::path of one that mmdet, mmseg or mmattn brings along",
+        help="a config file, a name of mmattn models, or package::path of a config that mmdet, "
+        "mmseg or mmattn brings along",
     )
-
-
-def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """Add ``checkpoint`` and ``--allow-partial``."""
-    parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="weights of the model: .pth or .safetensors"
-    )
-    add_allow_partial(parser)
 
 
 def add_allow_partial(parser: argparse.ArgumentParser) -> None:
@@ -94,14 +67,16 @@ def add_allow_partial(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options``."""
+    """Add ``--cfg-options``, and take ``key=value`` words without it too."""
+    if isinstance(parser, Parser):
+        parser.takes_settings = True
     parser.add_argument(
         "--cfg-options",
         nargs="+",
         action="extend",
         metavar="KEY=VALUE",
-        help="override settings of the config; a list is KEY=[a,b] (quoted) or KEY=a,b, tuples "
-        "may be nested, without spaces",
+        help="override settings of the config, as KEY=VALUE words without this option do; a list "
+        "is KEY=[a,b] (quoted) or KEY=a,b, tuples may be nested, without spaces",
     )
 
 
@@ -182,7 +157,7 @@ def add_manifest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--manifest",
         metavar="FILE",
-        help="refuse data whose files are not those of FILE, by name and size; mmattn check_data "
+        help="refuse data whose files are not those of FILE, by name and size; mmattn check "
         "--write-manifest writes it",
     )
     parser.add_argument(

@@ -15,6 +15,11 @@ from ._run import run
 
 #: Command -> what it does, in one line.
 CONFIG_COMMANDS = {
+    "show": "print a config with all that it inherits, or what a training makes of it",
+    "explain": "say which file and line set a key, and why that one won",
+    "diff": "compare two configs key by key",
+    "lint": "find what is wrong or without effect in configs, with file and line",
+    "upgrade": "write a config of mmdet 2.x or mmseg 0.x for today's packages",
     "schema": "write a JSON schema, by which an editor checks and completes YAML and JSON configs",
 }
 

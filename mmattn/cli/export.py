@@ -7,8 +7,10 @@ from functools import partial
 
 from . import _arguments as arguments
 from ._run import run
+from ._run_folder import add_model, require_checkpoint, use_run
 
 EXAMPLES = """\
+%(prog)s work_dirs/NAME --out model.onnx --dynamic
 %(prog)s CONFIG CHECKPOINT --format onnx --out model.onnx --dynamic
 %(prog)s CONFIG CHECKPOINT --out model.onnx --shape 512 1024
 %(prog)s CONFIG CHECKPOINT --out model.onnx --images street.jpg more_images/
@@ -35,8 +37,8 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
         EXAMPLES,
         NOTES,
     )
-    arguments.add_config(parser)
-    arguments.add_checkpoint(parser)
+    add_model(parser)
+    arguments.add_allow_partial(parser)
     parser.add_argument("--format", default="onnx", help="onnx (default) or openvino")
     parser.add_argument(
         "--out", metavar="FILE", help="file to write (default: beside the checkpoint)"
@@ -131,6 +133,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
     )
     arguments.add_cfg_options(parser)
     args = parser.parse_args(argv)
+    require_checkpoint(parser, args)
     if args.check_size and not args.dynamic:
         parser.error("--check-size needs --dynamic: a file of one size takes no other")
     if args.annotations and not args.images:
@@ -151,12 +154,17 @@ def main(argv: list[str] | None = None, prog: str = "mmattn export") -> int:
 def _export(args: argparse.Namespace, command: str) -> None:
     from mmattn.config import parse_cfg_options
     from mmattn.export import export
+    from mmattn.weights.local import default_output, local_checkpoint
 
+    use_run(args)
+    out = default_output(
+        args.checkpoint, args.out, ".xml" if args.format == "openvino" else ".onnx"
+    )
     export(
         args.config,
-        args.checkpoint,
+        local_checkpoint(args.checkpoint, print),
         format=args.format,
-        out=args.out,
+        out=out,
         shape=tuple(args.shape) if args.shape else None,
         dynamic=args.dynamic,
         output="classes" if args.argmax else args.form,

@@ -6,18 +6,23 @@ import argparse
 
 from . import _arguments as arguments
 from . import _predict_many as many
+from ._parser import WEIGHTS
 from ._run import run
+from ._run_folder import split_model, use_run
 
 EXAMPLES = """\
-%(prog)s work_dirs/NAME/NAME.py work_dirs/NAME/best_*.pth photos --out found
+%(prog)s work_dirs/NAME photos --out found
 %(prog)s model.onnx photos street.mp4 'more/**/*.jpg' --out found --save-crops
 %(prog)s CONFIG CHECKPOINT large.tif --out found --tile 640 --overlap 0.2
 %(prog)s CONFIG CHECKPOINT 0 --out found --max-frames 100
+%(prog)s ccnet_r50-d8_4xb2-80k_cityscapes-512x1024 street.jpg --out found
 %(prog)s model.onnx million --out found --recursive --processes 8
 srun %(prog)s CONFIG CHECKPOINT million --out found --format jsonl
 """
 NOTES = """\
-Instead of CONFIG and CHECKPOINT one exported file can be given, .onnx or .xml.
+Instead of CONFIG and CHECKPOINT the folder of a run can be given, whose best checkpoint is taken,
+else the last; a name of mmattn weights list, whose config is known and whose weights are fetched;
+or one exported file, .onnx or .xml.
 
 Detection: for each image the folder gets STEM_boxes.jpg; detections.json holds all detections in
 COCO's format, in pixels of the stored images; --save-crops adds crops/CLASS/STEM_NUMBER.jpg.
@@ -49,8 +54,9 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
         "model",
         nargs="*",
         metavar="MODEL",
-        help="CONFIG CHECKPOINT, or one exported file, .onnx or .xml; then images, folders, "
-        "patterns in quotes, videos, or the number of a camera",
+        help="the folder of a run, CONFIG CHECKPOINT, a name of weights, or one exported file, "
+        ".onnx or .xml; then "
+        "images, folders, patterns in quotes, videos, or the number of a camera",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
     arguments.add_allow_partial(parser)
@@ -95,16 +101,44 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
     words = args.model
     if words[0].lower().endswith((*EXPORTED, *SET_ASIDE)):
         args.exported, args.images = words[0], words[1:]
+    elif named := _config_of_name(parser, words):
+        args.config, args.checkpoint, args.images = named, words[0], words[1:]
     else:
-        args.config, args.images = words[0], words[2:]
-        args.checkpoint = words[1] if len(words) > 1 else None
-    if args.checkpoint:
+        args.config, args.checkpoint, args.images = split_model(words)
+    if args.checkpoint and args.checkpoint != words[0]:
         arguments.refuse_several_checkpoints(parser, words[1:])
     if not args.images:
-        parser.error("give CONFIG CHECKPOINT IMAGE ..., or FILE.onnx IMAGE ...")
+        parser.error("give RUN IMAGE ..., CONFIG CHECKPOINT IMAGE ..., or FILE.onnx IMAGE ...")
     if args.exported:
         _refuse_torch_options(parser, args)
     return args
+
+
+def _config_of_name(parser: argparse.ArgumentParser, words: list[str]) -> str | None:
+    """Return the config of weights that are asked for by name; None for a config's own path."""
+    word, *rest = words
+    if word.endswith((".py", ".yml", ".yaml", ".json")):
+        return None
+    from mmattn.errors import MMAttnError
+    from mmattn.weights import entry_name, find_entry
+
+    try:
+        name = entry_name(word)
+        entry = None if name is None else find_entry(name)
+    except MMAttnError as error:
+        parser.error(str(error))
+    # A config may have the same name; then its checkpoint follows.
+    if entry is None or (word == name and _is_checkpoint(rest[:1])):
+        return None
+    if entry.config is None:
+        parser.error(f"{word} are weights of a backbone or a block: give CONFIG before them")
+    return entry.config
+
+
+def _is_checkpoint(words: list[str]) -> bool:
+    from mmattn.weights import entry_name
+
+    return any(word.lower().endswith(WEIGHTS) or entry_name(word) is not None for word in words)
 
 
 def _refuse_torch_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -144,6 +178,8 @@ def _predict(args: argparse.Namespace) -> None:
     if "overlap" in given and "tile" not in given:
         raise ConfigError("--overlap is that of tiles: give --tile PIXELS too")
     options = DetectionOptions(**given)
+    if not args.exported:
+        _find_weights(args)
     if many.is_asked_for(args):
         many.predict(args, options, given)
         return
@@ -163,3 +199,11 @@ def _predict(args: argparse.Namespace) -> None:
     written_as = {"boxes": "drawn image", "classes": "label map", "segments": "panoptic map"}
     what = written_as[predictor.result]
     print(f"{len(written)} {what}{'' if len(written) == 1 else 's'} in {args.out}")
+
+
+def _find_weights(args: argparse.Namespace) -> None:
+    """Put the files of a run, and those of weights given by name, in the place of both."""
+    from mmattn.weights.local import local_checkpoint
+
+    use_run(args)
+    args.checkpoint = local_checkpoint(args.checkpoint, print)

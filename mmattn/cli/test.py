@@ -6,9 +6,11 @@ import argparse
 
 from . import _arguments as arguments
 from ._run import run
+from ._run_folder import add_model, require_checkpoint, use_run
 
 EXAMPLES = """\
-%(prog)s work_dirs/NAME/NAME.py work_dirs/NAME/best_mIoU_iter_*.pth --tta
+%(prog)s work_dirs/NAME --tta
+%(prog)s work_dirs/NAME last
 %(prog)s mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py fcn.pth --out labels/
 %(prog)s mmdet::yolox/yolox_tiny_8xb8-300e_coco.py yolox.pth --out results.pkl --show-dir overlays
 tools/dist_test.sh configs/my_config.py work_dirs/my_config/iter_40000.pth 8
@@ -20,8 +22,8 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn test") -> argp
     parser = arguments.new_parser(
         prog, "Test a checkpoint of any config of mmdet, mmseg or mmattn.", EXAMPLES
     )
-    arguments.add_config(parser)
-    arguments.add_checkpoint(parser)
+    add_model(parser)
+    arguments.add_allow_partial(parser)
     arguments.add_work_dir(parser, "the metrics")
     parser.add_argument(
         "--out",
@@ -55,6 +57,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn test") -> argp
     arguments.add_cfg_options(parser)
     arguments.add_launcher(parser)
     args = parser.parse_args(argv)
+    require_checkpoint(parser, args)
     arguments.require_manifest(parser, args)
     arguments.set_local_rank(args)
     return args
@@ -70,6 +73,7 @@ def _test(args: argparse.Namespace) -> None:
     import mmattn.config
     import mmattn.engine
 
+    use_run(args)
     mmattn.engine.test(
         args.config,
         args.checkpoint,

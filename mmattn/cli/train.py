@@ -8,17 +8,18 @@ from . import _arguments as arguments
 from ._run import run
 
 EXAMPLES = """\
+%(prog)s yolov12-n data=my_boxes
 %(prog)s mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py --amp
-%(prog)s configs/my_config.py --work-dir runs/a --resume \\
-    --cfg-options train_dataloader.batch_size=4 optim_wrapper.optimizer.lr=0.005
+%(prog)s my_config.py --work-dir runs/a train_dataloader.batch_size=4
+%(prog)s runs/a --resume
 tools/dist_train.sh mmdet::yolox/yolox_tiny_8xb8-300e_coco.py 8
 """
 NOTES = """\
 The folder of the run gets the checkpoints and, for each start, a folder with the log, command.txt,
 results.csv (every class at every validation) and vis_data (scalars.json, curves_*.png).
 A training that is resumed with more or fewer epochs, another learning rate or another schedule is
-refused until --cfg-options resume_schedule=new (the config's, as if from the first step on) or =old
-(the checkpoint's) says which one holds.
+refused until resume_schedule=new (the config's, as if from the first step on) or =old (the
+checkpoint's) says which one holds. Given the folder of a run, its config is trained in that folder.
 """
 
 
@@ -66,7 +67,10 @@ def main(argv: list[str] | None = None, prog: str = "mmattn train") -> int:
 def _train(args: argparse.Namespace, command: str) -> None:
     import mmattn.config
     import mmattn.engine
+    from mmattn.config.run_folders import is_run
 
+    if args.work_dir is None and is_run(args.config):
+        args.work_dir = args.config
     mmattn.engine.train(
         args.config,
         work_dir=args.work_dir,

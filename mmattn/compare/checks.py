@@ -98,6 +98,53 @@ def check_variant(cfg: Config, train_batch: Batch, val_batch: Batch) -> nn.Modul
     return model
 
 
+def metric_names(cfg: Config, model: nn.Module, dataset: Dataset, batch: Batch) -> list[str]:
+    """Return the names of the metrics that the evaluation of ``cfg`` gives.
+
+    The first images are evaluated. Where an untrained detector finds nothing on them, which COCO's
+    metric answers with no names, one detection is made up.
+
+    Args:
+        cfg: Config of a variant.
+        model: Its model, in eval mode.
+        dataset: Its validation dataset.
+        batch: Batch of that dataset.
+
+    Returns:
+        The names; none where the evaluation returns nothing.
+    """
+    from mmengine.evaluator import Evaluator
+
+    given = cfg.val_evaluator
+    evaluator = Evaluator(given.metrics if "metrics" in given else given)
+    if hasattr(dataset, "metainfo"):
+        evaluator.dataset_meta = dataset.metainfo
+    with torch.no_grad():
+        samples = model.val_step(deepcopy(batch))
+    for change in (lambda sample: None, _detect_something):
+        for sample in samples:
+            change(sample)
+        evaluator.process(data_samples=samples, data_batch=batch)
+        if names := list(evaluator.evaluate(len(samples))):
+            return names
+    return []
+
+
+def _detect_something(sample: Any) -> None:
+    """Put one detection in place of those of a sample, where it is one of a detector."""
+    found = getattr(sample, "pred_instances", None)
+    if found is None:
+        return
+    height, width = sample.ori_shape[:2]
+    made_up = type(found)(
+        bboxes=torch.tensor([[0.0, 0.0, width, height]]),
+        scores=torch.ones(1),
+        labels=torch.zeros(1, dtype=torch.long),
+        masks=torch.ones(1, height, width, dtype=torch.bool),
+    )
+    sample.pred_instances = made_up
+
+
 def training_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
     """Compute the loss of ``batch`` in training mode, as in the first iteration of a training.
 

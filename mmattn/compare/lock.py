@@ -169,16 +169,22 @@ def deviations(lock: Mapping[str, Any], report: Mapping[str, Any]) -> list[Devia
 
 
 def data_fingerprint(work_dir: Path) -> dict[str, dict[str, Any]]:
-    """Return number and fingerprint of the files of each dataset, from the folder's manifest."""
+    """Return number and fingerprint of the files of each dataset, from the folder's manifest.
+
+    Of one that ``mmattn data prepare`` made, its name and part are there too, as ``prepared``.
+    """
     file = work_dir / MANIFEST
     if not file.is_file():
         return {}
+    manifest = read_json(file)
+    prepared = manifest.get("prepared", {})
     return {
         split: {
             "files": len(files),
             "sha256": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),
+            **({"prepared": prepared[split]} if split in prepared else {}),
         }
-        for split, files in read_json(file)["datasets"].items()
+        for split, files in manifest["datasets"].items()
     }
 
 

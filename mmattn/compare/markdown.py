@@ -171,8 +171,9 @@ def _proposals(results: ComparisonResults) -> str:
 def _untimed(results: ComparisonResults) -> list[str]:
     """Write a note on runs that were stopped after their last step: nothing kept their times."""
     names = [
-        f"{label} seed {seed}"
-        for (label, seed), run in results.runs.items()
+        f"{label} seed {seed}{note}"
+        for runs, note in ((results.runs, ""), (results.shorter, " in equal time"))
+        for (label, seed), run in runs.items()
         if not run.get("step_seconds")
     ]
     if not names:

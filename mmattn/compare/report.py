@@ -2,7 +2,7 @@
 
 report.md       everything, for a reader
 table.csv       its first table; costs.csv: the second; table.tex: both for LaTeX (booktabs)
-runs.csv        one row for each run
+runs.csv        one row for each run; equal_time: whether it is as long as the base's in time
 report.json     everything, for a program
 run.lock        what a repetition needs (``lock``)
 *.png           accuracy against latency, differences with their intervals
@@ -80,15 +80,25 @@ def write_report(comparison: Comparison, out: Path, log: Callable[[str], None]) 
 
 
 def _write_runs(path: Path, results: ComparisonResults) -> None:
-    runs = results.runs
-    names = sorted({name for run in runs.values() for name in run.get("metrics", {})})
+    """Write a row for each run of the whole length, then for each in equal time."""
+    comparison = results.comparison
+    runs = [
+        *(("no", comparison.iterations, *item) for item in results.runs.items()),
+        *(
+            ("yes", comparison.equal_time[key[0]]["iterations"], key, run)
+            for key, run in results.shorter.items()
+        ),
+    ]
+    names = sorted({name for *_, run in runs for name in run.get("metrics", {})})
 
     def rows() -> Iterator[list[Any]]:
-        for (label, seed), run in runs.items():
+        for equal_time, iterations, (label, seed), run in runs:
             metrics, steps = run.get("metrics", {}), run.get("step_seconds")
             yield [
                 label,
                 seed,
+                equal_time,
+                iterations,
                 *(metrics.get(name, "") for name in names),
                 run.get("failure", ""),
                 f"{median(steps):.4f}" if steps else "",
@@ -97,8 +107,8 @@ def _write_runs(path: Path, results: ComparisonResults) -> None:
                 run["threads"],
             ]
 
-    software = ["commit", "torch", "threads"]
-    write_csv(path, ["variant", "seed", *names, "failure", "seconds_per_step", *software], rows())
+    head = ["variant", "seed", "equal_time", "iterations", *names, "failure", "seconds_per_step"]
+    write_csv(path, [*head, "commit", "torch", "threads"], rows())
 
 
 def _as_json(results: ComparisonResults) -> dict[str, Any]:

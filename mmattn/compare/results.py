@@ -117,6 +117,7 @@ class ComparisonResults:
         metric: Name of the metric that is compared.
         rows: Results of each variant that has any; the base is the first, controls are the last.
         runs: Content of each ``result.json``, by label and seed.
+        shorter: The same of the runs in equal time.
         costs: Content of ``costs.json``; without that file, costs of no variant.
         machine: Machine and versions, by name.
     """
@@ -127,6 +128,7 @@ class ComparisonResults:
     runs: dict[tuple[str, int], dict[str, Any]]
     costs: dict[str, Any]
     machine: dict[str, str]
+    shorter: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
 
     @property
     def base(self) -> Row:
@@ -191,10 +193,12 @@ def read_results(comparison: Comparison) -> ComparisonResults:
             if row.wider is not None:
                 row.vs_wider = readings[metric].difference(label, row.wider)
             rows.append(row)
-    _add_equal_time(comparison, metric, readings[metric], rows)
+    shorter = _read_runs(comparison, equal_time=True)
+    _note_missing(shorter, metric)
+    _add_equal_time(comparison, metric, readings[metric], rows, shorter)
     _conclude(rows)
     machine = costs.get("machine") or machine_and_versions()
-    return ComparisonResults(comparison, metric, rows, runs, costs, machine)
+    return ComparisonResults(comparison, metric, rows, runs, costs, machine, shorter)
 
 
 def _conclude(rows: list[Row]) -> None:
@@ -214,6 +218,8 @@ def _read_runs(comparison: Comparison, equal_time: bool) -> dict[tuple[str, int]
     """Read each ``result.json`` that is there, by label and seed."""
     runs = {}
     for variant in comparison.variants:
+        if equal_time and not comparison.needs_equal_time(variant):
+            continue
         for seed in range(comparison.seeds):
             file = comparison.run_dir(variant, seed, equal_time) / RESULT
             if file.is_file():
@@ -233,12 +239,16 @@ def _failures(runs: Mapping[tuple[str, int], dict[str, Any]], label: str) -> dic
     return {s: run["failure"] for (of, s), run in runs.items() if of == label and "failure" in run}
 
 
-def _add_equal_time(comparison: Comparison, metric: str, equal: _Readings, rows: list[Row]) -> None:
-    """Fill in what each variant reaches in the time of the base."""
+def _add_equal_time(
+    comparison: Comparison,
+    metric: str,
+    equal: _Readings,
+    rows: list[Row],
+    runs: Mapping[tuple[str, int], dict[str, Any]],
+) -> None:
+    """Fill in what each variant reaches in the time of the base, with its ``runs`` of that time."""
     if not comparison.match_time:
         return
-    runs = _read_runs(comparison, equal_time=True)
-    _note_missing(runs, metric)
     shorter = _read_values(comparison, metric, runs, True)
     # The base has its full time anyway.
     shorter.values[BASE], shorter.drawn[BASE] = equal.values[BASE], equal.drawn.get(BASE, {})

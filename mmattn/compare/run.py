@@ -31,7 +31,7 @@ from mmattn.preflight.run import preflight
 from mmattn.quiet import output_to
 
 from .budget import Budget, parse_budget
-from .checks import build_datasets, check_variant, collate_first, naming_variant
+from .checks import build_datasets, check_variant, collate_first, metric_names, naming_variant
 from .files import read_json, write_json
 from .fingerprint import check_settings, fingerprint
 from .initial_weights import write_initial_weights
@@ -180,6 +180,8 @@ def check(comparison: Comparison, log: Log) -> None:
             comparison.left_out[variant.label] = str(error)
             log(f"Left out: {error}")
             continue
+        if variant.label == BASE and comparison.metric is not None:
+            _check_metric(comparison, model, val, image, log)
         parameters[variant.label] = sum(p.numel() for p in model.parameters())
     comparison.drop_left_out()
 
@@ -207,6 +209,20 @@ def check(comparison: Comparison, log: Log) -> None:
                 "seed": seed + variant.seed_offset,
             }
             check_settings(comparison.run_dir(variant, seed), settings)
+
+
+def _check_metric(comparison: Comparison, model: Any, val: Any, image: Any, log: Log) -> None:
+    """Refuse a ``--metric`` that the evaluation does not give, before anything is trained."""
+    try:
+        with output_to(comparison.work_dir / CONSOLE):
+            names = metric_names(comparison.configs[BASE], model, val, image)
+    except Exception as error:  # whatever a metric raises on a single image
+        log(f"--metric is first looked for after a run: {type(error).__name__}: {error}")
+        return
+    if names:
+        choose_metric(comparison, names)
+    else:
+        log("--metric is first looked for after a run: one image gives no metric")
 
 
 def _write_configs(comparison: Comparison, iterations: int, num_samples: int) -> None:

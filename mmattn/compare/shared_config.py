@@ -7,10 +7,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmattn.config.schedule import original_length, to_iterations
 from mmattn.engine.exactness import FORGETFUL, parts_among
 
 from .epoch_hooks import translate_hooks
-from .schedule import original_length, rescaled
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -43,7 +43,7 @@ def shared_config(cfg: Config, iterations: int, num_samples: int) -> tuple[Confi
         "val_interval": iterations,
     }
     if cfg.get("param_scheduler") is not None:
-        shared.param_scheduler = rescaled(
+        shared.param_scheduler = to_iterations(
             cfg.to_dict()["param_scheduler"], iterations, original, epoch
         )
     hooks = translate_hooks(cfg, epoch * iterations / original)

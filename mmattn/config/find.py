@@ -1,32 +1,44 @@
-"""Find a config: a file, or a name such as ``mmdet::yolox/yolox_tiny_8xb8-300e_coco.py``.
+"""Find a config: a file, the folder of a run, or a name.
 
-mmengine resolves such names inside ``_base_`` only; here they work wherever a config is asked for.
+Names are ``package::path``, such as ``mmdet::yolox/yolox_tiny_8xb8-300e_coco.py``, and those of
+models, such as ``yolov12-n`` or ``yolox_tiny_8xb8-300e_coco``. mmengine resolves the former inside
+``_base_`` only; here they work wherever a config is asked for.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmattn.errors import ConfigError, did_you_mean
 
+from .model_index import ModelEntry, config_names, names_of, read_index
+from .run_folders import is_run, run_config
+
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
 _SHOWN = 4  # names in a message
+#: Packages whose configs can be called by their names alone.
+_NAMED = ("mmattn", "mmdet", "mmseg")
 
 
 def find_config(name: str | Path) -> Path:
-    """Return the file behind a path or a ``package::path`` name.
+    """Return the file behind a path or a name.
 
     Args:
-        name: A path, or ``package::path`` for a config that an installed package brings along
-            (``mmdet::``, ``mmseg::``, ``mmattn::``, ...); the ending ``.py`` may be left out there.
+        name: A path; the folder of a run, for the config that it was trained with;
+            ``package::path`` for a config that an installed package brings along (``mmdet::``,
+            ``mmseg::``, ``mmattn::``, ...), whose ending ``.py`` may be left out; or the name of a
+            model: an alias or a name of mmattn's index, or of a config of mmattn, mmdet or mmseg.
 
     Raises:
-        ConfigError: There is no such file or package; the message offers the nearest names.
+        ConfigError: There is no such file, package or model; the message offers the nearest names.
     """
     text = str(name)
     package, separator, inside = text.partition("::")
     if not separator:
+        if may_be_name(text):
+            return _named(text)
         try:
             return _existing(Path(text).expanduser(), shown=text)
         except RuntimeError as error:  # the home of a user who does not exist
@@ -46,6 +58,65 @@ def find_base(name: str, folder: Path) -> Path:
         ConfigError: There is no such file or package; the message offers the nearest names.
     """
     return find_config(name) if "::" in name else _existing(folder / name, shown=name)
+
+
+def model_index() -> tuple[ModelEntry, ...]:
+    """Return the models of mmattn; see ``read_index``.
+
+    Raises:
+        ConfigError: The index cannot be read.
+    """
+    return read_index(_config_root("mmattn"))
+
+
+def may_be_name(text: str) -> bool:
+    """Return whether a word can only be the name of a model: no path, and no file is there."""
+    path = Path(text)
+    plain = bool(text) and text == path.name and path.suffix not in _SUFFIXES
+    return plain and not text.startswith("~") and len(text) < 200 and not path.exists()
+
+
+def _named(name: str) -> Path:
+    """Return the config of a model.
+
+    Raises:
+        ConfigError: No model, or more than one, has that name.
+    """
+    entries = dict(names_of(model_index()))
+    if name in entries:
+        return entries[name]
+    roots = dict(_roots())
+    found = [
+        f"{package}::{file.relative_to(root)}"
+        for package, root in roots.items()
+        for file in config_names(root).get(name, ())
+    ]
+    if len(found) > 1:
+        raise ConfigError(f"{name} is the name of several configs: {', '.join(found)}.")
+    if found:
+        package, _, inside = found[0].partition("::")
+        return roots[package] / inside
+    known = dict.fromkeys(entries)
+    known |= dict.fromkeys(one for root in roots.values() for one in config_names(root))
+    begun = sorted((one for one in known if one.startswith(name)), key=lambda one: (len(one), one))
+    if begun:
+        more = f" and {len(begun) - _SHOWN} more" if len(begun) > _SHOWN else ""
+        hint = f" There are {', '.join(begun[:_SHOWN])}{more}."
+    else:
+        hint = did_you_mean(name, (*known, *_siblings(Path())))
+    raise ConfigError(
+        f"There is no config {name}, and no model of that name.{hint} mmattn models lists those of "
+        "mmattn."
+    )
+
+
+def _roots() -> Iterator[tuple[str, Path]]:
+    """Yield the folders of configs of the packages that are installed."""
+    for package in _NAMED:
+        try:
+            yield package, _config_root(package)
+        except ConfigError:
+            continue  # its configs cannot be what was meant
 
 
 def _config_root(package: str) -> Path:
@@ -85,6 +156,8 @@ def _look_up(path: Path, *, shown: str, root: Path | None, prefix: str) -> Path:
                 )
             return candidate
     if path.is_dir():
+        if root is None and is_run(path):
+            return run_config(path)
         inside = sorted(file.name for file in path.glob("*.py"))[:3]
         listed = f" It holds {', '.join(inside)}, …" if inside else ""
         raise ConfigError(f"{shown} is a folder, not a config.{listed}")

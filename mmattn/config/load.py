@@ -13,6 +13,7 @@ from .find import find_config
 from .image_size import with_pairs
 from .optional_packages import explain_custom_imports
 from .options import merge_cfg_options
+from .outdated import refuse_outdated
 from .sections import check_sections
 
 if TYPE_CHECKING:
@@ -30,15 +31,44 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
     Raises:
         ConfigError: There is no such file or package, the file or one of its bases cannot be
             read, a section is of a wrong type, or an option names something that cannot be set.
+        OutdatedConfigError: It is a config of the time before mmengine.
+        MissingPackageError: ``custom_imports`` needs an optional package that is not installed.
+    """
+    return prepare(read_file(find_config(name)), cfg_options)
+
+
+def prepare(cfg: Config, cfg_options: dict | None = None) -> Config:
+    """Check the sections of a config that was read, and merge options into it, in place.
+
+    Raises:
+        ConfigError: As ``load_config``.
+    """
+    path = cfg.filename
+    refuse_outdated(cfg, str(path))
+    check_sections(cfg, str(path))  # first: options are merged into what the sections hold
+    if cfg_options:
+        merge_cfg_options(cfg, cfg_options)
+        check_sections(cfg, str(path))
+    with_pairs(cfg)
+    return cfg
+
+
+def read_file(path: Path) -> Config:
+    """Read a config and its bases as mmengine does, without any check of what is in them.
+
+    Args:
+        path: Path of the config.
+
+    Raises:
+        ConfigError: The file or one of its bases cannot be read.
         MissingPackageError: ``custom_imports`` needs an optional package that is not installed.
     """
     from mmengine.config import Config
     from yaml import YAMLError
 
-    path = find_config(name)
     check_bases(path)
     try:
-        cfg = Config.fromfile(path)
+        return Config.fromfile(path)
     except ConfigError:  # of a YAML or JSON file, with file and line
         raise
     except (
@@ -52,12 +82,6 @@ def load_config(name: str | Path, cfg_options: dict | None = None) -> Config:
         # What a wrong base, key or import, or a file that was cut off, ends in; anything else is a
         # bug worth its traceback.
         raise ConfigError(f"{path}: the config cannot be read: {_explain(error)}") from error
-    check_sections(cfg, str(path))  # first: options are merged into what the sections hold
-    if cfg_options:
-        merge_cfg_options(cfg, cfg_options)
-        check_sections(cfg, str(path))
-    with_pairs(cfg)
-    return cfg
 
 
 def _explain(error: Exception) -> str:

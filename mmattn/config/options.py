@@ -17,6 +17,7 @@ from .data_overrides import (
 )
 from .image_size import IMAGE_SIZE, SIDES, set_image_size
 from .read_keys import READ_KEYS
+from .short_options import SHORT_OPTIONS, apply_short_options
 from .walk import walk
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:
         cfg: Config that was just read.
         options: Dotted keys and their new values; ``data``, ``data.KEY`` and ``data_root`` bring
             own data in (see ``data_overrides.py``), ``image_size`` sets the size in every pipeline
-            (see ``image_size.py``).
+            (see ``image_size.py``), ``epochs``, ``iters``, ``batch``, ``lr`` and ``workers`` what
+            one means by them (see ``short_options.py``).
 
     Raises:
         ConfigError: An option names something that cannot be set.
@@ -101,6 +103,7 @@ def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:
     apply_data_overrides(cfg, of_data)  # first: the others may set details of the new datasets
     if IMAGE_SIZE in others and cfg.get(IMAGE_SIZE) is not None:
         set_image_size(cfg, others.pop(IMAGE_SIZE))
+    apply_short_options(cfg, others)
     if not others:
         return
     _check_first_keys(cfg, others)
@@ -154,7 +157,11 @@ def _check_first_keys(cfg: Config, options: Mapping[str, Any]) -> None:
         ]
         hint = f" Did you mean {' or '.join(inside[:3])}?" if inside else ""
         if first not in cfg:
-            near = did_you_mean(first, (*READ_KEYS, "data", "data_root")) if not hint else ""
+            near = (
+                did_you_mean(first, (*READ_KEYS, *SHORT_OPTIONS, "data", "data_root"))
+                if not hint
+                else ""
+            )
             if first == "image_size":
                 near = f" This config has no such variable; {_sizes(cfg)}"
             raise ConfigError(

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.errors import CheckpointError, ConfigError
+from mmattn.errors import CheckpointError, ConfigError, did_you_mean
 from mmattn.tasks import TASKS
 from mmattn.type_names import scope_and_name
+from mmattn.weights.index import find_entry, load_index
+from mmattn.weights.names import SCHEME, entry_name
 
 from .walk import LOADERS, walk
 
@@ -84,11 +86,17 @@ def set_checkpoint(cfg: Config, checkpoint: str) -> Config:
 
 
 def existing_checkpoint(path: str) -> str:
-    """Return ``path``, if it is a file of weights or an address that mmengine can fetch.
+    """Return ``path``, if it is a file of weights, an address or the name of weights.
+
+    A name comes back as ``weights://NAME``; nothing is fetched.
 
     Raises:
-        CheckpointError: It is neither; the message names the checkpoints in the folder.
+        CheckpointError: It is none of these; the message names the checkpoints in the folder, or
+            the nearest names.
     """
+    name = entry_name(path)
+    if name is not None:
+        return SCHEME + find_entry(name).name
     exported = _EXPORTED.get(Path(path).suffix.lower())
     if exported:
         raise CheckpointError(
@@ -98,6 +106,8 @@ def existing_checkpoint(path: str) -> str:
         near = Path(path).parent.glob("*")
         known = sorted(f.name for f in near if f.suffix in (".pth", ".pt", ".safetensors"))[:5]
         hint = f" The folder {Path(path).parent} holds {', '.join(known)}." if known else ""
+        if Path(path).name == path:
+            hint += did_you_mean(path, load_index().entries)
         raise CheckpointError(f"There is no checkpoint {path}.{hint}")
     return path
 

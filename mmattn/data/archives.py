@@ -1,7 +1,8 @@
 """Archives in the place of a dataset: refused, with the command that unpacks them safely.
 
 Members of an archive may carry names that lead out of the folder, links, or zeros without end, and
-training would read through it again and again. So nothing is unpacked here.
+training would read through it again and again. So nothing is unpacked here; ``mmattn data prepare``
+unpacks the archives of public datasets.
 """
 
 from __future__ import annotations

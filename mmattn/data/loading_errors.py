@@ -59,7 +59,7 @@ def _naming(transform: Callable[..., Any]) -> Callable[..., Any]:
             reason = " ".join(str(error).split()) or "no reason given"
             raise DataError(
                 f"{' or '.join(files)}: {type(self).__name__} failed: {type(error).__name__}: "
-                f"{reason}. mmattn check_data --full finds all such files"
+                f"{reason}. mmattn check --full finds all such files"
             ) from error
 
     named.names_files = True

@@ -13,11 +13,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmattn.errors import DataError
 from mmattn.io.plain_data import parse_json, read_text
+
+from .record import read_record
 
 VERSION = 1
 _CHUNK = 2**20
@@ -43,15 +45,18 @@ class Manifest:
 
     Attributes:
         datasets: Config key of a dataset -> path relative to its folder -> state of the file.
+        prepared: Config key of a dataset -> what its ``dataset.json`` says, where it has one.
     """
 
     datasets: Mapping[str, Mapping[str, FileState]]
+    prepared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain data."""
         return {
             "version": VERSION,
             "hash": "sha256",
+            **({"prepared": dict(self.prepared)} if self.prepared else {}),
             "datasets": {
                 where: {path: [state.size, state.sha256] for path, state in files.items()}
                 for where, files in self.datasets.items()
@@ -74,7 +79,10 @@ def write_manifest(path: str, datasets: Mapping[str, tuple[str, Iterable[str]]])
     """
     from mmattn.io import atomic_write
 
-    manifest = Manifest({where: _states(*place) for where, place in datasets.items()})
+    records = {where: read_record(root) for where, (root, _) in datasets.items() if root}
+    prepared = {where: record.summary() for where, record in records.items() if record}
+    states = {where: _states(*place) for where, place in datasets.items()}
+    manifest = Manifest(states, prepared)
     try:
         with atomic_write(path, "w") as file:
             json.dump(manifest.to_json(), file, indent=0, sort_keys=True)
@@ -97,12 +105,13 @@ def read_manifest(path: str) -> Manifest:
             {
                 where: {name: FileState(int(size), str(sha)) for name, (size, sha) in files.items()}
                 for where, files in content["datasets"].items()
-            }
+            },
+            content.get("prepared") or {},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{path} is not a manifest of version {VERSION} ({type(error).__name__}: {error}). "
-            "Write one with mmattn check_data CONFIG --write-manifest FILE"
+            "Write one with mmattn check CONFIG --write-manifest FILE"
         ) from error
 
 
@@ -133,7 +142,7 @@ def compare_with_manifest(
             listed = ", ".join(known.datasets)
             raise DataError(
                 f"{path} has no {where}, but {listed}: write it for this config and for the splits "
-                "that are run (mmattn check_data CONFIG --splits train val test --write-manifest "
+                "that are run (mmattn check CONFIG --splits train val test --write-manifest "
                 "FILE)"
             )
         names = {_relative(file, root): file for file in files}

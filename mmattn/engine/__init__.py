@@ -1,4 +1,4 @@
-"""Train, test and check, as the commands ``train``, ``test`` and ``check_data`` do."""
+"""Train, test and check, as the commands ``train``, ``test`` and ``check`` do."""
 
 from __future__ import annotations
 

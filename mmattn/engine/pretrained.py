@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mmattn.config.walk import walk
-from mmattn.errors import CheckpointError, did_you_mean
+from mmattn.errors import CheckpointError, MMAttnError, did_you_mean
 from mmattn.io.fetch import fetch
+from mmattn.weights.index import load_index
+from mmattn.weights.local import local_checkpoint
+from mmattn.weights.names import SCHEME, entry_name
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -24,6 +27,16 @@ _SCHEMES = {
 }
 #: Settings of a model that name a file of weights.
 _KEYS = ("checkpoint", "pretrained", "teacher_ckpt")
+
+
+def fetch_checkpoint(cfg: Config) -> None:
+    """Have the checkpoint of a test on the disk, if it is weights by name.
+
+    Raises:
+        CheckpointError: The weights cannot be had; the message says what to do.
+    """
+    if cfg.get("load_from"):
+        local_checkpoint(cfg.load_from, _say)
 
 
 def fetch_pretrained(cfg: Config) -> None:
@@ -46,9 +59,18 @@ def fetch_pretrained(cfg: Config) -> None:
             f"or train without these weights, from random ones (which needs more steps): "
             f"--cfg-options {out}=None"
         )
+        if entry_name(name) is not None:
+            try:
+                local_checkpoint(name, _say)
+            except MMAttnError as error:
+                raise type(error)(f"{start}: {error}") from error
+            continue
         if "://" not in name:
             if not os.path.isfile(os.path.expanduser(name)):
-                raise CheckpointError(f"{start}: there is no such file. Give its path, {without}")
+                hint = did_you_mean(name, load_index().entries)
+                raise CheckpointError(
+                    f"{start}: there is no such file.{hint} Give its path, {without}"
+                )
             continue
         url = _address(name, start)
         if url is None or not url.startswith(_HTTP):
@@ -59,12 +81,18 @@ def fetch_pretrained(cfg: Config) -> None:
             raise CheckpointError(f"{start}: {error}, {without}") from error
 
 
+def _say(text: str) -> None:
+    from mmengine.logging import print_log
+
+    print_log(text, logger="current")
+
+
 def _weights(cfg: Config) -> Iterator[tuple[str, str]]:
     if isinstance(cfg.get("load_from"), str) and cfg.load_from and not cfg.get("resume"):
         yield "load_from", cfg.load_from
     for path, value in walk(cfg.get("model"), "model"):
         if path.rpartition(".")[2] in _KEYS and isinstance(value, str) and value:
-            known = value.startswith((*_HTTP, *_SCHEMES))
+            known = value.startswith((*_HTTP, *_SCHEMES, SCHEME))
             # Other strings may be names of other libraries; those of Pretrained are files.
             if known or (path.endswith("init_cfg.checkpoint") and "://" not in value):
                 yield path, value

@@ -22,7 +22,7 @@ from mmattn.preflight.backbone import check_channels
 from mmattn.preflight.run import check_config, check_data
 
 from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank, wait_long
-from .pretrained import fetch_pretrained
+from .pretrained import fetch_checkpoint, fetch_pretrained
 from .sharding.checks import check_sharding, is_sharded
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from mmattn.preflight.data import DatasetReport
 
+#: Name of the step that counts classes in the data.
+CLASS_COUNTS = "class counts"
 # What mmengine asks for to run a split; without it, it raises errors about its own internals.
 _NEEDED = {
     "train": ("train_dataloader", "train_cfg", "optim_wrapper"),
@@ -69,6 +71,8 @@ def build_runner(
     if first:
         if "train" in splits:
             fetch_pretrained(cfg)
+        else:
+            fetch_checkpoint(cfg)
         reports = check_data(cfg, splits)
         if inspect is not None:
             inspect(reports)
@@ -102,7 +106,7 @@ def build_runner(
 def run_steps(cfg: Config) -> list[Step]:
     """Return the steps that every run of ``cfg`` takes on this machine, in their order."""
     steps = [
-        Step("class counts", fill_class_counts),
+        Step(CLASS_COUNTS, fill_class_counts),
         Step("default hooks", add_default_hooks),
         Step("data loaders without workers", load_without_workers),
         Step("visualizer", name_visualizer),

@@ -63,7 +63,7 @@ def test(
         allow_partial: Accept a checkpoint that lacks weights which inference uses.
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
-        manifest: File by ``mmattn check_data --splits test --write-manifest``, with which names and
+        manifest: File by ``mmattn check --splits test --write-manifest``, with which names and
             sizes of the data's files are compared.
         manifest_hashes: Compare their SHA-256 too, for which all of them are read.
 

@@ -65,7 +65,7 @@ def train(
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
         command: Command line that asked for the training; kept beside the log, for reports.
-        manifest: File by ``mmattn check_data --write-manifest``, with which names and sizes of the
+        manifest: File by ``mmattn check --write-manifest``, with which names and sizes of the
             data's files are compared.
         manifest_hashes: Compare their SHA-256 too, for which all of them are read.
 

@@ -17,6 +17,7 @@ from mmattn.models.timm_normalization import fill_normalization
 from mmattn.preflight.auto_classes import fill_class_counts
 from mmattn.preflight.backbone import check_channels
 from mmattn.quiet import quiet
+from mmattn.weights.local import local_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ def build_model(
 
     Args:
         cfg: Whole config; it is not changed.
-        checkpoint: File of this model's weights, read as data only.
+        checkpoint: This model's weights: a file, read as data only, or ``weights://NAME``.
         device: Device of the result. SyncBN becomes BN, since this is one process.
         allow_partial: Accept a checkpoint that lacks weights which inference uses.
 
@@ -59,7 +60,8 @@ def build_model(
     if "model" not in cfg:
         raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
     if checkpoint is not None:
-        existing_checkpoint(str(checkpoint))  # before the build, which takes seconds
+        # Before the build, which takes seconds.
+        checkpoint = local_checkpoint(existing_checkpoint(str(checkpoint)))
     require_packages(cfg)
     cfg = fill_class_counts(cfg)
     enter_scope(cfg)

@@ -48,12 +48,11 @@ from .torch_archive import open_archive
 MapLocation = str | torch.device | Callable | dict[str, str] | None
 
 _WAY_OUT = (
-    "If you trust where it comes from, convert it once: mmattn convert_checkpoint "
+    "If you trust where it comes from, convert it once: mmattn convert "
     "--i-trust-this-file {name} OUT.safetensors"
 )
 _WAY_OUT_OF_MODULE = (
-    "Its weights alone can be had, without running anything: mmattn convert_checkpoint {name} "
-    "OUT.safetensors"
+    "Its weights alone can be had, without running anything: mmattn convert {name} OUT.safetensors"
 )
 #: Metadata that say nothing about the weights: what writers add by habit, and the digest.
 _HABITS = ("format", DIGEST)
@@ -310,7 +309,7 @@ def read_trusted_pickle(
 ) -> tuple[Any, str]:
     """Unpickle a file, which EXECUTES whatever it contains. Only for the converter.
 
-    This is the one place of mmattn that does so, for ``mmattn convert_checkpoint
+    This is the one place of mmattn that does so, for ``mmattn convert
     --i-trust-this-file``. Precisely the bytes whose hash is recorded are the ones executed.
 
     Returns:

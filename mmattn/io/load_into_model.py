@@ -304,7 +304,7 @@ def _why_nothing(names: list[str], state_dict: Mapping, report: LoadReport) -> s
     if inner:
         return (
             f"{text} The weights are one level deeper, under {inner[0]!r}: pass that part, or "
-            "convert the file with mmattn convert_checkpoint."
+            "convert the file with mmattn convert."
         )
     return text + _prefix_hint(set(names), list(state_dict))
 

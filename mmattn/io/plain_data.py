@@ -79,13 +79,16 @@ def parse_json(
         raise error(f"{name} cannot be read as JSON: {cause}") from cause
 
 
-def parse_yaml(text: str, name: str | Path, error: type[MMAttnError] = DataError) -> Any:
+def parse_yaml(
+    text: str, name: str | Path, error: type[MMAttnError] = DataError, *, fast: bool = False
+) -> Any:
     """Parse a YAML document.
 
     Args:
         text: Content of the file.
         name: Path of the file, used in messages.
         error: Class of the error that is raised.
+        fast: Take the loader in C, which limits no depth: for files that mmattn brings along.
 
     Raises:
         MMAttnError: The text is not YAML, has a tag that would make an object, a key twice, or
@@ -94,7 +97,7 @@ def parse_yaml(text: str, name: str | Path, error: type[MMAttnError] = DataError
     import yaml
 
     try:
-        loader = yaml_loader()(text)
+        loader = yaml_loader(fast=fast)(text)
         try:
             node = loader.get_single_node()
             if node is None:

@@ -20,7 +20,7 @@ def scale_channels(x: Tensor, gate: Tensor) -> Tensor:
 
     Args:
         x: Shape (N, C, H, W).
-        gate: At least float32. Shape (N, C).
+        gate: At least float32. Shape (N, C) or (N, C, 1, 1).
 
     Returns:
         The product, in the dtype and the layout of x. Shape (N, C, H, W).
@@ -30,8 +30,8 @@ def scale_channels(x: Tensor, gate: Tensor) -> Tensor:
         [0.25, 0.5]
     """
     if x.dtype == gate.dtype and _is_plain_faster(x, gate):
-        return x * gate[:, :, None, None]
-    return apply_gates(x, channel=gate)
+        return x * (gate if gate.dim() == 4 else gate[:, :, None, None])
+    return apply_gates(x, channel=gate if gate.dim() == 2 else gate.flatten(1))
 
 
 def _is_plain_faster(x: Tensor, gate: Tensor) -> bool:

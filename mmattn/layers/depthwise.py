@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmattn.ops import depthwise_conv2d
+from mmattn.ops.depthwise_conv2d import is_left_to_torch
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -47,6 +50,14 @@ class DepthwiseConv2d(nn.Conv2d):
         )
 
     def forward(self, input: Tensor) -> Tensor:
+        weight = self.weight
+        # Of even sides, "same" pads one side more.
+        simple = weight.shape[2] % 2 == 1 and weight.shape[3] % 2 == 1
+        if simple and is_left_to_torch(input, weight, self.stride, self.dilation):
+            x = input.contiguous(memory_format=torch.channels_last)
+            return F.conv2d(
+                x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+            )
         return depthwise_conv2d(
             input,
             self.weight,

@@ -64,13 +64,15 @@ def WithPlugins(
 
     Raises:
         ConfigError: A pattern that matches nothing, ``stages`` of another length, a block that does
-            not exist or cannot work with the channels at its place.
+            not exist or cannot work with the channels at its place; ``inner`` is an
+            ``nn.Sequential`` without a ``forward`` of its own.
     """
     handed = {"pretrained": pretrained, "train_cfg": train_cfg, "test_cfg": test_cfg}
     network = build_inner("WithPlugins", inner, handed)
     entries = [PluginEntry.read(entry, index) for index, entry in enumerate(_listed(plugins))]
     if not entries:
         return network
+    _refuse_bare_sequential(network)
     names = {entry.index: entry.matches(network) for entry in entries}
     watched = dict.fromkeys(["", *(name for matches in names.values() for name in matches)])
     recorded = dry_run(network, list(watched), input_shapes=input_shapes)
@@ -105,6 +107,16 @@ def build_inner(
     if isinstance(inner, Mapping):
         return MODELS.build({**inner, **handed})
     raise ConfigError(f"{wrapper}: inner must be a config with a `type`, got {inner!r}.")
+
+
+def _refuse_bare_sequential(network: nn.Module) -> None:
+    if isinstance(network, nn.Sequential) and type(network).forward is nn.Sequential.forward:
+        raise ConfigError(
+            f"WithPlugins: inner is a bare {type(network).__name__}, which calls all its children "
+            "in turn, so also the child 'plugins' that holds the blocks. Make it a part of a "
+            "module with a forward of its own (self.layers = nn.Sequential(…); return "
+            "self.layers(x)), or put the blocks between the layers yourself."
+        )
 
 
 def _listed(plugins: Any) -> Sequence[Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmattn.config.base_variables import late_data_root, late_variables
+from mmattn.config.outdated import OUTDATED, outdated_keys
 from mmattn.config.problems import refuse
 from mmattn.config.read_keys import READ_KEYS
 from mmattn.config.walk import rewrite, walk
@@ -25,15 +26,6 @@ logger = logging.getLogger("mmattn")
 
 #: Variables of the usual configs that look like a slip of the above.
 _VARIABLES = frozenset({"test_pipeline", "train_pipeline", "val_pipeline", "conv_cfg", "models"})
-#: Keys of configs before mmengine, and what took their place.
-_OUTDATED = {
-    "data": "train_dataloader, val_dataloader and test_dataloader",
-    "optimizer_config": "optim_wrapper",
-    "lr_config": "param_scheduler",
-    "evaluation": "val_evaluator and train_cfg.val_interval",
-    "checkpoint_config": "default_hooks.checkpoint",
-    "log_config": "default_hooks.logger and visualizer",
-}
 
 
 def check_keys(cfg: Mapping[str, Any], filename: str | None = None) -> list[str]:
@@ -86,9 +78,9 @@ def key_problems(cfg: Mapping[str, Any]) -> list[str]:
         for key in cfg
         if key.startswith("_") and is_slip(key, "_base_")
     ]
-    outdated = [k for k in unread if k in _OUTDATED]
-    if outdated and "train_dataloader" not in cfg and "test_dataloader" not in cfg:
-        changes = "; ".join(f"{key} is now {_OUTDATED[key]}" for key in outdated)
+    outdated = outdated_keys(cfg)
+    if outdated:
+        changes = "; ".join(f"{key} is now {OUTDATED[key]}" for key in outdated)
         problems.append(f"a config of the time before mmengine: {changes}")
     return problems
 

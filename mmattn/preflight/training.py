@@ -48,7 +48,7 @@ def training_problems(cfg: Mapping[str, Any]) -> Iterator[str]:
 def _length(loop: Any) -> Iterator[str]:
     if not isinstance(loop, Mapping):
         return
-    by_epoch, length = _steps(loop)
+    by_epoch, length = length_of(loop)
     upstream = ("", "EpochBasedTrainLoop", "IterBasedTrainLoop")
     if bare_name(loop.get("type")) in upstream and length is None:
         yield f"train_cfg.{_LENGTH[by_epoch]} is missing: say how long to train"
@@ -125,7 +125,7 @@ def _paramwise(wrapper: Mapping[str, Any]) -> Iterator[str]:
 def late_schedules(cfg: Mapping[str, Any]) -> list[str]:
     """Return schedules that begin behind the end of the training, as one that is cut short has."""
     loop = cfg.get("train_cfg")
-    by_epoch, length = _steps(loop if isinstance(loop, Mapping) else {})
+    by_epoch, length = length_of(loop if isinstance(loop, Mapping) else {})
     found = []
     for place, one in parts_of(cfg.get("param_scheduler"), "param_scheduler"):
         if one.get("by_epoch", True) != by_epoch:
@@ -138,7 +138,7 @@ def late_schedules(cfg: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _steps(loop: Mapping[str, Any]) -> tuple[bool, Any]:
+def length_of(loop: Mapping[str, Any]) -> tuple[bool, Any]:
     """Return whether a training counts epochs, and how many of its units there are."""
     name = bare_name(loop.get("type"))
     by_epoch = bool(name == "EpochBasedTrainLoop" or (not name and loop.get("by_epoch", True)))

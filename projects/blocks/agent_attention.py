@@ -24,11 +24,13 @@ changes nothing else, and are not repeated for the images of a batch. They may b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn.layers.attention import attend
 from mmattn.layers.checks import as_pair, require_odd
 from mmattn.layers.depthwise import DepthwiseConv2d
 from mmattn.layers.heads import (
@@ -76,6 +78,11 @@ class AgentAttention(nn.Module):
         >>> AgentAttention(64)(torch.ones(2, 64, 5, 7)).shape
         torch.Size([2, 64, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "the attention of the blocks of a Swin or a PVT, the whole map as one window: stages 1 to "
+        "3 of a Swin-T, 1 and 2 of a Swin-S, all four of a PVT"
+    )
 
     def __init__(
         self,
@@ -125,8 +132,8 @@ class AgentAttention(nn.Module):
         to_positions, to_agents = self._biases(size, q.dtype)
         agents = split_heads(self._agents(q, size), self.num_heads)
         q, k, v = (split_heads(tokens, self.num_heads) for tokens in (q, k, v))
-        collected = F.scaled_dot_product_attention(agents, k, v, to_positions)
-        out = F.scaled_dot_product_attention(q, agents, collected, to_agents)
+        collected = attend(agents, k, v, to_positions)
+        out = attend(q, agents, collected, to_agents)
         return to_feature_map(self.proj(merge_heads(out) + local), size)
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,11 @@ class AggregatedAttention(nn.Module):
         >>> AggregatedAttention(64)(torch.ones(2, 64, 9, 12)).shape
         torch.Size([2, 64, 9, 12])
     """
+
+    usual_place: ClassVar[str] = (
+        "the attention of TransNeXt's blocks in the first three of its four stages; the last one "
+        "attends to all positions"
+    )
 
     def __init__(
         self,

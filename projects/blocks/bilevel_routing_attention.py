@@ -25,6 +25,7 @@ also at most that of regions with a real position.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,11 @@ class BiLevelRoutingAttention(nn.Module):
         >>> BiLevelRoutingAttention(64)(torch.ones(2, 64, 5, 7)).shape
         torch.Size([2, 64, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "the attention of BiFormer's blocks in the first three of its four stages, with topk=1, 4 "
+        "and 16"
+    )
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ theirs may be one less by rounding; logits and softmax are float32 at least.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +83,11 @@ class ContMix(nn.Module):
         >>> ContMix(64).eval()(torch.ones(2, 64, 5, 7)).shape
         torch.Size([2, 64, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "the blocks of OverLoCK, with kernel_size=17, 15, 13 and 7 in its four stages, where a "
+        "context path adds channels"
+    )
 
     def __init__(
         self,

@@ -15,6 +15,8 @@ r times as wide as C. The gate may be of either sign and exceed 1: there are no 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -44,6 +46,8 @@ class ConvGLU(nn.Module):
         >>> ConvGLU(32)(torch.ones(2, 32, 5, 7)).shape
         torch.Size([2, 32, 5, 7])
     """
+
+    usual_place: ClassVar[str] = "the MLP of TransNeXt's blocks"
 
     def __init__(self, in_channels: int, *, ratio: float = 4):
         super().__init__()

@@ -27,7 +27,7 @@ not read: names of weights, epsilons and the norm over all channels are as recal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,11 @@ class FocusedLinearAttention(nn.Module):
         torch.Size([2, 64, 5, 7])
     """
 
+    usual_place: ClassVar[str] = (
+        "the attention of a Swin's blocks in its first two stages, the whole map as one window, "
+        "and of a PVT's early stages (as recalled, unverified)"
+    )
+
     def __init__(
         self,
         in_channels: int,
@@ -122,7 +127,7 @@ class FocusedLinearAttention(nn.Module):
         q, k, v = self._features(x)
         with autocast_off(x.device.type):
             values = split_heads(v.to(q.dtype), self.num_heads)
-            total = (q * k.sum(2, keepdim=True)).sum(3, keepdim=True)
+            total = q @ k.sum(2, keepdim=True).mT
             out = merge_heads(q @ (k.mT @ values) / (total + _EPS))
         local = self._convolved(to_feature_map(v, size))
         return to_feature_map(self.proj(out.to(v.dtype) + to_tokens(local)), size)
@@ -153,16 +158,17 @@ class FocusedLinearAttention(nn.Module):
             resized = F.interpolate(table, tuple(x.shape[2:]), mode="bilinear")
             k = k.to(dtype) + to_tokens(resized)
         factor = 1 / F.softplus(self.scale.to(dtype))
-        q, k = (
-            self._focused(torch.addcmul(_EPS * factor, t.to(dtype).relu(), factor)) for t in (q, k)
-        )
+        q, k = (self._focused(t.to(dtype), factor) for t in (q, k))
         return q, k, v
 
-    def _focused(self, u: Tensor) -> Tensor:
-        """Return phi(u) by head: (N, H W, C) -> (N, heads, H W, d)."""
+    def _focused(self, t: Tensor, factor: Tensor) -> Tensor:
+        """Return phi((relu(t) + 1e-6) factor) by head: (N, H W, C) -> (N, heads, H W, d)."""
+        positive, least = t.relu(), _EPS * factor
+        overwrite = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        u = torch.addcmul(least, positive, factor, out=positive if overwrite else None)
         if self.norm == "head":
             u = split_heads(u, self.num_heads)
-        phi = focused(u, self.power)
+        phi = focused(u, self.power, overwrite=overwrite)
         return phi if self.norm == "head" else split_heads(phi, self.num_heads)
 
     def _convolved(self, v: Tensor) -> Tensor:
@@ -175,12 +181,14 @@ class FocusedLinearAttention(nn.Module):
         return f"num_heads={self.num_heads}, power={self.power}, norm={self.norm!r}"
 
 
-def focused(u: Tensor, power: float) -> Tensor:
+def focused(u: Tensor, power: float, *, overwrite: bool = False) -> Tensor:
     """Return phi(u) = |u| u^p / |u^p|, over the last dimension.
 
     Args:
         u: Positive numbers of any shape.
         power: p.
+        overwrite: Whether the result may lie in the memory of ``u``, where no gradient is needed:
+            large arrays take longer to get than to fill.
 
     Example:
         >>> focused(torch.tensor([3.0, 4.0]), 1).tolist()
@@ -191,7 +199,7 @@ def focused(u: Tensor, power: float) -> Tensor:
     length = torch.linalg.vector_norm(u, dim=-1, keepdim=True)
     # Powers of numbers up to 1 do not overflow; high ones of a largest number below 1 would vanish.
     divisor = (length if power <= _LOW_POWER else u.amax(-1, keepdim=True)).detach()
-    raised = (u / divisor) ** power
+    raised = u.div_(divisor).pow_(power) if overwrite else (u / divisor) ** power
     factor = length / torch.linalg.vector_norm(raised, dim=-1, keepdim=True)
     if raised.requires_grad:
         return raised * factor

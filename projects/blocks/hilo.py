@@ -21,7 +21,7 @@ leaves it out of both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,11 @@ class HiLo(nn.Module):
         >>> HiLo(64)(torch.ones(2, 64, 5, 7)).shape
         torch.Size([2, 64, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "the attention of LITv2's blocks with alpha=0.9: window_size=2 in the third of its four "
+        "stages, 1 in the fourth; the first two have no attention"
+    )
 
     def __init__(
         self,

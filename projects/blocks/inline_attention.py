@@ -27,7 +27,7 @@ precision and autocast compute O and R in float32.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,10 @@ class InLineAttention(nn.Module):
         >>> InLineAttention(64)(torch.ones(2, 64, 5, 7)).shape
         torch.Size([2, 64, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "the attention of the blocks of a DeiT, PVT, Swin or CSwin, the whole map as one window"
+    )
 
     def __init__(
         self,
@@ -141,7 +145,7 @@ def centred_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     mean = v.mean(2, keepdim=True)
     # One of the factors is centred; both would change nothing but the rounding.
-    covariance = (k - k.mean(2, keepdim=True)).transpose(2, 3) @ (v / v.shape[2])
+    covariance = (k - k.mean(2, keepdim=True)).transpose(2, 3) @ v / v.shape[2]
     return mean + q @ (q.shape[3] ** -0.5 * covariance)
 
 

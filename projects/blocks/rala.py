@@ -27,6 +27,8 @@ channels of a head that 4 does not divide is an error (theirs takes wrong angles
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -72,6 +74,10 @@ class RankAugmentedAttention(nn.Module):
         >>> RankAugmentedAttention(64)(torch.ones(2, 64, 5, 7)).shape
         torch.Size([2, 64, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "the attention of RAVLT's blocks: linear in stages 1 and 2, linear=False in stages 3 and 4"
+    )
 
     def __init__(
         self,

@@ -24,6 +24,8 @@ image of 1 x 1 can be trained on (theirs fails: the batch norm sees one value).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -57,6 +59,11 @@ class ScaleAwareModulation(nn.Module):
         >>> ScaleAwareModulation(32)(torch.ones(2, 32, 5, 7)).shape
         torch.Size([2, 32, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "the mixer of SMT's blocks: all of them in stages 1 and 2, every other one in stage 3, "
+        "where attention takes turns with it"
+    )
 
     def __init__(
         self,

@@ -61,19 +61,23 @@ class SimAM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.gate(x)
-        return x * (gate if gate.dtype == x.dtype else gate.to(x.dtype))
+        if gate.dtype != x.dtype:
+            gate = gate.to(x.dtype)
+        return x * gate if gate.requires_grad else gate.mul_(x)
 
     def gate(self, x: Tensor) -> Tensor:
         """Return sigmoid(1 / e*) of every value. Shape (N, C, H, W), at least float32."""
         values = x.to(accumulate_dtype(x.dtype))
-        squares = (values - values.mean((2, 3), keepdim=True)).square()
-        others = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
+        # Of an image's size: overwritten where no gradient needs them.
+        centred = values - values.mean((2, 3), keepdim=True)
+        squares = centred.square() if centred.requires_grad else centred.square_()
+        larger = torch.sym_max if torch.compiler.is_compiling() else max
+        others = larger(x.shape[2] * x.shape[3] - 1, 1)
         variance = squares.sum((2, 3), keepdim=True) / others
         # A product, since the gradient of a division by (N, C, 1, 1) takes several passes.
         factor = 0.25 / (variance + self.regularisation)
-        # 1 / e*; of an image's size, so the next two overwrite what no gradient needs.
-        inverse_energy = (squares * factor).add_(0.5)
-        return inverse_energy.sigmoid_()
+        inverse_energy = squares * factor if squares.requires_grad else squares.mul_(factor)
+        return inverse_energy.add_(0.5).sigmoid_()
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Return the gate, ``"value"``, of the shape of ``x``."""

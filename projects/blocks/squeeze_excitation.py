@@ -79,10 +79,11 @@ class SE(nn.Module):
         return scale_channels(x, self.gate(x))
 
     def gate(self, x: Tensor) -> Tensor:
-        """Return s. Shape (N, C, H, W) -> (N, C), at least float32."""
-        z = x.mean((2, 3), keepdim=True, dtype=accumulate_dtype(x.dtype))  # (N, C, 1, 1)
-        return run_in_float32(self.fc2, run_in_float32(self.fc1, z).relu()).sigmoid().flatten(1)
+        """Return s. Shape (N, C, H, W) -> (N, C, 1, 1), at least float32."""
+        dtype = accumulate_dtype(x.dtype)
+        z = x.mean((2, 3), True) if x.dtype == dtype else x.mean((2, 3), True, dtype=dtype)
+        return run_in_float32(self.fc2, run_in_float32(self.fc1, z).relu()).sigmoid()
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Return the gate, ``"channel"``, of shape (N, C, 1, 1)."""
-        return {"channel": self.gate(x)[:, :, None, None]}
+        return {"channel": self.gate(x)}

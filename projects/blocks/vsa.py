@@ -31,12 +31,13 @@ float32.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn.layers.attention import attend
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.heads import (
     flat_positions,
@@ -78,6 +79,8 @@ class VariedSizeWindowAttention(nn.Module):
     """
 
     relative_position_index: Tensor
+
+    usual_place: ClassVar[str] = "the window attention of a Swin's blocks, without their shifts"
 
     def __init__(
         self,
@@ -131,7 +134,7 @@ class VariedSizeWindowAttention(nn.Module):
         side = self.window_size
         with autocast_off(x.device.type):
             q, k, v, y, _ = self._windows(x)
-            out = merge_heads(F.scaled_dot_product_attention(q, k, v, self._bias(q)))
+            out = merge_heads(attend(q, k, v, self._bias(q)))
             rows, columns = y.shape[2:4]
             out = out.unflatten(0, (n, rows * columns))
             out = from_windows(out, (side, side), columns * side)

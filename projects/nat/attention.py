@@ -19,6 +19,8 @@ to them; ``small_map="pad"`` does the same.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -61,6 +63,10 @@ class NeighborhoodAttention(nn.Module):
         >>> NeighborhoodAttention(64, dilation=2)(torch.ones(2, 64, 15, 17)).shape
         torch.Size([2, 64, 15, 17])
     """
+
+    usual_place: ClassVar[str] = (
+        "the attention of NAT's blocks in all four stages; in DiNAT every second block is dilated"
+    )
 
     def __init__(
         self,

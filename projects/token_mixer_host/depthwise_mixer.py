@@ -7,6 +7,8 @@ So are convolution and attention compared on equal terms (Hu et al., arXiv:2211.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from mmattn.layers.checks import require_at_least, require_odd
@@ -29,6 +31,8 @@ class DepthwiseMixer(nn.Module):
     Raises:
         ValueError: C is less than 1, or the kernel size is even.
     """
+
+    usual_place: ClassVar[str] = "the mixer of the host's blocks (mmattn.TokenMixerHost)"
 
     def __init__(self, in_channels: int, *, kernel_size: int = 7):
         super().__init__()

@@ -26,7 +26,7 @@ float16 always).
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -180,6 +180,10 @@ class AreaAttention(_AttentionOfViews):
         >>> AreaAttention(64).eval()(torch.ones(2, 64, 5, 7)).shape
         torch.Size([2, 64, 5, 7])
     """
+
+    usual_place: ClassVar[str] = (
+        "YOLOv12's backbone, in R-ELAN: areas=4 at stride 16, areas=1 at stride 32"
+    )
 
     def __init__(
         self,

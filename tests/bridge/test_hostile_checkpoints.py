@@ -153,7 +153,7 @@ def test_error_names_file_culprit_and_way_out(tmp_path, canary, payload, name, f
     text = str(raised.value)
     assert str(file) in text
     assert f"{name}'" in text
-    assert "mmattn convert_checkpoint --i-trust-this-file" in text
+    assert "mmattn convert --i-trust-this-file" in text
     assert "weights_only" not in text, "nobody shall be told how to switch the protection off"
 
 

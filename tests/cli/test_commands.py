@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmattn.cli import COMMANDS
+from mmattn.cli import COMMANDS, GROUPS, RENAMED, TOOLS
 from mmattn.cli.main import main
 
 HEAVY = ("torch", "mmengine", "mmcv", "mmdet", "mmseg", "numpy", "cv2", "rich", "matplotlib")
@@ -21,7 +21,7 @@ def test_every_command_has_a_module_and_a_tool(repo: Path) -> None:
     modules = {path.stem for path in (repo / "mmattn" / "cli").glob("[!_]*.py")} - {"main"}
     assert modules == set(COMMANDS)
     for command in COMMANDS:
-        text = (repo / "tools" / f"{command}.py").read_text(encoding="utf-8")
+        text = (repo / "tools" / f"{TOOLS.get(command, command)}.py").read_text(encoding="utf-8")
         assert f"from mmattn.cli.{command} import main\n" in text
         assert len([line for line in text.splitlines() if line and line[0] not in '#"']) == 4
 
@@ -50,10 +50,26 @@ def test_help_lists_each_command_with_one_line(capsys) -> None:
         assert [line.split(None, 1) for line in lines].count([command, text]) == 1
 
 
+def test_help_groups_the_commands(capsys) -> None:
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:-1] for line in lines if line.endswith(":") and line[0] != " "] == list(GROUPS)
+
+
 def test_without_a_command_the_help_goes_to_stderr(capsys) -> None:
     assert main([]) == 2
     shown = capsys.readouterr()
-    assert shown.out == "" and "commands:" in shown.err
+    assert shown.out == "" and "train any config" in shown.err
+
+
+@pytest.mark.parametrize("before", RENAMED)
+def test_names_of_before_are_answered_with_the_new_one(before: str, capsys) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([before.replace("_", "-"), "--help"])
+    shown = capsys.readouterr()
+    now = f"mmattn {' '.join(RENAMED[before])}"
+    assert shown.err == f"mmattn {before.replace('_', '-')} is called {now} now.\n"
+    assert f"usage: {now} " in shown.out
 
 
 def test_unknown_verb_gets_a_suggestion_and_code_2(capsys) -> None:
@@ -65,7 +81,7 @@ def test_unknown_verb_gets_a_suggestion_and_code_2(capsys) -> None:
 def test_hyphens_may_be_typed(capsys) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["check-data", "--help"])
-    assert "usage: mmattn check_data" in capsys.readouterr().out
+    assert "usage: mmattn check" in capsys.readouterr().out
 
 
 def test_the_exit_code_is_that_of_the_command(capsys) -> None:
@@ -107,3 +123,14 @@ def test_what_is_no_argument_is_still_refused(capsys) -> None:
     with pytest.raises(SystemExit):
         importlib.import_module("mmattn.cli.test").main(["config.py", "a.pth", "b", "--zebra"])
     assert "unrecognized arguments: b --zebra" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_ends_a_command_quietly() -> None:
+    """``mmattn models | head -1`` leaves no traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmattn", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=120) == 141

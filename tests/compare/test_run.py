@@ -186,6 +186,13 @@ def test_other_settings_are_refused(finished: dict, changes: dict, message: str)
             marks=pytest.mark.slow,
         ),
         ({"insert": "CBAN"}, r"Did you mean 'CBAM'"),
+        ({"metric": "mIuo"}, r"--metric mIuo: .*Did you mean 'mIoU'\? It has aAcc, mAcc, mIoU"),
+        pytest.param(
+            # Its untrained network finds nothing, for which COCO's metric has no names.
+            {"config": RETINANET, "at": ["backbone.layer3"], "metric": "coco/bbox_maP"},
+            r"--metric coco/bbox_maP: .*Did you mean 'coco/bbox_mAP'",
+            marks=pytest.mark.slow,
+        ),
         ({"seeds": 0}, r"--seeds 0"),
         ({"data_root": "nowhere"}, r"nowhere"),
         ({"report_only": True}, r"holds no comparison yet"),
@@ -349,6 +356,9 @@ def test_controls_and_equal_time(
     config = (work / "configs" / "SE_equal_time.py").read_text()
     assert "max_iters=2" in config
     assert len(list(work.glob("runs/SE/equal_time_seed*/result.json"))) == 2
+    with (work / "runs.csv").open(newline="") as file:
+        kinds = [(r["variant"], r["equal_time"], r["iterations"]) for r in csv.DictReader(file)]
+    assert kinds.count(("SE", "no", "4")) == kinds.count(("SE", "yes", "2")) == 2
     # None of the seeds of the control is one of the base's.
     seeds = {p.name for p in work.glob("runs/other_seeds/*")}
     assert seeds == {"seed1000", "seed1001"}

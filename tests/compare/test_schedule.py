@@ -10,10 +10,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
-from mmattn.compare.schedule import original_length, rescaled
 from mmattn.compare.shared_config import shared_config
 from mmattn.config import load_config
 from mmattn.config.data_overrides import set_data_root
+from mmattn.config.schedule import original_length, to_iterations
 from mmattn.errors import ConfigError
 from tests.support.comparison_configs import FCN, RETINANET
 
@@ -44,7 +44,7 @@ def test_a_shorter_run_has_the_same_curve() -> None:
             "by_epoch": False,
         },
     ]
-    half = rescaled(whole, iterations=100, original=200, epoch=50)
+    half = to_iterations(whole, iterations=100, original=200, epoch=50)
     assert [(cfg["begin"], cfg["end"]) for cfg in half] == [(0, 10), (10, 100)]
     long, short = rates(whole, 200), rates(half, 100)
     # Not to the last digit: mmengine's schedulers count from the middle of their first step.
@@ -60,7 +60,7 @@ def test_a_warm_up_in_epochs_keeps_its_share() -> None:
         "end_factor": 0.01,
         "convert_to_iter_based": True,
     }
-    short = rescaled([given], iterations=120, original=1200, epoch=40)
+    short = to_iterations([given], iterations=120, original=1200, epoch=40)
     assert short[0]["warmup"] == 12
     curve = rates([{**short[0], "end": 120}], 120)
     assert curve[0] == 0
@@ -77,28 +77,30 @@ def test_epochs_become_iterations() -> None:
             "gamma": 0.1,
         },
     ]  # fmt: skip
-    warm_up, drops = rescaled(given, iterations=600, original=1200, epoch=100)
+    warm_up, drops = to_iterations(given, iterations=600, original=1200, epoch=100)
     assert (warm_up["begin"], warm_up["end"]) == (0, 30)
     assert (drops["by_epoch"], drops["end"], drops["milestones"]) == (False, 600, [400, 550])
     assert given[1]["milestones"] == [8, 11], "the config is left as it is"
 
 
 def test_by_epoch_is_what_a_scheduler_is_if_it_says_nothing() -> None:
-    (result,) = rescaled([{"type": "CosineAnnealingLR", "T_max": 12, "end": 12}], 600, 1200, 100)
+    (result,) = to_iterations(
+        [{"type": "CosineAnnealingLR", "T_max": 12, "end": 12}], 600, 1200, 100
+    )
     assert (result["T_max"], result["end"], result["by_epoch"]) == (600, 600, False)
 
 
 def test_exponential_decay_reaches_the_same_rate() -> None:
     given = {"type": "ExponentialLR", "gamma": 0.5, "by_epoch": True}  # 3 epochs of 10: 1/8
-    result = rescaled(given, iterations=60, original=30, epoch=10)
+    result = to_iterations(given, iterations=60, original=30, epoch=10)
     assert rates([result], 61)[-1] == pytest.approx(0.125)
 
 
 def test_nothing_is_rounded_away() -> None:
     given = {"type": "LinearLR", "begin": 0, "end": 500, "by_epoch": False}
-    assert rescaled(given, 10, 80_000, 1.0)["end"] == 2
+    assert to_iterations(given, 10, 80_000, 1.0)["end"] == 2
     late = {"type": "PolyLR", "begin": 500, "end": 600, "by_epoch": False}
-    assert rescaled(late, 10, 80_000, 1.0)["end"] == 2
+    assert to_iterations(late, 10, 80_000, 1.0)["end"] == 2
 
 
 def test_a_warm_up_ends_in_however_short_a_run() -> None:
@@ -110,7 +112,7 @@ def test_a_warm_up_ends_in_however_short_a_run() -> None:
             "gamma": 0.1, "by_epoch": False,
         },
     ]  # fmt: skip
-    short = rates(rescaled(whole, 200, 90_000, 7500), 200)
+    short = rates(to_iterations(whole, 200, 90_000, 7500), 200)
     assert short[0] == pytest.approx(0.001)
     assert short[1:130] == pytest.approx([1.0] * 129)
     assert short[150] == pytest.approx(0.1)
@@ -118,7 +120,7 @@ def test_a_warm_up_ends_in_however_short_a_run() -> None:
 
 def test_schedules_of_several_optimisers() -> None:
     given = {"a": [{"type": "StepLR", "step_size": 4, "by_epoch": False}], "b": []}
-    assert rescaled(given, 5, 10, 1.0) == {
+    assert to_iterations(given, 5, 10, 1.0) == {
         "a": [{"type": "StepLR", "step_size": 2, "by_epoch": False}],
         "b": [],
     }

@@ -21,6 +21,7 @@ from mmattn.compare.lock import (
 )
 from mmattn.compare.markdown import conclusions
 from mmattn.compare.plan import Comparison
+from mmattn.compare.report import _write_runs
 from mmattn.compare.results import ComparisonResults, Row, _conclude
 from mmattn.compare.sentences import controls, sentences
 from mmattn.compare.statistics import difference
@@ -80,6 +81,26 @@ def test_a_run_in_equal_time_without_result_is_told() -> None:
     found.rows[1].equal_time_failures = {1: "the loss of iteration 3 is nan"}
     text = "\n".join(conclusions(found))
     assert "- SE_up in equal time, seed 1: no result, the loss of iteration 3 is nan." in text
+
+
+def test_a_run_in_equal_time_has_a_row_that_says_so(tmp_path: Path) -> None:
+    found = results()
+    run = {"commit": "1f", "torch": "2", "threads": "1", "step_seconds": [0.5]}
+    found.comparison.iterations, found.comparison.equal_time = 9, {"SE_up": {"iterations": 7}}
+    found.runs = {("none", 0): run | {"metrics": {"mIoU": 40.0}}}
+    found.shorter = {
+        ("SE_up", 0): run | {"metrics": {"mIoU": 41.0}},
+        ("SE_up", 1): run | {"failure": "nan"},
+    }
+    _write_runs(tmp_path / "runs.csv", found)
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = ("variant", "seed", "equal_time", "iterations", "mIoU", "failure")
+    assert [tuple(row[name] for name in columns) for row in rows] == [
+        ("none", "0", "no", "9", "40.0", ""),
+        ("SE_up", "0", "yes", "7", "41.0", ""),
+        ("SE_up", "1", "yes", "7", "", "nan"),
+    ]
 
 
 def test_blocks_are_corrected_and_controls_are_not() -> None:

@@ -59,7 +59,7 @@ COMMANDS = {
     "predict": ["gone.pth", __file__, "--out", "out"],
     "compare": ["--insert", "SE", "--at", "backbone.layer3", "--budget", "1it"],
     "report": ["gone.pth", "--out", "out"],
-    "check_data": [],
+    "check": [],
 }
 
 

@@ -45,7 +45,7 @@ def test_a_damaged_mask_is_named(root: Path, scope: str, workers: int):
     loader = DataLoader(dataset, batch_size=None, num_workers=workers)
     with pytest.raises(DataError, match=str(path)) as caught:
         next(iter(loader))
-    assert "check_data --full" in str(caught.value)
+    assert "mmattn check --full" in str(caught.value)
 
 
 def test_a_damaged_image_is_named_and_not_its_mask(root: Path):

@@ -76,10 +76,10 @@ def test_the_first_screen_is_short() -> None:
 
 def test_commands_are_spelt_in_one_way() -> None:
     """``mmattn COMMAND`` everywhere; that tools/*.py are the same is told once, in install.md."""
-    from mmattn.cli import COMMANDS
+    from mmattn.cli import COMMANDS, RENAMED
 
     root = README.parent
-    tool = re.compile(rf"tools/({'|'.join(COMMANDS)})\.py")
+    tool = re.compile(rf"tools/({'|'.join((*COMMANDS, *RENAMED))})\.py")
     folders = ("docs", "projects", "configs", "mmattn/cli", "custom_ops")
     files = [README, *(f for folder in folders for f in (root / folder).rglob("*.*"))]
     texts = {f: f.read_text("utf-8") for f in files if f.suffix in (".md", ".py", ".yml")}

@@ -73,7 +73,7 @@ def test_a_training_that_is_cut_short_is_told_of_what_no_longer_begins(caplog) -
 
 
 def test_a_part_of_a_config_can_be_checked() -> None:
-    """``check_data`` takes a config of data alone, and a model without a schedule."""
+    """``check`` takes a config of data alone, and a model without a schedule."""
     cfg = sound("seg")
     for key in ("model", "train_cfg", "val_cfg", "optim_wrapper"):
         cfg.pop(key)

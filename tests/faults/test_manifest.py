@@ -98,18 +98,18 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         lines.append(f"{split}_dataloader = dict(batch_size=1, dataset={made})")
     config.write_text("\n".join(lines))
     manifest = str(tmp_path / "files.json")
-    assert main(["check_data", str(config), "--write-manifest", manifest]) == 0
+    assert main(["check", str(config), "--write-manifest", manifest]) == 0
     assert "size and SHA-256 of 8 files" in capsys.readouterr().out  # 6 images, 2 annotation files
     names = json.loads(Path(manifest).read_text())["datasets"]["train_dataloader.dataset"]
     assert "annotations/instances_train2017.json" in names
     moved = tmp_path / "moved"
     shutil.move(root, moved)
     options = ["--cfg-options", f"data_root={moved}"]
-    assert main(["check_data", str(config), "--manifest", manifest, *options]) == 0
+    assert main(["check", str(config), "--manifest", manifest, *options]) == 0
     assert "All 8 files are as" in capsys.readouterr().out
     image = next(moved.rglob("001.png"))
     pixels = cv2.imread(str(image))
     pixels[0, 0] ^= 1
     cv2.imwrite(str(image), pixels)
-    assert main(["check_data", str(config), "--manifest", manifest, *options]) == 4
+    assert main(["check", str(config), "--manifest", manifest, *options]) == 4
     assert "001.png has" in capsys.readouterr().err

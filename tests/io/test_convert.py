@@ -240,12 +240,12 @@ def test_tool_knows_mmattns_own_names(theirs: nn.Module, tmp_path: Path, repo: P
     config = next((repo / "configs" / "ccnet").glob("ccnet_mobilenetv2-*_camvid-*.py"))
     source, out = tmp_path / "torchvision.pth", tmp_path / "out.safetensors"
     torch.save(theirs.state_dict(), source)
-    assert main(["convert_checkpoint", str(source), str(out), "--converter", MMSEG]) == 0
+    assert main(["convert", str(source), str(out), "--converter", MMSEG]) == 0
     words = ["--config", str(config), "--part", "backbone"]
     again = str(tmp_path / "again.safetensors")
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
-        assert main(["convert_checkpoint", str(out), again, *words]) == 0
+        assert main(["convert", str(out), again, *words]) == 0
     said = "No other project's layout: the names are mmattn's already and are kept."
     assert said in shown.getvalue()
 

@@ -78,7 +78,7 @@ def test_running_mean_comes_before_the_network_that_is_trained() -> None:
 
 @pytest.mark.parametrize("key", ["model", "state_dict"])
 def test_without_the_option_a_network_is_refused_with_the_way(tmp_path: Path, key: str) -> None:
-    message = rf"{key} is an object of.*Net.*without running anything: mmattn convert_checkpoint"
+    message = rf"{key} is an object of.*Net.*without running anything: mmattn convert"
     with pytest.raises(CheckpointError, match=message):
         read(tmp_path, {key: Net()}, modules=False)
 

@@ -302,3 +302,36 @@ def test_natten_is_called_where_it_computes_the_same(monkeypatch: pytest.MonkeyP
         assert len(calls) == 1
     finally:
         natten_backend._function.cache_clear()
+
+
+@pytest.mark.parametrize("poison", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("backend", ["cpp", "reference"])
+@pytest.mark.parametrize(
+    ("size", "dilation"), [((9, 21), (1, 1)), ((11, 40), (2, 3))], ids=["plain", "dilated"]
+)
+def test_what_is_outside_of_a_window_has_no_influence(size, dilation, backend, poison) -> None:
+    """One key and value are bad: those who do not see them compute what they computed before."""
+    if backend not in OPERATORS["neighborhood_attention"].available("cpu"):
+        pytest.skip(f"{backend} is not built")
+    kernel, bad = (3, 5), (size[0] // 2, size[1] // 2)
+    rows, columns = (
+        torch.tensor([[j in window(length, i, k, e) for j in range(length)] for i in range(length)])
+        for length, k, e in zip(size, kernel, dilation, strict=True)
+    )  # which query sees which key, for each axis
+    blind = ~(rows[:, bad[0], None] & columns[:, bad[1]])
+    # Keys that nobody sees who sees the bad one: the others' gradients are its victims.
+    spared = (rows.T.double() @ (~blind).double() @ columns.double()) == 0
+    assert blind.sum() > spared.sum() > blind.numel() // 2
+    results = []
+    for value in (1.0, poison):
+        q, k, v, bias = (t.clone().requires_grad_() for t in inputs(*size, kernel))
+        with torch.no_grad():
+            k[:, :, bad[0], bad[1]] = v[:, :, bad[0], bad[1]] = value
+        with use_backend(backend):
+            out = neighborhood_attention_2d(q, k, v, kernel, dilation, bias)
+            of_q, of_k, of_v = torch.autograd.grad(out.sum(), (q, k, v))
+        results.append(
+            [t[:, :, blind] for t in (out, of_q)] + [t[:, :, spared] for t in (of_k, of_v)]
+        )
+    for clean, poisoned in zip(*results, strict=True):
+        torch.testing.assert_close(poisoned, clean, rtol=1e-9, atol=1e-12)

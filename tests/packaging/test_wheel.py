@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmattn.cli import COMMANDS
+from mmattn.cli import COMMANDS, TOOLS
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +37,7 @@ def test_top_level_is_mmattn_alone(wheel: Path) -> None:
     assert "mmattn/ops/criss_cross/reference.py" in names
     assert "mmattn/.mim/tools/train.py" in names
     assert "mmattn/.mim/model-index.yml" in names
+    assert "mmattn/weights/weights.yml" in names
     assert any(n.startswith("mmattn/.mim/configs/ccnet/") and n.endswith(".py") for n in names)
 
 
@@ -77,7 +78,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_and_tools_of_the_wheel_run(name: str, installed: Path, tmp_path: Path) -> None:
     site = next(installed.glob("lib/python*/site-packages"))
-    tool = [installed / "bin" / "python", site / "mmattn" / ".mim" / "tools" / f"{name}.py"]
+    tool = [
+        installed / "bin" / "python",
+        site / "mmattn" / ".mim" / "tools" / f"{TOOLS.get(name, name)}.py",
+    ]
     for command in ([installed / "bin" / "mmattn", name], tool):
         done = subprocess.run(
             [*command, "--help"], capture_output=True, text=True, cwd=tmp_path, env={}
@@ -98,6 +102,7 @@ def test_installed_wheel_builds_models(installed: Path, tmp_path: Path) -> None:
         "from mmattn.config import load_config\n"
         "from mmattn.inference import build_model\n"
         "cfg = load_config('mmattn::ccnet/ccnet_r50-d8_4xb2-40k_cityscapes-512x1024.py')\n"
+        f"assert Path(load_config('yolov12-n').filename).is_relative_to({str(site)!r})\n"
         "print(type(build_model(cfg).decode_head).__module__)\n"
         "from mmdet.registry import MODELS\n"
         "MODELS.build(dict(type='mmdet.ResNet', depth=50, plugins=[dict("

@@ -601,3 +601,19 @@ def test_initialising_again_leaves_trained_blocks_alone() -> None:
     torch.nn.init.constant_(block.ChannelGate.mlp[1].bias, 3.0)
     network.init_weights()
     assert (block.ChannelGate.mlp[1].bias == 3.0).all()
+
+
+@pytest.mark.parametrize("place", [{"at": "0"}, {"stages": (0,)}])
+def test_a_bare_sequential_is_refused_before_it_fails(place: dict) -> None:
+    """It would call the container of the blocks as one of its layers."""
+    layers = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU())
+    cfg = {"type": "mmattn.WithPlugins", "plugins": [{"cfg": {"type": Scale}, **place}]}
+    with pytest.raises(ConfigError, match=r"bare Sequential.*calls all its children.*self\.layers"):
+        MODELS.build({**cfg, "inner": layers})
+
+    class Own(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return self[1](self[0](x))
+
+    network = MODELS.build({**cfg, "inner": Own(*layers)})
+    assert network(torch.ones(1, 3, 4, 4)).shape == (1, 8, 4, 4)

@@ -241,7 +241,7 @@ def test_real_sets_share_no_image_that_looks_alike(shared_data: Path) -> None:
 def run(root: Path, out: Path, *more: str) -> int:
     options = [f"{k}={v}".replace(" ", "") for k, v in SMALL.items()]
     return main(
-        ["check_data", YOLOX, "--json", str(out), *more, "--cfg-options", f"data={root}", *options]
+        ["check", YOLOX, "--json", str(out), *more, "--cfg-options", f"data={root}", *options]
     )
 
 

@@ -37,7 +37,7 @@ def test_arguments_of_mmengine_and_of_other_hooks_pass() -> None:
     assert not argument_problems(Config({**zebra, "runner_type": "FlexibleRunner"}), ["train"])
 
 
-@pytest.mark.parametrize("command", ["train", "check_data"])
+@pytest.mark.parametrize("command", ["train", "check"])
 def test_commands_refuse_them_before_the_first_step(command, shapes_root, repo, tmp_path) -> None:
     from mmattn.engine import check, train
 

@@ -108,7 +108,7 @@ def test_what_the_loader_cannot_read_is_refused(
     assert said in refusal(root, loader, ".tif")
     name_files_in_errors()  # as a training does
     message = refusal(root, loader, ".tif")
-    assert said in message and "check_data" not in message
+    assert said in message and "mmattn check" not in message
 
 
 def test_a_fourth_band_is_told(tmp_path: Path) -> None:

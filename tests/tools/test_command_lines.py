@@ -16,6 +16,7 @@ import pytest
 from mmengine.registry import TRANSFORMS
 
 from mmattn.cli import COMMANDS
+from mmattn.cli import TOOLS as TOOLS_OF_VERBS
 
 HEAVY = ("torch", "mmengine", "mmcv", "mmdet", "mmseg", "numpy", "rich", "matplotlib")
 
@@ -58,7 +59,9 @@ def test_help_imports_nothing_heavy_and_has_an_example(name: str, repo: Path) ->
     shown = subprocess.run(
         [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True
     ).stdout
-    called = f"mmattn {name}" if name in COMMANDS else f"python tools/{name}.py"
+    verbs = {file: verb for verb, file in TOOLS_OF_VERBS.items()} | {"make_shapes": "data shapes"}
+    verb = verbs.get(name, name)
+    called = f"mmattn {verb}" if verb.split()[0] in COMMANDS else f"python tools/{name}.py"
     assert called in shown.split("xample", 1)[1], "no example"
     assert shown.splitlines()[-1].strip() == "LOADED"
 

@@ -1,4 +1,4 @@
-"""The generated shapes, boxes alone: 6 classes; written by ``mmattn make_shapes``."""
+"""The generated shapes, boxes alone: 6 classes; written by ``mmattn data shapes``."""
 
 _base_ = "./shapes_instance.py"
 

@@ -1,4 +1,4 @@
-"""The generated shapes, detection and instance: 6 classes; written by ``mmattn make_shapes``."""
+"""The generated shapes, detection and instance: 6 classes; written by ``mmattn data shapes``."""
 
 dataset_type = "CocoDataset"
 data_root = "data/shapes/"

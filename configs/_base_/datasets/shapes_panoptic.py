@@ -1,4 +1,4 @@
-"""The generated shapes, panoptic: 6 things, 4 stuff; written by ``mmattn make_shapes``."""
+"""The generated shapes, panoptic: 6 things, 4 stuff; written by ``mmattn data shapes``."""
 
 dataset_type = "CocoPanopticDataset"
 data_root = "data/shapes/"

@@ -1,4 +1,4 @@
-"""The generated shapes, semantic: 10 classes; written by ``mmattn make_shapes``."""
+"""The generated shapes, semantic: 10 classes; written by ``mmattn data shapes``."""
 
 dataset_type = "mmattn.ShapesDataset"
 data_root = "data/shapes"

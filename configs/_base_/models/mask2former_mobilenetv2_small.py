@@ -1,7 +1,7 @@
 """Mask2Former with an ImageNet MobileNetV2, half the channels and fewer layers, for a CPU.
 
 Norms keep the statistics of ImageNet, as those of the paper's ResNets, and learn scale and shift.
-Give the heads your classes; weights of the backbone come from ``mmattn convert_checkpoint``.
+Give the heads your classes; weights of the backbone come from ``mmattn convert``.
 """
 
 _base_ = ["./mask2former_r50.py"]

@@ -1,7 +1,7 @@
 """What light R-CNNs on an ImageNet MobileNetV2 share: heads, samplers and losses.
 
 A config on top says how wide they are, which maps of the backbone they take, and their classes;
-weights of the backbone come from ``mmattn convert_checkpoint``.
+weights of the backbone come from ``mmattn convert``.
 """
 
 model = dict(

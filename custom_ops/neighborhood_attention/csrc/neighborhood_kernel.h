@@ -27,6 +27,7 @@ constexpr int64_t kMostQueries = 12;   // that are handled at once
 constexpr int64_t kRows = 16;          // rows of queries of a task
 constexpr int64_t kBytes = 1 << 20;    // of keys and values of a task, if possible
 constexpr int64_t kQueriesInTile = 6;  // of a register tile, with kTileVectors vectors of keys
+constexpr int64_t kMostLanes = 256;    // of the keys of a row
 
 // One axis of a grid: `length` positions, of which each sees `kernel`, or all if there are fewer.
 struct Axis {
@@ -300,23 +301,42 @@ struct Lines {
   // Logits to weights that are 0 outside of each query's window; they sum to 1.
   void weigh(const Task& t, const Group& g, int64_t i, const A* bias, A* scores) const {
     constexpr int L = kLanes<A>;
-    constexpr A kNever = -std::numeric_limits<A>::infinity();
-    alignas(kVectorBytes) A mask[256];
+    const Vec<A> never = Vec<A>{} - std::numeric_limits<A>::infinity();
+    alignas(kVectorBytes) A outside[kMostLanes];
     for (int64_t q = 0; q < g.count; ++q) {
-      for (int64_t j = 0; j < tile.lanes(); ++j) {
-        mask[j] = j >= g.first[q] && j < g.first[q] + g.seen ? A(0) : kNever;
-      }
+      mark_outside(g, q, outside);
       A* row = scores + q * scores_row();
       for (int64_t a = 0; a < g.rows; ++a) {
         const A* b = bias + bias_at(t, g, i, q, a);
         for (int64_t j = 0; j < tile.lanes(); j += L) {
           A* at = row + a * tile.lanes() + j;
-          store(at, load(at) + load(b + j) + load(mask + j));
+          store(at, load(outside + j) > A(0) ? never : load(at) + load(b + j));
         }
       }
       const int64_t count = g.rows * tile.lanes();
       const A inverse = A(1) / exponentiate(row, count, std::numeric_limits<A>::lowest()).second;
       for (int64_t j = 0; j < count; j += L) store(row + j, load(row + j) * inverse);
+    }
+  }
+
+  // Zeros in place of the products of a query with what is outside of its window.
+  void clear_outside(const Group& g, int64_t q, A* row) const {
+    constexpr int L = kLanes<A>;
+    alignas(kVectorBytes) A outside[kMostLanes];
+    mark_outside(g, q, outside);
+    for (int64_t a = 0; a < g.rows; ++a) {
+      for (int64_t j = 0; j < tile.lanes(); j += L) {
+        A* at = row + a * tile.lanes() + j;
+        store(at, load(outside + j) > A(0) ? Vec<A>{} : load(at));
+      }
+    }
+  }
+
+  // 1 for the columns of keys that a query does not see, 0 for its own. Products outside are chosen
+  // away, not weighed by 0: that would leave an infinite one NaN.
+  void mark_outside(const Group& g, int64_t q, A* outside) const {
+    for (int64_t j = 0; j < tile.lanes(); ++j) {
+      outside[j] = j >= g.first[q] && j < g.first[q] + g.seen ? A(0) : A(1);
     }
   }
 
@@ -489,6 +509,7 @@ struct Backward {
         for (int64_t j = 0; j < g.count; ++j) {
           const A* weight = weights + j * lines.scores_row();
           A* slope = slopes + j * lines.scores_row();
+          lines.clear_outside(g, j, slope);
           Vec<A> products{};
           for (int64_t l = 0; l < g.rows * lanes; l += L)
             products += load(weight + l) * load(slope + l);

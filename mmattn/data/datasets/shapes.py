@@ -10,7 +10,7 @@ from mmattn.registry import DATASETS
 
 @DATASETS.register_module()
 class ShapesDataset(BaseSegDataset):
-    """Six shapes (things) on four grounds (stuff), written by ``mmattn make_shapes``.
+    """Six shapes (things) on four grounds (stuff), written by ``mmattn data shapes``.
 
     The label maps hold 0..9, the positions in ``METAINFO["classes"]``; no pixel is ignored. The
     detection, instance and panoptic files of the same folder are COCO's and are read by mmdet's own

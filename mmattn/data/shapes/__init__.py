@@ -7,6 +7,7 @@
 
 from .classes import CLASSES, PALETTE, STUFF_CLASSES, THING_CLASSES
 from .scene import Scene, ShapesSceneGenerator
+from .video import write_shapes_video
 from .writer import write_shapes_dataset
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "Scene",
     "ShapesSceneGenerator",
     "write_shapes_dataset",
+    "write_shapes_video",
 ]

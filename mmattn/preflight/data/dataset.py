@@ -18,6 +18,7 @@ from mmattn.data.archives import refuse_archive
 from mmattn.data.confine import refuse_outside
 from mmattn.data.dataset_probe import lazy_dataset, located
 from mmattn.data.files import check_place, endings, is_remote, refuse_missing, why_missing
+from mmattn.data.record import RECORD, read_record
 from mmattn.errors import DataError, one_line
 from mmattn.images import evenly
 from mmattn.type_names import bare_name
@@ -203,6 +204,9 @@ def check_dataset(
     report.notes = tuple(getattr(dataset, "notes", ()))
     if not _is_local(dataset):
         return report
+    record = read_record(root) if isinstance(root, str) and os.path.isdir(root) else None
+    if record is not None:
+        report.notes += (f"{RECORD}: {record.sentence()}",)
     _check_places(dataset, where)
     _refuse_pickles(dataset, where)
     entries, warnings = _load(dataset, where, cfg)

@@ -114,7 +114,7 @@ def test_official_weights_convert_there_and_back(small, detector: str) -> None:
 
 @pytest.mark.parametrize("name", [OFFICIAL, MMDET])
 def test_the_command_recognises_the_layout(small, name: str, tmp_path: Path, capsys) -> None:
-    from mmattn.cli.convert_checkpoint import main
+    from mmattn.cli.convert import main
     from mmattn.io import read_checkpoint
 
     if name == OFFICIAL:

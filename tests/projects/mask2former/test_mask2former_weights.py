@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmattn.cli.convert_checkpoint import main
+from mmattn.cli.convert import main
 from mmattn.config import load_config
 from mmattn.errors import CheckpointError
 from mmattn.inference import build_model

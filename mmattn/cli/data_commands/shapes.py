@@ -1,27 +1,16 @@
-"""``mmattn make_shapes``: write the generated shapes dataset."""
+"""``mmattn data shapes``: write the generated shapes dataset."""
 
 from __future__ import annotations
 
 import argparse
 
-from . import _arguments as arguments
-from ._run import run
-
 EXAMPLES = """\
-%(prog)s data/shapes --num-train 400 --num-val 100
+%(prog)s shapes data/shapes --num-train 400 --num-val 100
 """
 
 
-def parse_args(
-    argv: list[str] | None = None, prog: str = "mmattn make_shapes"
-) -> argparse.Namespace:
-    """Read the command line."""
-    parser = arguments.new_parser(
-        prog,
-        "Write the generated shapes dataset: images, label maps, COCO and COCO panoptic "
-        "annotations.",
-        EXAMPLES,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument(
         "root",
         nargs="?",
@@ -58,21 +47,22 @@ def parse_args(
         "tells classes apart, which takes longer to learn (default: 0.8)",
     )
     parser.add_argument(
+        "--video",
+        type=int,
+        default=0,
+        metavar="FRAMES",
+        help="write DIR/video.mp4 too, whose camera pans over one more scene (default: none)",
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="replace a shapes dataset with other parameters (nothing else is ever replaced)",
     )
-    return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None, prog: str = "mmattn make_shapes") -> int:
-    """Write the dataset unless it is already there; returns the exit code."""
-    args = parse_args(argv, prog)
-    return run(lambda: _make_shapes(args))
-
-
-def _make_shapes(args: argparse.Namespace) -> None:
-    from mmattn.data.shapes import write_shapes_dataset
+def main(args: argparse.Namespace) -> None:
+    """Write the dataset unless it is already there."""
+    from mmattn.data.shapes import write_shapes_dataset, write_shapes_video
 
     root = write_shapes_dataset(
         args.root,
@@ -85,3 +75,7 @@ def _make_shapes(args: argparse.Namespace) -> None:
         overwrite=args.overwrite,
     )
     print(f"{root}: {args.num_train} train and {args.num_val} val images, seed {args.seed}")
+    if args.video:
+        look = {"size": tuple(args.size), "seed": args.seed, "colour_hint": args.colour_hint}
+        video = write_shapes_video(root / "video.mp4", frames=args.video, **look)
+        print(f"{video}: {args.video} frames")

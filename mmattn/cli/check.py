@@ -1,4 +1,4 @@
-"""``mmattn check_data``: check a config, its data and its model without training."""
+"""``mmattn check``: check a config, its data and its model without training."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ built.
 """
 
 
-def parse_args(
-    argv: list[str] | None = None, prog: str = "mmattn check_data"
-) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None, prog: str = "mmattn check") -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
         prog,
@@ -72,7 +70,7 @@ def parse_args(
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None, prog: str = "mmattn check_data") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn check") -> int:
     """Print a table for each dataset and build the model; returns the exit code."""
     args = parse_args(argv, prog)
     return run(lambda: _check(args))

@@ -1,4 +1,4 @@
-"""``mmattn convert_checkpoint``: convert a checkpoint of another project's layout."""
+"""``mmattn convert``: convert a checkpoint of another project's layout."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ OUT.safetensors, OUT.json records the source's SHA-256, the converter and the da
 """
 
 
-def parse_args(
-    argv: list[str] | None = None, prog: str = "mmattn convert_checkpoint"
-) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None, prog: str = "mmattn convert") -> argparse.Namespace:
     """Read the command line."""
     parser = arguments.new_parser(
         prog,
@@ -60,7 +58,7 @@ def parse_args(
     return args
 
 
-def main(argv: list[str] | None = None, prog: str = "mmattn convert_checkpoint") -> int:
+def main(argv: list[str] | None = None, prog: str = "mmattn convert") -> int:
     """Convert or list; returns the exit code, 6 where the result does not fit the model."""
     args = parse_args(argv, prog)
     return run(lambda: _list_converters() if args.list else _convert(args))
@@ -71,7 +69,7 @@ def _register_converters() -> None:
     from mmattn.plugin_imports import import_all_plugins
 
     for error in import_all_plugins():  # their converters are missing, all others work
-        print(f"convert_checkpoint: {error}", file=sys.stderr)
+        print(f"convert: {error}", file=sys.stderr)
 
 
 def _list_converters() -> None:

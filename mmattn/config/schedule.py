@@ -1,4 +1,4 @@
-"""A config's training, by epochs or iterations, as a number of iterations with its schedule.
+"""The length of a config's training, and its schedule at another length.
 
 A schedule keeps its shape: a warm-up over the first 5 % and a drop after two thirds stay at 5 % and
 two thirds of the new length.
@@ -7,7 +7,7 @@ two thirds of the new length.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +50,8 @@ def original_length(cfg: Config, num_samples: int) -> tuple[int, float]:
     )
 
 
-def rescaled(schedulers: Any, iterations: int, original: int, epoch: float) -> Any:
-    """Rescale the ``param_scheduler`` of a config to a training of ``iterations``.
+def to_iterations(schedulers: Any, iterations: int, original: int, epoch: float) -> Any:
+    """Rescale the ``param_scheduler`` of a config to a training that counts iterations.
 
     Args:
         schedulers: A scheduler, a list of them, or such lists by the name of an optimiser.
@@ -59,25 +59,44 @@ def rescaled(schedulers: Any, iterations: int, original: int, epoch: float) -> A
         original: Length that ``schedulers`` were written for, in iterations.
         epoch: Number of iterations in an epoch of that training.
     """
+
+    def convert(scheduler: dict[str, Any]) -> dict[str, Any]:
+        scheduler.pop("convert_to_iter_based", None)
+        factor = iterations / original * (epoch if scheduler.get("by_epoch", True) else 1)
+        return _scale(scheduler | {"by_epoch": False}, factor)
+
+    return _each(schedulers, convert)
+
+
+def stretch(schedulers: Any, factor: float) -> Any:
+    """Rescale the ``param_scheduler`` of a config; each keeps its unit, epochs or iterations.
+
+    Args:
+        schedulers: A scheduler, a list of them, or such lists by the name of an optimiser.
+        factor: New length of the training, as a share of the old one.
+    """
+    return _each(schedulers, lambda scheduler: _scale(scheduler, factor))
+
+
+def _each(schedulers: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Change a copy of each scheduler."""
     if isinstance(schedulers, (list, tuple)):
-        return [rescaled(entry, iterations, original, epoch) for entry in schedulers]
+        return [_each(entry, change) for entry in schedulers]
     if not isinstance(schedulers, Mapping):
         return schedulers
     if "type" not in schedulers:
-        return {
-            name: rescaled(entry, iterations, original, epoch) for name, entry in schedulers.items()
-        }
-    scheduler = deepcopy(dict(schedulers))
-    scheduler.pop("convert_to_iter_based", None)
-    factor = iterations / original * (epoch if scheduler.get("by_epoch", True) else 1)
-    scheduler["by_epoch"] = False
+        return {name: _each(entry, change) for name, entry in schedulers.items()}
+    return change(deepcopy(dict(schedulers)))
+
+
+def _scale(scheduler: dict[str, Any], factor: float) -> dict[str, Any]:
     for key in _TIMES:
         if key in scheduler:
             scheduler[key] = _scaled(scheduler[key], factor, least=0 if key == "begin" else 1)
     for key in _DURATIONS:
         if key in scheduler:
             scheduler[key] = _scaled(scheduler[key], factor, least=1)
-    if "end" in scheduler:
+    if "end" in scheduler and not scheduler.get("convert_to_iter_based"):
         # Over fewer than two steps mmengine's schedulers stay at the rate that they start with.
         scheduler["end"] = max(scheduler["end"], scheduler.get("begin", 0) + 2)
     if str(scheduler["type"]).startswith("Exponential"):

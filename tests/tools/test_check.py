@@ -1,4 +1,4 @@
-"""``mmattn check_data`` tells what is in the data, or what is wrong with it by its exit code."""
+"""``mmattn check`` tells what is in the data, or what is wrong with it by its exit code."""
 
 from __future__ import annotations
 

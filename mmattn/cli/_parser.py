@@ -1,0 +1,123 @@
+"""The parser of all commands: settings as plain words, and mistakes that are told with a fix."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+
+from mmattn.errors import did_you_mean
+
+#: Endings of files of weights.
+WEIGHTS = (".pth", ".pt", ".safetensors")
+#: How a setting begins: ``data=``, ``optim_wrapper.optimizer.lr=``.
+_SETTINGS, _WIDTH = "[KEY=VALUE ...]", 79
+_SETTING = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads ``key=value`` words wherever they stand, and suggests names for misspelt options.
+
+    Attributes:
+        takes_settings: Whether the command takes settings of a config; such words then are as
+            good as those of ``--cfg-options``.
+    """
+
+    takes_settings = False
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        words, settings = list(sys.argv[1:] if args is None else args), []
+        if self.takes_settings:
+            words, settings = self._split(words)
+        parsed, left = super().parse_known_args(words, namespace)
+        if settings:
+            parsed.cfg_options = [*settings, *(parsed.cfg_options or [])]
+        if left:
+            first = getattr(parsed, "checkpoint", None)
+            if first:
+                refuse_several_checkpoints(self, [first, *left])
+            self.error(f"unrecognized arguments: {' '.join(left)}{self._hint(left)}")
+        return parsed, left
+
+    def format_usage(self) -> str:
+        return self._with_settings(super().format_usage())
+
+    def format_help(self) -> str:
+        usage, separator, rest = super().format_help().partition("\n\n")
+        return self._with_settings(usage) + separator + rest
+
+    def _with_settings(self, usage: str) -> str:
+        """Put the settings behind the last argument of a usage."""
+        if not self.takes_settings:
+            return usage
+        text, last = usage.rstrip("\n"), usage.rstrip("\n").rpartition("\n")[2]
+        indent = " " * len(f"usage: {self.prog} ")
+        space = " " if len(last) < _WIDTH - len(_SETTINGS) else f"\n{indent}"
+        return f"{text}{space}{_SETTINGS}{usage[len(text) :]}"
+
+    def _split(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Take the settings out of ``words``.
+
+        A word that an option needs as its value stays, and so does what ``--cfg-options`` has
+        behind it, and a file that is there.
+        """
+        others, settings = [], []
+        values, inside = 0, False  # values that the last option needs; inside --cfg-options
+        for index, word in enumerate(words):
+            if word == "--":
+                return [*others, *words[index:]], settings
+            if word.startswith("-") and len(word) > 1:
+                values, inside = self._values_of(word)
+            elif values or inside:
+                values = max(0, values - 1)
+            elif _SETTING.match(word) and not os.path.exists(word):
+                settings.append(word)
+                continue
+            others.append(word)
+        return others, settings
+
+    def _values_of(self, word: str) -> tuple[int, bool]:
+        """Return how many words an option needs behind it, and whether it is --cfg-options."""
+        name, separator, _ = word.partition("=")
+        near = [known for known in self._option_string_actions if known.startswith(name)]
+        known = name if name in self._option_string_actions else near[0] if len(near) == 1 else None
+        if known is None:
+            return 0, False
+        action = self._option_string_actions[known]
+        if action.dest == "cfg_options":
+            return 0, True
+        if separator or isinstance(action.nargs, str):
+            return 0, False
+        return (1 if action.nargs is None else action.nargs), False
+
+    def _hint(self, left: Sequence[str]) -> str:
+        """Return what was meant by words that nobody asked for; it begins with a full stop."""
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        for word in left:
+            hint = did_you_mean(word.partition("=")[0], known) if word.startswith("--") else ""
+            if hint:
+                return f".{hint}"
+        if self.takes_settings and not any(word.startswith("-") for word in left):
+            return ". Settings of the config are words such as data=my_images, without spaces"
+        return ""
+
+
+def options_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the actions of a parser that its help shows."""
+    for action in parser._actions:
+        if action.help is not argparse.SUPPRESS:
+            yield action
+
+
+def refuse_several_checkpoints(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """End with an error where more than one of ``words`` is a file of weights.
+
+    ``best_mIoU_iter_*.pth`` stands for two files after two trainings into one folder.
+    """
+    files = [word for word in words if word.lower().endswith(WEIGHTS)]
+    if len(files) > 1:
+        known = [file for file in files if os.path.isfile(file)]
+        newest = f"; the newest is {max(known, key=os.path.getmtime)}" if known else ""
+        parser.error(f"one checkpoint is expected, not {len(files)}: {', '.join(files)}{newest}")

@@ -1,0 +1,1 @@
+"""The commands of ``mmattn data``, a file each."""

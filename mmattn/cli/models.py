@@ -1,0 +1,163 @@
+"""``mmattn models``: list the models that mmattn knows by name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from mmattn.errors import ConfigError, did_you_mean
+
+from . import _arguments as arguments
+from ._run import run
+
+if TYPE_CHECKING:
+    from mmattn.config.model_index import ModelEntry
+
+EXAMPLES = """\
+%(prog)s
+%(prog)s yolov12-n
+%(prog)s 'ccnet*' --task semantic
+%(prog)s --data folder
+"""
+NOTES = """\
+The name, or the short name where there is one, stands for the config in every command: mmattn train
+yolov12-n data=my_boxes. So does the name of any config of mmdet and mmseg, which are not listed.
+Numbers are those that were measured here; the papers' are in projects/NAME/README.md.
+"""
+
+
+def parse_args(argv: list[str] | None = None, prog: str = "mmattn models") -> argparse.Namespace:
+    """Read the command line."""
+    parser = arguments.new_parser(
+        prog, "List the models that mmattn brings along, or show one of them.", EXAMPLES, NOTES
+    )
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        metavar="PATTERN",
+        help="a name, a part of one, or a pattern with * in quotes (default: all models)",
+    )
+    parser.add_argument(
+        "--task", metavar="TASK", help="a task or a part of its name: detection, instance, panoptic"
+    )
+    parser.add_argument(
+        "--data", metavar="DATA", help="a dataset or a part of its name: coco, camvid, folder"
+    )
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None, prog: str = "mmattn models") -> int:
+    """Print the table, or one model; returns the exit code."""
+    args = parse_args(argv, prog)
+    return run(lambda: _models(args))
+
+
+def _models(args: argparse.Namespace) -> None:
+    from mmattn.config import model_index
+
+    entries = model_index()
+    if args.task:
+        entries = _chosen(entries, "task", args.task)
+    if args.data:
+        entries = _chosen(entries, "data", args.data)
+    one = next((e for e in entries if args.pattern and args.pattern in (e.name, e.alias)), None)
+    found = [one] if one else _matching(entries, args.pattern)
+    if args.json:
+        print(json.dumps([_as_json(entry) for entry in found], indent=1))
+    elif len(found) == 1:
+        print(_page(found[0]))
+    else:
+        print(_table(found))
+
+
+def _chosen(entries: Sequence[ModelEntry], key: str, wanted: str) -> Sequence[ModelEntry]:
+    found = [entry for entry in entries if wanted.lower() in getattr(entry, key).lower()]
+    if not found:
+        known = sorted({getattr(entry, key) for entry in entries})
+        raise ConfigError(f"--{key} {wanted}: no model has it; there are {', '.join(known)}.")
+    return found
+
+
+def _matching(entries: Sequence[ModelEntry], pattern: str | None) -> Sequence[ModelEntry]:
+    """Return the models with ``pattern`` in their name, short name, system or network."""
+    if not pattern:
+        return entries
+    wanted = pattern.lower()
+    wanted = wanted if "*" in wanted else f"*{wanted}*"
+    found = [
+        entry
+        for entry in entries
+        if any(
+            fnmatch(text.lower(), wanted)
+            for text in (entry.name, entry.alias, entry.collection, *entry.architecture)
+        )
+    ]
+    if not found:
+        known = [name for entry in entries for name in (entry.alias, entry.name) if name]
+        raise ConfigError(
+            f"No model is called {pattern}.{did_you_mean(pattern, known)} mmattn models lists all."
+        )
+    return found
+
+
+def _table(entries: Sequence[ModelEntry]) -> str:
+    """Return the table; the short names, which a newcomer types, come first."""
+    from mmattn.tables import text_table
+
+    ordered = sorted(entries, key=lambda entry: not entry.alias)  # stable
+    head = ("short", "name", "task", "data", "parameters", "measured here")
+    rows = [
+        (e.alias, e.name, e.task, e.data, _millions(e.parameters), _results(e)) for e in ordered
+    ]
+    count = f"{len(entries)} models; mmattn models NAME shows one, its paper and its commands."
+    return f"{text_table(head, rows, align='llllrl')}\n\n{count}"
+
+
+def _page(entry: ModelEntry) -> str:
+    """Return what is known of one model, and the commands for it."""
+    rows = {
+        "name": entry.name,
+        "short": entry.alias,
+        "system": entry.collection,
+        "network": ", ".join(entry.architecture),
+        "task": entry.task,
+        "data": entry.data,
+        "parameters": _millions(entry.parameters),
+        "measured": _results(entry) or "nothing here",
+        "paper": " ".join(part for part in entry.paper if part),
+        "page": entry.page,
+        "config": str(entry.config),
+    }
+    lines = [f"{key:<12}{value}" for key, value in rows.items() if value]
+    return "\n".join([*lines, "", *_commands(entry)])
+
+
+def _commands(entry: ModelEntry) -> list[str]:
+    name = entry.alias or entry.name
+    run_folder = f"work_dirs/{entry.name}"
+    own = " data=DIR" if "folder" in entry.data else ""
+    return [
+        f"mmattn check {name}{own}",
+        f"mmattn train {name}{own}",
+        f"mmattn test {run_folder}",
+        f"mmattn predict {run_folder} IMAGES --out DIR",
+        f"mmattn export {run_folder} --out model.onnx --dynamic",
+    ]
+
+
+def _results(entry: ModelEntry) -> str:
+    return ", ".join(f"{value:g} {metric} on {data}" for data, metric, value in entry.results)
+
+
+def _millions(parameters: int | None) -> str:
+    return "" if parameters is None else f"{parameters / 1e6:.3g} M"
+
+
+def _as_json(entry: ModelEntry) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(entry), "config": str(entry.config)}

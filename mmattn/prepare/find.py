@@ -1,0 +1,140 @@
+"""Find the archives of a dataset: given by the user, fetched before, or to be fetched now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmattn.errors import DataError
+from mmattn.io.download import SourceError, download
+
+from .card import DatasetCard
+from .digests import DigestBook, verify
+from .progress import Progress
+from .source_file import SourceFile, size_in_words
+from .sources import matching
+from .stage import need_space
+
+
+@dataclass(frozen=True)
+class Found:
+    """An archive.
+
+    Attributes:
+        path: Where it is, or the folder that holds what it unpacks to.
+        origin: Where it comes from, for the record.
+        is_unpacked: Whether ``path`` is such a folder.
+    """
+
+    path: Path
+    origin: str
+    is_unpacked: bool = False
+
+
+def find_files(
+    card: DatasetCard,
+    given: Sequence[Path],
+    archives: Path,
+    book: DigestBook,
+    say: Callable[[str], None],
+) -> dict[str, Found]:
+    """Return where the archives of a dataset are, and fetch those that are nowhere.
+
+    Args:
+        card: The dataset.
+        given: Archives of the user's, folders with them, or folders that they were unpacked into.
+        archives: Folder of those that are fetched.
+        book: Digests that are known already.
+        say: Called with a line for each.
+
+    Returns:
+        Name of the archive -> where it is.
+
+    Raises:
+        DataError: Some are missing and cannot be fetched; the message says which, and where a
+            person gets them.
+        StorageError: The disk has no room for them.
+    """
+    for path in given:
+        if not path.exists():
+            raise DataError(f"--from {path}: no such file or folder")
+    found: dict[str, Found] = {}
+    for file in card.files:
+        place = _given(file, given)
+        if place is None and (archives / file.name).is_file():
+            place = Found(archives / file.name, _origin(archives / file.name, file))
+        if place is not None:
+            found[file.name] = place
+    missing = [file for file in card.files if file.name not in found]
+    lost = [file for file in missing if card.account or not file.urls]
+    if lost:
+        raise DataError(_where_to_get(card, lost, given))
+    need_space(archives.parent, sum(2 * (file.size or 0) for file in missing), "fetch and unpack")
+    for file in missing:
+        found[file.name] = _fetch(file, archives, book, say)
+    return found
+
+
+def _given(file: SourceFile, given: Sequence[Path]) -> Found | None:
+    for path in given:
+        if path.is_file() and path.name == file.name:
+            return Found(path, str(path))
+        if (path / file.name).is_file():
+            return Found(path / file.name, str(path / file.name))
+    for path in given:
+        folder = matching(file, path)
+        if folder is not None:
+            return Found(folder, str(folder), is_unpacked=True)
+    return None
+
+
+def _origin(path: Path, file: SourceFile) -> str:
+    """Return the address that an archive was fetched from before, as it was noted beside it."""
+    note = path.with_name(f"{path.name}.url")
+    return note.read_text("utf-8") if note.is_file() else file.urls[0] if file.urls else str(path)
+
+
+def _fetch(file: SourceFile, archives: Path, book: DigestBook, say: Callable[[str], None]) -> Found:
+    """Fetch an archive from the first address that gives the published one."""
+    archives.mkdir(parents=True, exist_ok=True)
+    target = archives / file.name
+    part = target.with_name(f"{file.name}.part")
+    reasons = []
+    for url in file.urls:
+        say(f"  fetching {file.name} ({size_in_words(file)}) from {url}")
+        try:
+            with Progress(f"fetching {file.name}", file.size or 0, say) as progress:
+                download(url, part, size=file.size, progress=progress.reach)
+            verify(file, part, book, say)
+        except SourceError as error:
+            reasons.append(f"{url}: {error.reason}")
+        except DataError as error:
+            part.unlink(missing_ok=True)
+            reasons.append(f"{url}: {error}")
+        else:
+            target.with_name(f"{file.name}.url").write_text(url, "utf-8")
+            os.replace(part, target)
+            return Found(target, url)
+        say(f"  {reasons[-1]}")
+    raise DataError(
+        f"{file.name} could not be fetched:\n  " + "\n  ".join(reasons) + "\nThe same command goes "
+        "on where it was cut. Without network, get the file elsewhere and give its folder with "
+        "--from"
+    )
+
+
+def _where_to_get(card: DatasetCard, lost: Sequence[SourceFile], given: Sequence[Path]) -> str:
+    why = (
+        "is given to registered users alone, so it is never fetched here"
+        if card.account
+        else "cannot be fetched by a program"
+    )
+    files = "".join(f"\n  {file.name} ({size_in_words(file)})" for file in lost)
+    looked = f" Not found in: {', '.join(map(str, given))}." if given else ""
+    return (
+        f"{card.title} {why}. Get from {card.home} (terms: {card.terms_url}):{files}\n"
+        f"and give the folder that you saved them in: mmattn data prepare {card.name} --root D "
+        f"--from FOLDER.{looked}"
+    )
