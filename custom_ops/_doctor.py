@@ -73,6 +73,24 @@ def examine(
     return 1 if failed else 0
 
 
+def find_out(*, checks: bool) -> list[Finding]:
+    """Return which backends there are, which serve which calls, and whether they compute right.
+
+    Args:
+        checks: Whether to compare each backend with the reference in float64.
+    """
+    return [
+        Finding(
+            name,
+            _states(operator),
+            _choices(operator),
+            _checks(operator, quick=True)[0] if checks else [],
+            [],
+        )
+        for name, operator in sorted(OPERATORS.items())
+    ]
+
+
 def _show(operator: Operator, finding: Finding, log: Callable[[str], None]) -> None:
     """Write all that was found about an operator."""
     log(f"\n{finding.name}\n{'=' * len(finding.name)}")

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Put finished trainings side by side."""
+"""Put finished trainings side by side: another name of tools/report.py."""
 
 import sys
 
-from mmattn.cli.compare_runs import main
+from mmattn.cli.report import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,7 +4,7 @@ CBAM: Woo et al., ECCV 2018, arXiv:1807.06521; ATSS: Zhang et al., CVPR 2020, ar
 Neither paper has such a row: three stages of 16 to 64 channels from random weights, which learn the
 generated shapes in two minutes of a core. CBAM is in its identity form (docs/plugins.md).
 
-    mmattn make_shapes work_dirs/demo/shapes --num-train 600 --num-val 60 --size 96 128
+    mmattn data shapes work_dirs/demo/shapes --num-train 600 --num-val 60 --size 96 128
     mmattn train configs/cbam/atss_r18-narrow-cbam_1xb8-500_shapes-128x96.py
 """
 

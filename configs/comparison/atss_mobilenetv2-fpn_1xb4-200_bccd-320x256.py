@@ -4,7 +4,7 @@ ATSS: Zhang et al., CVPR 2020, arXiv:1912.02424, with towers of one convolution 
 This is a test bench, not the system of the paper. Convert the weights of torchvision's MobileNetV2
 once, then compare:
 
-    mmattn convert_checkpoint mobilenetv2_imagenet_features.safetensors \
+    mmattn convert mobilenetv2_imagenet_features.safetensors \
         work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors \
         --converter torchvision-mobilenetv2-mmdet
     OMP_NUM_THREADS=1 mmattn compare \

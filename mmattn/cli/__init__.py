@@ -13,16 +13,18 @@ GROUPS: dict[str, dict[str, str]] = {
         "train": "train any config of mmdet, mmseg or mmattn",
         "test": "test a checkpoint",
         "predict": "detect objects in images and videos, or segment them",
+        "explain": "show what a prediction rests on: attention, gates and gradient maps",
         "export": "export a trained model to ONNX or OpenVINO, checked against torch",
     },
-    "attention blocks": {
+    "compare and measure": {
         "slots": "list every place of a model where a block can be inserted",
         "compare": "compare attention blocks in one network on equal terms",
+        "benchmark": "measure parameters, operations, time and memory, or the speed of the data",
     },
     "configs and data": {
         "check": "check a config, its data and its model without training",
-        "config": "work on configs: a JSON schema for editors",
-        "data": "work on datasets: prepare public ones by name, check them, draw shapes",
+        "config": "work on configs: show, explain, compare, judge, upgrade; a schema for editors",
+        "data": "work on datasets: prepare public ones by name, browse samples, draw shapes",
     },
     "weights": {
         "weights": "fetch weights by name, list, verify and bundle them for other machines",
@@ -30,9 +32,12 @@ GROUPS: dict[str, dict[str, str]] = {
         "publish": "strip a checkpoint to its weights and class names, with a digest in its name",
     },
     "runs": {
-        "report": "write a report on a trained and exported model",
-        "compare_runs": "put finished trainings side by side",
+        "report": "write the report of a run, of runs side by side, or of a checkpoint",
         "replay": "repeat a training step whose numbers were not finite",
+    },
+    "this installation": {
+        "doctor": "show versions, packages, operators and GPUs, and what is broken",
+        "completion": "print a script by which bash, zsh or fish completes mmattn",
     },
 }
 #: Verb -> what it does.
@@ -40,6 +45,7 @@ COMMANDS = {verb: text for group in GROUPS.values() for verb, text in group.item
 #: Verb of before -> the words that say the same now.
 RENAMED = {
     "check_data": ("check",),
+    "compare_runs": ("report",),
     "convert_checkpoint": ("convert",),
     "make_shapes": ("data", "shapes"),
 }

@@ -6,7 +6,8 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 
 from mmattn.errors import did_you_mean
 
@@ -15,6 +16,17 @@ WEIGHTS = (".pth", ".pt", ".safetensors")
 #: How a setting begins: ``data=``, ``optim_wrapper.optimizer.lr=``.
 _SETTINGS, _WIDTH = "[KEY=VALUE ...]", 79
 _SETTING = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+_wanted: ContextVar[bool] = ContextVar("wanted", default=False)
+
+
+class _Built(Exception):
+    """Carries a parser out of the function that builds it and would read a line with it."""
+
+    def __init__(self, parser: Parser) -> None:
+        super().__init__()
+        self.parser = parser
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,6 +38,11 @@ class Parser(argparse.ArgumentParser):
     """
 
     takes_settings = False
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
+        if _wanted.get():
+            raise _Built(self)
+        return super().parse_args(args, namespace)
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
         words, settings = list(sys.argv[1:] if args is None else args), []
@@ -104,10 +121,30 @@ class Parser(argparse.ArgumentParser):
         return ""
 
 
-def options_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the actions of a parser that its help shows."""
+def parser_of(parse_args: Callable[[list[str]], argparse.Namespace]) -> Parser:
+    """Return the parser by which a command's ``parse_args`` reads its line; nothing is read."""
+    token = _wanted.set(True)
+    try:
+        parse_args([])
+    except _Built as built:
+        return built.parser
+    finally:
+        _wanted.reset(token)
+    raise TypeError(f"{parse_args.__module__}.parse_args reads its line without a Parser")
+
+
+def commands_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    """Return the parsers of the commands of a verb, such as those of ``mmattn config``."""
     for action in parser._actions:
-        if action.help is not argparse.SUPPRESS:
+        if isinstance(action, argparse._SubParsersAction):
+            return action.choices
+    return {}
+
+
+def options_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the options that the help of a parser shows."""
+    for action in parser._actions:
+        if action.option_strings and action.help is not argparse.SUPPRESS:
             yield action
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from mmattn.config.run_folders import CHOICES, find_run, is_run
+from mmattn.errors import ConfigError
 
 from ._parser import WEIGHTS
 
@@ -27,15 +28,6 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def require_checkpoint(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with an error where neither a checkpoint nor a folder is given."""
-    if args.checkpoint is None and not os.path.isdir(args.config):
-        parser.error(
-            f"the following arguments are required: CHECKPOINT, the weights for {args.config}; "
-            "the folder of a run can be given instead of both"
-        )
-
-
 def use_run(args: argparse.Namespace) -> None:
     """Put the files of a run in the place of its folder, and print which they are.
 
@@ -44,9 +36,15 @@ def use_run(args: argparse.Namespace) -> None:
             the command has one, becomes the folder.
 
     Raises:
-        ConfigError: The folder is none of a run, or has several configs.
+        ConfigError: The folder is none of a run, or has several configs; or there is a config and
+            no checkpoint.
         CheckpointError: The run has no such checkpoint.
     """
+    if args.checkpoint is None and not os.path.isdir(args.config):
+        raise ConfigError(
+            f"{args.config}: give its weights behind it, CONFIG CHECKPOINT; only the folder of a "
+            "run, work_dirs/NAME, has its own."
+        )
     if not is_run(args.config) and not (os.path.isdir(args.config) and args.checkpoint is None):
         return
     if args.checkpoint is not None and not _is_choice(args.checkpoint):

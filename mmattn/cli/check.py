@@ -13,8 +13,9 @@ from ._run import run
 
 EXAMPLES = """\
 %(prog)s mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py --full
-%(prog)s mmdet::yolox/yolox_tiny_8xb8-300e_coco.py --json found.json --cfg-options data=my_boxes
-%(prog)s my_config.py --write-manifest files.json       and later: --manifest files.json
+%(prog)s yolox_tiny_8xb8-300e_coco data=my_boxes --json found.json
+%(prog)s my_config.py --write-manifest files.json
+%(prog)s my_config.py --manifest files.json       # later: nothing has changed
 """
 NOTES = """\
 Checked are keys, types and arguments of the config, files, images, masks and annotations of the

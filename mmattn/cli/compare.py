@@ -17,7 +17,7 @@ EXAMPLES = """\
     --insert "SE,CBAM(reduction=8)" --at "backbone.layer3.*.conv2" --at neck --budget 2h
 %(prog)s my_segmentor.py --insert SE,ECA --at auto --total 8h --devices cuda:0,cuda:1
 %(prog)s --replay docs/results/compare_camvid/run.lock
-%(prog)s --error-rate                              by simulation, in seconds
+%(prog)s --error-rate                              # by simulation, in seconds
 %(prog)s my_segmentor.py --error-rate --pairs 20 --seeds 3 --budget 300it
 """
 NOTES = """\

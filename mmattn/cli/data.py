@@ -14,6 +14,7 @@ DATA_COMMANDS = {
     "list": "list the public datasets that are known by name, with size, terms and account",
     "prepare": "fetch or take the archives of a public dataset, verify, unpack, convert, check",
     "check": "check the folder of a public dataset again",
+    "browse": "draw what a training sees: augmented samples with boxes and masks",
     "shapes": "write the generated shapes dataset: images, label maps, COCO and COCO panoptic "
     "annotations",
 }

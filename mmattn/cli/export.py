@@ -7,7 +7,7 @@ from functools import partial
 
 from . import _arguments as arguments
 from ._run import run
-from ._run_folder import add_model, require_checkpoint, use_run
+from ._run_folder import add_model, use_run
 
 EXAMPLES = """\
 %(prog)s work_dirs/NAME --out model.onnx --dynamic
@@ -133,7 +133,6 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn export") -> ar
     )
     arguments.add_cfg_options(parser)
     args = parser.parse_args(argv)
-    require_checkpoint(parser, args)
     if args.check_size and not args.dynamic:
         parser.error("--check-size needs --dynamic: a file of one size takes no other")
     if args.annotations and not args.images:

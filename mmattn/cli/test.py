@@ -6,7 +6,7 @@ import argparse
 
 from . import _arguments as arguments
 from ._run import run
-from ._run_folder import add_model, require_checkpoint, use_run
+from ._run_folder import add_model, use_run
 
 EXAMPLES = """\
 %(prog)s work_dirs/NAME --tta
@@ -57,7 +57,6 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn test") -> argp
     arguments.add_cfg_options(parser)
     arguments.add_launcher(parser)
     args = parser.parse_args(argv)
-    require_checkpoint(parser, args)
     arguments.require_manifest(parser, args)
     arguments.set_local_rank(args)
     return args
@@ -66,10 +65,10 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn test") -> argp
 def main(argv: list[str] | None = None, prog: str = "mmattn test") -> int:
     """Test; returns the exit code."""
     args = parse_args(argv, prog)
-    return run(lambda: _test(args))
+    return run(lambda: _test(args, arguments.command_line(prog, argv)))
 
 
-def _test(args: argparse.Namespace) -> None:
+def _test(args: argparse.Namespace, command: str) -> None:
     import mmattn.config
     import mmattn.engine
 
@@ -92,4 +91,5 @@ def _test(args: argparse.Namespace) -> None:
         launcher=args.launcher,
         manifest=args.manifest,
         manifest_hashes=args.manifest_hashes,
+        command=command,
     )

@@ -49,6 +49,13 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn train") -> arg
         metavar="CHECKPOINT",
         help="continue from CHECKPOINT or, without it, from the newest one in the run's folder",
     )
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="log to tensorboard, wandb or mlflow too; may be given several times",
+    )
     arguments.add_manifest(parser)
     arguments.add_cfg_options(parser)
     arguments.add_launcher(parser)
@@ -80,6 +87,7 @@ def _train(args: argparse.Namespace, command: str) -> None:
         resume=args.resume,
         cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
         launcher=args.launcher,
+        trackers=args.track,
         manifest=args.manifest,
         manifest_hashes=args.manifest_hashes,
         command=command,

@@ -3,7 +3,7 @@
 ``run.compare`` trains a network with each of several blocks and without (``mmattn compare``).
 What is random, and how it is held equal, is described in ``shared_config``, ``initial_weights`` and
 ``mmattn.data.datasets.seeded``; what may be concluded, in ``statistics``, and how often that is
-wrong, in ``error_rate``. ``runs`` puts finished trainings side by side (``mmattn compare_runs``).
+wrong, in ``error_rate``. ``runs`` puts finished trainings side by side (``mmattn report``).
 The package loads on first use, so that ``budget`` can be read without torch.
 """
 
@@ -19,5 +19,8 @@ __getattr__, __dir__, __all__ = lazy_attributes(
         "measure_error_rate": "repeat",
         "simulation_page": "error_rate",
         "compare_runs": "runs",
+        "plot_values": "logged_values",
+        "report_run": "logged_values",
+        "write_logged_values": "logged_values",
     },
 )

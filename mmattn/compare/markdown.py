@@ -10,7 +10,7 @@ from mmattn.tables import markdown_table
 from .results import ComparisonResults
 from .sentences import controls, sentences
 from .statistics import DRAWS, LEVEL, POWER
-from .summary import cost_cells, difference_cells, mean_cell, summary_cells
+from .summary import Cells, cost_cells, difference_cells, mean_cell, summary_cells
 from .variants import OTHER_SEEDS, SEED_OFFSET
 
 
@@ -34,10 +34,10 @@ def markdown_page(results: ComparisonResults, plots: Mapping[str, str]) -> str:
         lines += ["", f"![{title}]({name})"]
     for name in results.beside:
         lines += ["", f"## Beside: {name}", "", beside_table(results, name)]
-    lines += ["", f"## {metric} of each seed", "", _seed_table(results)]
-    lines += ["", "## How it was measured", "", *_method(results), *_untimed(results)]
+    lines += ["", f"## {metric} of each seed", "", markdown_table(*seed_cells(results))]
+    lines += ["", "## How it was measured", "", *method(results), *_untimed(results)]
     lines += ["", "## To repeat it", "", "```bash", *comparison.commands, "```", ""]
-    return "\n".join([*lines, *_facts(results)]) + "\n"
+    return "\n".join([*lines, *facts(results)]) + "\n"
 
 
 def summary_table(results: ComparisonResults) -> str:
@@ -45,8 +45,8 @@ def summary_table(results: ComparisonResults) -> str:
     return markdown_table(*summary_cells(results))
 
 
-def beside_table(results: ComparisonResults, metric: str) -> str:
-    """Write the table of a metric that is shown beside the one that is compared."""
+def beside_cells(results: ComparisonResults, metric: str) -> Cells:
+    """Return head and rows of a metric that is shown beside the one that is compared."""
     rows = []
     for row in results.rows:
         own = row.beside.get(metric)
@@ -54,7 +54,12 @@ def beside_table(results: ComparisonResults, metric: str) -> str:
             cells = [row.label, mean_cell(own, results.digits)]
             rows.append(cells + difference_cells(own.vs_base, results.digits))
     head = ["variant", f"{metric}, mean ± sd", "difference to none", "t 95 %", "images 95 %"]
-    return markdown_table(head, rows)
+    return head, rows
+
+
+def beside_table(results: ComparisonResults, metric: str) -> str:
+    """Write the table of a metric that is shown beside the one that is compared."""
+    return markdown_table(*beside_cells(results, metric))
 
 
 def cost_table(results: ComparisonResults) -> str:
@@ -79,7 +84,8 @@ def conclusions(results: ComparisonResults) -> list[str]:
     return lines + [f"- {label}: left out. {reason}" for label, reason in left_out]
 
 
-def _seed_table(results: ComparisonResults) -> str:
+def seed_cells(results: ComparisonResults) -> Cells:
+    """Return head and rows: the metric of each seed, and its difference to the base."""
     base, seeds = results.base, range(results.comparison.seeds)
     digits = results.digits
     rows = []
@@ -91,10 +97,11 @@ def _seed_table(results: ComparisonResults) -> str:
             cells.append(f"{row.values[s] - base.values[s]:+.{digits}f}" if both else "")
         rows.append(cells)
     head = ["variant", *(f"seed {s}" for s in seeds), *(f"difference {s}" for s in seeds)]
-    return markdown_table(head, rows)
+    return head, rows
 
 
-def _method(results: ComparisonResults) -> list[str]:
+def method(results: ComparisonResults) -> list[str]:
+    """Write how everything was measured, a line of a list each."""
     comparison = results.comparison
     timing = ""
     if comparison.timing:
@@ -184,9 +191,10 @@ def _untimed(results: ComparisonResults) -> list[str]:
     ]
 
 
-def _facts(results: ComparisonResults) -> list[str]:
+def facts(results: ComparisonResults) -> list[str]:
+    """Write what was run where, a line of a list each."""
     comparison, data, runs = results.comparison, results.comparison.data, results.runs.values()
-    facts = {
+    values = {
         "commit of the runs": ", ".join(sorted({run["commit"] for run in runs})),
         "commit of times and memory": results.costs.get("commit", "not measured"),
         "threads of the runs": ", ".join(sorted({run["threads"] for run in runs})),
@@ -195,4 +203,4 @@ def _facts(results: ComparisonResults) -> list[str]:
         f"{data['train']} training and {data['val']} validation images, {data['classes']} classes",
         **results.machine,
     }
-    return [f"- {name}: {value}" for name, value in facts.items()]
+    return [f"- {name}: {value}" for name, value in values.items()]

@@ -1,6 +1,6 @@
 """The files of a report, from what a comparison's folder holds.
 
-report.md       everything, for a reader
+report.md       everything, for a reader; report.html: the same as one page
 table.csv       its first table; costs.csv: the second; table.tex: both for LaTeX (booktabs)
 runs.csv        one row for each run; equal_time: whether it is as long as the base's in time
 report.json     everything, for a program
@@ -17,8 +17,10 @@ from statistics import median
 from typing import Any
 
 from mmattn.io import atomic_write
+from mmattn.reports.runs.facts import PAGE
 
 from .files import write_csv, write_json
+from .html_page import write_comparison_page
 from .lock import LOCK, lock_content
 from .markdown import beside_table, conclusions, markdown_page, summary_table
 from .plan import Comparison
@@ -67,6 +69,7 @@ def write_report(comparison: Comparison, out: Path, log: Callable[[str], None]) 
             file.write(text)
     write_json(out / "report.json", _as_json(results))
     write_json(out / LOCK, lock_content(results))
+    write_comparison_page(results, plots, out / PAGE)
     log("")
     log(summary_table(results))
     for name in results.beside:
@@ -75,7 +78,7 @@ def write_report(comparison: Comparison, out: Path, log: Callable[[str], None]) 
     log("")
     for sentence in (*conclusions(results), *controls(results)):
         log(sentence)
-    log(f"Wrote {out / 'report.md'}")
+    log(f"Wrote {out / 'report.md'} and {out / PAGE}")
     return out / "report.md"
 
 

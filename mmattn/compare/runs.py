@@ -8,47 +8,24 @@ except for the seed, is checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from mmattn.errors import ConfigError
 from mmattn.io import atomic_write
-from mmattn.reports.curves import Curve, read_scalars, run_minutes
+from mmattn.reports.runs.facts import PAGE
 from mmattn.tables import markdown_table
 from mmattn.tasks import task_of
 
 from .files import write_csv
 from .metric import pick_metric
+from .one_run import Run, by_network, differences, read_run
 from .plot import plot_curves
+from .runs_page import write_runs_page
 from .statistics import std
 
-# Settings that do not bear on the result: the seed, which is shown, and where a run lies.
-_ELSEWHERE = ("randomness", "work_dir", "resume", "visualizer", "log_level", "experiment_name")
 _LESS_IS_BETTER = ("loss", "ECE")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training.
-
-    Attributes:
-        folder: Work dir of the run.
-        network: Name of its config.
-        seed: Random seed; None if the config leaves it to chance.
-        metrics: Name -> [(step, value), ...] over validations.
-        settings: Config of the run, as a dict.
-        minutes: Wall time from the config being written to the last validation, of all its starts.
-    """
-
-    folder: Path
-    network: str
-    seed: int | None
-    metrics: Mapping[str, Curve]
-    settings: Mapping[str, Any]
-    minutes: float
 
 
 def compare_runs(
@@ -64,7 +41,8 @@ def compare_runs(
     Args:
         folders: Work dirs of ``mmattn train``.
         metric: Name of the metric; by default the task's usual one, else the first.
-        out: Folder for ``report.md``, ``curves.png`` and ``runs.csv``; None writes nothing.
+        out: Folder for ``report.html``, ``report.md``, ``curves.png`` and ``runs.csv``; None writes
+            nothing.
         command: Command line, for the report.
         log: Function that prints.
 
@@ -95,53 +73,8 @@ def compare_runs(
     text += f"\nWritten by `{command}`; every value is in [runs.csv](runs.csv).\n"
     with atomic_write(out / "report.md", "w") as file:
         file.write(text)
-    log(f"\nWrote {out / 'report.md'}")
-
-
-def read_run(folder: str | Path) -> Run:
-    """Read a run's work dir, with all the starts it had.
-
-    Raises:
-        ConfigError: There is no run in ``folder``, or it was never validated.
-    """
-    from mmengine.config import Config
-
-    folder = Path(folder)
-    starts = sorted(folder.glob("*/vis_data/scalars.json"))
-    configs = sorted(folder.glob("*.py"), key=lambda path: path.stat().st_mtime)
-    if not starts or not configs:
-        raise ConfigError(
-            f"{folder}: no run here. Expected a work dir of mmattn train, which holds the config "
-            "(NAME.py) and a folder with vis_data/scalars.json for each start."
-        )
-    metrics = read_scalars(starts)[1]
-    if not metrics:
-        raise ConfigError(f"{folder}: this run has not been validated yet, so it has no metric.")
-    cfg = Config.fromfile(str(configs[-1])).to_dict()
-    seed = (cfg.get("randomness") or {}).get("seed")
-    minutes = sum(run_minutes(start.parent) for start in starts)
-    return Run(folder, configs[-1].stem, seed, metrics, cfg, minutes)
-
-
-def by_network(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Group runs by their config, in order of seed.
-
-    Raises:
-        ConfigError: Runs of one name differ in more than the seed.
-    """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.network, []).append(run)
-    for network, group in groups.items():
-        group.sort(key=lambda run: (run.seed is None, run.seed or 0))
-        differing = differences(group)
-        if differing:
-            raise ConfigError(
-                f"{' and '.join(str(run.folder) for run in group)} are runs of configs called "
-                f"{network} that differ in {', '.join(differing)}, so they are not seeds of one "
-                "experiment. Give one of them, or rename the config in one of the folders."
-            )
-    return groups
+    page = write_runs_page(runs, metric, out / PAGE, remark=remark, command=command)
+    log(f"\nWrote {page} and {out / 'report.md'}")
 
 
 def choose_metric(runs: Sequence[Run], name: str | None) -> str:
@@ -158,39 +91,6 @@ def choose_metric(runs: Sequence[Run], name: str | None) -> str:
     if not shared:
         raise ConfigError("These runs have no metric in common: give runs of one task.")
     return pick_metric(shared, None, task_of(runs[0].settings), str(runs[0].folder))
-
-
-def differences(runs: Sequence[Run], but: Sequence[str] = ()) -> list[str]:
-    """List dotted settings that are not equal in all runs, except the seed and where a run lies.
-
-    Variables of a config, which only the config itself reads, are not settings.
-
-    Args:
-        runs: Runs, at least one.
-        but: Names of further top-level settings to leave out.
-    """
-    from mmattn.config.read_keys import READ_KEYS
-
-    compared = READ_KEYS.difference(_ELSEWHERE, but)
-    flat = [
-        dict(_flat({key: run.settings[key] for key in run.settings if key in compared}))
-        for run in runs
-    ]
-    keys = {key: None for settings in flat for key in settings}
-    missing = object()
-    return [
-        key
-        for key in keys
-        if any(settings.get(key, missing) != flat[0].get(key, missing) for settings in flat)
-    ]
-
-
-def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{place}.{key}" if place else str(key))
-    else:
-        yield place, value
 
 
 def runs_table(runs: Sequence[Run], metric: str) -> str:
@@ -224,7 +124,11 @@ def runs_table(runs: Sequence[Run], metric: str) -> str:
             ),
             key=lambda point: point[1],
         )
-        whole = [run.minutes for run, curve in zip(group, curves, strict=True) if max(curve) == end]
+        whole = [
+            run.minutes
+            for run, curve in zip(group, curves, strict=True)
+            if max(curve) == end and run.minutes is not None
+        ]
         rows.append(
             [
                 network,
@@ -234,7 +138,7 @@ def runs_table(runs: Sequence[Run], metric: str) -> str:
                 each,
                 f"{best:.2f}",
                 f"{step:g}",
-                f"{mean(whole):.0f}",
+                f"{mean(whole):.1f}" if whole else "-",
             ]
         )
     head = ("network", "seeds", "step", f"{metric} there", "of each seed", "best", "at step")

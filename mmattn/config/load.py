@@ -44,7 +44,7 @@ def prepare(cfg: Config, cfg_options: dict | None = None) -> Config:
         ConfigError: As ``load_config``.
     """
     path = cfg.filename
-    refuse_outdated(cfg, str(path))
+    refuse_outdated(cfg._cfg_dict, str(path))
     check_sections(cfg, str(path))  # first: options are merged into what the sections hold
     if cfg_options:
         merge_cfg_options(cfg, cfg_options)

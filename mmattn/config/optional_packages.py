@@ -73,6 +73,16 @@ _NEEDED_BY_TYPE: dict[str, tuple[str, ...]] = {
     "ReIDDataPreprocessor": ("mmpretrain",),
     "VPD": ("ldm",),
 }
+# Backends of mmengine's visualizer -> what they log with.
+_NEEDED_BY_BACKEND = {
+    "AimVisBackend": "aim",
+    "ClearMLVisBackend": "clearml",
+    "DVCLiveVisBackend": "dvclive",
+    "MLflowVisBackend": "mlflow",
+    "NeptuneVisBackend": "neptune",
+    "TensorboardVisBackend": "tensorboard",
+    "WandbVisBackend": "wandb",
+}
 # Heads whose losses alone import something: they predict without it.
 _NEEDED_BY_LOSS: dict[str, tuple[str, ...]] = {"LADHead": ("sklearn",), "PAAHead": ("sklearn",)}
 _SCOPES = ("mmdet", "mmseg")
@@ -103,6 +113,15 @@ class Need:
     def install(self) -> str:
         """What pip is asked for."""
         return _INSTALL.get(self.module, self.module)
+
+
+def packages_of_types() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return what pip is asked for and the types that need it, by import name of the package."""
+    needed = {**_NEEDED_BY_TYPE, **_NEEDED_BY_LOSS}
+    return {
+        module: (install, tuple(name for name, modules in needed.items() if module in modules))
+        for module, install in _INSTALL.items()
+    }
 
 
 def require_packages(cfg: Config, splits: Sequence[str] = ()) -> None:
@@ -188,6 +207,16 @@ def _needs(cfg: Config, splits: Sequence[str]) -> Iterator[Need]:
         for path, value in walk(cfg.get(key), key):
             if isinstance(value, Mapping):
                 yield from _needs_of(path, value, trains="train" in splits)
+    if splits:
+        yield from _needs_of_trackers(cfg)
+
+
+def _needs_of_trackers(cfg: Config) -> Iterator[Need]:
+    for path, value in walk(cfg.get("visualizer"), "visualizer"):
+        type_name = value.get("type") if isinstance(value, Mapping) else None
+        module = _NEEDED_BY_BACKEND.get(str(type_name).rpartition(".")[2])
+        if module is not None:
+            yield Need(path, str(type_name), module)
 
 
 def _needs_of(path: str, part: Mapping[str, Any], *, trains: bool) -> Iterator[Need]:

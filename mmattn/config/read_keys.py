@@ -12,5 +12,5 @@ READ_KEYS = frozenset({
     "log_processor", "log_level",
     "visualizer", "runner_type", "strategy", "model_wrapper_cfg", "sync_bn", "compile",
     "find_unused_parameters", "activation_checkpointing", "efficient_conv_bn_eval",
-    "exact_resume", "numerics", "ranks",
+    "exact_resume", "numerics", "ranks", "run_report",
 })  # fmt: skip

@@ -18,6 +18,8 @@ def draw_detections(
     detections: Detections,
     classes: Sequence[str],
     palette: Sequence[Sequence[int]] | None = None,
+    *,
+    scores: bool = True,
 ) -> np.ndarray:
     """Draw boxes with the name of the class and the score.
 
@@ -30,6 +32,7 @@ def draw_detections(
         detections: Boxes in pixels of ``image``.
         classes: Class names by index.
         palette: RGB per class; missing colours are filled in.
+        scores: Whether the score stands behind the name of the class.
 
     Returns:
         A new image, (H, W, 3) uint8 RGB.
@@ -50,7 +53,7 @@ def draw_detections(
         if right < left or bottom < top:
             continue
         pen.rectangle((left, top, right, bottom), outline=colour, width=line)
-        score = f" {detections.scores[index]:.2f}"
+        score = f" {detections.scores[index]:.2f}" if scores else ""
         room = width - 4 - font.getlength(score)
         text = fitted(classes[label], max(room, 0), size) + score
         x0, y0, x1, y1 = pen.textbbox((0, 0), text, font=font)

@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Warnings of other packages that no user can act on, and why. They stay in the log file.
-HARMLESS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        # Metrics without a prefix are how upstream's and our configs are written.
-        r"^The prefix is not set in metric class",
-        # Defaults of mmseg's losses and binary heads, which its own configs keep.
-        r"Default ``avg_non_ignore`` is False",
-        r"^For binary segmentation, we suggest using\s*`out_channels = 1`",
-        # The visualisation hook is in every config and draws only when asked.
-        r"^The draw is False, it means that the hook for visualization will not take effect",
-        r"^The show is True, it means that only the prediction results are visualized",
-        # A line for each frozen weight, of an optimizer with settings for some weights.
-        r" is skipped since its requires_grad=False$",
-        # A constant learning rate has no scheduler.
-        r"^`save_param_scheduler` is True but `self.param_schedulers` is None",
-        # Old names that mmengine, mmcv, mmdet and mmseg use among themselves.
-        r'^"(FileClient|HardDiskBackend)" (will be deprecated|is the alias)',
-        r"^`build_loss` would be deprecated",
-        r"^DeprecationWarning: `num_anchors` is deprecated",
-        # A registry of mmattn looks into mmdet and mmseg, whichever is in use.
-        r"^Failed to search registry with scope",
-        # Said by torch of what mmengine, mmcv and mmdet call.
-        r"^torch\.meshgrid: in an upcoming release",
-        r"^Detected call of `lr_scheduler\.step\(\)` before `optimizer\.step\(\)`",
-        r"^'pin_memory' argument is set as true but no accelerator is found",
-    )
-)
+from mmattn.reports.harmless import is_harmless
+
 #: Categories of warnings about code, not about what the user gave.
 _ABOUT_CODE = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 
@@ -46,13 +19,20 @@ class BriefConsole(logging.Filter):
     """Decide which messages reach the terminal, and see that the log file has every one.
 
     A filter on the handlers that write to the terminal. Until ``first_step`` it lets warnings pass
-    only, afterwards everything; ``HARMLESS`` never passes. What came before the log file was
-    opened is written into it as its first lines.
+    only, afterwards everything; what ``is_harmless`` never passes. What came before the log file
+    was opened is written into it as its first lines.
+
+    Args:
+        warnings: Largest number of warnings that are shown before the first step, so that a first
+            screen stays one; None for all of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, warnings: int | None = None) -> None:
         super().__init__()
         self.before_first_step = True
+        self._warnings = warnings
+        self._shown = 0
+        self._held: list[str] = []
         # Processes that have no log file keep the last ones only.
         self._early: deque[logging.LogRecord] = deque(maxlen=1000)
         self._files: list[logging.Handler] = []
@@ -62,12 +42,15 @@ class BriefConsole(logging.Filter):
     def first_step(self) -> None:
         """Let everything pass from now on, but what is harmless."""
         self.before_first_step = False
+        self.tell_rest()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record of mmengine's loggers goes to the terminal."""
         text = record.getMessage()
         harmless = record.levelno < logging.ERROR and is_harmless(text)
         hidden = harmless or (self.before_first_step and record.levelno < logging.WARNING)
+        if not hidden and record.levelno == logging.WARNING:
+            hidden = not self._has_room(text)
         if not self._files:
             self._early.append(record)
         return not hidden
@@ -82,6 +65,33 @@ class BriefConsole(logging.Filter):
         known = text in self._told
         self._told.add(text)
         return not known
+
+    def _has_room(self, warning: str) -> bool:
+        """Return whether a warning may be shown; one that may not is kept for ``hide_rest``."""
+        if not self.before_first_step or self._warnings is None or self._shown < self._warnings:
+            self._shown += 1
+            return True
+        self._held.append(warning)
+        return False
+
+    def hide_rest(self) -> int:
+        """Leave the warnings that were not shown to the log file; returns how many these are."""
+        if not self._files:
+            return 0
+        count = len(self._held)
+        self._held.clear()
+        return count
+
+    def tell(self, warning: str) -> None:
+        """Show a warning that has not been shown, where there is room for it."""
+        if self.is_new(warning) and self._has_room(warning):
+            _tell(warning)
+
+    def tell_rest(self) -> None:
+        """Show what was held back, where no screen has said that the log file has it."""
+        for warning in self._held:
+            _tell(warning)
+        self._held.clear()
 
     def attach(self, logger: logging.Logger) -> None:
         """Filter what a logger of mmengine writes to the terminal."""
@@ -118,25 +128,22 @@ class BriefConsole(logging.Filter):
         text = " ".join(str(message).split())
         if issubclass(category, _ABOUT_CODE) or is_harmless(text):
             return
-        if self.is_new(text):
-            _tell(f"warning: {text}")
-
-
-def is_harmless(text: str) -> bool:
-    """Return whether a warning is one of ``HARMLESS``."""
-    return any(pattern.search(text.strip()) for pattern in HARMLESS)
+        self.tell(f"warning: {text}")
 
 
 @contextmanager
-def brief_console() -> Iterator[BriefConsole]:
+def brief_console(warnings_shown: int | None = None) -> Iterator[BriefConsole]:
     """Keep the terminal brief while a run is set up and executed.
 
     Applies to mmengine's loggers, those that exist and those that are made inside, to Python's
-    warnings, and to warnings of mmattn's own logger (which are always shown).
+    warnings, and to warnings of mmattn's own logger.
+
+    Args:
+        warnings_shown: Largest number of warnings before the first step; None for all.
     """
     from mmengine.logging import MMLogger
 
-    console = BriefConsole()
+    console = BriefConsole(warnings_shown)
     for logger in MMLogger._instance_dict.values():
         # Files of runs before are not ours to write to.
         for handler in logger.handlers:
@@ -161,6 +168,7 @@ def brief_console() -> Iterator[BriefConsole]:
         warnings.showwarning = showwarning
         ours.removeHandler(to_file)
         console.detach()
+        console.tell_rest()
 
 
 class _ToFile(logging.Handler):
@@ -173,8 +181,8 @@ class _ToFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         self._console.write_to_file(text, record.levelno)
-        if self._console.is_new(text) and not _root_shows_it():
-            _tell(text)
+        if not _root_shows_it():
+            self._console.tell(text)
 
 
 def _root_shows_it() -> bool:

@@ -14,6 +14,7 @@ from mmattn.io.class_rows import RowsReport
 
 from .exactness import exactness
 from .schedule_rows import images_at_a_time, learning_rate_rows, pipeline_rows
+from .tracking import tracking_rows
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -21,22 +22,25 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 _LABEL, _WIDTH = 10, 98
+#: Lines of a screen, above which what takes two lines is cut to one.
+_MOST = 20
 #: Children of a model that are not parts of the network.
 _NOT_PARTS = ("data_preprocessor",)
 
 
-def training_screen(runner: Runner, manifest: str = "") -> list[str]:
+def training_screen(runner: Runner, manifest: str = "", hidden: int = 0) -> list[str]:
     """Describe a training that is about to begin; the lines are no longer than 98 characters.
 
     Args:
         runner: Runner of the training.
         manifest: What a comparison of the data with a manifest has found.
+        hidden: Number of warnings that are in the log alone.
     """
     splits = [("train", runner.train_dataloader)]
     if runner.val_loop is not None:
         splits.append(("val", runner.val_dataloader))
-    return [
-        *_head(runner),
+    rows = [
+        *_rows("config", [str(runner.cfg.filename or "given as an object")]),
         *_rows("data", [*_data(splits), *_classes(runner.train_dataloader.dataset)]),
         *_rows("manifest", [manifest] if manifest else []),
         *_rows("model", [_network(runner), f"{_size(runner)}; {_start(runner)}"]),
@@ -45,36 +49,52 @@ def training_screen(runner: Runner, manifest: str = "") -> list[str]:
         *_rows("", [*learning_rate_rows(runner), *pipeline_rows(runner)]),
         *_rows("saved", [_checkpoints(runner)]),
         *_rows("resume", [exactness(runner)]),
+        *_rows("warnings", [f"{hidden} more are in the log"] if hidden else []),
+        *_rows("tracking", tracking_rows(runner)),
         *_places(runner),
     ]
+    return _fitted(_title(runner), rows)
 
 
 def test_screen(runner: Runner, manifest: str = "") -> list[str]:
     """Describe a test that is about to begin, as ``training_screen`` does a training."""
     loader = runner.test_dataloader
-    return [
-        *_head(runner),
+    rows = [
+        *_rows("config", [str(runner.cfg.filename or "given as an object")]),
         *_rows("data", [*_data([("test", loader)]), *_classes(loader.dataset)]),
         *_rows("manifest", [manifest] if manifest else []),
         *_rows("model", [_network(runner), _size(runner)]),
+        *_rows("tracking", tracking_rows(runner)),
         *_rows("weights", [str(runner._load_from or "random: no checkpoint was given")]),
         *_places(runner),
     ]
+    return _fitted(_title(runner), rows)
 
 
 test_screen.__test__ = False  # pytest: no test
 
 
-def _rows(label: str, lines: Sequence[str]) -> Iterator[str]:
+def _rows(label: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each line with its label, which stands before the first of them alone."""
     for line in lines:
-        # Two lines are enough for a long list or path.
-        cut = textwrap.wrap(line, _WIDTH - _LABEL, max_lines=2, placeholder=" ...") or [""]
-        for part in cut:
-            yield f"{label:<{_LABEL}}{part}"
-            label = ""
+        yield label, line
+        label = ""
 
 
-def _head(runner: Runner) -> Iterator[str]:
+def _fitted(title: str, rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the screen; a long list or path takes two lines, or one where there are many."""
+    for lines_of_a_row in (2, 1):
+        screen = [title]
+        for label, line in rows:
+            cut = textwrap.wrap(line, _WIDTH - _LABEL, max_lines=lines_of_a_row, placeholder=" ...")
+            for number, part in enumerate(cut or [""]):
+                screen.append(f"{label if number == 0 else '':<{_LABEL}}{part}")
+        if len(screen) <= _MOST:
+            break
+    return screen
+
+
+def _title(runner: Runner) -> str:
     import torch
 
     import mmattn
@@ -88,8 +108,7 @@ def _head(runner: Runner) -> Iterator[str]:
     if runner.world_size > 1:
         where += f", {runner.world_size} processes"
     versions = f"mmattn {mmattn.__version__}, torch {torch.__version__}"
-    yield f"{versions}, {where}, seed {runner.seed}"
-    yield from _rows("config", [str(runner.cfg.filename or "given as an object")])
+    return f"{versions}, {where}, seed {runner.seed}"
 
 
 def _data(splits: Sequence[tuple[str, DataLoader]]) -> Iterator[str]:
@@ -162,7 +181,7 @@ def _size(runner: Runner) -> str:
     parameters = list(unwrap_model(runner).parameters())
     every = sum(p.numel() for p in parameters)
     trained = sum(p.numel() for p in parameters if p.requires_grad)
-    frozen = "" if trained == every else f", {_count(trained)} of them trained"
+    frozen = "" if trained == every else f", {_count(every - trained)} of them frozen"
     return f"{_count(every)} parameters{frozen}"
 
 
@@ -255,7 +274,7 @@ def _checkpoints(runner: Runner) -> str:
     return ", ".join(parts) or "a checkpoint at the end"
 
 
-def _places(runner: Runner) -> Iterator[str]:
+def _places(runner: Runner) -> Iterator[tuple[str, str]]:
     yield from _rows("run", [str(runner.work_dir)])
     log = Path(runner.log_dir) / f"{runner.timestamp}.log"
     yield from _rows("log", [f"{log}", "holds the whole config, the environment and all messages"])

@@ -14,6 +14,7 @@ from mmattn.config.run_settings import set_checkpoint, set_work_dir
 from .console import brief_console
 from .manifest_check import ManifestCheck
 from .ranks.watch import watch_ranks
+from .reported import RunReport, keep_command
 from .runner import build_runner
 from .test_outputs import dump_metric, show_predictions, write_label_maps
 from .tta import use_tta
@@ -42,6 +43,7 @@ def test(
     launcher: str = "none",
     manifest: str | None = None,
     manifest_hashes: bool = False,
+    command: str = "",
 ) -> dict[str, float]:
     """Evaluate ``checkpoint`` on the test split of ``config``.
 
@@ -66,6 +68,7 @@ def test(
         manifest: File by ``mmattn check --splits test --write-manifest``, with which names and
             sizes of the data's files are compared.
         manifest_hashes: Compare their SHA-256 too, for which all of them are read.
+        command: Command line that asked for the test; kept beside the log, for its report.
 
     Returns:
         The metrics.
@@ -96,7 +99,8 @@ def test(
         if out and dump is None:
             steps.append(Step("--out", lambda cfg: write_label_maps(cfg, out)))
         check = ManifestCheck(manifest, hashes=manifest_hashes)
-        runner = build_runner(cfg, ("test",), steps, inspect=check)
+        report = RunReport(cfg, check)
+        runner = build_runner(cfg, ("test",), steps, inspect=report.inspect)
         runner.register_hook(FirstScreenHook(console, manifest=check.told))
         watch.attach(runner)
         with explain_registry_errors(cfg.filename):
@@ -114,7 +118,9 @@ def test(
                 from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
 
                 runner.register_hook(RequireCompleteCheckpointHook())
-            return runner.test()
+            keep_command(runner, command, launcher)
+            with report.of(runner):
+                return runner.test()
 
 
 def _name_outputs(runner: Runner) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,29 +13,31 @@ from mmattn.config.ranks import read_heartbeat
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step
 from mmattn.config.run_settings import scale_learning_rate, set_resume, set_work_dir, use_amp
+from mmattn.config.tracking import track
 from mmattn.errors import MMAttnError, Preempted, is_interrupt
-from mmattn.io import atomic_write
 from mmattn.io.storage import STORAGE_ERRNOS, storage_error
-from mmattn.reports.run import COMMAND_FILE
 
 from .console import brief_console
-from .distributed import launched_rank
 from .few_values import explain_few_values
 from .forget_annotations import ForgetAnnotationsHook
 from .manifest_check import ManifestCheck
 from .ranks.watch import watch_ranks
+from .reported import RunReport, keep_command
 from .restarts import resume_after_restart
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
 from .runner import build_runner
 from .sharding.checks import shard_model
 from .stop_signals import InterruptedTraining, StoppedBySignal, StopSignals, name_of
+from .tracking import explain_trackers
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
     from .ranks.progress import Watch
 
+#: Warnings before the first screen; it says how many more the log has.
+_WARNINGS = 4
 _STOPPED_EARLY = "{}: stopped before the first step; nothing was to be saved"
 
 
@@ -49,6 +52,7 @@ def train(
     cfg_options: dict | None = None,
     launcher: str = "none",
     command: str = "",
+    trackers: Sequence[str] = (),
     manifest: str | None = None,
     manifest_hashes: bool = False,
 ) -> Runner:
@@ -65,6 +69,7 @@ def train(
         cfg_options: Dotted keys and values that override the config.
         launcher: Launcher of the processes: none, pytorch, slurm or mpi.
         command: Command line that asked for the training; kept beside the log, for reports.
+        trackers: Where to log besides: ``tensorboard``, ``wandb``, ``mlflow``.
         manifest: File by ``mmattn check --write-manifest``, with which names and sizes of the
             data's files are compared.
         manifest_hashes: Compare their SHA-256 too, for which all of them are read.
@@ -87,30 +92,35 @@ def train(
         # The watch before the config: a process that is refused or stopped tells the others.
         with (
             StopSignals() as signals,
-            brief_console() as console,
+            brief_console(_WARNINGS) as console,
             watch_ranks(launcher, signals) as watch,
         ):
             cfg = load_config(config, cfg_options)
             cfg.launcher = launcher
+            track(cfg, trackers)  # before its packages are checked
             watch.heartbeat = read_heartbeat(cfg)
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
             if shard:
                 steps.append(Step("--shard-model", shard_model))
             check = ManifestCheck(manifest, hashes=manifest_hashes)
-            runner = build_runner(cfg, ("train", "val"), steps, inspect=check)
+            report = RunReport(cfg, check)
+            with explain_trackers(cfg.filename):
+                runner = build_runner(cfg, ("train", "val"), steps, inspect=report.inspect)
             runner.register_hook(FirstScreenHook(console, manifest=check.told))
             runner.register_hook(ForgetAnnotationsHook())
             resume_after_restart(runner)
             watch.attach(runner)
-            if command and launched_rank(launcher) == 0:
-                with atomic_write(Path(runner.log_dir) / COMMAND_FILE, "w") as file:
-                    file.write(command + "\n")
+            keep_command(runner, command, launcher)
             resume_exactly(runner, signals, watch)
             if resume is not None or runner._resume:
                 require_same_model(runner)
                 check_resumed_schedule(runner)
             # Datasets, schedulers and the optimiser are built only now.
-            with explain_registry_errors(cfg.filename), explain_few_values():
+            with (
+                explain_registry_errors(cfg.filename),
+                explain_few_values(),
+                report.of(runner),
+            ):
                 runner.train()
     except InterruptedTraining:
         raise

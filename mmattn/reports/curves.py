@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .figure_style import legend_above, new_axes, plain_frame, save_png
+from .log_file import read_log
 from .run import COMMAND_FILE
 
 Curve = list[tuple[float, float]]
@@ -21,7 +22,9 @@ _LINE_STYLES = ("-", "--", ":", "-.")
 _OF_COCO = re.compile(r"(^|[/_])(m?AP|m?AR)([@_]|$)")
 
 
-def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[str, Curve]]:
+def read_scalars(
+    files: Iterable[str | Path], *, only: Collection[str] = ()
+) -> tuple[dict[str, Curve], dict[str, Curve]]:
     """Read one or more ``scalars.json`` as one history.
 
     A run that was resumed repeats steps which an earlier file already has; the later file wins
@@ -30,6 +33,7 @@ def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[st
 
     Args:
         files: Files of one run, oldest first.
+        only: Names of what is read; by default all that is about the learning.
 
     Returns:
         Training curves over iterations and validation curves over mmengine's validation step
@@ -38,8 +42,7 @@ def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[st
     training: dict[str, Curve] = {}
     validation: dict[str, Curve] = {}
     for file in files:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines if line.strip()]
+        records = _records(Path(file))
         # Only training records carry a learning rate, whatever it is called.
         learns = [any(key.endswith("lr") for key in record) for record in records]
         trained = [r["step"] for r, learn in zip(records, learns, strict=True) if learn]
@@ -56,11 +59,26 @@ def read_scalars(files: Iterable[str | Path]) -> tuple[dict[str, Curve], dict[st
                 curves[name] = [point for point in curves[name] if point[0] < first]
             for record in chosen:
                 for name, value in record.items():
-                    if name in _NO_CURVE or _is_no_value(name, value):
+                    left_out = name not in only if only else name in _NO_CURVE
+                    if left_out or _is_no_value(name, value):
                         continue
                     if isinstance(value, (int, float)):
                         curves.setdefault(name, []).append((record["step"], value))
     return training, validation
+
+
+def _records(file: Path) -> list[dict[str, Any]]:
+    """Read the lines of a file; the last one is left out where a killed run has cut it off."""
+    text = file.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip()]
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            if number < len(lines) or text.endswith("\n"):
+                raise
+    return records
 
 
 def scalars_of_run(folder: str | Path) -> list[Path]:
@@ -73,7 +91,7 @@ def scalars_of_run(folder: str | Path) -> list[Path]:
     for file in sorted(Path(folder).glob("*/vis_data/scalars.json"), reverse=True):
         if read_scalars([file])[0]:
             found.insert(0, file)
-            if not _was_resumed(file.with_name("config.py")):
+            if not was_resumed(file.with_name("config.py")):
                 break
     return found
 
@@ -93,7 +111,7 @@ def history_of_run(folder: str | Path, cfg: Mapping) -> dict[str, Any]:
     return {
         "scalars": scalars,
         "validation_axis": "epoch" if logger.get("log_metric_by_epoch", True) else "iteration",
-        "training_minutes": sum(run_minutes(file.parent) for file in scalars) if scalars else None,
+        "training_minutes": total_minutes([file.parent for file in scalars]),
     }
 
 
@@ -103,7 +121,7 @@ def commands_of_run(folder: str | Path) -> list[str]:
     return [file.read_text("utf-8").strip() for file in files if file.is_file()]
 
 
-def _was_resumed(config: Path) -> bool:
+def was_resumed(config: Path) -> bool:
     """Return whether the config of a start, as mmengine dumps it, resumes."""
     if not config.is_file():
         return False
@@ -115,10 +133,21 @@ def _is_no_value(name: str, value: object) -> bool:
     return value == -1 and _OF_COCO.search(name) is not None
 
 
-def run_minutes(vis_data: Path) -> float:
-    """Compute the wall time of one start, from its config being written to its last scalar."""
-    first = (vis_data / "config.py").stat().st_mtime
-    return ((vis_data / "scalars.json").stat().st_mtime - first) / 60
+def run_minutes(vis_data: Path) -> float | None:
+    """Compute the wall time of one start, from the first line of its log to the last.
+
+    Returns:
+        None where the log is missing. Times of files would be those of a copy.
+    """
+    seconds = read_log(vis_data.parent).seconds
+    return None if seconds is None else seconds / 60
+
+
+def total_minutes(starts: Iterable[Path]) -> float | None:
+    """Add up ``run_minutes`` of starts, given as their ``vis_data``; None where one is unknown."""
+    minutes = [run_minutes(start) for start in starts]
+    known = [value for value in minutes if value is not None]
+    return sum(known) if known and len(known) == len(minutes) else None
 
 
 def plot_curves(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmattn.cli import COMMANDS, GROUPS, RENAMED, TOOLS
+from mmattn.cli._parser import commands_of, parser_of
 from mmattn.cli.main import main
 
 HEAVY = ("torch", "mmengine", "mmcv", "mmdet", "mmseg", "numpy", "cv2", "rich", "matplotlib")
@@ -91,18 +91,11 @@ def test_the_exit_code_is_that_of_the_command(capsys) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_argument_has_a_help_text(command: str, monkeypatch) -> None:
-    parsers: list[argparse.ArgumentParser] = []
-
-    def keep(parser: argparse.ArgumentParser, argv: list[str] | None = None):
-        parsers.append(parser)
-        raise SystemExit(0)
-
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", keep)
-    with pytest.raises(SystemExit):
-        importlib.import_module(f"mmattn.cli.{command}").main([])
-    for action in parsers[0]._actions:
-        assert action.help, f"{command}: {action.dest} has no help text"
+def test_every_argument_has_a_help_text(command: str) -> None:
+    parser = parser_of(importlib.import_module(f"mmattn.cli.{command}").parse_args)
+    for one in (parser, *commands_of(parser).values()):
+        for action in one._actions:
+            assert action.help, f"{one.prog}: {action.dest} has no help text"
 
 
 @pytest.mark.parametrize("command", ["test", "export", "report", "predict"])

@@ -70,8 +70,31 @@ def test_a_setting_that_differs_is_named_and_the_subject_is_not(make_run):
 def test_runs_of_one_name_that_are_not_alike_are_no_seeds_of_it(make_run):
     scratch = read_run(make_run("a", "A", 0, [30.0]))
     tuned = read_run(make_run("b", "A", 1, [70.0], load_from="pretrained.pth"))
-    with pytest.raises(ConfigError, match="differ in load_from"):
-        runs_table([scratch, tuned], "mIoU")
+    table = runs_table([scratch, tuned], "mIoU").splitlines()
+    assert [cells(line)[0] for line in table[2:]] == ["A (a)", "A (b)"]
+
+
+def test_the_page_tells_settings_values_and_environments_apart(make_run, tmp_path):
+    folders = [
+        make_run("a", "A", 0, [30.0, 40.0]),
+        make_run("b", "A", 1, [35.0, 33.0], load_from="w.pth"),
+    ]
+    for folder, torch in zip(folders, ("2.1", "2.2"), strict=True):
+        report = folder / "20260101_000000" / "report"
+        report.mkdir()
+        facts = {"kind": "train", "environment": {"versions": {"torch": torch, "numpy": "2"}}}
+        (report / "facts.json").write_text(json.dumps(facts))
+    compare_runs(folders, out=tmp_path / "out", log=lambda text: None)
+    page = (tmp_path / "out/report.html").read_text()
+    for expected in (
+        "<td>load_from</td><td>-</td><td>w.pth</td>",
+        "<td>randomness.seed</td><td>0</td><td>1</td>",
+        "<td>torch</td><td>2.1</td><td>2.2</td>",
+        "40</td><td class=number>35 (-5)",  # the best values
+        "40</td><td class=number>33 (-7)",  # the last ones
+    ):
+        assert expected in page, expected
+    assert "<td>numpy</td>" not in page
 
 
 def test_a_run_that_stopped_early_is_compared_where_it_stopped(make_run, tmp_path):

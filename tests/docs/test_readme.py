@@ -24,7 +24,11 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", commands(), ids=lambda words: words[1])
-def test_commands_are_read_by_their_parsers(words: list[str]) -> None:
+def test_commands_are_read_by_their_parsers(words: list[str], tmp_path: Path, monkeypatch) -> None:
+    run = tmp_path / "work_dirs/NAME"
+    (run / "20260101_000000/vis_data").mkdir(parents=True)
+    (run / "NAME.py").touch()
+    monkeypatch.chdir(tmp_path)
     module = importlib.import_module(f"mmattn.cli.{words[1]}")
     module.parse_args(words[2:])
 
@@ -79,16 +83,24 @@ def test_commands_are_spelt_in_one_way() -> None:
     from mmattn.cli import COMMANDS, RENAMED
 
     root = README.parent
-    tool = re.compile(rf"tools/({'|'.join((*COMMANDS, *RENAMED))})\.py")
+    tool = re.compile(rf"(?<!\w)tools/({'|'.join((*COMMANDS, *RENAMED))})\.py")
     folders = ("docs", "projects", "configs", "mmattn/cli", "custom_ops")
     files = [README, *(f for folder in folders for f in (root / folder).rglob("*.*"))]
     texts = {f: f.read_text("utf-8") for f in files if f.suffix in (".md", ".py", ".yml")}
     assert not [str(f) for f, text in texts.items() if tool.search(text)]
 
 
-def test_files_that_the_commands_name_are_those_of_a_run() -> None:
-    """The config and checkpoints that a training leaves, and the config that the reader writes."""
+def test_what_the_commands_name_is_a_run_or_written_by_the_reader() -> None:
     named = {word for words in commands() for word in words if word.endswith((".py", ".pth"))}
-    run = {"work_dirs/NAME/NAME.py", "work_dirs/NAME/best_mIoU_iter_*.pth"}
-    run |= {"work_dirs/NAME/best_coco_bbox_mAP_epoch_*.pth"}
-    assert {name for name in named if "::" not in name} == {*run, "my_segmentor.py"}
+    assert {name for name in named if "::" not in name} == {"my_segmentor.py"}
+    folders = {word for words in commands() for word in words if word.startswith("work_dirs")}
+    assert folders == {"work_dirs/NAME"}
+
+
+def test_names_of_models_that_the_commands_give_exist() -> None:
+    from mmattn.config import find_config
+
+    trained = [words[2] for words in commands() if words[1] == "train"]
+    assert {"ccnet", "yolov12-n"} <= set(trained)
+    for name in trained:
+        find_config(name)

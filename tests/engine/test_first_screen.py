@@ -17,8 +17,10 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 
 import mmattn.engine
-from mmattn.engine.console import HARMLESS, brief_console, is_harmless
+from mmattn.engine.console import brief_console
+from mmattn.engine.first_screen import _fitted
 from mmattn.errors import CheckpointError
+from mmattn.reports.harmless import HARMLESS, is_harmless
 
 CONFIGS = Path(__file__).resolve().parents[1] / "support" / "configs"
 ROWS = ("config", "data", "model", "schedule", "saved", "run", "log")
@@ -101,6 +103,41 @@ def test_each_warning_is_shown_once(tmp_path: Path, capsys) -> None:
     for text in ("of the data", "of the model"):
         assert (shown.out + shown.err).count(text) == 1, text
         assert text in file.read_text(encoding="utf-8")
+
+
+def test_many_warnings_leave_room_for_the_screen(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "run.log"
+    with brief_console(warnings_shown=2) as console:
+        logger = MMLogger.get_instance(f"many-{tmp_path}", log_file=str(file))
+        for number in range(3):
+            logging.getLogger("mmattn.data").warning(f"of the data {number}")
+            logger.warning(f"of the model {number}")
+        assert console.hide_rest() == 4
+        console.first_step()
+        logger.warning("of a step")
+    shown = capsys.readouterr()
+    assert [line.rpartition("of ")[2] for line in (shown.out + shown.err).splitlines()] == [
+        "the model 0", "a step", "the data 0",
+    ]  # fmt: skip
+    text = file.read_text(encoding="utf-8")
+    assert all(f"of the {what} {n}" in text for what in ("data", "model") for n in range(3))
+
+
+def test_warnings_that_no_screen_left_to_the_log_are_shown_in_the_end(capsys) -> None:
+    """As before an error that ends a training before it has a log."""
+    with brief_console(warnings_shown=1):
+        for number in range(3):
+            logging.getLogger("mmattn").warning("number %d", number)
+        assert capsys.readouterr().err == "number 0\n"
+    assert capsys.readouterr().err == "number 1\nnumber 2\n"
+
+
+def test_a_long_screen_is_cut_to_a_line_for_each_row() -> None:
+    long = "word " * 60
+    short = _fitted("title", [("config", long), ("", "b")])
+    assert [line[:10].strip() for line in short] == ["title", "config", "", ""]
+    many = _fitted("title", [("data", long)] * 15)
+    assert len(many) == 16 and all(len(line) <= 98 for line in many)
 
 
 def test_a_warning_that_the_root_logger_shows_is_not_shown_again(capsys) -> None:

@@ -46,20 +46,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"io", "ops", "plugins"},
     "projects": {"io", "layers", "ops"},
     "evaluation": {"boxes", "detections", "fonts", "io", "palette", "reports"},
-    "inference": {"config", "detections", "images", "io", "layers", "models", "plugins",
+    "inference": {"config", "detections", "images", "io", "layers", "models", "palette", "plugins",
                   "preflight", "reports", "tasks", "weights"},
     "export": {"boxes", "config", "detections", "environment", "evaluation", "images", "inference",
                "io", "layers", "ops", "reports", "tasks"},
-    "engine": {"bridge", "config", "data", "environment", "evaluation", "inference", "io", "layers",
-               "models", "preflight", "reports", "tasks", "weights"},
+    "engine": {"bridge", "config", "data", "environment", "evaluation", "explain", "images",
+               "inference", "io", "layers", "models", "preflight", "reports", "tables", "tasks",
+               "weights"},
     "compare": {"config", "data", "engine", "environment", "evaluation", "export", "inference",
-                "io", "plugins", "preflight", "reports", "tables", "tasks"},
-    "cli": {"compare", "config", "config_tools", "data", "engine", "export", "inference", "io",
-            "plugins", "preflight", "prepare", "reports", "tables", "tasks", "weights"},
+                "io", "layers", "plugins", "preflight", "reports", "tables", "tasks"},
+    "doctor": {"config", "environment", "ops"},
+    "explain": {"inference", "io", "ops", "plugins", "reports", "tables"},
+    "cli": {"compare", "config", "config_tools", "data", "detections", "doctor", "engine",
+            "environment", "explain", "export", "inference", "io", "plugins", "preflight",
+            "prepare", "reports", "tables", "tasks", "weights"},
     "__main__": {"cli"},
 }  # fmt: skip
 #: Rooms and files that name what only one family of the OpenMMLab packages has.
-MAY_NAME_THE_FORKS = {"bridge", "environment", "plugin_imports", "ops"}
+MAY_NAME_THE_FORKS = {"bridge", "doctor", "environment", "plugin_imports", "ops"}
 #: No room is more than this share of the package's lines.
 LARGEST_SHARE = 0.15
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .attention_statistics import AttentionStatisticsHook
 from .broadcast_buffers import BroadcastBuffersHook
 from .checkpoint import CheckpointHook
 from .class_rows import ClassRowsHook
@@ -20,6 +21,7 @@ from .last_epochs_pipeline import LastEpochsPipelineHook
 from .painted_predictions import PaintedPredictionsHook
 from .progress import ProgressHook
 from .require_complete_checkpoint import RequireCompleteCheckpointHook
+from .run_report import RunReportHook
 from .scale_weight_decay import ScaleWeightDecayHook
 from .seed_per_iter import SeedPerIterHook
 from .stop_on_signal import StopOnSignalHook
@@ -27,6 +29,7 @@ from .training_curves import TrainingCurvesHook
 from .val_loss import ValLossHook
 
 __all__ = [
+    "AttentionStatisticsHook",
     "BroadcastBuffersHook",
     "CheckpointHook",
     "ClassRowsHook",
@@ -45,6 +48,7 @@ __all__ = [
     "PaintedPredictionsHook",
     "ProgressHook",
     "RequireCompleteCheckpointHook",
+    "RunReportHook",
     "ScaleWeightDecayHook",
     "SeedPerIterHook",
     "StopOnSignalHook",

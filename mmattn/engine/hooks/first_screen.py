@@ -35,7 +35,8 @@ class FirstScreenHook(Hook):
         self._console, self._manifest = console, manifest
 
     def before_train(self, runner: Runner) -> None:
-        self._show(training_screen(runner, self._manifest))
+        hidden = self._console.hide_rest() if self._console is not None else 0
+        self._show(training_screen(runner, self._manifest, hidden))
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._end_setup()

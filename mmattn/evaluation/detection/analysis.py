@@ -39,6 +39,7 @@ def analyse(
     class_precisions: Mapping[str, np.ndarray],
     overall: Mapping[str, float],
     worst: Sequence[WorstImage] = (),
+    best_images: Sequence[WorstImage] = (),
     intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> DetectionNumbers:
     """Compute what is plotted and tabled.
@@ -52,6 +53,7 @@ def analyse(
             evaluator computes it; nan for a class without such an object.
         overall: Name of an average precision -> its mean over classes; nan likewise.
         worst: The worst images.
+        best_images: The best images.
         intervals: Name of a score -> ends of its interval.
     """
     best = curves.best
@@ -92,6 +94,7 @@ def analyse(
         false_positives=errors.false_positives,
         false_negatives=errors.false_negatives,
         worst=tuple(worst),
+        best=tuple(best_images),
         intervals=dict(intervals or {}),
     )
 

@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class ClasswiseCocoMetric(CocoMetric):
         bootstrap: Resamples for 95 % intervals of AP over images (1000 is usual); 0 leaves them
             out. They are reported as ``bbox_mAP_low``, ``bbox_mAP_high`` and so on.
         worst: Number of images with the lowest F1 to draw.
+        best: Number of images with the highest F1 to draw, none of those drawn as the worst.
         collect_device, prefix: Options of every metric of mmengine.
 
     Attributes:
@@ -66,8 +68,8 @@ class ClasswiseCocoMetric(CocoMetric):
         scores: The results before they are rounded.
 
     Raises:
-        ConfigError: ``bootstrap`` or ``worst`` is no whole number, 0 or more; or ``boundary`` is
-            asked for beside what upstream evaluates.
+        ConfigError: ``bootstrap``, ``worst`` or ``best`` is no whole number, 0 or more; or
+            ``boundary`` is asked for beside what upstream evaluates.
     """
 
     class_tables: tuple[ClassTable, ...] = ()
@@ -90,8 +92,9 @@ class ClasswiseCocoMetric(CocoMetric):
         use_mp_eval: bool = False,
         bootstrap: int = 0,
         worst: int = 6,
+        best: int = 3,
     ) -> None:
-        for option, value in {"bootstrap": bootstrap, "worst": worst}.items():
+        for option, value in {"bootstrap": bootstrap, "worst": worst, "best": best}.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ConfigError(
                     f"ClasswiseCocoMetric: {option}={value!r} must be a whole number, 0 or more."
@@ -125,6 +128,7 @@ class ClasswiseCocoMetric(CocoMetric):
             )
         self.bootstrap = bootstrap
         self.worst = worst
+        self.best = best
         self.matches: dict[str, Matches] = {}
         self.numbers: dict[str, DetectionNumbers] = {}
         self.scores: dict[str, float] = {}
@@ -282,15 +286,19 @@ class ClasswiseCocoMetric(CocoMetric):
             max_dets=max(self.proposal_nums),
         )
         curves = confidence_curves(matches)
-        worst = worst_images(
+        choose = partial(
+            worst_images,
             matches,
             float(curves.confidences[curves.best]),
-            self.worst,
             truth=truth,
             detections=detections,
             iou_type=iou_type,
             names={image: path for image, path in paths.items() if path},
         )
+        worst = choose(limit=self.worst)
+        drawn = {image.name for image in worst}
+        best = choose(limit=self.best + self.worst, best=True) if self.best else ()
+        best = [one for one in best if one.f1 > 0 and one.name not in drawn][: self.best]
         ends: dict[str, np.ndarray] = {}
         if self.bootstrap:
             ends = ap_intervals(
@@ -312,6 +320,7 @@ class ClasswiseCocoMetric(CocoMetric):
             class_precisions=per_class,
             overall={k: float("nan") if v < 0 else v for k, v in overall.items()},
             worst=worst,
+            best_images=best,
             intervals=intervals,
         )
         self.matches[iou_type] = matches

@@ -20,13 +20,17 @@ def save_plots(numbers: DetectionNumbers, folder: Path, name: str) -> list[Path]
         name: End of the file names, such as ``bbox_val``.
 
     Returns:
-        ``detection_<name>.json``, a PNG of each of ``FIGURES``, and ``worst_<name>.png``, if there
-        is an image that could be the worst.
+        ``detection_<name>.json``, a PNG of each of ``FIGURES``, ``best_<name>.png`` and
+        ``worst_<name>.png``, if there are such images.
     """
     files = [numbers.write_json(folder / f"detection_{name}.json")]
     for title, (_, draw) in FIGURES.items():
         file = folder / f"{title}_{name}.png"
         save_png(draw(numbers), file)
+        files.append(file)
+    if numbers.best:
+        file = folder / f"best_{name}.png"
+        save_image(draw_sheet(numbers, best=True), file)
         files.append(file)
     if numbers.worst:
         file = folder / f"worst_{name}.png"

@@ -29,6 +29,7 @@ def worst_images(
     detections: Sequence[Mapping[str, Any]],
     iou_type: str,
     names: Mapping[Any, str],
+    best: bool = False,
 ) -> tuple[WorstImage, ...]:
     """Choose the worst images, and collect what is drawn of them.
 
@@ -40,6 +41,7 @@ def worst_images(
         detections: Detections that were matched, in COCO's results format.
         iou_type: ``bbox``, ``segm`` or ``boundary``; masks are drawn for all but the first.
         names: Id of an image -> path of its file.
+        best: Whether to choose the best images instead: the highest F1, then the most hits.
     """
     match = matches.at(FOREGROUND)
     shown = (matches.det_score >= confidence) & (match != IGNORED)
@@ -55,7 +57,10 @@ def worst_images(
 
     def rank(index: int) -> tuple[float, int, str]:
         image = matches.image_ids[index]
-        return f1[index], -int(errors[index]), names.get(image) or str(image)
+        name = names.get(image) or str(image)
+        if best:
+            return -f1[index], -int(hits[index]), name
+        return f1[index], -int(errors[index]), name
 
     top = _shared_folder(names)
     result = []

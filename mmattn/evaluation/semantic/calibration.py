@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_STEPS = 2**24
+#: Units of a confidence of 1.
+STEPS = 2**24
 # Number of logits that are turned into probabilities at a time.
 _CHUNK = 1 << 22
 
@@ -58,7 +59,7 @@ def calibration_counts(
         confidence = confidence[labelled].double()
         right = (guess == truth)[labelled].double()
         place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
-        units = (confidence * _STEPS).round()
+        units = (confidence * STEPS).round()
         for line, weights in enumerate((torch.ones_like(right), right, units)):
             # Doubles add whole numbers exactly up to 2**53.
             sums = torch.bincount(place, weights, minlength=bins)
@@ -82,4 +83,4 @@ def expected_calibration_error(counts: np.ndarray) -> float:
     pixels, right, units = counts
     if not pixels.sum():
         return float("nan")
-    return float(np.abs(right - units / _STEPS).sum() / pixels.sum())
+    return float(np.abs(right - units / STEPS).sum() / pixels.sum())

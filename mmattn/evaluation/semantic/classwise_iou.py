@@ -26,7 +26,7 @@ from .confusion import SparseConfusion
 from .image_counts import ImageCounter, ImageCounts, stack_counts
 from .invalid_pixels import warn_invalid_pixels
 from .label_maps import LabelMapWriter
-from .plots import save_confusion, save_worst_images
+from .plots import save_calibration, save_confusion, save_images
 from .score_table import score_table
 from .scores import AREAS, all_scores
 from .scores import METRICS as SCORES
@@ -55,6 +55,7 @@ class ClasswiseIoUMetric(IoUMetric):
             model has to return ``seg_logits``.
         bootstrap: Resamples for 95 % intervals over images (1000 is usual); 0 leaves them out.
         worst: Number of images with the lowest mean IoU to draw.
+        best: Number of images with the highest mean IoU to draw, none of those drawn as the worst.
         output_dir: Folder to write predictions to, as label maps of 8 bits, or of 16 for more than
             256 classes. They have their images' names.
         format_only: Whether to write predictions only, as where there is no ground truth.
@@ -66,6 +67,8 @@ class ClasswiseIoUMetric(IoUMetric):
         areas: int64 (images, 4, K): hit pixels, union, predicted and labelled pixels of each
             class in each image, in the dataset's order.
         worst_images: The images with the lowest mean IoU, the worst first.
+        best_images: Those with the highest, the best first.
+        calibration_bins: int64 (3, bins), see ``calibration_counts``; None where it is not counted.
 
     Raises:
         ConfigError: An option has an invalid value.
@@ -75,6 +78,8 @@ class ClasswiseIoUMetric(IoUMetric):
     confusion: np.ndarray | None = None
     areas: np.ndarray | None = None
     worst_images: tuple[ImageCounts, ...] = ()
+    best_images: tuple[ImageCounts, ...] = ()
+    calibration_bins: np.ndarray | None = None
 
     def __init__(
         self,
@@ -92,6 +97,7 @@ class ClasswiseIoUMetric(IoUMetric):
         collect_device: str = "cpu",
         collect_dir: str | None = None,
         prefix: str | None = None,
+        best: int = 3,
     ) -> None:
         metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
         super().__init__(
@@ -115,6 +121,7 @@ class ClasswiseIoUMetric(IoUMetric):
         self.calibration = calibration
         self.bootstrap = bootstrap
         self.worst = worst
+        self.best = best
         self._worst = WorstImages(0)
         self._label_maps = None if output_dir is None else LabelMapWriter(output_dir)
 
@@ -133,8 +140,9 @@ class ClasswiseIoUMetric(IoUMetric):
         """
         if not self.results:
             # One more than is wanted: the last image of a process may be a repeated one, which
-            # fills up a batch and is dropped afterwards.
-            self._worst = WorstImages(self.worst + 1 if self.worst else 0)
+            # fills up a batch and is dropped afterwards. The best ones may be among the worst.
+            best = self.best + self.worst + 1 if self.best else 0
+            self._worst = WorstImages(self.worst + 1 if self.worst else 0, best)
         for sample in data_samples:
             predicted = _plane(sample["pred_sem_seg"]["data"])
             if not self.format_only:
@@ -184,8 +192,8 @@ class ClasswiseIoUMetric(IoUMetric):
             ``aAcc`` and the mean of each score over the classes, in percent; ``ECE``; and the ends
             of the intervals, ``mIoU_low`` and so on.
         """
-        self.class_tables, self.worst_images = (), ()
-        self.confusion = self.areas = None
+        self.class_tables, self.worst_images, self.best_images = (), (), ()
+        self.confusion = self.areas = self.calibration_bins = None
         if self.format_only:
             print_log(f"The predictions are in {self.output_dir}.", "current")
         if self.format_only or not results:
@@ -196,10 +204,11 @@ class ClasswiseIoUMetric(IoUMetric):
         self.areas = np.stack([hit, predicted + labelled - hit, predicted, labelled], axis=1)
         self.confusion = SparseConfusion.sum_of(image.confusion for image in results)
         warn_invalid_pixels(results, self.confusion, self.ignore_index)
-        worst = sorted(
+        ranked = sorted(
             (image for image in results if image.label_maps), key=lambda image: image.rank
         )
-        self.worst_images = tuple(worst[: self.worst])
+        self.worst_images = tuple(ranked[: self.worst])
+        self.best_images = tuple(ranked[self.worst :][::-1][: self.best])
 
         scores = self._scores({name: values.sum(axis=0) for name, values in per_image.items()})
         overall = _means(scores)
@@ -208,6 +217,7 @@ class ClasswiseIoUMetric(IoUMetric):
         if self.calibration:
             bins = np.sum([image.calibration for image in results], axis=0)
             overall["ECE"] = _percent(expected_calibration_error(bins))
+            self.calibration_bins = bins
         if self.bootstrap:
             order = sorted(range(len(results)), key=lambda index: results[index].name)
             ordered = {name: values[order] for name, values in per_image.items()}
@@ -223,24 +233,30 @@ class ClasswiseIoUMetric(IoUMetric):
         return overall
 
     def save_plots(self, folder: Path, name: str) -> list[Path]:
-        """Draw the confusion matrix and the worst images of the last evaluation.
+        """Draw the confusion matrix, the worst and the best images of the last evaluation.
 
         Args:
             folder: Folder of the files.
             name: End of the file names, such as ``val``.
 
         Returns:
-            The files: ``confusion_<name>.png`` and ``.csv``, ``worst_<name>.png``.
+            The files: ``confusion_<name>.png`` and ``.csv``, ``calibration_<name>.json`` where it
+            was counted, ``best_<name>.png`` and ``worst_<name>.png``.
         """
         if self.confusion is None:
             return []
         name = f"{self.prefix}_{name}" if self.prefix else name
         classes = tuple(self.dataset_meta["classes"])
         files = save_confusion(self.confusion, classes, folder / f"confusion_{name}.png")
-        if self.worst_images:
-            palette = self.dataset_meta.get("palette") or ()
-            file = folder / f"worst_{name}.png"
-            files.append(save_worst_images(self.worst_images, classes, palette, file))
+        if self.calibration_bins is not None:
+            file = folder / f"calibration_{name}.json"
+            files.append(save_calibration(self.calibration_bins, file))
+        palette = self.dataset_meta.get("palette") or ()
+        # The worst last: they are what is to be looked at.
+        for which, images in (("best", self.best_images), ("worst", self.worst_images)):
+            if images:
+                file = folder / f"{which}_{name}.png"
+                files.append(save_images(images, classes, palette, file))
         return files
 
     def _scores(self, counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

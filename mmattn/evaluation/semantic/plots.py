@@ -1,8 +1,9 @@
-"""Plots of an evaluation: the confusion matrix, and the worst images in a grid."""
+"""Plots of an evaluation: the confusion matrix, and images in a grid."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mmattn.reports.figure_style import new_axes, save_png
 from mmattn.reports.overlays import save_image
 from mmattn.reports.painter import Painter, read_photograph
 
+from .calibration import STEPS
 from .image_counts import ImageCounts
 from .worst_images import decode_label_map
 
@@ -79,13 +81,37 @@ def _draw_matrix(counts: np.ndarray, names: Sequence[str], file: Path) -> None:
     save_png(axes, file)
 
 
-def save_worst_images(
+def save_calibration(counts: np.ndarray, file: Path) -> Path:
+    """Write the bins of a calibration: share of the pixels, mean confidence, accuracy.
+
+    Args:
+        counts: int64 (3, bins) as ``calibration_counts`` returns them, summed over the images.
+        file: Path of the JSON.
+    """
+    pixels, right, units = (row.astype(float) for row in counts)
+    total, bins = max(float(pixels.sum()), 1.0), counts.shape[1]
+    content = [
+        {
+            "from": place / bins,
+            "to": (place + 1) / bins,
+            "share": number / total,
+            "confidence": units[place] / STEPS / number if number else None,
+            "accuracy": right[place] / number if number else None,
+        }
+        for place, number in enumerate(pixels.tolist())
+    ]
+    with atomic_write(file, "w") as lines:
+        lines.write(json.dumps({"bins": content}, indent=1) + "\n")
+    return file
+
+
+def save_images(
     images: Sequence[ImageCounts], classes: Sequence[str], palette: Palette, file: Path
 ) -> Path:
     """Draw images with their ground truth and prediction, one row for each.
 
     Args:
-        images: Images that kept their label maps, the worst first.
+        images: Images that kept their label maps, the first one at the top.
         classes: Names of the classes, for the legend.
         palette: RGB per class; missing colours are filled in.
         file: Path of the PNG.

@@ -1,4 +1,4 @@
-"""The images with the lowest scores; only they keep their label maps, to be drawn."""
+"""The images with the lowest and the highest scores; only they keep their label maps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RankedImage(Protocol):
     """Results of an image that can be kept.
 
     Attributes:
-        rank: Sort key, the worst image first; infinite for one that cannot be among the worst.
+        rank: Sort key, the worst image first; infinite for one that is not ranked.
         label_maps: PNGs of ground truth and prediction while it is kept.
     """
 
@@ -28,34 +28,43 @@ class RankedImage(Protocol):
 
 
 class WorstImages:
-    """Keeps the worst of the images that are offered.
+    """Keeps the worst of the images that are offered, and the best ones if they are wanted.
 
     Args:
-        limit: Number of images to keep; 0 keeps none.
+        limit: Number of the worst images to keep; 0 keeps none.
+        best: Number of the best images to keep.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, best: int = 0) -> None:
         self.limit = limit
-        self._kept: list[tuple[tuple[float, str], RankedImage]] = []
+        self.best = best
+        self._worst: list[tuple[tuple[float, str], RankedImage]] = []
+        self._best: list[tuple[tuple[float, str], RankedImage]] = []
 
     def offer(self, counts: RankedImage, label: np.ndarray, predicted: np.ndarray) -> None:
-        """Keep an image if it is among the worst; the best one kept so far then has to go.
+        """Keep an image if it is among the worst or the best; another one then has to go.
 
         Args:
             counts: Counts of the image; if it is kept, its ``label_maps`` are set.
             label: (H, W) class indices, or numbers of segments, of the ground truth.
             predicted: (H, W) those of the prediction.
         """
-        rank = counts.rank
-        if math.isinf(rank[0]) or not self.limit:
+        score, name = counts.rank
+        if math.isinf(score):
             return
-        if len(self._kept) == self.limit and rank >= self._kept[-1][0]:
-            return
-        counts.label_maps = encode_label_map(label), encode_label_map(predicted)
-        bisect.insort(self._kept, (rank, counts), key=lambda entry: entry[0])
-        if len(self._kept) > self.limit:
-            _, best = self._kept.pop()
-            best.label_maps = None
+        lists = ((self._worst, self.limit, (score, name)), (self._best, self.best, (-score, name)))
+        gone: list[RankedImage] = []
+        for kept, limit, key in lists:
+            if not limit or (len(kept) == limit and key >= kept[-1][0]):
+                continue
+            if counts.label_maps is None:
+                counts.label_maps = encode_label_map(label), encode_label_map(predicted)
+            bisect.insort(kept, (key, counts), key=lambda entry: entry[0])
+            if len(kept) > limit:
+                gone.append(kept.pop()[1])
+        for one in gone:
+            if not any(one is other for kept, *_ in lists for _, other in kept):
+                one.label_maps = None
 
 
 def encode_label_map(classes: np.ndarray) -> bytes:

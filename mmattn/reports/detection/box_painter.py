@@ -29,23 +29,26 @@ MAX_DRAWN = 100
 Rectangle = tuple[int, int, int, int]
 
 
-def draw_sheet(numbers: DetectionNumbers, *, with_images: bool = True) -> np.ndarray:
+def draw_sheet(
+    numbers: DetectionNumbers, *, with_images: bool = True, best: bool = False
+) -> np.ndarray:
     """Draw the worst images below each other: ground truth left, detections right.
 
     Args:
         numbers: Numbers with at least one worst image.
         with_images: Whether to draw over the images, or over plain grey.
+        best: Whether to draw the best images instead, of which there is at least one.
 
     Returns:
         (H, W, 3) uint8 RGB
     """
     width = 2 * _TILE + _GAP
     title = (
-        f"Lowest F1 at IoU 0.5 and confidence {numbers.confidence:.3f}; "
+        f"{'Highest' if best else 'Lowest'} F1 at IoU 0.5 and confidence {numbers.confidence:.3f}; "
         "ground truth left, detections right"
     )
     rows = [text_row(width, title), _legend(width)]
-    for image in numbers.worst:
+    for image in numbers.best if best else numbers.worst:
         rows.append(text_row(width, describe(image)))
         left, right = draw_tiles(image, numbers.classes, with_image=with_images)
         gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)
@@ -86,21 +89,32 @@ def draw_tiles(
     drawn = sorted(image.detections, key=lambda one: -one.score)[:MAX_DRAWN]
     right = [one for one in drawn if one.right]
     false = [one for one in drawn if not one.right]
-    truth = _paint(
+    truth = paint_objects(
         photograph, scale, [(hit, _RIGHT, "solid"), (missed, _MISSED, "dashed")], classes
     )
-    found = _paint(
+    found = paint_objects(
         photograph, scale, [(right, _RIGHT, "solid"), (false, _FALSE, "double")], classes
     )
     return truth, found
 
 
-def _paint(
+def paint_objects(
     photograph: np.ndarray,
     scale: float,
     groups: Sequence[tuple[Sequence[DrawnObject], Sequence[int], str]],
     classes: Sequence[str],
 ) -> np.ndarray:
+    """Draw boxes and masks, with their names where no other name is.
+
+    Args:
+        photograph: (H, W, 3) uint8 RGB; it is not changed.
+        scale: Pixels of the photograph for each pixel of the boxes.
+        groups: Objects with their RGB and their line: ``solid``, ``dashed`` or ``double``.
+        classes: Names of the classes.
+
+    Returns:
+        (H, W, 3) uint8 RGB
+    """
     canvas = photograph.copy()
     names: list[tuple[DrawnObject, Sequence[int]]] = []
     for objects, colour, style in groups:

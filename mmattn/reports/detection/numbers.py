@@ -89,6 +89,7 @@ class DetectionNumbers:
         false_negatives: Gain of AP50 without any missed object.
         worst: The worst images, the worst first.
         intervals: Name of a score -> 95 % interval over images.
+        best: The best images, the best first.
     """
 
     iou_type: str
@@ -110,6 +111,7 @@ class DetectionNumbers:
     false_negatives: float
     worst: tuple[WorstImage, ...] = ()
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    best: tuple[WorstImage, ...] = ()
 
     def value(self, column: str) -> float:
         """Return the overall value of a column."""

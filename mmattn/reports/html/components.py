@@ -65,13 +65,18 @@ def table(
     body = [line(row, "td") for row in rows]
     if total and rows:
         body[-1] = line(rows[-1], "td", " class=total")
-    return Html(f"<table>{line(head, 'th')}{''.join(body)}</table>")
+    return _scrolled(f"<table>{line(head, 'th')}{''.join(body)}</table>")
+
+
+def _scrolled(table: str) -> Html:
+    """Let a table that is wider than the page be moved, so that the page itself stays narrow."""
+    return Html(f'<div class="scroll">{table}</div>')
 
 
 def facts(values: Mapping[str, object]) -> Html:
     """Write names and values, one pair per line."""
     rows = "".join(f"<tr><td>{text(k)}</td><td>{text(v)}</td></tr>" for k, v in values.items())
-    return Html(f"<table>{rows}</table>")
+    return _scrolled(f'<table class="facts">{rows}</table>')
 
 
 def cards(values: Sequence[tuple[object, object, object]]) -> Html:
@@ -130,3 +135,76 @@ def steps(entries: Sequence[tuple[object, object, str]]) -> Html:
         code = f"<pre>{text(command)}</pre>" if command else ""
         inner += f'<li><span class="time">{text(duration)}</span>{text(title)}{code}</li>'
     return Html(f'<ol class="steps">{inner}</ol>')
+
+
+def banner(value: object, *, mild: bool = False) -> Html:
+    """Write what a reader must see first: an error or, if ``mild``, a remark."""
+    return Html(f'<div class="banner{" mild" if mild else ""}" role="note">{text(value)}</div>')
+
+
+def folded(title: object, *parts: str) -> Html:
+    """Write parts that are shown when their title is clicked on."""
+    return Html(f"<details><summary>{text(title)}</summary>{''.join(parts)}</details>")
+
+
+def code(value: object) -> Html:
+    """Write a text as it stands, such as a command or a config."""
+    return Html(f"<pre>{text(value)}</pre>")
+
+
+def bullets(values: Iterable[object]) -> Html:
+    """Write a list, one value a line."""
+    return Html(f'<ul class="list">{"".join(f"<li>{text(value)}</li>" for value in values)}</ul>')
+
+
+def sheet(uri: str, description: str, caption: object = "") -> Html:
+    """Show an image, given as a data URI, with a line below it."""
+    below = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
+    image = f'<img class="sheet" src="{escape(uri)}" alt="{escape(description)}" loading="lazy">'
+    return Html(f"<figure>{image}{below}</figure>")
+
+
+def gallery(images: Iterable[tuple[str, str]]) -> Html:
+    """Show images side by side, as many as fit: (data URI, caption) of each."""
+    inner = "".join(
+        f'<figure><img src="{escape(uri)}" alt="{escape(caption)}" loading="lazy">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for uri, caption in images
+    )
+    return Html(f'<div class="gallery">{inner}</div>')
+
+
+def bars(rows: Sequence[tuple[object, float, object]]) -> Html:
+    """Write (name, value, text of the value) with bars, the longest one of the whole width."""
+    longest = max((value for _, value, _ in rows if value == value), default=0.0) or 1.0
+    lines = "".join(
+        f'<tr><td>{text(name)}</td><td class="number">{text(shown)}</td>'
+        f'<td style="width:55%">{bar(value / longest)}</td></tr>'
+        for name, value, shown in rows
+    )
+    return _scrolled(f"<table>{lines}</table>")
+
+
+def matrix(names: Sequence[str], counts: Sequence[Sequence[float]], description: str) -> Html:
+    """Write a confusion matrix; a cell's colour is its share of the row, its text the percentage.
+
+    Args:
+        names: Names of the rows and columns.
+        counts: A row for each name.
+        description: What rows and columns are, for the caption.
+    """
+    head = "".join(f"<th>{text(name)}</th>" for name in names)
+    lines = ""
+    for name, row in zip(names, counts, strict=True):
+        total = sum(row)
+        cells = ""
+        for column, count in zip(names, row, strict=True):
+            share = count / total if total else 0.0
+            shown = f"{100 * share:.0f}" if share >= 0.005 else ""
+            strong = ' class="strong"' if share > 0.55 else ""
+            tip = escape(f"{name} as {column}: {count:g}")
+            cells += f'<td{strong} style="--share:{share:.3f}" title="{tip}">{shown}</td>'
+        lines += f"<tr><th>{text(name)}</th>{cells}</tr>"
+    caption = f"<figcaption>{text(description)}</figcaption>"
+    table = f'<table class="matrix"><tr class="top"><th></th>{head}</tr>{lines}</table>'
+    return Html(f"<figure>{_scrolled(table)}{caption}</figure>")

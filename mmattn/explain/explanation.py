@@ -1,0 +1,77 @@
+"""What every method returns: a map, or points, over the network's input, and what it is of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SamplingPoints:
+    """Places that deformable attention reads for one query.
+
+    Attributes:
+        places: (P, 2), x and y as shares of the padded input.
+        weights: (P,)
+        levels: (P,) index of the feature map.
+        heads: (P,) index of the head.
+        lost: Share of the weight that falls outside of the feature maps.
+    """
+
+    places: np.ndarray
+    weights: np.ndarray
+    levels: np.ndarray
+    heads: np.ndarray
+    lost: float
+
+
+@dataclass
+class Explanation:
+    """One map of one image.
+
+    Attributes:
+        method: Name of the method, such as ``"hires-cam"``.
+        name: What is shown, in a few words, for titles and keys of files.
+        layer: Name of the module that it was taken from.
+        values: (h, w) float64 on the grid of the feature map, raw: neither scaled nor cut at 0
+            where the method does not; None for a gate of channels.
+        signed: Whether values below 0 have a meaning of their own.
+        channels: (C,) of a gate per channel; None for all else.
+        points: Sampling points, where the layer has them.
+        position: Row and column in the grid of the query whose attention this is.
+        numbers: What was measured, name -> number.
+        notes: Sentences for whoever reads the picture.
+    """
+
+    method: str
+    name: str
+    layer: str
+    values: np.ndarray | None = None
+    signed: bool = False
+    channels: np.ndarray | None = None
+    points: SamplingPoints | None = None
+    position: tuple[int, int] | None = None
+    numbers: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """Name of its array in a file."""
+        words = f"{self.method} {self.layer} {self.name}"
+        return "_".join("".join(c if c.isalnum() or c in ".-" else " " for c in words).split())
+
+    @property
+    def ranking(self) -> np.ndarray:
+        """The map by which positions are ordered: negative evidence counts as none."""
+        assert self.values is not None
+        return np.maximum(self.values, 0.0)
+
+
+def to_unit(values: np.ndarray) -> np.ndarray:
+    """Scale a map to [0, 1] for drawing; a map that is constant becomes zeros."""
+    low, high = float(values.min()), float(values.max())
+    if not high > low:
+        return np.zeros_like(values)
+    return (values - low) / (high - low)

@@ -1,0 +1,244 @@
+"""Pictures of explanations: the image with its target, and a panel for each map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .explanation import Explanation
+from .networks import Sample
+from .target import Target, region_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Colours of the target, of maps, and of the levels of sampling points.
+TARGET = "#00e5ff"
+COLOURS = "inferno"
+LEVELS = ("#38bdf8", "#facc15", "#f472b6", "#4ade80", "#fb923c", "#a78bfa")
+#: Width of a panel and height of the text around it, in inches; pixels per inch; letters a line.
+_PANEL = 2.9
+_TEXT = 0.85
+_DPI = 120
+_LETTERS = 50
+#: Numbers of a map that was checked for faithfulness.
+CHECKS = ("deletion", "deletion_random", "insertion", "insertion_random")
+#: Weight of the map over the grey image where the map is largest and where it is 0.
+_OPAQUE, _CLEAR = 0.8, 0.3
+
+
+@dataclass(frozen=True)
+class Group:
+    """Explanations of one network.
+
+    Attributes:
+        sample: Image.
+        target: What is explained.
+        explanations: Maps, gates and points.
+        label: Name of the network, where there are several.
+    """
+
+    sample: Sample
+    target: Target
+    explanations: Sequence[Explanation]
+    label: str = ""
+
+
+def draw(path: Path, groups: Sequence[Group], *, columns: int = 4) -> None:
+    """Draw the image with the target, then every explanation, and write a PNG.
+
+    Args:
+        path: File to write.
+        groups: What is drawn; each begins on a row of its own.
+        columns: Most panels in a row.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from mmattn.reports.figure_style import save_png
+
+    columns = min(columns, max(len(group.explanations) + 1 for group in groups))
+    rows = sum(-(-(len(group.explanations) + 1) // columns) for group in groups)
+    height, width = groups[0].sample.placement.image
+    tall = min(max(height / width, 0.5), 1.5)
+    figure = Figure(
+        figsize=((_PANEL + 0.45) * columns, (_PANEL * tall + _TEXT) * rows),
+        dpi=_DPI,
+        layout="constrained",
+    )
+    FigureCanvasAgg(figure)
+    panels: list[Axes] = list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
+    used = 0
+    for group in groups:
+        _draw_group(panels[used:], group)
+        count = len(group.explanations) + 1
+        end = used + -(-count // columns) * columns
+        for axes in panels[used + count : end]:
+            axes.set_axis_off()
+        used = end
+    save_png(panels[0], path)
+
+
+def _draw_group(panels: Sequence[Axes], group: Group) -> None:
+    sample, target = group.sample, group.target
+    _draw_image(panels[0], sample, target, group.label)
+    for axes, explanation in zip(panels[1:], group.explanations, strict=False):
+        title = f"{explanation.method}: {explanation.name}"
+        axes.set_title("\n".join(wrap(title, 48)), fontsize=8)
+        if explanation.values is not None:
+            _draw_map(axes, sample, target, explanation)
+        elif explanation.channels is not None:
+            _draw_channels(axes, explanation)
+        if explanation.points is not None:
+            _draw_points(axes, sample, explanation)
+        axes.set_xlabel(_caption(explanation), fontsize=6.5)
+
+
+def _draw_image(axes: Axes, sample: Sample, target: Target, label: str) -> None:
+    axes.imshow(sample.pixels)
+    title = f"{label or sample.file.name}: {target.name}"
+    axes.set_title("\n".join(wrap(title, 48)), fontsize=8)
+    _bare(axes)
+    _mark(axes, sample, target)
+    formula = wrap(f"y: {target.formula}", _LETTERS)
+    axes.set_xlabel("\n".join([*formula, f"score {target.score:.3f}"]), fontsize=6.5)
+
+
+def _mark(axes: Axes, sample: Sample, target: Target, *, faint: bool = False) -> None:
+    """Draw the region's outline or the box, and a cross at the place of a single pixel."""
+    from matplotlib.patches import Rectangle
+
+    width = 0.8 if faint else 1.4
+    if target.box is not None:
+        x0, y0, x1, y1 = sample.placement.box_in_image(target.box)
+        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=TARGET, lw=width))
+        return
+    region = region_of(target, sample)
+    if target.region.sum() <= 1 or not region.any():
+        x, y = sample.placement.point_in_image(*target.point)
+        axes.plot(x - 0.5, y - 0.5, "+", color=TARGET, ms=9, mew=1.6)
+    elif not region.all():
+        axes.contour(region, levels=[0.5], colors=[TARGET], linewidths=width)
+
+
+def _draw_map(axes: Axes, sample: Sample, target: Target, explanation: Explanation) -> None:
+    from matplotlib import colormaps
+
+    values = sample.placement.to_image(explanation.ranking)
+    top = float(values.max())
+    share = values / top if top > 0 else np.zeros_like(values)
+    grey = sample.pixels.mean(2, keepdims=True) / 255
+    opacity = (_CLEAR + (_OPAQUE - _CLEAR) * share)[..., None]
+    mixed = (1 - opacity) * grey + opacity * colormaps[COLOURS](share)[..., :3]
+    axes.imshow(mixed.clip(0, 1))
+    _bare(axes)
+    if explanation.position is None:
+        _mark(axes, sample, target, faint=True)
+    else:
+        _mark_cell(axes, sample, explanation)
+    _colour_bar(axes, top)
+
+
+def _mark_cell(axes: Axes, sample: Sample, explanation: Explanation) -> None:
+    """Draw the cell of the feature map whose attention is shown."""
+    from matplotlib.patches import Rectangle
+
+    assert explanation.position is not None and explanation.values is not None
+    grid = explanation.values.shape
+    padded = sample.placement.padded
+    side = (padded[1] / grid[1], padded[0] / grid[0])
+    x0, y0 = explanation.position[1] * side[0], explanation.position[0] * side[1]
+    x0, y0, x1, y1 = sample.placement.box_in_image((x0, y0, x0 + side[0], y0 + side[1]))
+    axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=TARGET, lw=1.4))
+
+
+def _colour_bar(axes: Axes, top: float) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    mappable = ScalarMappable(Normalize(0, top if top > 0 else 1), COLOURS)
+    ticks = [0, top / 2, top] if top > 0 else [0]
+    place = axes.inset_axes((1.015, 0.0, 0.035, 1.0))
+    bar = axes.figure.colorbar(mappable, cax=place, ticks=ticks)
+    bar.ax.set_yticklabels([f"{value:.2g}" for value in ticks])
+    bar.ax.tick_params(labelsize=6, length=2, pad=1)
+    bar.outline.set_linewidth(0.4)  # pyright: ignore[reportCallIssue]
+
+
+def _draw_channels(axes: Axes, explanation: Explanation) -> None:
+    """Draw the gate of every channel, in order and sorted."""
+    assert explanation.channels is not None
+    gate = explanation.channels
+    axes.bar(np.arange(len(gate)), gate, width=1.0, color="#2563eb", alpha=0.55, lw=0)
+    axes.plot(np.sort(gate)[::-1], color="#c2410c", lw=1.2, label="sorted")
+    axes.set_ylim(min(0.0, float(gate.min())), max(1.0, float(gate.max())))
+    axes.tick_params(labelsize=6)
+    axes.legend(fontsize=6, frameon=False, loc="lower left")
+    axes.grid(alpha=0.3)
+
+
+def _draw_points(axes: Axes, sample: Sample, explanation: Explanation) -> None:
+    points = explanation.points
+    assert points is not None
+    if explanation.values is None:
+        axes.imshow(sample.pixels)
+        _bare(axes)
+    padded = sample.placement.padded
+    places = points.places * np.array([padded[1], padded[0]])
+    x, y = sample.placement.point_in_image(places[:, 0], places[:, 1])  # pyright: ignore[reportArgumentType]
+    largest = max(float(points.weights.max()), 1e-12)
+    for level in np.unique(points.levels):
+        here = points.levels == level
+        axes.scatter(
+            np.asarray(x)[here] - 0.5,
+            np.asarray(y)[here] - 0.5,
+            s=2 + 34 * points.weights[here] / largest,
+            color=LEVELS[int(level) % len(LEVELS)],
+            alpha=0.75,
+            edgecolors="black",
+            linewidths=0.3,
+            label=f"level {int(level)}",
+        )
+    height, width = sample.placement.image
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)
+    axes.legend(fontsize=5.5, loc="upper right", framealpha=0.7, markerscale=0.8)
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_linewidth(0.4)
+
+
+def _caption(explanation: Explanation) -> str:
+    layer = explanation.layer
+    if explanation.values is not None:
+        height, width = explanation.values.shape
+        layer += f", {height} x {width}"
+    numbers = dict(explanation.numbers)
+    checks = {name: numbers.pop(name, None) for name in CHECKS}
+    lines = [layer, ", ".join(f"{_plain(k)} {_number(v)}" for k, v in numbers.items())]
+    if checks["deletion"] is None:
+        lines.append("raw")
+    else:
+        lines += [
+            f"{name} {_number(checks[name])} (random maps {_number(checks[f'{name}_random'])})"
+            for name in ("deletion", "insertion")
+        ]
+    lines += explanation.notes
+    return "\n".join(part for line in lines if line for part in wrap(line, _LETTERS))
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

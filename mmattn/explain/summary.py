@@ -1,0 +1,155 @@
+"""The summary of a run: tables for the screen, and all numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .checks import as_data, summarize_checks
+from .figures import CHECKS
+from .result import Result
+
+
+def summary_tables(results: Sequence[Result]) -> list[str]:
+    """Return tables in plain text: maps, and, where they were made, checks."""
+    from mmattn.tables import text_table
+
+    several = len({result.network for result in results}) > 1
+    rows = []
+    for result in results:
+        for one in result.explanations:
+            shape = "-" if one.values is None else f"{one.values.shape[0]} x {one.values.shape[1]}"
+            numbers = {k: v for k, v in one.numbers.items() if k not in CHECKS}
+            shown = ", ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in numbers.items())
+            checked = "raw" if result.check is None or one.values is None else "checked"
+            name = f"{one.method}: {one.name}"
+            network = [result.network] if several else []
+            rows.append([result.sample.file.name, *network, name, one.layer, shape, shown, checked])
+    head = ["image", *(["network"] if several else []), "map", "layer", "grid", "numbers", ""]
+    tables = [text_table(head, rows)]
+    for network in dict.fromkeys(result.network for result in results):
+        of_network = [result for result in results if result.network == network]
+        title = f"{network}\n" if several else ""
+        if any(result.check for result in of_network):
+            tables.append(title + _check_table(of_network))
+        if any(result.sanity for result in of_network):
+            tables.append(title + _sanity_table(of_network))
+    return tables
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    return list(
+        dict.fromkeys(key for result in results if result.check for key in result.check.maps)
+    )
+
+
+def _check_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    checks = [result.check for result in results if result.check is not None]
+    return summarize_checks(checks, _names(results))
+
+
+def _check_table(results: Sequence[Result]) -> str:
+    from mmattn.tables import text_table
+
+    rows = []
+    for row in _check_rows(results):
+        cells = [row["map"], row["images"]]
+        for metric in ("deletion", "insertion"):
+            values = row[metric]
+            interval = ""
+            if values["low"] is not None:
+                interval = f" [{values['low']:+.3f}, {values['high']:+.3f}]"
+            cells.append(f"{values['mean']:+.3f}{interval}")
+        rows.append([*cells, row["verdict"]])
+    head = ["map", "images", "deletion - random", "insertion - random", "verdict"]
+    return text_table(head, rows, align="lrrrl")
+
+
+def _sanity_table(results: Sequence[Result]) -> str:
+    from mmattn.tables import text_table
+
+    keys = list(dict.fromkeys(key for result in results for key in result.sanity))
+    shares = next(iter(next(r.sanity for r in results if r.sanity).values())).shares
+    rows = []
+    for key in keys:
+        found = [result.sanity[key] for result in results if key in result.sanity]
+        curve = np.nanmean([[*one.spearman] for one in found], 0) if found else []
+        spread = float(np.mean([one.unrelated[1] for one in found]))
+        missing = sum(one.missing for one in found)
+        rows.append([key, *(_short(float(v)) for v in curve), f"{spread:.2g}", missing])
+    head = [
+        "map: Spearman with",
+        *(f"{share:.0%} random" for share in shares),
+        "unrelated sd",
+        "no map",
+    ]
+    return text_table(head, rows, align="l" + "r" * (len(head) - 1))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def write_summary(path: Path, results: Sequence[Result], settings: dict[str, Any]) -> None:
+    """Write all numbers of a run."""
+    from mmattn.io import atomic_write
+
+    content = {
+        "settings": settings,
+        "images": [_image(result) for result in results],
+        "faithfulness": {
+            network: _check_rows([r for r in results if r.network == network])
+            for network in dict.fromkeys(result.network for result in results)
+            if any(r.check for r in results if r.network == network)
+        },
+    }
+    with atomic_write(path, "w") as file:
+        json.dump(_plain(content), file, indent=2, ensure_ascii=False)
+
+
+def _image(result: Result) -> dict[str, Any]:
+    target = result.target
+    return {
+        "file": str(result.sample.file),
+        "network": result.network,
+        "target": {
+            "kind": target.kind,
+            "name": target.name,
+            "y": target.formula,
+            "label": target.label,
+            "index": target.index,
+            "score": target.score,
+        },
+        "maps": [
+            {
+                "key": one.key,
+                "method": one.method,
+                "name": one.name,
+                "layer": one.layer,
+                "grid": None if one.values is None else list(one.values.shape),
+                "numbers": one.numbers,
+                "notes": one.notes,
+            }
+            for one in result.explanations
+        ],
+        "check": None if result.check is None else as_data(result.check),
+        "sanity": {key: vars(value) for key, value in result.sanity.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy as Python's, what is not a number as null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
