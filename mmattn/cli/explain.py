@@ -42,7 +42,10 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn explain") -> a
         NOTES,
     )
     arguments.add_config(parser)
-    arguments.add_checkpoint(parser)
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="its weights: a file, or weights://NAME"
+    )
+    arguments.add_allow_partial(parser)
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="images, folders, or patterns in quotes"
     )
