@@ -88,8 +88,9 @@ def _defined(name: str, module: str) -> str:
     """Follow a name through packages that only pass it on."""
     file = _file(module)
     for node in ast.parse(file.read_text("utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
-            if any((alias.asname or alias.name) == name for alias in node.names):
-                base = module if file.name == "__init__.py" else module.rpartition(".")[0]
-                return _defined(name, f"{base}.{node.module}")
+        if not (isinstance(node, ast.ImportFrom) and node.level == 1 and node.module):
+            continue
+        if any((alias.asname or alias.name) == name for alias in node.names):
+            base = module if file.name == "__init__.py" else module.rpartition(".")[0]
+            return _defined(name, f"{base}.{node.module}")
     return module

@@ -61,7 +61,9 @@ def _expand(nav: list[Any], known: set[str], every: tuple[str, ...]) -> list[Any
             found += [page for page in every if page not in known and fnmatch(page, entry)]
         elif isinstance(entry, dict):
             ((title, inner),) = entry.items()
-            found.append({title: _expand(inner, known, every) if isinstance(inner, list) else inner})
+            found.append(
+                {title: _expand(inner, known, every) if isinstance(inner, list) else inner}
+            )
         else:
             found.append(entry)
     return found

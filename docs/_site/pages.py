@@ -1,7 +1,7 @@
 """Hook of mkdocs: pages that live outside ``docs/``, and links that hold on GitHub and in the site.
 
-Every Markdown file of the repository is a page, at its own path; ``docs/x.md`` is ``x.md``. A file of
-code that a page links to becomes a page too, below ``source/``, and so does a folder. Links are
+Every Markdown file of the repository is a page, at its own path; ``docs/x.md`` is ``x.md``. A file
+of code that a page links to becomes a page too, below ``source/``, and so does a folder. Links are
 written for GitHub, relative to the file that has them, and rewritten here.
 """
 
@@ -87,9 +87,9 @@ def lists(text: str) -> str:
     for line in text.split("\n"):
         item = _ITEM.match(line)
         before = lines[-1] if lines else ""
-        if item and not item[1] and before.strip() and not before.startswith((" ", "- ", "* ")):
-            if not _ITEM.match(before):
-                lines.append("")
+        follows_text = before.strip() and not before.startswith(" ") and not _ITEM.match(before)
+        if item and not item[1] and follows_text:
+            lines.append("")
         lines.append(re.sub(r"^ {2,3}(?=(?:[-*]|\d+\.) )", "    ", line))
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Promise: model-index.yml and its metafiles have the form that OpenMMLab's tools read, and name what there is."""
+"""Promise: model-index.yml and its metafiles have OpenMMLab's form, and name what is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: every command line of every page is read by its parser, and every block runs or says why.
+"""Promise: command lines of all pages are read by their parsers; blocks run or say why not.
 
 A block of ``bash`` or ``python`` is run by the test of its page (``OWN``), or here: configs are
 loaded, other Python is executed and the types that it names are looked up. One that can be neither

@@ -1,4 +1,4 @@
-"""Promise: every page is in the navigation of the site, its links hold, and `make docs` builds it."""
+"""Promise: every page is in the navigation of the site, links hold, and `make docs` works."""
 
 from __future__ import annotations
 

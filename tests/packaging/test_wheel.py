@@ -51,7 +51,15 @@ def test_only_what_users_need_is_in_it(wheel: Path) -> None:
     # The contracts that a user's own block is tested with, and nothing that tests this repository.
     assert {name for name in names if name.startswith("mmattn/testing/")} == {
         f"mmattn/testing/{name}.py"
-        for name in ("__init__", "module_costs", "op_tester", "plugin", "plugin_hosts")
+        for name in (
+            "__init__",
+            "golden",
+            "mixer",
+            "module_costs",
+            "op_tester",
+            "plugin",
+            "plugin_hosts",
+        )  # fmt: skip
     }
 
 
