@@ -96,14 +96,17 @@ class Parser(argparse.ArgumentParser):
         return others, settings
 
     def _values_of(self, word: str) -> tuple[int, bool]:
-        """Return how many words an option needs behind it, and whether it is --cfg-options."""
+        """Return how many words an option needs behind it, and whether settings are its own.
+
+        They are for --cfg-options, and for others that say so: ``--target KIND=VALUE``.
+        """
         name, separator, _ = word.partition("=")
         near = [known for known in self._option_string_actions if known.startswith(name)]
         known = name if name in self._option_string_actions else near[0] if len(near) == 1 else None
         if known is None:
             return 0, False
         action = self._option_string_actions[known]
-        if action.dest == "cfg_options":
+        if action.dest == "cfg_options" or "=" in str(action.metavar):
             return 0, True
         if separator or isinstance(action.nargs, str):
             return 0, False

@@ -75,7 +75,8 @@ def slug(head: str) -> str:
 
 def test_the_first_screen_is_short() -> None:
     """What mmattn is, how to start it and four examples come before anything else."""
-    assert len(TEXT.split("## What is here")[0].splitlines()) <= 50
+    first = re.sub(r"^<!--.*-->\n", "", TEXT.split("## What is here")[0], flags=re.MULTILINE)
+    assert len(first.splitlines()) <= 50
 
 
 def test_commands_are_spelt_in_one_way() -> None:
@@ -86,6 +87,7 @@ def test_commands_are_spelt_in_one_way() -> None:
     tool = re.compile(rf"(?<!\w)tools/({'|'.join((*COMMANDS, *RENAMED))})\.py")
     folders = ("docs", "projects", "configs", "mmattn/cli", "custom_ops")
     files = [README, *(f for folder in folders for f in (root / folder).rglob("*.*"))]
+    files.remove(root / "docs/migrate.md")  # names what was called otherwise
     texts = {f: f.read_text("utf-8") for f in files if f.suffix in (".md", ".py", ".yml")}
     assert not [str(f) for f, text in texts.items() if tool.search(text)]
 
@@ -104,3 +106,16 @@ def test_names_of_models_that_the_commands_give_exist() -> None:
     assert {"ccnet", "yolov12-n"} <= set(trained)
     for name in trained:
         find_config(name)
+
+
+def test_the_chinese_readme_has_the_same_code_and_links() -> None:
+    """Its words are Chinese, the comments in its code too."""
+    chinese = README.with_name("README.zh-CN.md").read_text(encoding="utf-8")
+    fences = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+    code = [[(kind, re.sub(r"\s*# .*", "", text)) for kind, text in fences.findall(page)]
+            for page in (TEXT, chinese)]  # fmt: skip
+    assert code[0] == code[1]
+    links = [set(re.findall(r"\]\(([^)\s]+)\)", page)) for page in (TEXT, chinese)]
+    assert links[0] - {"README.zh-CN.md"} == links[1] - {"README.md"}
+    numbers = [re.findall(r"\d+\.\d+|\d{3,}", fences.sub("", page)) for page in (TEXT, chinese)]
+    assert sorted(numbers[0]) == sorted(numbers[1]), "the same figures"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = "benchmarks|configs|custom_ops|mmattn|projects|tests|tools"
 NAMED = re.compile(rf"(?<![\w/-])(?:{FOLDERS})/[\w/.-]+\.(?:py|md|sh|txt|json)\b")
 #: Files that a reader is told to write, or a placeholder for several.
-TO_BE_WRITTEN = re.compile(r"my_op|contrast_gate|/name(_convert)?\.py|COMMAND")
+TO_BE_WRITTEN = re.compile(r"my_op|my_config|contrast_gate|/name(_convert)?\.py|COMMAND")
 
 
 def guides() -> list[Path]:

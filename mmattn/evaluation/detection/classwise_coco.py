@@ -48,9 +48,10 @@ class ClasswiseCocoMetric(CocoMetric):
     recall asked for in ``metric_items``, are left to upstream, without tables and plots.
 
     Args:
-        ann_file, metric, classwise, proposal_nums, iou_thrs, metric_items, format_only,
-            outfile_prefix, file_client_args, backend_args, sort_categories, use_mp_eval: Options of
+        ann_file, metric, classwise, proposal_nums, iou_thrs, metric_items: Options of
             ``mmdet.CocoMetric``.
+        format_only, outfile_prefix, file_client_args, backend_args, sort_categories, use_mp_eval:
+            Options of ``mmdet.CocoMetric``, too.
         bootstrap: Resamples for 95 % intervals of AP over images (1000 is usual); 0 leaves them
             out. They are reported as ``bbox_mAP_low``, ``bbox_mAP_high`` and so on.
         worst: Number of images with the lowest F1 to draw.
