@@ -59,7 +59,7 @@ def test_only_what_users_need_is_in_it(wheel: Path) -> None:
             "op_tester",
             "plugin",
             "plugin_hosts",
-        )  # fmt: skip
+        )
     }
 
 

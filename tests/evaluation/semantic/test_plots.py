@@ -76,7 +76,7 @@ def test_an_image_that_is_gone_is_grey(tmp_path: Path) -> None:
     assert metric.save_plots(tmp_path, "val")[-1].is_file()
 
 
-def test_nothing_is_drawn_without_an_evaluation_and_none_of_the_images_if_unwanted(tmp_path) -> None:
+def test_nothing_is_drawn_without_an_evaluation_and_no_image_if_unwanted(tmp_path) -> None:
     assert ClasswiseIoUMetric().save_plots(tmp_path, "val") == []
     metric = evaluated(tmp_path, worst=0, best=0, prefix="day")
     names = [file.name for file in metric.save_plots(tmp_path, "test")]
