@@ -26,7 +26,11 @@ class Outline(HTMLParser):
         self.text: list[str] = []
 
     def handle_starttag(self, tag, attrs) -> None:
-        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset")]
+        self.sources += [
+            value
+            for name, value in attrs
+            if name in ("src", "href", "srcset") and not value.startswith("#")  # of the page itself
+        ]
         if tag not in VOID:
             self.open.append(tag)
 
