@@ -141,7 +141,12 @@ def reason_of(error: BaseException) -> str:
 
 def did_you_mean(word: str, known: Iterable[str], limit: int = 3) -> str:
     """Return ``" Did you mean 'a' or 'b'?"`` for the closest names in ``known``, else ``""``."""
-    near = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.6)
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=limit, cutoff=0.6)
+    if not near:  # capitals are easily mistaken: mIuO for mIoU
+        lower = {name.lower(): name for name in names}
+        close = difflib.get_close_matches(word.lower(), list(lower), n=limit, cutoff=0.6)
+        near = [lower[name] for name in close]
     if not near:
         return ""
     return " Did you mean " + " or ".join(repr(name) for name in near) + "?"

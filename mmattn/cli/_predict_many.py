@@ -66,7 +66,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def is_asked_for(args: argparse.Namespace) -> bool:
     """Return whether an option, the launcher or the number of images asks for this."""
-    from mmattn.detections.frames import is_video
     from mmattn.errors import DataError
     from mmattn.inference.many import ManySources, launched_shard
     from mmattn.inference.many.options import DRAWN_AT_MOST
@@ -74,14 +73,11 @@ def is_asked_for(args: argparse.Namespace) -> bool:
     options = (args.format, args.processes, args.shard, args.batch, args.readers)
     if any(value is not None for value in options) or args.recursive or args.strict or args.draw:
         return True
-    if any(is_video(source) for source in args.images):
-        return False
-    if launched_shard() is not None:
-        return True
     try:
-        return ManySources(args.images).more_than(DRAWN_AT_MOST)
+        sources = ManySources(args.images)
+        return launched_shard() is not None or sources.more_than(DRAWN_AT_MOST)
     except DataError:
-        return False  # what predicts few images says what is wrong
+        return False  # a video, or what is wrong: what predicts few images knows both
 
 
 def merge(out: str) -> None:

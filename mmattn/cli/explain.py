@@ -6,9 +6,10 @@ import argparse
 
 from . import _arguments as arguments
 from ._run import run
+from ._run_folder import split_model, use_run
 
 EXAMPLES = """\
-%(prog)s CONFIG CHECKPOINT photo.jpg --out explained
+%(prog)s work_dirs/NAME photo.jpg --out explained
 %(prog)s CONFIG CHECKPOINT photos --method attention hires-cam --target class=car --out explained
 %(prog)s CONFIG CHECKPOINT photo.jpg --method attention --target pixel=120,80 \\
     --at decode_head.cca --out explained
@@ -41,14 +42,14 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn explain") -> a
         EXAMPLES,
         NOTES,
     )
-    arguments.add_config(parser)
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="its weights: a file, or weights://NAME"
+        "model",
+        nargs="+",
+        metavar="MODEL",
+        help="the folder of a run, whose best checkpoint is taken, else the last; or CONFIG "
+        "CHECKPOINT; then images, folders, or patterns in quotes",
     )
     arguments.add_allow_partial(parser)
-    parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="images, folders, or patterns in quotes"
-    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
     parser.add_argument(
         "--method",
@@ -106,6 +107,9 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn explain") -> a
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     arguments.add_cfg_options(parser)
     args = parser.parse_args(argv)
+    args.config, args.checkpoint, args.images = split_model(args.model)
+    if not args.images:
+        parser.error("give RUN IMAGE ... or CONFIG CHECKPOINT IMAGE ...")
     if args.seeds < 1:
         parser.error(f"--seeds {args.seeds}: give a number from 1 on")
     for option, given in (("--context", args.context), ("--steps", args.steps != 100)):
@@ -124,6 +128,7 @@ def _explain(args: argparse.Namespace) -> None:
     from mmattn.config import load_config, parse_cfg_options
     from mmattn.explain import FaithfulnessOptions, Network, Options, explain_images
     from mmattn.inference.images import find_images
+    from mmattn.weights.local import local_checkpoint
 
     options = Options(
         methods=args.method,
@@ -137,6 +142,8 @@ def _explain(args: argparse.Namespace) -> None:
         sanity_seeds=args.seeds if args.sanity else 0,
     )
     find_images(args.images)  # what is missing is named before the model is built
+    use_run(args)
+    args.checkpoint = local_checkpoint(args.checkpoint, print)
     pairs = [(args.config, args.checkpoint), *([args.pair] if args.pair else [])]
     networks = [
         Network(

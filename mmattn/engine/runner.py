@@ -23,7 +23,6 @@ from mmattn.preflight.run import check_config, check_data
 
 from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank, wait_long
 from .pretrained import fetch_checkpoint, fetch_pretrained
-from .sharding.checks import check_sharding, is_sharded
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -65,8 +64,7 @@ def build_runner(
     _require_sections(cfg, splits)
     enter_scope(cfg)
     with explain_registry_errors(cfg.filename):
-        checks = [Step("sharding", check_sharding)] if "train" in splits else []
-        cfg = resolve(cfg, [*steps, *run_steps(cfg), *checks]).cfg
+        cfg = resolve(cfg, [*steps, *run_steps(cfg)]).cfg
     # Before any process group: while one rank reads data the others would wait and time out.
     if first:
         if "train" in splits:
@@ -93,10 +91,6 @@ def build_runner(
         from .hooks.class_rows import ClassRowsHook
         from .hooks.finite_steps import FiniteStepsHook
 
-        if is_sharded(cfg):
-            from .sharding.checkpoints import write_whole_checkpoints
-
-            write_whole_checkpoints(runner)
         runner.register_hook(ClassRowsHook())
         if not any(isinstance(hook, FiniteStepsHook) for hook in runner.hooks):
             runner.register_hook(FiniteStepsHook(**vars(numerics)))

@@ -21,7 +21,7 @@ def setting(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """The config, which saves every two steps, and the environment of its processes."""
     root = tmp_path_factory.mktemp("restarts")
     write_shapes_dataset(root / "shapes", num_train=12, num_val=2, size=(64, 96), seed=0)
-    config = root / "dying.py"
+    config = root / "saving.py"
     config.write_text(
         f"_base_ = {str(repo / 'tests/support/configs/tiny_fcn.py')!r}\n"
         "custom_imports = dict(imports=['tests.support.dying_rank'])\n"
@@ -29,6 +29,9 @@ def setting(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
         "train_dataloader = dict(batch_size=2)\n"
         "model = dict(decode_head=dict(dropout_ratio=0.5))\n"
         "default_hooks = dict(checkpoint=dict(interval=2, save_best=None))\n"
+    )
+    (root / "killed.py").write_text(
+        "_base_ = ['./saving.py']\ncustom_hooks = [dict(type='DieOnceHook', rank=1, step=5)]\n"
     )
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "TORCHELASTIC_"))}
     environment = kept | {
@@ -38,13 +41,13 @@ def setting(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     return {"config": config, "env": environment, "root": root, "repo": repo}
 
 
-def torchrun(setting: dict, folder: str, *words: str) -> tuple[str, dict]:
+def torchrun(setting: dict, folder: str) -> tuple[str, dict]:
     """Train by torchrun in two processes; return what was said, and the last weights."""
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--max-restarts=1",
                 f"--master-port={free_port()}"]  # fmt: skip
     train = ["-m", "mmattn", "train", setting["config"], "--launcher", "pytorch"]
     done = subprocess.run(
-        [sys.executable, *launcher, *train, "--work-dir", setting["root"] / folder, *words],
+        [sys.executable, *launcher, *train, "--work-dir", setting["root"] / folder],
         env=setting["env"], cwd=setting["repo"], capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
@@ -61,8 +64,8 @@ def undisturbed(setting: dict) -> dict:
 
 
 def test_a_restarted_run_ends_with_the_same_weights(setting: dict, undisturbed: dict) -> None:
-    hook = "custom_hooks=[{'type':'DieOnceHook','rank':1,'step':5}]"
-    said, found = torchrun(setting, "dying", "--cfg-options", hook)
+    killed = {**setting, "config": setting["root"] / "killed.py"}
+    said, found = torchrun(killed, "killed")
     assert "Restart 1 by torchrun: going on from" in said and "iter_4.pth" in said
     assert found.keys() == undisturbed.keys()
     for name, value in undisturbed.items():

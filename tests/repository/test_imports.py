@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
                 "io", "layers", "plugins", "preflight", "reports", "tables", "tasks"},
     "doctor": {"config", "environment", "ops"},
     "explain": {"inference", "io", "ops", "plugins", "reports", "tables"},
-    "cli": {"compare", "config", "config_tools", "data", "detections", "doctor", "engine",
+    "cli": {"compare", "config", "config_tools", "data", "doctor", "engine",
             "environment", "explain", "export", "inference", "io", "plugins", "preflight",
             "prepare", "reports", "tables", "tasks", "weights"},
     "__main__": {"cli"},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmattn.prepare.card import DatasetCard, size_in_words
+from mmattn.prepare.card import DatasetCard
 from mmattn.prepare.catalog import CATALOG
+from mmattn.prepare.source_file import size_in_words
 from mmattn.prepare.table import HEAD, catalog_rows
 from mmattn.tables import markdown_table
 

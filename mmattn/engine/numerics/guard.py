@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from mmattn.bridge.checkpoints import unwrapped
 from mmattn.config.numerics import NumericsSettings
-from mmattn.engine.sharding.whole import whole
 from mmattn.errors import MMAttnError, NumericsError, one_line
 
 from .bad_step import write_bad_step
@@ -175,7 +174,7 @@ class StepGuard:
             _BadStep: They are not.
         """
         losses = [b.loss for b in self.window.batches if b.loss is not None]
-        numbers = [whole(norm.detach()), *(loss.mean() for loss in losses)]
+        numbers = [norm.detach(), *(loss.mean() for loss in losses)]
         *_, device = (number.device for number in numbers)
         value, *rest = torch.stack([n.to(device, torch.float32) for n in numbers]).tolist()
         bad_loss = not all(map(math.isfinite, rest))

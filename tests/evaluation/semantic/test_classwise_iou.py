@@ -202,7 +202,7 @@ def test_calibration_needs_logits_that_belong_to_the_prediction() -> None:
 
 
 def test_worst_images_are_those_of_lowest_mean_iou_and_only_they_keep_label_maps() -> None:
-    metric = ClasswiseIoUMetric(worst=2)
+    metric = ClasswiseIoUMetric(worst=2, best=0)
     metric.dataset_meta = {"classes": CLASSES}
     images = samples(9)
     metric.process({}, images)

@@ -40,7 +40,7 @@ def test_files_of_an_evaluation(tmp_path: Path) -> None:
     metric = evaluated(tmp_path, worst=1)
     files = metric.save_plots(tmp_path / "new", "val")
     assert [file.name for file in files] == [
-        *("confusion_val.png", "confusion_val.csv", "worst_val.png")
+        *("confusion_val.png", "confusion_val.csv", "best_val.png", "worst_val.png")
     ]
     with files[1].open(newline="") as lines:
         head, *rows = csv.reader(lines)
@@ -48,7 +48,7 @@ def test_files_of_an_evaluation(tmp_path: Path) -> None:
     assert [row[0] for row in rows] == list(CLASSES)
     counts = np.array([row[1:] for row in rows], int)
     assert counts.tolist() == [[1200, 1200, 0], [1200, 1200, 0], [0, 0, 0]]
-    for file in (files[0], files[2]):
+    for file in (files[0], *files[2:]):
         assert cv2.imread(str(file)) is not None
 
 
@@ -76,9 +76,9 @@ def test_an_image_that_is_gone_is_grey(tmp_path: Path) -> None:
     assert metric.save_plots(tmp_path, "val")[-1].is_file()
 
 
-def test_nothing_is_drawn_without_an_evaluation_and_none_of_the_worst_if_unwanted(tmp_path) -> None:
+def test_nothing_is_drawn_without_an_evaluation_and_no_image_if_unwanted(tmp_path) -> None:
     assert ClasswiseIoUMetric().save_plots(tmp_path, "val") == []
-    metric = evaluated(tmp_path, worst=0, prefix="day")
+    metric = evaluated(tmp_path, worst=0, best=0, prefix="day")
     names = [file.name for file in metric.save_plots(tmp_path, "test")]
     assert names == ["confusion_day_test.png", "confusion_day_test.csv"]
 

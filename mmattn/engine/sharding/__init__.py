@@ -1,1 +1,0 @@
-"""A model whose weights, gradients and optimiser state are shared out among the processes."""
