@@ -136,7 +136,7 @@ def test_a_model_is_trained_by_the_wheel(installed: Path, tmp_path: Path) -> Non
         done = subprocess.run(
             [installed / "bin" / "mmattn", *line.split()],
             capture_output=True, text=True, cwd=tmp_path, env=own,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout
 
