@@ -8,6 +8,7 @@ pixels; small objects are lost. For results take yolov12-n_1xb16-100e_folder-640
 
 _base_ = ["../cbam/atss_r18-narrow-cbam_1xb8-500_shapes-128x96.py"]
 
+metainfo = None  # the folder's own classes
 dataset_type = "mmattn.FolderDetDataset"
 data_root = "data/my_boxes"
 scale = (128, 96)

@@ -207,8 +207,10 @@ def _predict(args: argparse.Namespace) -> None:
         log=print,
     )
     written_as = {"boxes": "drawn image", "classes": "label map", "segments": "panoptic map"}
-    what = written_as[predictor.result]
-    print(f"{len(written)} {what}{'' if len(written) == 1 else 's'} in {args.out}")
+    videos = sum(str(path).endswith(".mp4") for path in written)
+    counts = {written_as[predictor.result]: len(written) - videos, "video": videos}
+    told = [f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items() if n]
+    print(f"{' and '.join(told) or 'nothing'} in {args.out}")
 
 
 def _find_weights(args: argparse.Namespace) -> None:

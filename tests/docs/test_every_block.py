@@ -33,6 +33,7 @@ OWN = {
     "docs/segmentation.md": "docs/test_segmentation.py",
     "docs/train_a_detector.md": "docs/test_train_a_detector.py",
     "docs/train_on_your_data.md": "docs/test_train_on_your_data.py",
+    "docs/walkthrough.md": "docs/test_walkthrough.py",
 }
 #: Written out of the parsers' examples, each of which ``test_commands_page`` reads.
 GENERATED = {"docs/commands.md"}
