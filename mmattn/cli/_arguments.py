@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ._parser import WEIGHTS as WEIGHTS
 from ._parser import Parser
+from ._parser import options_of as options_of
 from ._parser import refuse_several_checkpoints as refuse_several_checkpoints
 
 

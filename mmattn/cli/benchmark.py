@@ -99,8 +99,16 @@ def _refuse_ignored(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     if given:
         use = "--data" if args.data else "a benchmark of models"
         parser.error(f"{use} takes no --{', no --'.join(given)}")
-    if args.cfg_options and len(files) == len(args.contenders):
-        parser.error(f"settings are for configs; {files[0]} is an exported file")
+    if len(files) < len(args.contenders):
+        return
+    of_configs = {
+        "settings are": args.cfg_options,
+        "--device is": args.device != parser.get_default("device"),
+        "--no-fuse is": args.no_fuse,
+    }
+    for option, is_given in of_configs.items():
+        if is_given:
+            parser.error(f"{option} for configs; {files[0]} is an exported file")
 
 
 def main(argv: list[str] | None = None, prog: str = "mmattn benchmark") -> int:

@@ -112,9 +112,12 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn explain") -> a
         parser.error("give RUN IMAGE ... or CONFIG CHECKPOINT IMAGE ...")
     if args.seeds < 1:
         parser.error(f"--seeds {args.seeds}: give a number from 1 on")
-    for option, given in (("--context", args.context), ("--steps", args.steps != 100)):
-        if given and not args.faithfulness:
-            parser.error(f"{option} is for --faithfulness")
+    for name, of in (
+        *((name, "faithfulness") for name in ("context", "steps", "baseline")),
+        ("seeds", "sanity"),
+    ):
+        if getattr(args, name) != parser.get_default(name) and not getattr(args, of):
+            parser.error(f"--{name} is for --{of}")
     return args
 
 

@@ -94,6 +94,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
     if args.merge:
         if args.model:
             parser.error("--merge makes one file of what is in --out; leave the model out")
+        _refuse_beside_merge(parser, args)
         return args
     if not args.model:
         parser.error("give CONFIG CHECKPOINT IMAGE ..., or FILE.onnx IMAGE ...")
@@ -152,6 +153,15 @@ def _refuse_torch_options(parser: argparse.ArgumentParser, args: argparse.Namesp
     for option, value in given.items():
         if value:
             parser.error(f"{option} is for CONFIG CHECKPOINT; {args.exported} is an exported file")
+
+
+def _refuse_beside_merge(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with an error where an option would change nothing beside --merge."""
+    for action in arguments.options_of(parser):
+        name = action.dest
+        if name in ("help", "out", "merge") or getattr(args, name) == parser.get_default(name):
+            continue
+        parser.error(f"{action.option_strings[0]} changes nothing of --merge: leave it out")
 
 
 def main(argv: list[str] | None = None, prog: str = "mmattn predict") -> int:

@@ -137,16 +137,20 @@ def _set_length(cfg: Config, unit: str, length: Any) -> None:
             place[name] = new
 
     train[key] = length
-    if "val_interval" in train:
-        scale(train, "val_interval", "train_cfg")
+    for name in ("val_begin", "val_interval"):
+        if train.get(name):
+            scale(train, name, "train_cfg")
     if train.get("dynamic_intervals"):
+        changed.append("train_cfg.dynamic_intervals")
         train["dynamic_intervals"] = [
             (round(start * factor), max(1, round(interval * factor)))
             for start, interval in train["dynamic_intervals"]
         ]
     checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
-    if "interval" in checkpoint and checkpoint.get("by_epoch", True) == (unit == "epochs"):
-        scale(checkpoint, "interval", "default_hooks.checkpoint")
+    if checkpoint.get("by_epoch", True) == (unit == "epochs"):
+        for name in ("save_begin", "interval"):
+            if checkpoint.get(name, 0) > 0:  # -1: never
+                scale(checkpoint, name, "default_hooks.checkpoint")
     if cfg.get("param_scheduler") is not None:
         cfg.param_scheduler = stretch(cfg.to_dict()["param_scheduler"], factor)
         changed.append("the times of param_scheduler")

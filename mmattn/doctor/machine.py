@@ -21,7 +21,7 @@ VARIABLES = (
 )
 #: Free bytes below which a folder is too full for a training.
 _LITTLE = 2 * 2**30
-_USER = re.compile(r"(?<=://)[^/@\s]+@")
+_USER = re.compile(r"(?:(?<=://)|^)[^/\s]+@")
 
 
 def hardware() -> Iterator[Finding]:
@@ -51,9 +51,11 @@ def folders() -> Iterator[Finding]:
     from torch import hub
 
     from mmattn.ops.build import cache_directory
+    from mmattn.weights.cache import cache_folder
 
     places = {
         "runs": Path("work_dirs").absolute(),
+        "weights by name": cache_folder(),
         "downloaded weights": Path(hub.get_dir()),
         "compiled operators": cache_directory(),
         "Hugging Face": Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser(),

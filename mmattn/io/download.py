@@ -25,6 +25,8 @@ _CHUNK = 1 << 18
 #: Answers that may be another one a moment later.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _AGENT = "mmattn"
+#: Variable that keeps mmattn from the network: 1.
+OFFLINE = "MMATTN_OFFLINE"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Patience:
 
 
 PATIENCE = Patience()
+
+
+def offline() -> bool:
+    """Return whether the user wants no network to be touched."""
+    return os.environ.get(OFFLINE, "") not in ("", "0")
 
 
 class SourceError(Exception):

@@ -48,9 +48,20 @@ def telling_storage_errors(
 
 
 def storage_error(
-    error: OSError, path: str | os.PathLike[str] | None = None, needed: int | None = None
+    error: OSError,
+    path: str | os.PathLike[str] | None = None,
+    needed: int | None = None,
+    *,
+    option: str = "--work-dir",
 ) -> StorageError:
-    """Return what ``error`` says about ``path`` (by default the error's own), with the fix."""
+    """Return what ``error`` says about a file that is written, with the fix.
+
+    Args:
+        error: The system's error.
+        path: The file; by default that of the error.
+        needed: Its bytes.
+        option: Option of the command by which another folder is given.
+    """
     place = path or error.filename or "a file of the run"
     text = f"{place}: cannot be written: {error.strerror or error}"
     if path is not None and needed is not None:
@@ -63,7 +74,7 @@ def storage_error(
         fix = "Look at the disk or the network behind it"
     else:
         fix = "Make the folder writable"
-    return StorageError(f"{text}. {fix}, or give another --work-dir.", error.errno)
+    return StorageError(f"{text}. {fix}, or give another {option}.", error.errno)
 
 
 def _free(path: str | os.PathLike[str]) -> str:

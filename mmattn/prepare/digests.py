@@ -14,6 +14,7 @@ from .progress import Progress
 from .source_file import SourceFile, bytes_in_words
 
 _CHUNK = 2**22
+_ADVICE = "Delete it and get it again, or take it as it is with --allow-other-digests"
 
 
 class DigestBook:
@@ -56,6 +57,7 @@ def verify(
     *,
     others: Iterable[SourceFile] = (),
     allow_other: bool = False,
+    advice: str = _ADVICE,
 ) -> dict[str, str | None]:
     """Compare an archive with what is published about it.
 
@@ -66,6 +68,7 @@ def verify(
         say: Called with a line for what was found.
         others: The other archives of the dataset, to say if it is one of them.
         allow_other: Take it with a line where its size or digest differs.
+        advice: What to do about another one, for the message.
 
     Returns:
         ``sha256`` and ``verified``: the published digest that fits, None where none is known or
@@ -78,8 +81,7 @@ def verify(
     if file.size is not None and size != file.size and not allow_other:
         raise DataError(
             f"{path} has {size} bytes, {file.name} is published with {file.size}: "
-            f"{'it was cut off' if size < file.size else 'it is another file'}. Delete it and get "
-            "it again, or take it as it is with --allow-other-digests"
+            f"{'it was cut off' if size < file.size else 'it is another file'}. {advice}"
         )
     kinds = [digest.partition(":")[0] for digest in file.digests]
     found = book.of(path, kinds, say)
@@ -98,7 +100,7 @@ def verify(
     raise DataError(
         f"{path} has the {kind} {found[kind]}, {file.name} is published with {published}"
         + (f": it is {is_other} under another name" if is_other else "")
-        + ". Delete it and get it again, or take it as it is with --allow-other-digests"
+        + f". {advice}"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmattn.errors import DataError
-from mmattn.io.download import SourceError, download
+from mmattn.io.download import OFFLINE, SourceError, download, offline
 
 from .card import DatasetCard
 from .digests import DigestBook, verify
@@ -71,6 +71,11 @@ def find_files(
     lost = [file for file in missing if card.account or not file.urls]
     if lost:
         raise DataError(_where_to_get(card, lost, given))
+    if missing and offline():
+        raise DataError(
+            f"{OFFLINE} is set, so nothing is fetched, and these archives are not here: "
+            f"{', '.join(file.name for file in missing)}. Give the folder that has them with --from"
+        )
     need_space(archives.parent, sum(2 * (file.size or 0) for file in missing), "fetch and unpack")
     for file in missing:
         found[file.name] = _fetch(file, archives, book, say)
@@ -107,7 +112,7 @@ def _fetch(file: SourceFile, archives: Path, book: DigestBook, say: Callable[[st
         try:
             with Progress(f"fetching {file.name}", file.size or 0, say) as progress:
                 download(url, part, size=file.size, progress=progress.reach)
-            verify(file, part, book, say)
+            verify(file, part, book, say, advice="It is deleted")
         except SourceError as error:
             reasons.append(f"{url}: {error.reason}")
         except DataError as error:

@@ -87,8 +87,12 @@ def missing_patterns(names: Collection[str], patterns: tuple[str, ...]) -> list[
 class _Folder:
     def __init__(self, path: Path) -> None:
         self.path, self.left_out = path, 0
+        self._sizes = self._read()
 
     def sizes(self) -> dict[str, int]:
+        return self._sizes
+
+    def _read(self) -> dict[str, int]:
         found, seen = {}, set()
         for folder, folders, files in os.walk(self.path, followlinks=True):
             place = os.path.realpath(folder)  # images are often linked from another disk
@@ -98,7 +102,9 @@ class _Folder:
             seen.add(place)
             for file in files:
                 place = Path(folder, file)
-                if place.is_file() and not place.is_symlink():
+                if place.is_symlink():
+                    self.left_out += 1
+                elif place.is_file():
                     found[place.relative_to(self.path).as_posix()] = place.stat().st_size
         return found
 

@@ -27,8 +27,6 @@ from .index import load_index
 
 #: Variable with a folder, a tar file or an address that has NAME/FILE of ``mmattn weights bundle``.
 MIRROR = "MMATTN_WEIGHTS_MIRROR"
-#: Variable that keeps mmattn from the network: 1.
-OFFLINE = "MMATTN_OFFLINE"
 _HUB = "https://huggingface.co"
 _HTTP = ("http://", "https://")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -90,11 +88,6 @@ def places_of(entry: Entry, patience: Patience = PATIENCE) -> Iterator[Place]:
         if not isinstance(source, HubFile):
             for url in (*_mirrored(source.url), source.url):
                 yield WebPlace(url, entry.size, patience)
-
-
-def offline() -> bool:
-    """Return whether the user wants no network to be touched."""
-    return os.environ.get(OFFLINE, "") not in ("", "0")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmattn.errors import DigestError, DownloadError
-from mmattn.io.download import PATIENCE, Patience, SourceError
+from mmattn.io.download import OFFLINE, PATIENCE, Patience, SourceError, offline
 
 from .cache import (
     SourceRecord,
@@ -24,7 +24,7 @@ from .entries import Entry
 from .index import find_entry
 from .licences import require_licence
 from .lock import locked
-from .places import MIRROR, OFFLINE, Arrived, Place, offline, places_of
+from .places import MIRROR, Arrived, Place, places_of
 from .progress import ProgressLine
 
 _logger = logging.getLogger(__name__)

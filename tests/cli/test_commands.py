@@ -112,6 +112,16 @@ def test_a_pattern_that_fits_two_checkpoints_is_told(command: str, tmp_path, cap
     assert f"not 2: {new}, {old}; the newest is {new}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--baseline", "blur"], "for --faithfulness"), (["--seeds", "2"], "for --sanity")],
+)
+def test_options_of_checks_that_are_not_made_are_refused(words: list[str], said, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["explain", "c.py", "w.pth", "a.jpg", "--out", "x", *words])
+    assert said in capsys.readouterr().err
+
+
 def test_what_is_no_argument_is_still_refused(capsys) -> None:
     with pytest.raises(SystemExit):
         importlib.import_module("mmattn.cli.test").main(["config.py", "a.pth", "b", "--zebra"])

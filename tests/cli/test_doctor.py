@@ -63,9 +63,11 @@ def test_a_subject_that_cannot_be_examined_is_broken() -> None:
 
 def test_passwords_are_left_out(monkeypatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@mirror.example/simple")
+    monkeypatch.setenv("https_proxy", "me:s@cret@proxy.example:3128")
     monkeypatch.setenv("MMATTN_OPS_BACKEND", "")
     found = {one.name: one.value for one in variables()}
     assert found["PIP_INDEX_URL"] == "https://…@mirror.example/simple"
+    assert found["https_proxy"] == "…@proxy.example:3128"
     assert "MMATTN_OPS_BACKEND" in found
 
 

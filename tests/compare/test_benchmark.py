@@ -77,6 +77,7 @@ def test_the_pipeline_is_timed_step_by_step() -> None:
         (["c.py", "--data", "--rounds", "9"], "--data takes no --rounds"),
         (["c.py", "--num", "9"], "a benchmark of models takes no --num"),
         (["m.onnx", "a=1"], "settings are for configs; m.onnx is an exported file"),
+        (["m.onnx", "--device", "cuda"], "--device is for configs; m.onnx is an exported file"),
     ],
 )
 def test_options_without_an_effect_are_refused(words: list[str], said: str, capsys) -> None:

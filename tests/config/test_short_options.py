@@ -8,6 +8,7 @@ import pytest
 
 from mmattn.config import load_config
 from mmattn.config.options import parse_cfg_options
+from mmattn.config.short_options import set_epochs
 from mmattn.errors import ConfigError
 from mmattn.preflight.run import check_config
 
@@ -41,6 +42,22 @@ def test_epochs_scale_drops_warm_up_and_the_last_epochs() -> None:
     last = [hook.get("last_epochs") for hook in loaded(DETECTOR).custom_hooks]
     fewer = [hook.get("last_epochs") for hook in loaded(DETECTOR, "epochs=50").custom_hooks]
     assert [n and n // 2 for n in last] == fewer and any(last)
+
+
+def test_a_late_begin_of_validating_and_saving_moves_too(caplog) -> None:
+    late = ("train_cfg.val_begin=8", "default_hooks.checkpoint.save_begin=6")
+    with caplog.at_level(logging.INFO, "mmattn"):
+        cfg = loaded(BY_EPOCHS, "epochs=6", *late)
+    assert (cfg.train_cfg.val_begin, cfg.default_hooks.checkpoint.save_begin) == (8, 6)
+    config = load_config(BY_EPOCHS)
+    config.train_cfg.val_begin, config.default_hooks.checkpoint.save_begin = 8, 6
+    config.train_cfg.dynamic_intervals = [(10, 1)]
+    with caplog.at_level(logging.INFO, "mmattn"):
+        set_epochs(config, 6)
+    assert (config.train_cfg.val_begin, config.default_hooks.checkpoint.save_begin) == (4, 3)
+    assert config.train_cfg.dynamic_intervals == [(5, 1)]
+    for part in ("val_begin 8 -> 4", "save_begin 6 -> 3", "train_cfg.dynamic_intervals"):
+        assert part in caplog.text
 
 
 def test_batch_rate_and_workers() -> None:

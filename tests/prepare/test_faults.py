@@ -221,6 +221,12 @@ def test_links_and_devices_are_left_out(tmp_path: Path) -> None:
         archive.writestr(link, "/etc/passwd")
     source = open_source(path)
     assert source.sizes() == {"ok": 0} and source.left_out == 1
+    path = tmp_path / "unpacked"
+    path.mkdir()
+    (path / "ok").touch()
+    (path / "link").symlink_to("/etc/passwd")
+    source = open_source(path)
+    assert source.left_out == 1 and source.sizes() == source.sizes() == {"ok": 0}
 
 
 def test_bombs_and_twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

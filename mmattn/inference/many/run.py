@@ -78,7 +78,7 @@ def predict_many(
     """
     options, shard, out = options or ManyOptions(), shard or Shard(), Path(out)
     sources.refuse_results_among_images(out)
-    _pin(out, predictor, options, model)
+    _pin(out, predictor, options, model, sources.base)
     journal = Journal(out, shard)
     try:
         return _Run(predictor, sources, out, options, shard, journal, log, tell)()
@@ -86,12 +86,14 @@ def predict_many(
         journal.close()
 
 
-def _pin(out: Path, predictor: Predictor, options: ManyOptions, model: str) -> None:
+def _pin(out: Path, predictor: Predictor, options: ManyOptions, model: str, base: str) -> None:
     settings: dict[str, Any] = {
         "result": predictor.result,
         "format": options.format_of(predictor.result),
         "model": model,
         "classes": list(predictor.classes),
+        # Names are relative to it: below another folder a name is another image.
+        "folder of images": base,
     }
     if predictor.result == "boxes":
         settings["detection"] = asdict(options.detection)

@@ -135,6 +135,9 @@ def test_what_does_not_go_together_is_refused(segmentor, photos: Path, tmp_path,
         assert said in capsys.readouterr().err
     with pytest.raises(SystemExit):
         command.parse_args(["--merge", "model.onnx", "--out", "x"])
+    with pytest.raises(SystemExit):
+        command.parse_args(["--merge", "--format", "coco", "--out", "x"])
+    assert "--format changes nothing of --merge" in capsys.readouterr().err
 
 
 def test_when_no_image_can_be_read_the_command_fails(

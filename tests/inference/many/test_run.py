@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmattn.errors import ConfigError, DataError, RankError
+from mmattn.errors import ConfigError, DataError, RankError, StorageError
 from mmattn.inference.many import (
     ManyOptions,
     ManySources,
@@ -98,6 +98,34 @@ def test_a_second_run_predicts_what_is_new_alone(images: Path, tmp_path: Path) -
     third = [run(images, tmp_path / "out", shard=Shard(index, 4)) for index in range(4)]
     assert sum(result.images for result in third) == 1
     assert names_in(tmp_path / "out") == sorted(path.name for path in images.iterdir())
+
+
+def test_images_of_another_folder_are_not_taken_for_finished_ones(
+    images: Path, tmp_path: Path
+) -> None:
+    other = folder(tmp_path / "other", 60)  # of the same names
+    run(images, tmp_path / "out")
+    with pytest.raises(DataError, match=r"folder of images .*in.*other.*give another --out"):
+        run(other, tmp_path / "out")
+
+
+def test_settings_are_pinned_where_there_are_no_hard_links(
+    images: Path, tmp_path: Path, monkeypatch
+) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    run(images, tmp_path / "out")
+    with pytest.raises(DataError, match="holds results with format"):
+        run(images, tmp_path / "out", ManyOptions(format="coco"))
+    assert [path.name for path in (tmp_path / "out/parts").glob("*settings*")] == ["settings.json"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"settings.json: cannot be written.*another --out"):
+        run(images, tmp_path / "file" / "out")
 
 
 @pytest.mark.parametrize("tail", [b'{"file":"00003.png","hei', b"\0\0\0\0\n", b"[1]\n", b"{}\n"])
