@@ -33,8 +33,8 @@ class AttentionStatisticsHook(Hook):
         at: Name or pattern of the modules; ``auto`` takes all whose attention is known.
 
     Raises:
-        ConfigError: At the first validation: no attention is known there, or an argument is below
-            1.
+        ConfigError: An argument is below 1; before the first step, no attention is known there; at
+            a validation, a layer is not the one of the formula that mmattn knows.
     """
 
     priority = "LOW"
@@ -51,7 +51,11 @@ class AttentionStatisticsHook(Hook):
         self._validations = 0
         self._measured = 0
         self._sums: dict[str, dict[str, np.ndarray]] = {}
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, dict[str, int]] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse a network without attention before it is trained."""
+        self._modules(unwrap_model(runner))
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Begin to count."""
@@ -73,21 +77,27 @@ class AttentionStatisticsHook(Hook):
         one = {key: values[:1] for key, values in data_batch.items()}
         self._measure(runner, one)
 
-    def _measure(self, runner: Runner, batch: dict[str, Any]) -> None:
-        import torch
-
-        from mmattn.explain.attention.layer import Attention
-        from mmattn.explain.attention.measure import measure
-        from mmattn.explain.attention.record import extractor_of, recorded_attention
+    def _modules(self, model: Any) -> dict[str, Any]:
+        from mmattn.explain.attention.record import extractor_of
         from mmattn.explain.attention.views import attention_modules
 
-        model: Any = unwrap_model(runner)
         modules = attention_modules(model, self.at)
         modules = {name: m for name, m in modules.items() if extractor_of(m) is not None}
         if not modules:
             raise ConfigError(
                 f"AttentionStatisticsHook: at={self.at!r} has no layer whose weights are known"
             )
+        return modules
+
+    def _measure(self, runner: Runner, batch: dict[str, Any]) -> None:
+        import torch
+
+        from mmattn.explain.attention.layer import Attention
+        from mmattn.explain.attention.measure import measure
+        from mmattn.explain.attention.record import recorded_attention
+
+        model: Any = unwrap_model(runner)
+        modules = self._modules(model)
 
         def receive(record: Attention) -> None:
             name = record.name
@@ -102,21 +112,23 @@ class AttentionStatisticsHook(Hook):
                 model(**data, mode="predict")
 
     def _add(self, name: str, found: dict[str, np.ndarray]) -> None:
-        sums = self._sums.setdefault(name, {key: np.zeros_like(v) for key, v in found.items()})
-        self._counts[name] = self._counts.get(name, 0) + 1
-        for key, values in found.items():
-            if key in sums and sums[key].shape == values.shape:
-                sums[key] = sums[key] + values
+        sums, counts = self._sums.setdefault(name, {}), self._counts.setdefault(name, {})
+        for key, values in found.items():  # not every image has all of them: a grid may be unknown
+            sums[key] = sums.get(key, 0.0) + values
+            counts[key] = counts.get(key, 0) + 1
+
+    def _means(self) -> dict[str, dict[str, np.ndarray]]:
+        return {
+            name: {key: values / self._counts[name][key] for key, values in sums.items()}
+            for name, sums in self._sums.items()
+        }
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write the table and the file."""
         self._validations += 1
         if not self._sums:
             return
-        means = {
-            name: {key: values / self._counts[name] for key, values in sums.items()}
-            for name, sums in self._sums.items()
-        }
+        means = self._means()
         runner.logger.info(f"Attention of {self._measured} images:\n{attention_table(means)}")
         folder = Path(runner.log_dir) / "vis_data"
         folder.mkdir(parents=True, exist_ok=True)

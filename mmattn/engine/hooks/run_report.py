@@ -87,13 +87,14 @@ class RunReportHook(Hook):
             classes = tuple(map(str, meta.get("classes") or ()))
             left = self.images - len(self._seen)
             self._seen += training_images(data_batch, len(classes), left)
-            if len(self._seen) >= self.images or (not self._steps and self._seen):
+            last = not self._steps or runner.iter + 1 >= runner.max_iters
+            if len(self._seen) >= self.images or (last and self._seen):
                 self._steps = 0
                 sheet = draw_batches(self._seen, classes, meta.get("palette"))
                 save_image(sheet, _start(runner) / FOLDER / BATCHES, jpeg_quality=85)
                 self._seen = []
         except Exception as error:  # data of somebody else's may have any form
-            self._steps = 0
+            self._steps, self._seen = 0, []
             _tell(runner, "The training images could not be drawn for the report", error)
 
     def after_train(self, runner: Runner) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmattn.engine.hooks.attention_statistics import AttentionStatisticsHook
@@ -35,6 +36,14 @@ def test_a_network_without_attention_is_refused(runner) -> None:
     built = runner([HOOK])
     with pytest.raises(ConfigError, match="no attention is known there"):
         built.train()
+    assert built.iter == 0  # not behind the first validation
+
+
+def test_a_statistic_that_an_image_lacks_counts_for_the_others_alone() -> None:
+    hook = AttentionStatisticsHook()
+    for found in ({"nmi": 0.2}, {"nmi": 0.4, "mean_distance": 8.0}, {"nmi": 0.6}):
+        hook._add("layer", {key: np.array([value]) for key, value in found.items()})
+    assert hook._means()["layer"] == {"nmi": pytest.approx(0.4), "mean_distance": 8.0}
 
 
 def test_arguments_are_checked() -> None:

@@ -39,6 +39,12 @@ def test_a_training_leaves_its_page_and_the_images_it_saw(runner) -> None:
     assert Path(run.log_dir, "report", "batches.jpg").is_file()
 
 
+def test_a_short_training_shows_the_few_images_that_it_saw(runner) -> None:
+    run = runner([{"type": "mmattn.RunReportHook", "images": 100, "flops": False}])
+    run.train()  # four steps of two images
+    assert Path(run.log_dir, "report", "batches.jpg").is_file()
+
+
 def test_a_training_that_fails_leaves_its_page_and_its_error(runner) -> None:
     run = runner(HOOKS)
 
