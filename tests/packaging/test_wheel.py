@@ -135,7 +135,10 @@ def test_a_model_is_trained_by_the_wheel(installed: Path, tmp_path: Path) -> Non
     def mmattn(line: str) -> str:
         done = subprocess.run(
             [installed / "bin" / "mmattn", *line.split()],
-            capture_output=True, text=True, cwd=tmp_path, env=own,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=own,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout
