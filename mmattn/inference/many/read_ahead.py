@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ Read = tuple[ListedImage, "LoadedImage | MMAttnError"]
 
 def read_ahead(
     images: Iterable[ListedImage], load: Any, *, readers: int, ahead: int
-) -> Iterator[Read]:
+) -> Generator[Read, None, None]:
     """Yield images with what was loaded of them, or why they cannot be read, in their order.
 
     Args:
