@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from mmattn.errors import ConfigError
+from mmattn.errors import ConfigError, MMAttnError, reason_of
 from mmattn.inference.model import unwrap_model
 from mmattn.registry import HOOKS
 
@@ -75,7 +75,15 @@ class AttentionStatisticsHook(Hook):
             return
         self._measured += 1
         one = {key: values[:1] for key, values in data_batch.items()}
-        self._measure(runner, one)
+        try:
+            self._measure(runner, one)
+        except MMAttnError as error:
+            # One process alone measures: if it ended here, the others would wait for it.
+            self._measured, self.images = 0, 0
+            self._sums, self._counts = {}, {}
+            runner.logger.warning(
+                f"AttentionStatisticsHook measures no more in this run: {reason_of(error)}"
+            )
 
     def _modules(self, model: Any) -> dict[str, Any]:
         from mmattn.explain.attention.record import extractor_of

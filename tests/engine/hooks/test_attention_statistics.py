@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mmattn.engine.hooks.attention_statistics import AttentionStatisticsHook
 from mmattn.errors import ConfigError
@@ -37,6 +38,30 @@ def test_a_network_without_attention_is_refused(runner) -> None:
     with pytest.raises(ConfigError, match="no attention is known there"):
         built.train()
     assert built.iter == 0  # not behind the first validation
+
+
+def test_what_cannot_be_measured_does_not_end_a_training(runner, monkeypatch, caplog) -> None:
+    def refuse(*_: object) -> None:
+        raise ConfigError("recomputed otherwise")
+
+    monkeypatch.setattr(AttentionStatisticsHook, "_measure", refuse)
+    built = runner([HOOK], **{"model.decode_head": ccnet_head()})
+    built.train()
+    assert built.iter == built.max_iters and lines(built) == []
+
+
+def test_a_training_is_bit_for_bit_the_same_with_the_hooks(runner) -> None:
+    """Neither statistics of attention nor the report of the run change what is learnt."""
+    seeded = {"model.decode_head": ccnet_head(), "randomness": {"seed": 5}}
+    trained = []
+    for hooks in ([], [HOOK, {"type": "mmattn.RunReportHook"}]):
+        built = runner(hooks, **seeded)
+        built.train()
+        trained.append((built.model.state_dict(), torch.get_rng_state()))
+    (plain, state), (watched, state_of_watched) = trained
+    assert plain.keys() == watched.keys()
+    assert all(torch.equal(plain[key], watched[key]) for key in plain)
+    assert torch.equal(state, state_of_watched)
 
 
 def test_a_statistic_that_an_image_lacks_counts_for_the_others_alone() -> None:
