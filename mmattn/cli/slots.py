@@ -117,8 +117,11 @@ def _page(part: PartSlots, usual: str) -> str:
     for reason in dict.fromkeys(cost for cost in part.costs if isinstance(cost, str)):
         lines.append(f"no: {reason}")
     if part.found.refused:
-        left_out = ", ".join(f"{len(n)} ({reason})" for reason, n in part.found.refused.items())
-        lines.append(f"Left out, behind these submodules no block can be put: {left_out}.")
+        left_out = "; ".join(
+            f"{len(names)} submodule{'s' * (len(names) != 1)}: {reason}"
+            for reason, names in part.found.refused.items()
+        )
+        lines.append(f"No block can be put behind {left_out}.")
     return "\n".join(lines)
 
 

@@ -61,7 +61,8 @@ def test_screen(runner: Runner, manifest: str = "") -> list[str]:
     loader = runner.test_dataloader
     rows = [
         *_rows("config", [str(runner.cfg.filename or "given as an object")]),
-        *_rows("data", [*_data([("test", loader)]), *_classes(loader.dataset)]),
+        *_rows("data", [*_data([("test", loader)]), *_other_split(runner)]),
+        *_rows("", _classes(loader.dataset)),
         *_rows("manifest", [manifest] if manifest else []),
         *_rows("model", [_network(runner), _size(runner)]),
         *_rows("tracking", tracking_rows(runner)),
@@ -127,6 +128,15 @@ def _data(splits: Sequence[tuple[str, DataLoader]]) -> Iterator[str]:
             continue
         images = f"{len(dataset)} image{'s' * (len(dataset) != 1)}"
         yield f"{name:<5} {images}, {type(inner).__name__}{place}"
+
+
+def _other_split(runner: Runner) -> Iterator[str]:
+    """Yield a line where the images of a test are those of another split."""
+    dataset = (runner.cfg.get("test_dataloader") or {}).get("dataset") or {}
+    split = dataset.get("split")
+    if isinstance(split, str) and split not in ("test", "all"):
+        chosen = ", by which the best checkpoint is chosen" if split == "val" else ""
+        yield f"these are the images of {split}{chosen}"
 
 
 def _classes(dataset: Any) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from mmattn.errors import ConfigError, did_you_mean
 
+from .attention.views import attention_modules
 from .checks import BASELINES, FaithfulnessOptions, check_maps
 from .explanation import Explanation
 from .figures import Group, draw
@@ -99,7 +101,20 @@ def explain_images(
         log(f"\n{table}")
     if options.faithfulness is not None:
         log(_how_checked(options.faithfulness))
+    elif results:
+        log("raw: not checked; --faithfulness measures the maps against random ones")
+    if results and not {"attention", "gates"} & set(options.methods):
+        for hint in _other_views(networks[0]):
+            log(hint)
     return results
+
+
+def _other_views(network: Network) -> Iterator[str]:
+    """Yield a line where the network has attention, which no method that was asked for shows."""
+    with suppress(ConfigError):  # it has none
+        layers = list(attention_modules(network.model, "auto"))
+        more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
+        yield f"{layers[0]}{more} has attention: --method attention, or gates, shows it"
 
 
 def _explain_image(

@@ -92,7 +92,9 @@ def test_maps_without_a_check_are_called_raw(
 ) -> None:
     lines: list[str] = []
     explain_images([segmentor], images, tmp_path, Options(), lines.append)
-    assert sum("  raw" in line for line in lines[-1].splitlines()) == 2
+    table = next(line for line in lines if line.lstrip().startswith("image "))
+    assert sum("  raw" in line for line in table.splitlines()) == 2
+    assert any("not checked; --faithfulness" in line for line in lines)
     assert sorted(file.name for file in tmp_path.glob("*.png")) == [
         "0_explained.png",
         "1_explained.png",

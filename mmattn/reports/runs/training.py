@@ -97,7 +97,7 @@ def _ending(left: Left) -> Html | None:
     if (ended or {}).get("step") is not None:
         text += f" after step {ended['step']}"  # pyright: ignore[reportOptionalSubscript]
     if error := (ended or {}).get("error"):
-        text += f": {error}"
+        text += f": {str(error).rstrip('.')}"
     return part.banner(f"{text}. The page shows how far it came.", mild=how != "failed")
 
 
