@@ -10,9 +10,9 @@ once, then compare:
     OMP_NUM_THREADS=1 mmattn compare \
         configs/comparison/atss_mobilenetv2-fpn_1xb4-200_bccd-320x256.py \
         --insert "none,SE(init='identity'),CBAM(init='identity')" --at neck \
-        --seeds 3 --budget 200it --data-root BCCD
+        --seeds 3 --budget 120it --data-root BCCD
 
-Measured: docs/results/compare_identity.
+Measured: docs/results/compare_identity_bccd.
 """
 
 _base_ = ["../_base_/datasets/folder_boxes.py", "../_base_/detection_runtime_iters.py"]
