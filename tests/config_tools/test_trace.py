@@ -9,7 +9,7 @@ import pytest
 from mmattn.config_tools.explain import explain, overridden, stale_uses
 from mmattn.config_tools.trace import trace_config
 from mmattn.errors import ConfigError, MissingPackageError
-from tests.support.upstream_configs import sample_of
+from tests.support.sampled_configs import sample_of
 
 BASE = """\
 lr = 0.1

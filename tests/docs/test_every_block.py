@@ -40,7 +40,10 @@ GENERATED = {"docs/commands.md"}
 #: Pages that tell what was run to measure, and at which commit.
 RECORDS = ("docs/results/", "benchmarks/results/")
 #: Folders of runs that the pages speak of.
-RUNS = ("NAME", "ccnet", "my_run")
+RUNS = (
+    *("work_dirs/NAME", "work_dirs/ccnet", "work_dirs/my_run"),
+    *("runs/segmentor", "runs/detector"),
+)
 MARK = re.compile(r"<!-- not run: [^>]{8,} -->")
 #: What may stand before ``mmattn`` on a line: variables, a loop, a launcher with its options.
 BEFORE = re.compile(
@@ -90,8 +93,8 @@ def test_command_lines_are_read_by_their_parsers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in RUNS:  # a run of its own is told from a config by what is in it
-        (tmp_path / "work_dirs" / name / "20260101_000000/vis_data").mkdir(parents=True)
-        (tmp_path / "work_dirs" / name / f"{name}.py").touch()
+        (tmp_path / name / "20260101_000000/vis_data").mkdir(parents=True)
+        (tmp_path / name / f"{Path(name).name}.py").touch()
     monkeypatch.chdir(tmp_path)
     assert len(COMMAND_LINES) > 80
     wrong = []

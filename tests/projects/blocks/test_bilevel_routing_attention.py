@@ -156,7 +156,9 @@ def test_any_size_is_the_equations(masked: bool, options: dict, size: tuple[int,
 
 def test_padding_is_that_of_zeros_put_there_by_hand() -> None:
     module, x = make(), image(2, 16, 5, 7)
-    assert torch.equal(module(x), module(F.pad(x, (0, 1, 0, 1)))[:, :, :5, :7])
+    by_hand = module(F.pad(x, (0, 1, 0, 1)))[:, :, :5, :7]
+    # Sums of the local convolution are in an order that depends on the size.
+    torch.testing.assert_close(module(x), by_hand, rtol=1e-12, atol=1e-12)
 
 
 def test_a_size_without_padding_takes_the_path_without() -> None:
