@@ -2,7 +2,8 @@
 
 CBAM: Woo et al., ECCV 2018, arXiv:1807.06521; ATSS: Zhang et al., CVPR 2020, arXiv:1912.02424.
 Neither paper has such a row, so nothing of them is reproduced: three stages of 16 to 64 channels
-from random weights, which learn the generated shapes in two minutes of a core. CBAM is in its identity form (docs/plugins.md).
+from random weights, which learn the generated shapes in two minutes of a core. CBAM is in its
+identity form (docs/plugins.md).
 
     mmattn data shapes work_dirs/demo/shapes --num-train 600 --num-val 60 --size 96 128
     mmattn train configs/cbam/atss_r18-narrow-cbam_1xb8-500_shapes-128x96.py
