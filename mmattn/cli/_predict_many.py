@@ -285,12 +285,9 @@ class Model:
 
 
 def _digest(*files: Path) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:16]
+    from mmattn.io.file_digest import file_sha256
+
+    return file_sha256(*files)[:16]
 
 
 def _cores() -> int:

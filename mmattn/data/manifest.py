@@ -8,7 +8,6 @@ relative to the dataset's folder, which may have moved.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -17,12 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmattn.errors import DataError
+from mmattn.io.file_digest import file_sha256
 from mmattn.io.plain_data import parse_json, read_text
 
 from .record import read_record
 
 VERSION = 1
-_CHUNK = 2**20
 _SHOWN = 20
 
 
@@ -196,11 +195,7 @@ def _hashes(files: list[str]) -> list[str]:
 
 
 def _hash(file: str) -> str:
-    digest = hashlib.sha256()
     try:
-        with open(file, "rb") as opened:
-            while chunk := opened.read(_CHUNK):
-                digest.update(chunk)
+        return file_sha256(file)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}") from error
-    return digest.hexdigest()

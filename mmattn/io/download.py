@@ -21,10 +21,14 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from mmattn.errors import StorageError, one_line
 
+from .storage import storage_error
+
 _CHUNK = 1 << 18
 #: Answers that may be another one a moment later.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _AGENT = "mmattn"
+#: What else helps where the file cannot be written.
+_INSTEAD = "give another folder"
 #: Variable that keeps mmattn from the network: 1.
 OFFLINE = "MMATTN_OFFLINE"
 
@@ -202,7 +206,7 @@ def _write(
     try:
         file = open(part, "ab" if start else "wb")  # noqa: SIM115
     except OSError as error:
-        raise _of_the_disk(error, part, size) from error
+        raise storage_error(error, part, size, instead=_INSTEAD) from error
     with file:
         while chunk := response.read(_CHUNK):
             done += len(chunk)
@@ -211,13 +215,13 @@ def _write(
             try:
                 file.write(chunk)
             except OSError as error:
-                raise _of_the_disk(error, part, size) from error
+                raise storage_error(error, part, size, instead=_INSTEAD) from error
             progress(done)
         try:
             file.flush()
             os.fsync(file.fileno())
         except OSError as error:
-            raise _of_the_disk(error, part, size) from error
+            raise storage_error(error, part, size, instead=_INSTEAD) from error
     return done
 
 
@@ -244,7 +248,7 @@ def _remember(part: Path, url: str, headers: dict[str, str]) -> None:
         text = json.dumps({"url": url, "validator": validator})
         _state(part).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise _of_the_disk(error, part, None) from error
+        raise storage_error(error, part, None, instead=_INSTEAD) from error
 
 
 def _begins_at(headers: dict[str, str], start: int) -> bool:
@@ -254,12 +258,3 @@ def _begins_at(headers: dict[str, str], start: int) -> bool:
 def _total(headers: dict[str, str], start: int) -> int | None:
     length = headers.get("content-length", "")
     return start + int(length) if length.isdigit() else None
-
-
-def _of_the_disk(error: OSError, part: Path, needed: int | None) -> StorageError:
-    bytes_ = f"; it needs {needed:,} bytes" if needed else ""
-    return StorageError(
-        f"{part}: cannot be written: {error.strerror or error}{bytes_}. Make room, make the folder "
-        "writable, or give another one.",
-        error.errno,
-    )

@@ -52,7 +52,7 @@ def storage_error(
     path: str | os.PathLike[str] | None = None,
     needed: int | None = None,
     *,
-    option: str = "--work-dir",
+    instead: str = "give another --work-dir",
 ) -> StorageError:
     """Return what ``error`` says about a file that is written, with the fix.
 
@@ -60,7 +60,7 @@ def storage_error(
         error: The system's error.
         path: The file; by default that of the error.
         needed: Its bytes.
-        option: Option of the command by which another folder is given.
+        instead: What else helps: how another folder is given.
     """
     place = path or error.filename or "a file of the run"
     text = f"{place}: cannot be written: {error.strerror or error}"
@@ -74,7 +74,7 @@ def storage_error(
         fix = "Look at the disk or the network behind it"
     else:
         fix = "Make the folder writable"
-    return StorageError(f"{text}. {fix}, or give another {option}.", error.errno)
+    return StorageError(f"{text}. {fix}, or {instead}.", error.errno)
 
 
 def _free(path: str | os.PathLike[str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +14,36 @@ from mmattn.errors import DataError, one_line
 from mmattn.images import open_image, read_header
 
 
+@contextlib.contextmanager
+def telling_damage(name: Any, what: str) -> Iterator[None]:
+    """Turn what Pillow raises for a damaged image into a DataError.
+
+    Args:
+        name: Name of the file.
+        what: What it should be, such as ``mask``.
+
+    Raises:
+        DataError: The image inside cannot be read.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(
+            f"{name} is no {what} that can be read ({one_line(error)}): the archive is damaged. "
+            "Get it again"
+        ) from error
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Return height and width of an image.
 
     Raises:
         DataError: It cannot be read.
     """
-    try:
+    with telling_damage(path, "image"):
         return read_header(path).size
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"{path} is no image that can be read ({one_line(error)}): the archive is damaged. Get "
-            "it again"
-        ) from error
 
 
 def read_pixels(source: Path | bytes, name: str | None = None) -> np.ndarray:
@@ -39,17 +56,10 @@ def read_pixels(source: Path | bytes, name: str | None = None) -> np.ndarray:
     Raises:
         DataError: It cannot be read.
     """
-    try:
+    with telling_damage(name or source, "mask"):
         read_header(source, name)
         with open_image(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             return np.asarray(image)  # of a palette: the numbers, not the colours
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"{name or source} is no mask that can be read ({one_line(error)}): the archive is "
-            "damaged. Get it again"
-        ) from error
 
 
 def check_values(mask: np.ndarray, allowed: frozenset[int], path: Any, name: str) -> None:

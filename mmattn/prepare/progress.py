@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
+
+from mmattn.io.terminal_line import TerminalLine
 
 from .source_file import bytes_in_words
 
-_IN_TERMINAL, _IN_LOG = 0.2, 30.0  # seconds between two lines
+_IN_LOG = 30.0  # seconds between two lines
 
 
-class Progress:
+class Progress(TerminalLine):
     """Tell how much of a step is done.
 
     Args:
@@ -22,23 +22,10 @@ class Progress:
     """
 
     def __init__(self, label: str, total: int, say: Callable[[str], None]) -> None:
+        super().__init__()
         self.label, self.total, self.done = label, total, 0
         self._say = say
-        self._terminal = sys.stderr.isatty()
-        self._last = time.monotonic()
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._terminal:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        self._told = time.monotonic()
 
     def reach(self, done: int, total: int | None) -> None:
         """Tell how many bytes are done in all, of how many if that is known."""
@@ -48,14 +35,12 @@ class Progress:
     def add(self, count: int) -> None:
         """Add bytes that are done."""
         self.done += count
-        now = time.monotonic()
-        if now - self._last < (_IN_TERMINAL if self._terminal else _IN_LOG):
-            return
-        self._last = now
+        if self.is_due:
+            self.write(self._text())
+        elif not self.shown and time.monotonic() - self._told >= _IN_LOG:
+            self._told = time.monotonic()
+            self._say(self._text())
+
+    def _text(self) -> str:
         share = f"{min(self.done / self.total, 1):4.0%} of " if self.total else ""
-        text = f"  {self.label}: {share}{bytes_in_words(self.total or self.done)}"
-        if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
-        else:
-            self._say(text)
+        return f"  {self.label}: {share}{bytes_in_words(self.total or self.done)}"

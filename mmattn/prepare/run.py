@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import mmattn
 from mmattn.data.record import RECORD, DatasetRecord, read_record, write_record
 from mmattn.errors import DataError
 from mmattn.io import atomic_write
+from mmattn.io.lock import locked
 
 from .card import DatasetCard
 from .catalog import CATALOG, card_of
@@ -88,7 +88,7 @@ def prepare(
     terms = accept(card, given=wishes.accept_terms, ask=ask)
     with storage_errors(root):
         (root / WORK).mkdir(parents=True, exist_ok=True)
-    with _only_one(root), storage_errors(root):
+    with locked(root / WORK / _LOCK, lambda: _refuse(root)), storage_errors(root):
         _forget_other_state(card, root, wishes.subset, say)
         return _prepare(card, root, wishes, terms, say)
 
@@ -305,19 +305,7 @@ def _content(root: Path) -> dict[str, Any]:
     return {"files": len(sizes), "bytes": sum(sizes.values()), "sha256": digest}
 
 
-@contextlib.contextmanager
-def _only_one(root: Path) -> Iterator[None]:
-    """Hold the folder, so that no second preparation works in it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with open(root / WORK / _LOCK, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(
-                f"{root} is being prepared by another process; wait for it, or give another --root"
-            ) from error
-        yield
+def _refuse(root: Path) -> NoReturn:
+    raise DataError(
+        f"{root} is being prepared by another process; wait for it, or give another --root"
+    )

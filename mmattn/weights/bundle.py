@@ -12,7 +12,7 @@ from pathlib import Path
 from mmattn.errors import ConfigError
 from mmattn.io.atomic import atomic_write
 
-from .cache import storage_error
+from .cache import cache_error
 from .pull import Pulled
 
 #: File of digests in a bundle, in the form of ``sha256sum --check``.
@@ -51,7 +51,7 @@ def write_bundle(
     except ConfigError:
         raise
     except OSError as error:
-        raise storage_error(error, path, needed) from error
+        raise cache_error(error, path, needed) from error
     for member, one in members.items():
         say(f"{member}  {one.source.stat().st_size / 1e6:.1f} MB")
     return path

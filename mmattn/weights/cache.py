@@ -7,7 +7,6 @@ file, ``source.json`` with its digest and where it came from, and what was conve
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -16,12 +15,15 @@ from pathlib import Path
 
 from mmattn.errors import DigestError, StorageError
 from mmattn.io.atomic import atomic_write
+from mmattn.io.file_digest import file_sha256
+from mmattn.io.storage import storage_error
 
 from .entries import Entry
 
 RECORD = "source.json"
+#: What else helps where the cache cannot be written.
+INSTEAD = "set MMATTN_CACHE to another folder"
 BY_HAND = "put there by hand"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -114,20 +116,6 @@ def digest_problem(entry: Entry, sha256: str) -> str | None:
     )
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def storage_error(error: OSError, path: Path, needed: int | None) -> StorageError:
+def cache_error(error: OSError, path: Path, needed: int | None) -> StorageError:
     """Return what ``error`` says about a file of the cache, with the way out."""
-    bytes_ = f"; it needs {needed:,} bytes" if needed else ""
-    return StorageError(
-        f"{path}: cannot be written: {error.strerror or error}{bytes_}. Make room or make the "
-        "folder writable, or set MMATTN_CACHE to another folder.",
-        error.errno,
-    )
+    return storage_error(error, path, needed, instead=INSTEAD)

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmattn.errors import LicenceError
 from mmattn.io.atomic import atomic_write
 
-from .cache import cache_folder, storage_error
+from .cache import cache_error, cache_folder
 from .entries import Entry
 
 ACCEPTED = "accepted_licences.json"
@@ -81,7 +81,7 @@ def _keep(entry: Entry) -> None:
         with atomic_write(_file(), "w") as file:
             file.write(json.dumps(content, indent=1) + "\n")
     except OSError as error:
-        raise storage_error(error, _file(), None) from error
+        raise cache_error(error, _file(), None) from error
 
 
 def _file() -> Path:

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from mmattn.errors import ConfigError, StorageError, one_line
 from mmattn.io.download import PATIENCE, Patience, SourceError, download, open_url
 
-from .cache import storage_error
+from .cache import cache_error
 from .entries import Entry, HubFile
 from .index import load_index
 
@@ -263,4 +263,4 @@ def _copy(source: IO[bytes], part: Path, size: int) -> None:
             target.flush()
             os.fsync(target.fileno())
     except OSError as error:
-        raise storage_error(error, part, size) from error
+        raise cache_error(error, part, size) from error

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from mmattn.errors import DigestError, DownloadError
 from mmattn.io.download import OFFLINE, PATIENCE, Patience, SourceError, offline
+from mmattn.io.file_digest import file_sha256
+from mmattn.io.lock import locked
 
 from .cache import (
+    INSTEAD,
     SourceRecord,
     cached_source,
     digest_problem,
-    file_sha256,
     remember,
     source_path,
 )
@@ -23,7 +25,6 @@ from .converted import convert_source, converted_path
 from .entries import Entry
 from .index import find_entry
 from .licences import require_licence
-from .lock import locked
 from .places import MIRROR, Arrived, Place, places_of
 from .progress import ProgressLine
 
@@ -89,7 +90,8 @@ def pull_weights(
     record = cached_source(entry)
     if record is None or not _is_converted(entry, record):
         lock = source_path(entry).with_name(".lock")
-        with locked(lock, lambda: say(f"{name}: waiting for another process that fetches it")):
+        waiting = f"{name}: waiting for another process that fetches it"
+        with locked(lock, lambda: say(waiting), instead=INSTEAD):
             record = cached_source(entry) or _fetch(entry, say, patience)
             if entry.converter:
                 convert_source(entry, record, say)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mmattn.errors import CheckpointError
+from mmattn.io.file_digest import file_sha256
 
-from .cache import cache_folder, digest_problem, file_sha256, read_record, source_path
+from .cache import cache_folder, digest_problem, read_record, source_path
 from .converted import converted_path
 from .entries import Entry
 from .index import load_index

@@ -85,7 +85,7 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
         except OSError as error:
-            raise storage_error(error, self.path, option="--out") from error
+            raise storage_error(error, self.path, instead="give another --out") from error
         self._lock(self._file, self.path)
         finished_path(self.path).unlink(missing_ok=True)
         hashes = [*self._read_own(), *self._read_others(out, shard)]
@@ -115,7 +115,9 @@ class Journal:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
-            raise storage_error(error, self.path, len(line), option="--out") from error
+            raise storage_error(
+                error, self.path, len(line), instead="give another --out"
+            ) from error
 
     def finish(self) -> None:
         """Note that all images of the shard are in the file."""
@@ -210,7 +212,7 @@ def pin_settings(out: Path, settings: dict[str, Any]) -> None:
         if _put_first(mine, path):
             return
     except OSError as error:
-        raise storage_error(error, path, len(text), option="--out") from error
+        raise storage_error(error, path, len(text), instead="give another --out") from error
     finally:
         with contextlib.suppress(OSError):
             mine.unlink()

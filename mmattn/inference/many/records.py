@@ -66,7 +66,7 @@ class RecordWriter:
         except OSError as error:
             if isinstance(error, MMAttnError):
                 raise
-            raise storage_error(error, option="--out") from error
+            raise storage_error(error, instead="give another --out") from error
 
     def _set_up_painter(self) -> None:
         from mmattn.reports.painter import Painter

@@ -1,6 +1,6 @@
 """A lock between processes, also of several users of one disk; the system frees it with its owner.
 
-It keeps two processes from downloading one file: the second waits, and finds the file.
+The second process waits, as for a file that the first one downloads, or is refused.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .cache import storage_error
+from .storage import storage_error
 
 
 @contextlib.contextmanager
-def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def locked(
+    path: Path, waiting: Callable[[], None], *, instead: str = "give another folder"
+) -> Iterator[None]:
     """Hold the lock of a file, which is made if it is missing.
 
     Args:
         path: File of the lock; it stays.
-        waiting: Called once where another process holds the lock.
+        waiting: Called once where another process holds the lock; what it raises ends the wait.
+        instead: What else helps where the folder cannot be written, for the message.
 
     Raises:
         StorageError: The folder cannot be written.
@@ -28,7 +31,7 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
     except OSError as error:
-        raise storage_error(error, path, None) from error
+        raise storage_error(error, path, instead=instead) from error
     try:
         if not _take(descriptor, wait=False):
             waiting()
