@@ -15,21 +15,18 @@ once, then compare:
 Measured: docs/results/compare_identity_bccd.
 """
 
-_base_ = ["../_base_/datasets/folder_boxes.py", "../_base_/detection_runtime_iters.py"]
+_base_ = [
+    "../_base_/models/atss_small.py",
+    "../_base_/datasets/folder_boxes.py",
+    "../_base_/detection_runtime_iters.py",
+]
 
 data_root = "data/bccd"
 scale = (320, 256)
 channels = 64
 max_iters = 200
 model = dict(
-    type="ATSS",
-    data_preprocessor=dict(
-        type="DetDataPreprocessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-    ),
+    data_preprocessor=dict(pad_size_divisor=32),
     backbone=dict(
         type="MobileNetV2",
         out_indices=(2, 4, 6),
@@ -39,37 +36,14 @@ model = dict(
             type="Pretrained", checkpoint="work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors"
         ),
     ),
-    neck=dict(type="FPN", in_channels=[32, 96, 320], out_channels=channels, num_outs=3),
+    neck=dict(in_channels=[32, 96, 320], out_channels=channels),
     bbox_head=dict(
-        type="ATSSHead",
         num_classes="auto",
         in_channels=channels,
         feat_channels=channels,
-        stacked_convs=1,
-        anchor_generator=dict(
-            type="AnchorGenerator",
-            ratios=[1.0],
-            octave_base_scale=4,
-            scales_per_octave=1,
-            strides=[8, 16, 32],
-        ),
-        bbox_coder=dict(
-            type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2]
-        ),
-        loss_cls=dict(type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-        loss_bbox=dict(type="GIoULoss", loss_weight=2.0),
-        loss_centerness=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1.0),
+        anchor_generator=dict(strides=[8, 16, 32]),
     ),
-    train_cfg=dict(
-        assigner=dict(type="ATSSAssigner", topk=9), allowed_border=-1, pos_weight=-1, debug=False
-    ),
-    test_cfg=dict(
-        nms_pre=1000,
-        min_bbox_size=0,
-        score_thr=0.01,
-        nms=dict(type="nms", iou_threshold=0.6),
-        max_per_img=100,
-    ),
+    test_cfg=dict(nms_pre=1000, score_thr=0.01, max_per_img=100),
 )
 
 packed = dict(
