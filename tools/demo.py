@@ -54,7 +54,7 @@ def run_demo(out: Path, *, quick: bool) -> Path:
     """Run all steps; everything goes to ``out``. Returns the report."""
     from demo_detector import STEPS as DETECTOR_STEPS
     from demo_detector import run_detector
-    from demo_steps import DemoSteps
+    from demo_steps import QUICK, DemoSteps
 
     num_train, num_val = (16, 6) if quick else (600, 60)
     data = out / ("shapes_quick" if quick else "shapes")
@@ -62,8 +62,7 @@ def run_demo(out: Path, *, quick: bool) -> Path:
     if data != DATA:
         options += [f"{s}_dataloader.dataset.data_root={data}" for s in ("train", "val", "test")]
     if quick:
-        options += ["train_cfg.max_iters=4", "train_cfg.val_interval=2"]
-        options += ["train_dataloader.batch_size=4", "default_hooks.checkpoint.interval=2"]
+        options += QUICK
     cfg_options = ["--cfg-options", *options] if options else []
     demo = DemoSteps(total=7 + DETECTOR_STEPS, log=partial(print, flush=True))
 

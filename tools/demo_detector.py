@@ -59,14 +59,15 @@ def run_detector(demo: DemoSteps, out: Path, data: Path, *, quick: bool) -> dict
 
 
 def _options(data: Path, quick: bool) -> list[str]:
+    from demo_steps import QUICK
+
     options = []
     if data != DATA:
         options += [f"{s}_dataloader.dataset.data_root={data}/" for s in ("train", "val", "test")]
         file = f"{data}/annotations/instances_val.json"
         options += [f"{split}_evaluator.ann_file={file}" for split in ("val", "test")]
     if quick:
-        options += ["train_cfg.max_iters=4", "train_cfg.val_interval=2"]
-        options += ["train_dataloader.batch_size=4", "default_hooks.checkpoint.interval=2"]
+        options += QUICK
     return options
 
 

@@ -12,6 +12,13 @@ from contextlib import contextmanager, suppress
 
 from mmattn.reports.run import Step
 
+#: Options of a run that only shows whether every step works.
+QUICK = (
+    "train_cfg.max_iters=4",
+    "train_cfg.val_interval=2",
+    "train_dataloader.batch_size=4",
+    "default_hooks.checkpoint.interval=2",
+)
 #: Seconds that a script has to end by itself, before it is told to and before it is killed.
 PATIENCE = 10
 
