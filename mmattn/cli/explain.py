@@ -30,7 +30,8 @@ Targets, of which a class may be given with a region or a pixel:
   By default the largest class but for a background, the best detection or the best mask.
 
 For each image the folder gets STEM_explained.png, and STEM_explained.npz with the raw maps;
-summary.json has all numbers. A map that was not checked with --faithfulness is marked raw.
+summary.json has all numbers, report.html all figures in one file. A map that was not checked with
+--faithfulness is marked raw.
 """
 
 
@@ -124,10 +125,10 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn explain") -> a
 def main(argv: list[str] | None = None, prog: str = "mmattn explain") -> int:
     """Explain; returns the exit code."""
     args = parse_args(argv, prog)
-    return run(lambda: _explain(args))
+    return run(lambda: _explain(args, arguments.command_line(prog, argv)))
 
 
-def _explain(args: argparse.Namespace) -> None:
+def _explain(args: argparse.Namespace, command: str) -> None:
     from mmattn.config import load_config, parse_cfg_options
     from mmattn.explain import FaithfulnessOptions, Network, Options, explain_images
     from mmattn.inference.images import find_images
@@ -157,4 +158,4 @@ def _explain(args: argparse.Namespace) -> None:
         )
         for config, checkpoint in pairs
     ]
-    explain_images(networks, args.images, args.out, options)
+    explain_images(networks, args.images, args.out, options, command=command)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -195,14 +194,3 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     x, y = x - x.mean(), y - y.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / norm if norm > 0 else 0.0
-
-
-def difference_to_random(metric: Sequence[float], random: Sequence[Sequence[float]]) -> list[float]:
-    """Return, for each image, the metric minus its mean over the random maps of that image."""
-    return [value - float(np.mean(others)) for value, others in zip(metric, random, strict=True)]
-
-
-def summary_line(name: str, values: Sequence[float]) -> dict[str, Any]:
-    """Return mean, interval and number of images of paired differences."""
-    mean, low, high = bootstrap_interval(values)
-    return {"name": name, "mean": mean, "low": low, "high": high, "images": len(values)}

@@ -18,6 +18,7 @@ from .explanation import Explanation
 from .figures import Group, draw
 from .methods import METHODS, explain
 from .networks import Network, Sample
+from .page import write_page
 from .pairs import matching_target
 from .result import Result
 from .sanity import check_randomisation
@@ -26,6 +27,8 @@ from .target import Target
 from .targets import Wish, choose_target, parse_target
 
 DEFAULT_METHOD = "hires-cam"
+#: File of the page.
+PAGE = "report.html"
 
 
 @dataclass
@@ -61,8 +64,9 @@ def explain_images(
     out: str | Path,
     options: Options,
     log: Callable[[str], object] = print,
+    command: str = "",
 ) -> list[Result]:
-    """Explain images one by one and write PNG, npz and ``summary.json``.
+    """Explain images one by one and write PNG, npz, ``summary.json`` and ``report.html``.
 
     Args:
         networks: A network, or two that are compared: the second one explains what the first
@@ -71,6 +75,7 @@ def explain_images(
         out: Folder to write to.
         options: Methods, place and target.
         log: Receives a line for every image and the tables of the summary.
+        command: Command that asked for it, for the page; "" where a program does.
 
     Raises:
         DataError: An image is missing, cannot be read, or has no such target.
@@ -87,6 +92,7 @@ def explain_images(
     files = find_images(images)
     names = check_outputs(files, folder, (figure_path, arrays_path))
     results: list[Result] = []
+    figures: list[tuple[str, Path]] = []
     for file in files:
         found = _explain_image(networks, file, wish, options, log)
         results += found
@@ -95,18 +101,25 @@ def explain_images(
         several = len(networks) > 1
         draw(figure, [_group(result, several) for result in found])
         save_arrays(arrays_path(names[file], folder), found)
+        figures.append((f"{file.name}: {found[0].target.name}", figure))
         log(f"{file}: {found[0].target.name}; {figure}")
     write_summary(folder / "summary.json", results, _settings(networks, options))
-    for table in summary_tables(results):
-        log(f"\n{table}")
-    if options.faithfulness is not None:
-        log(_how_checked(options.faithfulness))
-    elif results:
-        log("raw: not checked; --faithfulness measures the maps against random ones")
-    if results and not {"attention", "gates"} & set(options.methods):
-        for hint in _other_views(networks[0]):
-            log(hint)
+    tables = summary_tables(results)
+    notes = list(_notes(networks[0], options))
+    page = write_page(folder / PAGE, figures, tables, notes, command)
+    for line in (*(f"\n{table.text()}" for table in tables), *notes, f"Report: {page}"):
+        log(line)
     return results
+
+
+def _notes(network: Network, options: Options) -> Iterator[str]:
+    """Yield what has to be known about the numbers, and what else could be looked at."""
+    if options.faithfulness is not None:
+        yield _how_checked(options.faithfulness)
+    else:
+        yield "raw: not checked; --faithfulness measures the maps against random ones"
+    if not {"attention", "gates"} & set(options.methods):
+        yield from _other_views(network)
 
 
 def _other_views(network: Network) -> Iterator[str]:

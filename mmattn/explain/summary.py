@@ -1,10 +1,11 @@
-"""The summary of a run: tables for the screen, and all numbers as JSON."""
+"""The summary of a run: tables for the screen and the page, and all numbers as JSON."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,32 @@ from .figures import CHECKS
 from .result import Result
 
 
-def summary_tables(results: Sequence[Result]) -> list[str]:
-    """Return tables in plain text: maps, and, where they were made, checks."""
-    from mmattn.tables import text_table
+@dataclass(frozen=True)
+class Table:
+    """A table of numbers.
 
+    Attributes:
+        head: Names of the columns.
+        rows: Cells of each row.
+        align: ``l`` or ``r`` of each column.
+        title: What it is of, "" where there is only one network.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    align: str = ""
+    title: str = ""
+
+    def text(self) -> str:
+        """Return it in plain text."""
+        from mmattn.tables import text_table
+
+        title = f"{self.title}\n" if self.title else ""
+        return title + text_table(self.head, self.rows, align=self.align)
+
+
+def summary_tables(results: Sequence[Result]) -> list[Table]:
+    """Return the tables of maps and, where they were made, of checks."""
     several = len({result.network for result in results}) > 1
     rows = []
     for result in results:
@@ -31,14 +54,14 @@ def summary_tables(results: Sequence[Result]) -> list[str]:
             network = [result.network] if several else []
             rows.append([result.sample.file.name, *network, name, one.layer, shape, shown, checked])
     head = ["image", *(["network"] if several else []), "map", "layer", "grid", "numbers", ""]
-    tables = [text_table(head, rows)]
+    tables = [Table(head, rows)]
     for network in dict.fromkeys(result.network for result in results):
         of_network = [result for result in results if result.network == network]
-        title = f"{network}\n" if several else ""
+        title = network if several else ""
         if any(result.check for result in of_network):
-            tables.append(title + _check_table(of_network))
+            tables.append(_check_table(of_network, title))
         if any(result.sanity for result in of_network):
-            tables.append(title + _sanity_table(of_network))
+            tables.append(_sanity_table(of_network, title))
     return tables
 
 
@@ -53,9 +76,7 @@ def _check_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
     return summarize_checks(checks, _names(results))
 
 
-def _check_table(results: Sequence[Result]) -> str:
-    from mmattn.tables import text_table
-
+def _check_table(results: Sequence[Result], title: str) -> Table:
     rows = []
     for row in _check_rows(results):
         cells = [row["map"], row["images"]]
@@ -67,12 +88,10 @@ def _check_table(results: Sequence[Result]) -> str:
             cells.append(f"{values['mean']:+.3f}{interval}")
         rows.append([*cells, row["verdict"]])
     head = ["map", "images", "deletion - random", "insertion - random", "verdict"]
-    return text_table(head, rows, align="lrrrl")
+    return Table(head, rows, "lrrrl", title)
 
 
-def _sanity_table(results: Sequence[Result]) -> str:
-    from mmattn.tables import text_table
-
+def _sanity_table(results: Sequence[Result], title: str) -> Table:
     keys = list(dict.fromkeys(key for result in results for key in result.sanity))
     shares = next(iter(next(r.sanity for r in results if r.sanity).values())).shares
     rows = []
@@ -88,7 +107,7 @@ def _sanity_table(results: Sequence[Result]) -> str:
         "unrelated sd",
         "no map",
     ]
-    return text_table(head, rows, align="l" + "r" * (len(head) - 1))
+    return Table(head, rows, "l" + "r" * (len(head) - 1), title)
 
 
 def _short(value: Any) -> str:

@@ -91,7 +91,10 @@ def test_maps_without_a_check_are_called_raw(
     segmentor: Network, images: list[str], tmp_path: Path
 ) -> None:
     lines: list[str] = []
-    explain_images([segmentor], images, tmp_path, Options(), lines.append)
+    explain_images([segmentor], images, tmp_path, Options(), lines.append, "mmattn explain <x>")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/png') == 2 and "http" not in page
+    assert "mmattn explain &lt;x&gt;" in page and "not checked; --faithfulness" in page
     table = next(line for line in lines if line.lstrip().startswith("image "))
     assert sum("  raw" in line for line in table.splitlines()) == 2
     assert any("not checked; --faithfulness" in line for line in lines)

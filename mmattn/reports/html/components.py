@@ -164,16 +164,6 @@ def sheet(uri: str, description: str, caption: object = "") -> Html:
     return Html(f"<figure>{image}{below}</figure>")
 
 
-def gallery(images: Iterable[tuple[str, str]]) -> Html:
-    """Show images side by side, as many as fit: (data URI, caption) of each."""
-    inner = "".join(
-        f'<figure><img src="{escape(uri)}" alt="{escape(caption)}" loading="lazy">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for uri, caption in images
-    )
-    return Html(f'<div class="gallery">{inner}</div>')
-
-
 def bars(rows: Sequence[tuple[object, float, object]]) -> Html:
     """Write (name, value, text of the value) with bars, the longest one of the whole width."""
     longest = max((value for _, value, _ in rows if value == value), default=0.0) or 1.0

@@ -78,8 +78,6 @@ td.number { white-space:nowrap; overflow-wrap:normal; }
 .plot,.sheet { max-width:100%; height:auto; display:block; border-radius:6px; }
 .plot { width:100%; background:#fff; }
 figure { margin:10px 0 18px; min-width:0; } figcaption { font-size:13px; color:var(--muted); }
-.gallery { display:grid; grid-template-columns:repeat(auto-fill,minmax(240px,1fr)); gap:14px; }
-.gallery figure { margin:0; } .gallery img { width:100%; height:auto; border-radius:6px; }
 svg.chart { width:100%; height:auto; display:block; overflow:visible; }
 svg.chart text { fill:var(--muted); font-size:12px; }
 svg.chart .grid { stroke:var(--line); stroke-width:1; } svg.chart path { fill:none; }
