@@ -47,6 +47,7 @@ TRANSFORMS = _registry(_mmengine.TRANSFORMS, "mmattn.data.datasets")
 
 HOOKS = _registry(_mmengine.HOOKS, "mmattn.engine.hooks")
 LOOPS = _registry(_mmengine.LOOPS)
+MODEL_WRAPPERS = _registry(_mmengine.MODEL_WRAPPERS, "mmattn.engine.sharding.model")
 METRICS = _registry(_mmengine.METRICS, "mmattn.evaluation._register")
 OPTIM_WRAPPERS = _registry(_mmengine.OPTIM_WRAPPERS, "mmattn.engine.amp")
 OPTIM_WRAPPER_CONSTRUCTORS = _registry(_mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "mmattn.engine.optim")

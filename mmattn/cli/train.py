@@ -37,6 +37,12 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn train") -> arg
         help="scale the learning rate with the batch size, relative to auto_scale_lr of the config",
     )
     parser.add_argument(
+        "--shard-model",
+        action="store_true",
+        help="share weights, gradients and optimizer state out among the processes of --launcher, "
+        "for models that are too large for one GPU",
+    )
+    parser.add_argument(
         "--resume",
         nargs="?",
         const="auto",
@@ -77,6 +83,7 @@ def _train(args: argparse.Namespace, command: str) -> None:
         work_dir=args.work_dir,
         amp=args.amp,
         auto_scale_lr=args.auto_scale_lr,
+        shard=args.shard_model,
         resume=args.resume,
         cfg_options=mmattn.config.parse_cfg_options(args.cfg_options),
         launcher=args.launcher,

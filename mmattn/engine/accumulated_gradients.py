@@ -15,6 +15,9 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from mmattn.inference.model import unwrap_model
 
+from .sharding.model import FullyShardedModel
+from .sharding.parts import part_like, whole
+
 if TYPE_CHECKING:
     from mmengine.runner import Runner
 
@@ -39,6 +42,8 @@ def collect_gradients(runner: Runner) -> list[dict[str, torch.Tensor]] | None:
     """
     if not between_updates(runner):
         return None
+    if isinstance(runner.model, FullyShardedModel):
+        return _whole_gradients(runner)
     parameters = [(n, p) for n, p in unwrap_model(runner).named_parameters() if p.requires_grad]
     if runner.world_size == 1:
         own = {n: p.grad.detach().cpu().clone() for n, p in parameters if p.grad is not None}
@@ -66,7 +71,26 @@ def restore_gradients(runner: Runner, stored: Sequence[Mapping[str, Any]] | None
             f"{why}: the gradients of the batches since the last update are lost."
         )
         return
-    own = stored[runner.rank]
+    sharded = isinstance(runner.model, FullyShardedModel)
+    own = _mean(stored) if sharded else stored[runner.rank]
     for name, parameter in unwrap_model(runner).named_parameters():
         if name in own:
-            parameter.grad = own[name].to(parameter.device, parameter.dtype)
+            gradient = own[name].to(parameter.device, parameter.dtype)
+            parameter.grad = part_like(parameter, gradient) if sharded else gradient
+
+
+def _whole_gradients(runner: Runner) -> list[dict[str, torch.Tensor]]:
+    """Return the gradients of a sharded model, which are means over all processes already."""
+    runner.model.share_out()
+    gathered = {}
+    for name, parameter in unwrap_model(runner).named_parameters():
+        if parameter.grad is not None:
+            gradient = whole(parameter.grad)
+            if runner.rank == 0:
+                gathered[name] = gradient.cpu()
+    return [gathered] * runner.world_size
+
+
+def _mean(stored: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    names = dict.fromkeys(name for one in stored for name in one)
+    return {n: sum(one[n] for one in stored if n in one) / len(stored) for n in names}

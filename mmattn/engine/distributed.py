@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from mmattn.errors import ConfigError
 
+from .sharding.checks import is_sharded
+
 if TYPE_CHECKING:
     from mmengine.config import Config
 
@@ -87,7 +89,9 @@ def fit_for_cpu_group(cfg: Config) -> Config:
         "broadcast_buffers": False,
         "find_unused_parameters": cfg.get("find_unused_parameters", False),
     }
-    cfg.model_wrapper_cfg = {**wrapper, "device_ids": None}
+    if not is_sharded(cfg):
+        wrapper = {**wrapper, "device_ids": None}
+    cfg.model_wrapper_cfg = wrapper
     replace_sync_bn(cfg.model)
     return cfg
 

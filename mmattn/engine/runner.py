@@ -23,6 +23,7 @@ from mmattn.preflight.run import check_config, check_data
 
 from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank, wait_long
 from .pretrained import fetch_checkpoint, fetch_pretrained
+from .sharding.checks import check_sharding, is_sharded, test_unsharded
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -64,7 +65,8 @@ def build_runner(
     _require_sections(cfg, splits)
     enter_scope(cfg)
     with explain_registry_errors(cfg.filename):
-        cfg = resolve(cfg, [*steps, *run_steps(cfg)]).cfg
+        sharding = check_sharding if "train" in splits else test_unsharded
+        cfg = resolve(cfg, [*steps, Step("sharding", sharding), *run_steps(cfg)]).cfg
     # Before any process group: while one rank reads data the others would wait and time out.
     if first:
         if "train" in splits:
@@ -91,6 +93,10 @@ def build_runner(
         from .hooks.class_rows import ClassRowsHook
         from .hooks.finite_steps import FiniteStepsHook
 
+        if is_sharded(cfg):
+            from .sharding.runner import run_sharded
+
+            run_sharded(runner)
         runner.register_hook(ClassRowsHook())
         if not any(isinstance(hook, FiniteStepsHook) for hook in runner.hooks):
             runner.register_hook(FiniteStepsHook(**vars(numerics)))

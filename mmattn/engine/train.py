@@ -27,6 +27,7 @@ from .restarts import resume_after_restart
 from .resume import cost_of_interruption, require_same_model
 from .resume_schedule import check_resumed_schedule
 from .runner import build_runner
+from .sharding.checks import shard_model
 from .stop_signals import InterruptedTraining, StoppedBySignal, StopSignals, name_of
 from .tracking import explain_trackers
 
@@ -46,6 +47,7 @@ def train(
     work_dir: str | None = None,
     amp: bool = False,
     auto_scale_lr: bool = False,
+    shard: bool = False,
     resume: str | None = None,
     cfg_options: dict | None = None,
     launcher: str = "none",
@@ -61,6 +63,7 @@ def train(
         work_dir: Folder of the run; the config's ``work_dir``, else ``work_dirs/<name>``.
         amp: Train in mixed precision.
         auto_scale_lr: Scale the learning rate with the batch size, as ``auto_scale_lr`` says.
+        shard: Share weights, gradients and the optimiser's state out among the processes.
         resume: Checkpoint to resume from, or ``"auto"`` for the newest in the run's folder. Where
             torchrun or SLURM has started the job again, it goes on from the newest of the job.
         cfg_options: Dotted keys and values that override the config.
@@ -97,6 +100,8 @@ def train(
             track(cfg, trackers)  # before its packages are checked
             watch.heartbeat = read_heartbeat(cfg)
             steps = training_steps(work_dir, amp=amp, auto_scale_lr=auto_scale_lr, resume=resume)
+            if shard:
+                steps.append(Step("--shard-model", shard_model))
             check = ManifestCheck(manifest, hashes=manifest_hashes)
             report = RunReport(cfg, check)
             with explain_trackers(cfg.filename):

@@ -23,10 +23,12 @@ from torch import Tensor, nn
 
 from mmattn.bridge.checkpoints import unwrapped
 from mmattn.config.numerics import NumericsSettings
+from mmattn.engine.sharding.model import FullyShardedModel
+from mmattn.engine.sharding.parts import whole
 from mmattn.errors import MMAttnError, NumericsError, one_line
 
 from .bad_step import write_bad_step
-from .repeat import Finding, bad_weight, gradient_norm, repeat_step
+from .repeat import Finding, bad_weight, gradient_norm, repeat_step, seen_step
 from .window import Batch, Window, plain_attributes
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class StepGuard:
         self._found_inf: Tensor | None = None
         self._saved = False
         self._synchronised = isinstance(runner.model, nn.parallel.DistributedDataParallel)
+        self._sharded = isinstance(runner.model, FullyShardedModel)
         self._norm: Tensor | None = None
         self._undo: list[Callable[[], Any]] = []
 
@@ -174,7 +177,7 @@ class StepGuard:
             _BadStep: They are not.
         """
         losses = [b.loss for b in self.window.batches if b.loss is not None]
-        numbers = [norm.detach(), *(loss.mean() for loss in losses)]
+        numbers = [whole(norm.detach()), *(loss.mean() for loss in losses)]
         *_, device = (number.device for number in numbers)
         value, *rest = torch.stack([n.to(device, torch.float32) for n in numbers]).tolist()
         bad_loss = not all(map(math.isfinite, rest))
@@ -274,13 +277,21 @@ class StepGuard:
         return True
 
     def _look_for_cause(self) -> dict[int, Finding]:
-        """Repeat the step in every process, and return what each of them has found."""
-        finding = self._repeat()
+        """Repeat the step in every process, and return what each of them has found.
+
+        With a sharded model a pass takes all processes, of which one may end in an error: nothing
+        is repeated.
+        """
+        sharded = self._sharded
+        finding = seen_step(self.model, self.window.batches) if sharded else self._repeat()
         self.window.restore()
         if get_world_size() == 1:
             return {0: finding}
         found: list[Any] = [None] * get_world_size()
         torch.distributed.all_gather_object(found, finding)
+        if sharded and not any(one.bad for one in found):
+            for one in found:
+                one.where = "norm of all gradients"
         return dict(enumerate(found))
 
     def _repeat(self) -> Finding:
@@ -304,6 +315,8 @@ class StepGuard:
 
     def _save(self, found: dict[int, Finding]) -> str:
         """Write this process's part of the step, if it is to blame, and say where."""
+        if self._sharded:
+            return "The step of a sharded model is not saved for a repetition."
         rank = get_rank()
         blamed = [r for r, finding in found.items() if finding.bad] or [0]
         name = f"iter_{self.runner.iter + 1}" + (f"_rank{rank}" if get_world_size() > 1 else "")

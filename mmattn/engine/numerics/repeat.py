@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn.data.generators import generators_at
+from mmattn.engine.sharding.parts import own_part
 from mmattn.errors import one_line
 
 from .plain_batch import image_names
@@ -147,6 +148,17 @@ def repeat_step(
     return finding
 
 
+def seen_step(model: nn.Module, batches: Sequence[Batch]) -> Finding:
+    """Return what is known of a step without a repetition: weights, losses and images."""
+    losses = [math.nan if batch.loss is None else float(batch.loss) for batch in batches]
+    bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
+    batch, loss = (batches[-1], losses[-1]) if bad is None else (batches[bad], losses[bad])
+    where = bad_weight(model) or ("" if bad is None else "loss itself")
+    return Finding(
+        loss=loss, where=where, images=image_names(batch.data), iteration=batch.iteration
+    )
+
+
 def _pass(
     model: nn.Module, batch: Batch, device: torch.device, autocast: tuple[str, str] | None
 ) -> Finding:
@@ -178,7 +190,8 @@ def _pass(
 
 def bad_weight(model: nn.Module) -> str:
     """Name the first weight of a model that is not finite, as a place; ``""`` for none."""
-    bad = next((n for n, p in model.named_parameters() if not all_finite(p.detach())), "")
+    named = model.named_parameters()
+    bad = next((n for n, p in named if not all_finite(own_part(p.detach()))), "")
     return f"weight {bad}, which the step began with" if bad else ""
 
 
