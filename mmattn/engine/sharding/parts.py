@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +30,9 @@ def part_like(part: DTensor, tensor: Tensor) -> DTensor:
 
 
 @contextmanager
-def whole_parameters(model: nn.Module, *, keep: bool = True, share: bool = False) -> Iterator[None]:
+def whole_parameters(
+    model: nn.Module, *, keep: bool = True, share_out: bool = False
+) -> Iterator[None]:
     """Let the parameters of a model be whole, in the memory of the CPU, while the block runs.
 
     All processes have to enter it.
@@ -37,31 +40,44 @@ def whole_parameters(model: nn.Module, *, keep: bool = True, share: bool = False
     Args:
         model: Model whose parameters are in parts.
         keep: Whether this process keeps what is gathered; its model stays in parts otherwise.
-        share: Whether what the block has made of the parameters is shared out at its end.
+        share_out: Whether the parts take what the block has made of the whole parameters.
     """
-    places = [
-        (module, name, parameter)
+    parts = [
+        (module, name, part)
         for module in model.modules()
-        for name, parameter in module._parameters.items()
-        if isinstance(parameter, DTensor)
+        for name, part in module._parameters.items()
+        if isinstance(part, DTensor)
     ]
-    gathered: dict[int, nn.Parameter] = {}
-    for module, name, part in places:
-        if id(part) not in gathered:  # some are in several places
-            value = whole(part.detach())
-            if not keep:
-                continue
-            gathered[id(part)] = nn.Parameter(value.cpu(), requires_grad=part.requires_grad)
-        module._parameters[name] = gathered[id(part)]
+    gathered: dict[DTensor, nn.Parameter] = {}
+    for part in dict.fromkeys(part for _, _, part in parts):  # some have several places
+        value = whole(part.detach())
+        if keep:
+            gathered[part] = nn.Parameter(value.cpu(), requires_grad=part.requires_grad)
+    for module, name, part in parts:
+        module._parameters[name] = gathered.get(part, part)
     try:
         yield
     finally:
-        for module, name, part in places:
+        for module, name, part in parts:
             changed = module._parameters[name]
             module._parameters[name] = part
-            if share and changed is not None:
+            if share_out and changed is not None:
                 with torch.no_grad():
                     part.copy_(part_like(part, changed.detach()))
+
+
+@contextmanager
+def without_load_hooks(model: nn.Module) -> Iterator[None]:
+    """Leave FSDP's hooks out, which look behind a load for new parts in the place of the old."""
+    before = [(module, module._load_state_dict_post_hooks) for module in model.modules()]
+    for module, hooks in before:
+        others = {k: h for k, h in hooks.items() if ".fsdp." not in getattr(h, "__module__", "")}
+        module._load_state_dict_post_hooks = OrderedDict(others)
+    try:
+        yield
+    finally:
+        for module, hooks in before:
+            module._load_state_dict_post_hooks = hooks
 
 
 @contextmanager

@@ -11,10 +11,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
 
 from .model import FullyShardedModel
-from .parts import share_state_out, whole_parameters, whole_state
+from .parts import share_state_out, whole_parameters, whole_state, without_load_hooks
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -41,7 +40,8 @@ def run_sharded(runner: Runner) -> None:
     @functools.wraps(load)
     def load_checkpoint(*args: Any, **kwargs: Any) -> Any:
         model.share_out()
-        with whole_parameters(model.module, share=True):
+        # Modules may rename and reshape what they load, which they cannot do with parts.
+        with without_load_hooks(model.module), whole_parameters(model.module, share_out=True):
             checkpoint = load(*args, **kwargs)
         if runner._resume and "optimizer" in checkpoint:
             share_state_out(checkpoint["optimizer"], runner.optim_wrapper.optimizer)
