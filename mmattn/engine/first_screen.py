@@ -192,7 +192,14 @@ def _size(runner: Runner) -> str:
     every = sum(p.numel() for p in parameters)
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     frozen = "" if trained == every else f", {_count(every - trained)} of them frozen"
-    return f"{_count(every)} parameters{frozen}"
+    shared = f", shared out among {runner.world_size} processes" * _is_sharded(runner)
+    return f"{_count(every)} parameters{frozen}{shared}"
+
+
+def _is_sharded(runner: Runner) -> bool:
+    from .sharding.model import FullyShardedModel
+
+    return isinstance(runner.model, FullyShardedModel)
 
 
 def _count(number: int) -> str:

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmattn.engine.sharding.checks import check_sharding, shard_model
-from mmattn.engine.sharding.model import find_blocks
+from mmattn.engine.sharding.blocks import find_blocks
+from mmattn.engine.sharding.checks import check_sharding, shard_model, test_unsharded
+from mmattn.engine.sharding.model import FullyShardedModel
 from mmattn.errors import ConfigError
 
+SHARDED = {"type": "mmattn.FullyShardedModel"}
 BASE = {
     "launcher": "pytorch",
-    "model_wrapper_cfg": {"type": "mmattn.FullyShardedModel"},
+    "model_wrapper_cfg": SHARDED,
     "optim_wrapper": {"type": "OptimWrapper", "optimizer": {"type": "SGD", "lr": 0.1}},
 }
-BFLOAT16 = {"type": "AmpOptimWrapper", "dtype": "bfloat16", "loss_scale": 1.0}
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"launcher": "none"}, "give --launcher"),
+        ({"model_wrapper_cfg.find_unused_parameters": True}, "find_unused_parameters"),
         ({"strategy": {"type": "DeepSpeedStrategy"}}, "ZeRO"),
         ({"compile": True}, "compiled model"),
         ({"custom_hooks": [{"type": "mmdet.EMAHook"}]}, "EMAHook"),
         ({"custom_hooks": [{"type": "ExpMomentumEMAHook"}]}, "ExpMomentumEMAHook"),
-        ({"optim_wrapper.accumulative_counts": 4}, "accumulative_counts"),
-        ({"optim_wrapper.type": "AmpOptimWrapper"}, "bfloat16"),
+        ({"custom_hooks": [{"type": "mmattn.CompileHook"}]}, "CompileHook"),
         ({"optim_wrapper.optimizer.type": "ZeroRedundancyOptimizer"}, "shared out already"),
         ({"optim_wrapper": {"generator": {}, "discriminator": {}}}, "several optimizers"),
     ],
@@ -43,30 +45,71 @@ def test_what_contradicts_it_is_named(change: dict, said: str) -> None:
     check_sharding(cfg)
 
 
-def test_what_goes_together_with_it_passes() -> None:
-    for change in ({}, {"optim_wrapper": BFLOAT16}):
-        cfg = Config(BASE)
-        cfg.merge_from_dict(change)
-        check_sharding(cfg)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"optim_wrapper.type": "AmpOptimWrapper"},
+        {"optim_wrapper.accumulative_counts": 4},
+        {"find_unused_parameters": True},
+        {"model_wrapper_cfg.min_parameters": 5},
+    ],
+)
+def test_what_goes_together_with_it_passes(change: dict) -> None:
+    cfg = Config(BASE)
+    cfg.merge_from_dict(change)
+    assert check_sharding(cfg) is cfg
 
 
 def test_the_option_is_the_wrapper_and_refuses_another() -> None:
-    assert shard_model(Config({})).model_wrapper_cfg.type == "mmattn.FullyShardedModel"
-    kept = {"type": "mmattn.FullyShardedModel", "min_parameters": 5}
+    assert shard_model(Config({})).model_wrapper_cfg == SHARDED
+    kept = {**SHARDED, "min_parameters": 5}
     assert shard_model(Config({"model_wrapper_cfg": kept})).model_wrapper_cfg == kept
     with pytest.raises(ConfigError, match="--shard-model"):
         shard_model(Config({"model_wrapper_cfg": {"type": "MMDistributedDataParallel"}}))
 
 
-def test_blocks_are_the_outermost_members_of_lists_without_shared_weights() -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem = nn.Linear(4, 4)
-            self.layer = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.ReLU())
-            self.stages = nn.ModuleList([nn.ModuleList([nn.Linear(4, 4)]), nn.Linear(2, 2)])
-            self.heads = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
-            self.heads[1].weight = self.stem.weight
+def test_a_test_is_not_sharded() -> None:
+    assert test_unsharded(Config(BASE)).model_wrapper_cfg is None
+    other = {"type": "MMDistributedDataParallel"}
+    assert test_unsharded(Config({"model_wrapper_cfg": other})).model_wrapper_cfg == other
 
-    named = dict(find_blocks(Model(), 10))
-    assert list(named) == ["layer.0", "stages.0.0", "heads.0"]
+
+def test_a_parameter_without_a_dimension_is_named() -> None:
+    model = nn.Module()
+    model.scale = nn.Parameter(torch.zeros(()))
+    with pytest.raises(ConfigError, match=r"scale; make them of shape \(1,\)"):
+        FullyShardedModel(model)
+
+
+class Attention(nn.Module):
+    """A block of a transformer, whose layers are a sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4)
+        self.layers = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.GELU()), nn.Linear(4, 4))
+
+
+class Stage(nn.Module):
+    """A stage as Swin's: blocks, and a layer between this stage and the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Attention(), Attention()])
+        self.downsample = nn.Linear(4, 4)
+
+
+def test_blocks_are_what_a_backbone_repeats() -> None:
+    model = nn.Module()
+    model.backbone = nn.Module()
+    model.backbone.stages = nn.ModuleList([Stage(), Stage()])
+    model.backbone.layer1 = nn.Sequential(Attention(), nn.ReLU(), nn.Linear(4, 4))
+    model.head = nn.ModuleList([Attention(), Attention()])
+    blocks = [*(f"backbone.stages.{i}.blocks.{k}" for i in (0, 1) for k in (0, 1)),
+              "backbone.layer1.0"]  # fmt: skip
+    assert find_blocks(model, 48) == blocks
+    assert find_blocks(model, 49) == []
+    model.head[0].norm = model.backbone.layer1[0].norm
+    assert find_blocks(model, 48) == blocks[:-1], "it shares a weight with the head"
+    assert find_blocks(model.head) == []

@@ -102,7 +102,10 @@ def alone(folder: Path, **overrides: Any) -> Runner:
 def together(folder: Path, **overrides: Any) -> Runner:
     """Return a runner of one of two processes, with batches of two images each."""
     # The class: its name would be looked up among all that mmattn, mmdet and mmseg have.
-    cfg = {"model_wrapper_cfg": {"type": FullyShardedModel}, **overrides.pop("cfg", {})}
+    cfg = {
+        "model_wrapper_cfg": {"type": FullyShardedModel, "min_parameters": 500},
+        **overrides.pop("cfg", {}),
+    }
     runner = _runner(folder, 2, launcher="pytorch", cfg=cfg, **overrides)
     run_sharded(runner)
     return runner

@@ -10,14 +10,20 @@ from torch import nn
 #: The part of a model in which every process runs the same blocks in the same order, whatever its
 #: images hold; a head may leave layers out where there is no object.
 _PART = "backbone"
+#: A block with fewer parameters is not worth a communication of its own.
+MIN_PARAMETERS = 100_000
 
 
-def find_blocks(model: nn.Module) -> list[str]:
+def find_blocks(model: nn.Module, min_parameters: int = MIN_PARAMETERS) -> list[str]:
     """Return the names of the blocks of a model's backbone, such as ``backbone.layer1.0``.
 
-    A block is a member of a ``ModuleList`` or ``Sequential`` that has parameters and repeats no
-    blocks itself: of Swin each attention block, of ResNet each bottleneck. One that shares a weight
-    with what is outside of it is none.
+    A block is a member of a ``ModuleList`` or ``Sequential`` that repeats no blocks itself: of Swin
+    each attention block, of ResNet each bottleneck. One that shares a weight with what is outside
+    of it is none.
+
+    Args:
+        model: Model; without a backbone it has no blocks.
+        min_parameters: Smallest number of parameters of a block.
     """
     backbone = getattr(model, _PART, None)
     if not isinstance(backbone, nn.Module):
@@ -26,7 +32,8 @@ def find_blocks(model: nn.Module) -> list[str]:
     return [
         name
         for name, block in _members(backbone, _PART)
-        if all(
+        if sum(p.numel() for p in block.parameters()) >= min_parameters
+        and all(
             uses[key] == count
             for key, count in Counter(
                 id(p) for _, p in block.named_parameters(remove_duplicate=False)

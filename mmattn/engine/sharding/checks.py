@@ -61,9 +61,9 @@ def check_sharding(cfg: Config) -> Config:
 def _problems(cfg: Config) -> Iterator[str]:
     if cfg.get("launcher", "none") == "none":
         yield "it takes several processes: give --launcher, or leave the sharding out"
-    others = [key for key in cfg.model_wrapper_cfg if key != "type"]
+    others = [key for key in cfg.model_wrapper_cfg if key not in ("type", "min_parameters")]
     if others:
-        yield f"model_wrapper_cfg.{others[0]}: there is no such setting; leave it out"
+        yield f"model_wrapper_cfg.{others[0]}: it has min_parameters alone; leave others out"
     if "runner_type" in cfg or cfg.get("strategy"):
         yield "runner_type and strategy (ZeRO, DeepSpeed, ...) share the model out by themselves"
     if cfg.get("compile"):

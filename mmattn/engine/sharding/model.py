@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from mmengine.dist import broadcast
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from mmattn.errors import ConfigError
 from mmattn.registry import MODEL_WRAPPERS
 
-from .blocks import find_blocks
+from .blocks import MIN_PARAMETERS, find_blocks
 
 
 @MODEL_WRAPPERS.register_module()
@@ -30,6 +30,7 @@ class FullyShardedModel(nn.Module):
     Args:
         module: Model, the same one in all processes but for its first values, which are the first
             process's.
+        min_parameters: Smallest number of parameters of a block that is gathered by itself.
 
     Attributes:
         blocks: Names of the blocks that are gathered by themselves.
@@ -38,18 +39,17 @@ class FullyShardedModel(nn.Module):
         ConfigError: A parameter of the model has no dimension to be cut along, or torch is too old.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, min_parameters: int = MIN_PARAMETERS) -> None:
         super().__init__()
         self.module = module
         _check(module)
         _initialise(module)
-        self.blocks = find_blocks(module)
+        self.blocks = find_blocks(module, min_parameters)
         device = next(module.parameters()).device.type
         mesh = init_device_mesh(device, (torch.distributed.get_world_size(),))
         for name in self.blocks:
-            fully_shard(module.get_submodule(name), mesh=mesh)
-        fully_shard(module, mesh=mesh)
-        module.set_reduce_scatter_unused_params(True)
+            _shard(module.get_submodule(name), mesh)
+        _shard(module, mesh).set_reduce_scatter_unused_params(True)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model."""
@@ -94,6 +94,13 @@ class FullyShardedModel(nn.Module):
     def _parts(self) -> list[FSDPModule]:
         # From the outside in, so that the first one that runs is the root.
         return [module for module in self.module.modules() if isinstance(module, FSDPModule)]
+
+
+def _shard(module: nn.Module, mesh: DeviceMesh) -> FSDPModule:
+    name = type(module).__name__
+    sharded = fully_shard(module, mesh=mesh)
+    type(module).__name__ = name  # FSDP makes a class of its own, which models and users see
+    return sharded
 
 
 def _check(module: nn.Module) -> None:

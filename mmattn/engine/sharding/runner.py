@@ -58,6 +58,20 @@ def run_sharded(runner: Runner) -> None:
     # The model was initialised before it was shared out.
     runner._init_model_weights = lambda: None  # type: ignore[method-assign]
     runner.register_hook(_WholeModelHook())
+    _tell(runner, model.blocks)
+
+
+def _tell(runner: Runner, blocks: list[str]) -> None:
+    shared = f"The model is shared out among {runner.world_size} processes"
+    if blocks:
+        runner.logger.info(
+            f"{shared}; {len(blocks)} blocks gather their weights by themselves, from {blocks[0]} "
+            f"to {blocks[-1]}, and the rest is gathered for the whole pass."
+        )
+    else:
+        runner.logger.warning(
+            f"{shared}, but its backbone has no blocks: all weights are gathered for each pass."
+        )
 
 
 class _WholeModelHook(Hook):
