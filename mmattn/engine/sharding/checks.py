@@ -21,7 +21,7 @@ def shard_model(cfg: Config) -> Config:
         ConfigError: The config has another wrapper.
     """
     wrapper = cfg.get("model_wrapper_cfg") or {}
-    if wrapper and not is_sharded(cfg):
+    if "type" in wrapper and not is_sharded(cfg):
         raise ConfigError(
             f"--shard-model: {cfg.filename} has model_wrapper_cfg={dict(wrapper)}, which wraps the "
             "model otherwise; leave one of the two out"
