@@ -71,12 +71,13 @@ def restore_gradients(runner: Runner, stored: Sequence[Mapping[str, Any]] | None
             f"{why}: the gradients of the batches since the last update are lost."
         )
         return
-    sharded = isinstance(runner.model, FullyShardedModel)
-    own = _mean(stored) if sharded else stored[runner.rank]
+    if isinstance(runner.model, FullyShardedModel):
+        _share_out_gradients(runner, stored)
+        return
+    own = stored[runner.rank]
     for name, parameter in unwrap_model(runner).named_parameters():
         if name in own:
-            gradient = own[name].to(parameter.device, parameter.dtype)
-            parameter.grad = part_like(parameter, gradient) if sharded else gradient
+            parameter.grad = own[name].to(parameter.device, parameter.dtype)
 
 
 def _whole_gradients(runner: Runner) -> list[dict[str, torch.Tensor]]:
@@ -91,6 +92,9 @@ def _whole_gradients(runner: Runner) -> list[dict[str, torch.Tensor]]:
     return [gathered] * runner.world_size
 
 
-def _mean(stored: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-    names = dict.fromkeys(name for one in stored for name in one)
-    return {n: sum(one[n] for one in stored if n in one) / len(stored) for n in names}
+def _share_out_gradients(runner: Runner, stored: Sequence[Mapping[str, Any]]) -> None:
+    """Give each process its part of the mean of the gradients of all processes."""
+    for name, parameter in unwrap_model(runner).named_parameters():
+        gradients = [one[name] for one in stored if name in one]
+        if gradients:
+            parameter.grad = part_like(parameter, sum(gradients) / len(stored))

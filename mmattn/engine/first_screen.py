@@ -14,6 +14,7 @@ from mmattn.io.class_rows import RowsReport
 
 from .exactness import exactness
 from .schedule_rows import images_at_a_time, learning_rate_rows, pipeline_rows
+from .sharding.model import FullyShardedModel
 from .tracking import tracking_rows
 
 if TYPE_CHECKING:
@@ -192,14 +193,9 @@ def _size(runner: Runner) -> str:
     every = sum(p.numel() for p in parameters)
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     frozen = "" if trained == every else f", {_count(every - trained)} of them frozen"
-    shared = f", shared out among {runner.world_size} processes" * _is_sharded(runner)
+    sharded = isinstance(runner.model, FullyShardedModel)
+    shared = f", shared out among {runner.world_size} processes" if sharded else ""
     return f"{_count(every)} parameters{frozen}{shared}"
-
-
-def _is_sharded(runner: Runner) -> bool:
-    from .sharding.model import FullyShardedModel
-
-    return isinstance(runner.model, FullyShardedModel)
 
 
 def _count(number: int) -> str:

@@ -1,5 +1,6 @@
-"""Promise: ``torchrun … -m mmattn train CONFIG --launcher pytorch --shard-model`` trains a Swin whose
-weights two processes share, as one process does, and its run is an ordinary one."""
+"""Promise: ``torchrun … -m mmattn train CONFIG --launcher pytorch --shard-model`` trains a Swin
+whose weights two processes share, as one process does, and its run is an ordinary one.
+"""
 
 from __future__ import annotations
 

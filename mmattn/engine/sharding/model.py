@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -50,6 +51,9 @@ class FullyShardedModel(nn.Module):
         for name in self.blocks:
             _shard(module.get_submodule(name), mesh)
         _shard(module, mesh).set_reduce_scatter_unused_params(True)
+        # Losses are often views of one tensor, and nobody changes them in place.
+        view = rf"FSDP2-wrapped module \({type(module).__name__}\) returned a view"
+        warnings.filterwarnings("ignore", message=view)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model."""
