@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.runner import Runner
+from torch.distributed.tensor import DTensor
 
 from mmattn.engine.amp import CPUAmpOptimWrapper
 from mmattn.engine.hooks.finite_steps import FiniteStepsHook
@@ -63,13 +64,17 @@ def _of_each_rank(root: Path) -> dict[str, Any]:
     for name, settings in TRAININGS.items():
         hooks = (recorder,) if name == "plain" else ()
         runner = together(root / "parts" / name, hooks=hooks, **settings)
+        states = _states_in_the_head(runner) if name == "plain" else {}
         runner.train()
         if name == "plain":
             seen = {"losses": recorder.losses, "scores": recorder.scores, "held": _held(runner)}
+            seen["states"] = {part: sorted(values) for part, values in states.items()}
     for source in ("parts", "whole"):
         _resume(together, root / f"from {source}", root / source / "plain/epoch_1.pth")
     half_way = root / "parts/accumulated/iter_4.pth"
     _resume(together, root / "half way", half_way, **ACCUMULATED)
+    loaded = {"load_from": str(root / "whole/plain/epoch_1.pth"), "hooks": (Copy(),)}
+    together(root / "loaded", **loaded).train()
     checkpointed = {"activation_checkpointing": ["backbone.1.0", "backbone.2", "head"]}
     together(root / "checkpointed", cfg=checkpointed).train()
     seen["said"] = ""
@@ -84,6 +89,20 @@ def _of_each_rank(root: Path) -> dict[str, Any]:
 def _resume(make: Callable[..., Runner], folder: Path, source: Path, **settings: Any) -> None:
     """Go on from ``source``, and save what was loaded first, as ``copy.pth``."""
     make(folder, resume=True, load_from=str(source), hooks=(Copy(),), **settings).train()
+
+
+def _states_in_the_head(runner: Runner) -> dict[str, set[bool]]:
+    """Note, whenever the head runs in a step, whether a block and the head are in parts."""
+    net = runner.model.module
+    states: dict[str, set[bool]] = {"block": set(), "head": set()}
+
+    def note(*_: Any) -> None:
+        if net.training:
+            states["block"].add(isinstance(net.backbone[1][0].norm.weight, DTensor))
+            states["head"].add(isinstance(net.head.weight, DTensor))
+
+    net.head.register_forward_hook(note)
+    return states
 
 
 def _held(runner: Runner) -> dict[str, int]:
@@ -149,6 +168,11 @@ def test_each_process_holds_half_of_weights_and_averages(runs: dict) -> None:
         assert max(first[held], second[held]) < 0.52 * first[count]
 
 
+def test_a_block_lets_go_of_its_weights_behind_its_pass(runs: dict) -> None:
+    for rank in runs["ranks"]:
+        assert rank["states"] == {"block": [True], "head": [False]}
+
+
 def test_checkpoints_of_both_forms_load_into_each_other_exactly(runs: dict) -> None:
     root = runs["root"]
     parts, whole = root / "parts/plain", root / "whole/plain"
@@ -162,6 +186,9 @@ def test_checkpoints_of_both_forms_load_into_each_other_exactly(runs: dict) -> N
         copy, last = (checkpoint(root / name / n) for n in ("copy.pth", "epoch_2.pth"))
         assert difference(copy, checkpoint(source / "epoch_1.pth")) == 0, name
         assert difference(last, checkpoint(source / "epoch_2.pth")) <= rounding, name
+    loaded, start = (checkpoint(root / n) for n in ("loaded/copy.pth", "whole/plain/epoch_1.pth"))
+    assert not loaded["optimizer"]["state"]
+    torch.testing.assert_close(loaded["state_dict"], start["state_dict"], rtol=0, atol=0)
 
 
 def test_gradients_that_wait_for_an_update_are_saved_too(runs: dict) -> None:
