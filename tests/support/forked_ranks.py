@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 #: Seconds after which a group hangs, whatever the load of the machine.
-HANGS = 240
+HANGS = 120
 
 
 def run_group(function: Callable[[], Any], folder: Path, size: int = 2) -> list[Any]:
