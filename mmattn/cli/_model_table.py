@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 #: Columns of a narrow table behind the name, and the most letters that a cell of it has.
 _NARROW = {"task": 11, "data": 14, "parameters": 10, "measured here": 16}
 _GAP = 2
+_SHORT_DATA = {"a folder of your own": "your folder"}
 
 
 def wide_table(entries: Sequence[ModelEntry]) -> str:
@@ -36,15 +37,14 @@ def narrow_table(entries: Sequence[ModelEntry], columns: int) -> str:
         columns: Width of the terminal.
     """
     rows = [
-        (_short_task(e.task), e.data, _millions(e), _first_result(e)) for e in entries
+        (_short_task(e.task), _SHORT_DATA.get(e.data, e.data), _millions(e), _first_result(e))
+        for e in entries
     ]
     cells = [
         [_cut(cell, most) for cell, most in zip(row, _NARROW.values(), strict=True)] for row in rows
     ]
     names = [entry.alias or entry.name for entry in entries]
-    widths = [
-        max(map(len, column)) for column in zip(tuple(_NARROW), *cells, strict=True)
-    ]
+    widths = [max(map(len, column)) for column in zip(tuple(_NARROW), *cells, strict=True)]
     longest = max(map(len, ("name", *names)))
     room = max(12, columns - sum(widths) - _GAP * len(widths))
     first = min(longest, room)
@@ -87,7 +87,10 @@ def _first_result(entry: ModelEntry) -> str:
 
 
 def _millions(entry: ModelEntry) -> str:
-    return "" if entry.parameters is None else f"{entry.parameters / 1e6:.3g} M"
+    if entry.parameters is None:
+        return ""
+    digits = 2 if entry.parameters < 10e6 else 1
+    return f"{entry.parameters / 1e6:.{digits}f} M"
 
 
 def _cut(text: str, most: int) -> str:

@@ -7,7 +7,7 @@ there, a short name for it; those that have are the recipes for a folder of one'
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Result:
     """
 
     data: str
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float] = field(hash=False)
     command: str = ""
     commit: str = ""
     machine: str = ""
@@ -60,7 +60,7 @@ class PaperResult:
     """
 
     data: str
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float] = field(hash=False)
     source: str
     table: str = ""
     row: str = ""
@@ -179,14 +179,8 @@ def _entry(
         paper=(paper.get("Title", ""), paper.get("URL", "")),
         page=model.get("README") or collection.get("README") or "",
         parameters=metadata.get("Parameters"),
-        results=tuple(
-            Result(**_of_result(one), **_texts(one, "Command", "Commit", "Machine", "Page"))
-            for one in model.get("Results") or ()
-        ),
-        published=tuple(
-            PaperResult(**_of_result(one), **_texts(one, "Source", "Table", "Row", "Reproduced"))
-            for one in model.get("Paper Results") or ()
-        ),
+        results=tuple(_result(one) for one in model.get("Results") or ()),
+        published=tuple(_paper_result(one) for one in model.get("Paper Results") or ()),
         weights=tuple(model.get("Weights Names") or ()),
     )
 
@@ -196,17 +190,28 @@ def numbers(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{float(value)} {metric}" for metric, value in metrics.items())
 
 
-def _of_result(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the results of both kinds have."""
-    return {
-        "data": str(one.get("Dataset", "")),
-        "metrics": dict(one.get("Metrics") or {}),
-        "note": one.get("Note", ""),
-    }
+def _result(one: Mapping[str, Any]) -> Result:
+    return Result(
+        data=str(one.get("Dataset", "")),
+        metrics=dict(one.get("Metrics") or {}),
+        command=one.get("Command", ""),
+        commit=str(one.get("Commit", "")),
+        machine=one.get("Machine", ""),
+        page=one.get("Page", ""),
+        note=one.get("Note", ""),
+    )
 
 
-def _texts(one: Mapping[str, Any], *keys: str) -> dict[str, str]:
-    return {key.lower(): str(one.get(key, "")) for key in keys}
+def _paper_result(one: Mapping[str, Any]) -> PaperResult:
+    return PaperResult(
+        data=str(one.get("Dataset", "")),
+        metrics=dict(one.get("Metrics") or {}),
+        source=one.get("Source", ""),
+        table=str(one.get("Table", "")),
+        row=str(one.get("Row", "")),
+        reproduced=one.get("Reproduced", ""),
+        note=one.get("Note", ""),
+    )
 
 
 def _joined(value: Any) -> str:

@@ -22,7 +22,7 @@ from mmattn.config.walk import rewrite, walk
 
 
 class _NumbersInMemory(TorchFunctionMode):
-    """Inside ``torch.device("meta")``: keeps the rates of drop path, which Swin's constructor reads."""
+    """Keeps rates of drop path in memory, whatever the device: Swin reads them as it is built."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})

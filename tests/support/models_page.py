@@ -1,4 +1,6 @@
-"""Write docs/models.md and the tables of both READMEs, out of the metafiles of the configs.
+"""Write docs/models.md and the tables of the READMEs, out of the metafiles of the configs.
+
+A README of a system that has the two marks gets a table of its published numbers between them.
 
 Example:
     python -m tests.support.models_page --update
@@ -7,16 +9,18 @@ Example:
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmattn.config import model_index
 from mmattn.config.model_index import ModelEntry, PaperResult, Result, numbers
+from mmattn.errors import ConfigError
+from mmattn.io.plain_data import parse_yaml, read_text
 from mmattn.weights.index import PACKAGED, Index, read_index, weights_of_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +36,7 @@ HEADS = {
 _KEYS = ("Task", "Parameters", "Measured", "Export")
 _RANGE = {"en": "{} to {}", "zh": "{} 到 {}"}
 _HEAD = f"""\
-<!-- Written by `{COMMAND}` out of configs/*/metafile.yml -->
+<!-- Written by `{COMMAND}`, out of configs/*/metafile.yml -->
 
 # Models
 
@@ -41,10 +45,11 @@ every command (`mmattn train yolov12-n data=my_boxes`), and `mmattn models NAME`
 here, with the command, commit and machine of each measurement.
 
 - **Parameters** are those of the network as it is trained, with its auxiliary heads and frozen
-  layers; of a recipe for a folder of your own, with one class. A test builds each network and counts.
-- **Published** are the numbers of the paper, or of its authors' or another project's page, with
-  table and row where these are known. **None of them is reproduced here**: most need several GPUs
-  and a dataset of their own, which each model's metafile says.
+  layers; of a recipe for a folder of your own, with one class. A test builds each network and
+  counts.
+- **Published** are the numbers of the paper, or of a page of its authors or of another project,
+  with table and row where these are known. {{reproduced}}: most need
+  several GPUs and a large dataset, which `mmattn models NAME` says.
 - **Measured here** links the page that tells how. Small trainings on a CPU, which say that the
   network learns, and nothing about the published ones.
 - **Weights** are names for `mmattn weights pull`; none of them was trained here
@@ -52,21 +57,34 @@ here, with the command, commit and machine of each measurement.
 """
 
 
+@functools.cache
 def collections() -> dict[str, dict[str, Any]]:
     """Return the systems by name, each as its metafile describes it, in the order of the index."""
-    index = yaml.safe_load((ROOT / "model-index.yml").read_text("utf-8"))["Import"]
-    contents = [yaml.safe_load((ROOT / path).read_text("utf-8")) for path in index]
+    contents = [_read(ROOT / path) for path in _read(ROOT / "model-index.yml")["Import"]]
     return {one["Name"]: one for content in contents for one in content.get("Collections", ())}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return parse_yaml(read_text(file, ConfigError), file, ConfigError, fast=True)
+
+
+def _entries(system: str) -> list[ModelEntry]:
+    return [entry for entry in model_index() if entry.collection == system]
 
 
 def page() -> str:
     """Return the text of docs/models.md."""
     weights = read_index(PACKAGED)
-    parts = [_HEAD]
-    for name, one in collections().items():
-        entries = [entry for entry in model_index() if entry.collection == name]
-        parts.append(_section(one, entries, weights))
-    return "\n".join(parts)
+    sections = [_section(one, _entries(name), weights) for name, one in collections().items()]
+    return "\n".join([_HEAD.format(reproduced=_reproduced()), *sections])
+
+
+def _reproduced() -> str:
+    """Return what is to be said of all published numbers together."""
+    states = [result.reproduced for entry in model_index() for result in entry.published]
+    if all(state.startswith("not ") for state in states):
+        return "**None of them is reproduced here**"
+    return "**They are not reproduced here** where a cell does not say so"
 
 
 def _section(one: dict[str, Any], entries: Sequence[ModelEntry], weights: Index) -> str:
@@ -83,7 +101,7 @@ def _section(one: dict[str, Any], entries: Sequence[ModelEntry], weights: Index)
         "",
     ]
     head = ["model", "task", "data", "parameters"]
-    columns = [[_model(e), e.task, e.data, f"{e.parameters:,}"] for e in entries]
+    columns = [[_model(e), _task(e), e.data, f"{e.parameters:,}"] for e in entries]
     optional = {
         "published": [_published(e, sources) for e in entries],
         "measured here": [_measured(e.results) for e in entries],
@@ -102,9 +120,16 @@ def _section(one: dict[str, Any], entries: Sequence[ModelEntry], weights: Index)
 
 
 def _model(entry: ModelEntry) -> str:
-    config = entry.config.relative_to(entry.config.parents[2]).as_posix()
     alias = f", short `{entry.alias}`" if entry.alias else ""
-    return f"[{entry.name}](../{config}){alias}"
+    return f"[{entry.name}](../{_config(entry)}){alias}"
+
+
+def _config(entry: ModelEntry) -> str:
+    return entry.config.relative_to(entry.config.parents[2]).as_posix()
+
+
+def _task(entry: ModelEntry) -> str:
+    return entry.task.removesuffix(" Segmentation").removeprefix("Object ").lower()
 
 
 def _source(result: PaperResult) -> str:
@@ -118,7 +143,8 @@ def _published(entry: ModelEntry, sources: Sequence[str]) -> str:
         note = f": {result.note}" if result.note else ""
         data = "" if entry.data in result.data else f" on {result.data}"
         number = sources.index(_source(result)) + 1
-        cells.append(f"{numbers(result.metrics)}{data} ([{number}]{row}{note})")
+        ours = "" if result.reproduced.startswith("not ") else ", reproduced here"
+        cells.append(f"{numbers(result.metrics)}{data} ([{number}]{row}{note}){ours}")
     return "; ".join(cells)
 
 
@@ -141,8 +167,7 @@ def readme_table(language: str) -> str:
     rows = []
     for name, one in collections().items():
         words = one["Summary"][language]
-        entries = [entry for entry in model_index() if entry.collection == name]
-        cells = {"Parameters": _range(entries, language), **words}
+        cells = {"Parameters": _range(_entries(name), language), **words}
         rows.append([f"[{name}]({one['README']})", *(str(cells[key]) for key in _KEYS)])
     return _table(HEADS[language], rows)
 
@@ -154,11 +179,43 @@ def _range(entries: Sequence[ModelEntry], language: str) -> str:
     return next(iter(ends)) if len(ends) == 1 else _RANGE[language].format(*ends)
 
 
-def with_table(text: str, language: str) -> str:
-    """Return the text of a README with its table as it is now."""
+def shown(cell: str) -> str:
+    """Return a cell as a reader sees it, without the addresses of its links."""
+    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell)
+
+
+def published_table(system: str) -> str:
+    """Return the table of a system's published numbers, for its own README two folders deep."""
+    rows = [
+        [
+            f"[{entry.name}](../../{_config(entry)})",
+            f"{numbers(result.metrics)} on {result.data}",
+            result.place + (f" ({result.note})" if result.note else ""),
+            result.reproduced.partition(",")[0],
+        ]
+        for entry in _entries(system)
+        for result in entry.published
+    ]
+    return _table(("config", "published", "by", "here"), rows)
+
+
+def _between_marks(text: str, table: str) -> str:
+    """Return a text with a table between the marks."""
     before, _, rest = text.partition(START)
     after = rest.partition(END)[2]
-    return f"{before}{START}\n\n{readme_table(language)}\n\n{END}{after}"
+    return f"{before}{START}\n\n{table}\n\n{END}{after}"
+
+
+def written() -> dict[Path, str]:
+    """Return all pages that are written here, each with its text as it should be."""
+    found = {PAGE: page()}
+    for readme, language in READMES.items():
+        found[readme] = _between_marks(readme.read_text("utf-8"), readme_table(language))
+    for name, one in collections().items():
+        text = (ROOT / one["README"]).read_text("utf-8")
+        if START in text:
+            found[ROOT / one["README"]] = _between_marks(text, published_table(name))
+    return found
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -181,13 +238,12 @@ def _sentence(text: str) -> str:
 
 
 def stale() -> list[str]:
-    """Return the files that are not what the metafiles say."""
-    found = [] if PAGE.is_file() and PAGE.read_text("utf-8") == page() else [PAGE.name]
-    for readme, language in READMES.items():
-        text = readme.read_text("utf-8")
-        if START not in text or text != with_table(text, language):
-            found.append(readme.name)
-    return found
+    """Return the pages that are not what the metafiles say."""
+    return [
+        os.path.relpath(file, ROOT)
+        for file, text in written().items()
+        if not file.is_file() or file.read_text("utf-8") != text
+    ]
 
 
 def main() -> int:
@@ -197,10 +253,8 @@ def main() -> int:
     )
     parser.add_argument("--update", action="store_true", help="write the pages")
     if parser.parse_args().update:
-        PAGE.write_text(page(), encoding="utf-8")
-        for readme, language in READMES.items():
-            text = readme.read_text("utf-8")
-            readme.write_text(with_table(text, language), encoding="utf-8")
+        for file, text in written().items():
+            file.write_text(text, encoding="utf-8")
         return 0
     found = stale()
     print(f"not up to date: {', '.join(found)}; run {COMMAND}" if found else "up to date")
