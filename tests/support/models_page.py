@@ -52,8 +52,8 @@ here, with the command, commit and machine of each measurement.
   several GPUs and a large dataset, which `mmattn models NAME` says.
 - **Measured here** links the page that tells how. Small trainings on a CPU, which say that the
   network learns, and nothing about the published ones.
-- **Weights** are names for `mmattn weights pull`; none of them was trained here
-  ([weights by name](weights.md)).
+- **Weights** are names for `mmattn weights pull`, with the number that their publisher tells; none
+  of them was trained here ([weights by name](weights.md)).
 """
 
 
@@ -157,9 +157,15 @@ def _measured(results: Iterable[Result]) -> str:
 
 
 def _weights(entry: ModelEntry, index: Index) -> str:
+    """Return the weights that fit a config, each with the number that its publisher tells."""
     config = f"mmattn::{'/'.join(entry.config.parts[-2:])}"
-    own = [one.name for one in weights_of_config(index, config)]
-    return ", ".join(f"`{name}`" for name in dict.fromkeys([*own, *entry.weights]))
+    found = [*weights_of_config(index, config), *(index.entries[name] for name in entry.weights)]
+    cells = {}
+    for one in found:
+        value = one.metric and (one.metric.upstream or one.metric.paper)
+        told = f" ({value} {one.metric.name})" if one.metric and value else ""
+        cells[f"`{one.name}`{told}"] = None
+    return ", ".join(cells)
 
 
 def readme_table(language: str) -> str:
