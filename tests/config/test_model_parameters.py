@@ -19,6 +19,7 @@ QUICK = {
     "gated-unet-s4_1xb8-600_shapes-96x128",
     "mask2former_r50_1xb4-4k_folder-panoptic-512x512",
     "mask2former_swin-t_8xb2-50e_coco-panoptic",
+    "fcn_r18-narrow_1xb8_shapes-64x96",
     "nat-m_upernet_8xb2-160k_ade20k-512x512",
     "retinanet_host-micro-inline_fpn_1x_coco",
     "retinanet_r50-eca_fpn_1x_coco",

@@ -90,12 +90,10 @@ def _reproduced() -> str:
 def _section(one: dict[str, Any], entries: Sequence[ModelEntry], weights: Index) -> str:
     """Return the section of one system: what it is, its models, where the numbers come from."""
     sources = list(dict.fromkeys(_source(result) for e in entries for result in e.published))
-    paper = f"[{one['Paper']['Title']}]({one['Paper']['URL']})"
     lines = [
         f"## {one['Name']}",
         "",
-        f"{_sentence(one['Summary']['en']['Task'])} Paper: {paper}. "
-        f"[What is proven, and use](../{one['README']}).",
+        _first_line(one),
         "",
         _from_docs(one["Summary"]["Details"]),
         "",
@@ -117,6 +115,16 @@ def _section(one: dict[str, Any], entries: Sequence[ModelEntry], weights: Index)
         listed = "; ".join(f"[{number}] {text}" for number, text in enumerate(sources, 1))
         lines += [f"Published by: {listed}.", ""]
     return "\n".join(lines)
+
+
+def _first_line(one: dict[str, Any]) -> str:
+    """Return what a system is for, its paper and its page, as far as the metafile tells them."""
+    page_ = _relative(one["README"])
+    if "Paper" not in one:
+        return f"Each has a paper of its own, which `mmattn models NAME` tells. [Results]({page_})."
+    paper = f"[{one['Paper']['Title']}]({one['Paper']['URL']})"
+    task = _sentence(one["Summary"]["en"]["Task"])
+    return f"{task} Paper: {paper}. [What is proven, and use]({page_})."
 
 
 def _model(entry: ModelEntry) -> str:
@@ -169,9 +177,11 @@ def _weights(entry: ModelEntry, index: Index) -> str:
 
 
 def readme_table(language: str) -> str:
-    """Return the table of a README, "en" or "zh"."""
+    """Return the table of a README, "en" or "zh"; systems without words for it have no row."""
     rows = []
     for name, one in collections().items():
+        if language not in one["Summary"]:
+            continue
         words = one["Summary"][language]
         cells = {"Parameters": _range(_entries(name), language), **words}
         rows.append([f"[{name}]({one['README']})", *(str(cells[key]) for key in _KEYS)])
@@ -219,7 +229,7 @@ def written() -> dict[Path, str]:
         found[readme] = _between_marks(readme.read_text("utf-8"), readme_table(language))
     for name, one in collections().items():
         text = (ROOT / one["README"]).read_text("utf-8")
-        if START in text:
+        if "Paper" in one and START in text:
             found[ROOT / one["README"]] = _between_marks(text, published_table(name))
     return found
 
