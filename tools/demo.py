@@ -68,7 +68,7 @@ def run_demo(out: Path, *, quick: bool) -> Path:
 
     with demo.step(f"Draw {num_train} training and {num_val} validation images"):
         counts = ("--num-train", num_train, "--num-val", num_val)
-        demo.run("tools/make_shapes.py", data, *counts, "--size", *SIZE, "--overwrite")
+        demo.run("tools/data.py", "shapes", data, *counts, "--size", *SIZE, "--overwrite")
 
     with demo.step("Measure the untrained network, for comparison"):
         import torch
