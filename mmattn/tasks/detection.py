@@ -35,6 +35,6 @@ DETECTION = Task(
     ),
     compilable_parts=("backbone", "neck", "bbox_head"),
     report=RunReport(
-        "mmattn.engine.detection_measurement", "mmattn.reports.detection", exported="exported"
+        "mmattn.engine.measurement.detection", "mmattn.reports.detection", exported="exported"
     ),
 )

@@ -23,5 +23,5 @@ PANOPTIC = replace(
     label_map_metrics={"CocoPanopticMetric": {}, "ClasswisePanopticMetric": {}},
     label_map_option="outfile_prefix",
     tta=None,  # mmdet's averages boxes
-    report=RunReport("mmattn.engine.panoptic_measurement", "mmattn.reports.panoptic"),
+    report=RunReport("mmattn.engine.measurement.panoptic", "mmattn.reports.panoptic"),
 )

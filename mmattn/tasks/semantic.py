@@ -63,5 +63,5 @@ SEMANTIC_IN_MMDET = replace(
     training_only=(),
     insertable_parts=("backbone", "neck"),
     compilable_parts=("backbone", "neck"),
-    report=RunReport("mmattn.engine.semantic_measurement", "mmattn.reports.semantic"),
+    report=RunReport("mmattn.engine.measurement.semantic", "mmattn.reports.semantic"),
 )

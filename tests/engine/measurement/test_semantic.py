@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-import mmattn.engine.semantic_measurement as measurement
-from mmattn.engine.semantic_measurement import MeasuredIous, measure_run
+import mmattn.engine.measurement.semantic as measurement
+from mmattn.engine.measurement.semantic import MeasuredIous, measure_run
 from mmattn.errors import ConfigError
 from mmattn.evaluation import ClasswiseSemSegMetric
 from mmattn.reports.semantic import write_html_report, write_markdown_report

@@ -18,7 +18,7 @@ from mmattn.reports.painter import read_photograph
 from mmattn.reports.run import Step
 from mmattn.reports.semantic.run import Sample
 
-from .run_measurement import evaluate_for_report, run_facts
+from .evaluate import evaluate_for_report, fields_of_run
 
 
 @dataclass(frozen=True)
@@ -102,5 +102,5 @@ def measure_run(
         palette=metric.dataset_meta.get("palette") or (),
         num_images=len(metric.areas),
         samples=samples,
-        **run_facts(config, checkpoint, steps),
+        **fields_of_run(config, checkpoint, steps),
     )
