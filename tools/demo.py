@@ -121,7 +121,7 @@ def run_demo(out: Path, *, quick: bool) -> Path:
     detector = run_detector(demo, out / "detector", data, quick=quick)
 
     with demo.step("Write the report"):
-        from mmattn.environment import complexity
+        from mmattn.complexity import complexity
         from mmattn.export import SemanticExport
         from mmattn.export.checked_files import parity_path
         from mmattn.reports import SegmentationRun, write_html_report

@@ -14,7 +14,9 @@ FOLDERS = {"ops": ROOT / "custom_ops", "projects": ROOT / "projects"}
 
 #: Room of ``mmattn`` -> rooms that it may import; each may import ``LEAVES`` and itself besides.
 LEAVES = {"errors", "lazy", "plugin_imports", "quiet", "registry", "training_memory", "type_names"}
+LEAVES |= {"complexity"}
 MAY_IMPORT: dict[str, set[str]] = {
+    "complexity": set(),
     "errors": set(),
     "lazy": set(),
     "quiet": set(),

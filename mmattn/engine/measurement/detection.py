@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.environment import complexity_in_test
+from mmattn.complexity import complexity_in_test
 from mmattn.errors import ConfigError
 from mmattn.evaluation.protocols import HasDetectionNumbers
 from mmattn.inference.model import unwrap_model
