@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layers": {"ops"},
     "environment": {"ops"},
     "config": {"io", "tasks", "weights"},
-    "data": {"detections", "images", "io", "palette"},
+    "data": {"images", "io", "palette"},
     "boxes": {"data", "images", "io", "palette"},
     "prepare": {"data", "images", "io"},
     "models": {"io", "layers", "plugins"},
