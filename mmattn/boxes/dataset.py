@@ -154,7 +154,7 @@ class FolderDetDataset(BaseDetDataset):
 
     @property
     def records(self) -> BoxRecords:
-        """What was read of this split; read again if that was forgotten (``forget_records``)."""
+        """Records of this split, read again if they were forgotten (``forget_records``)."""
         return self._folder.records(self._split)
 
     @classmethod

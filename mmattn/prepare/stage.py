@@ -30,7 +30,7 @@ Convert = Callable[[str, bytes], bytes]
 
 
 class Stage:
-    """What ``DatasetCard.arrange`` works with.
+    """The folder and the sources that ``DatasetCard.arrange`` works with.
 
     Args:
         root: Folder of the dataset.

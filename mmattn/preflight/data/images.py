@@ -233,7 +233,7 @@ def _thin(sizes: Sequence[tuple[tuple[int, int], int]]) -> list[int]:
 
 
 class _Losses:
-    """What a loader leaves out of images: bits, bands and pages."""
+    """Parts of images that a loader leaves out: bits, bands and pages."""
 
     def __init__(self, loader: ImageLoader) -> None:
         self.loader = loader
