@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .task import TaskReport, Task, TestTimeAugmentation
+from .task import Task, TaskReport, TestTimeAugmentation
 
 _UNDO = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 

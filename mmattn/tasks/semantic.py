@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .task import TaskReport, Task, TestTimeAugmentation
+from .task import Task, TaskReport, TestTimeAugmentation
 
 #: As mmseg does it, and ``mmattn`` with it.
 SEMANTIC = Task(
