@@ -14,7 +14,6 @@ FOLDERS = {"ops": ROOT / "custom_ops", "projects": ROOT / "projects"}
 
 #: Room of ``mmattn`` -> rooms that it may import; each may import ``LEAVES`` and itself besides.
 LEAVES = {"errors", "lazy", "plugin_imports", "quiet", "registry", "training_memory", "type_names"}
-LEAVES |= {"complexity"}
 MAY_IMPORT: dict[str, set[str]] = {
     "complexity": set(),
     "errors": set(),
@@ -30,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": set(),
     "ops": set(),
     "tasks": set(),
-    "plugins": set(),
+    "plugins": {"complexity"},
     "io": {"tasks"},
     "weights": {"io"},
     "layers": {"ops"},
@@ -45,16 +44,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reports": {"fonts", "images", "io", "palette", "tables"},
     "preflight": {"boxes", "config", "data", "images", "io", "tasks"},
     "config_tools": {"config", "io", "preflight", "tables"},
-    "testing": {"io", "ops", "plugins"},
+    "testing": {"complexity", "io", "ops", "plugins"},
     "projects": {"io", "layers", "ops"},
     "evaluation": {"boxes", "detections", "fonts", "io", "palette", "reports"},
     "inference": {"config", "detections", "images", "io", "layers", "models", "palette", "plugins",
                   "preflight", "reports", "tasks", "weights"},
-    "export": {"boxes", "config", "detections", "environment", "evaluation", "images", "inference",
-               "io", "layers", "ops", "reports", "tasks"},
-    "engine": {"bridge", "config", "data", "environment", "evaluation", "explain", "images",
-               "inference", "io", "layers", "models", "preflight", "reports", "tables", "tasks",
-               "weights"},
+    "export": {"boxes", "complexity", "config", "detections", "environment", "evaluation",
+               "images", "inference", "io", "layers", "ops", "reports", "tasks"},
+    "engine": {"bridge", "complexity", "config", "data", "environment", "evaluation", "explain",
+               "images", "inference", "io", "layers", "models", "preflight", "reports", "tables",
+               "tasks", "weights"},
     "compare": {"config", "data", "engine", "environment", "evaluation", "export", "inference",
                 "io", "layers", "plugins", "preflight", "reports", "tables", "tasks"},
     "doctor": {"config", "environment", "ops", "weights"},
