@@ -15,7 +15,6 @@ FOLDERS = {"ops": ROOT / "custom_ops", "projects": ROOT / "projects"}
 #: Room of ``mmattn`` -> rooms that it may import; each may import ``LEAVES`` and itself besides.
 LEAVES = {"errors", "lazy", "plugin_imports", "quiet", "registry", "training_memory", "type_names"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "complexity": set(),
     "errors": set(),
     "lazy": set(),
     "quiet": set(),
@@ -27,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "palette": set(),
     "images": set(),
     "tables": set(),
+    "complexity": set(),
     "ops": set(),
     "tasks": set(),
     "plugins": {"complexity"},
