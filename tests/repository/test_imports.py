@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
                 "io", "layers", "plugins", "preflight", "reports", "tables", "tasks"},
     "doctor": {"config", "environment", "ops", "weights"},
     "explain": {"inference", "io", "ops", "plugins", "reports", "tables"},
-    "cli": {"compare", "config", "config_tools", "data", "doctor", "engine",
+    "cli": {"bridge", "compare", "config", "config_tools", "data", "doctor", "engine",
             "environment", "explain", "export", "inference", "io", "plugins", "preflight",
             "prepare", "reports", "tables", "tasks", "weights"},
     "__main__": {"cli"},
