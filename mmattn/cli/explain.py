@@ -55,16 +55,17 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn explain") -> a
     parser.add_argument(
         "--method",
         nargs="+",
-        default=["hires-cam"],
+        default=[],
         metavar="METHOD",
-        help="methods, of the list below (default: hires-cam)",
+        help="methods, of the list below (default: hires-cam, and attention and gates of the last "
+        "layer that has some)",
     )
     parser.add_argument(
         "--at",
         default="auto",
         metavar="MODULE",
         help="module that is looked at, or a pattern with *; MODULE[i] is the i-th map that it "
-        "returns (default: auto, the last feature map or the last layer with attention)",
+        "returns, over all its calls (default: auto, the last feature map or the last layer with attention)",
     )
     parser.add_argument(
         "--target",

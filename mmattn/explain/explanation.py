@@ -7,6 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from mmattn.errors import ConfigError
+
+
+class NothingToShow(ConfigError):
+    """A network has nothing of the kind that a method shows, or not at that place."""
+
 
 @dataclass(frozen=True)
 class SamplingPoints:
@@ -40,7 +46,9 @@ class Explanation:
         signed: Whether values below 0 have a meaning of their own.
         channels: (C,) of a gate per channel; None for all else.
         points: Sampling points, where the layer has them.
-        position: Row and column in the grid of the query whose attention this is.
+        position: Row and column of the query whose attention this is.
+        position_grid: Rows and columns of the map that ``position`` is in; None for the map's own.
+        call: Which call of the module in one run of the network, from 1; 0 where it has only one.
         numbers: What was measured, name -> number.
         notes: Sentences for whoever reads the picture.
     """
@@ -53,13 +61,20 @@ class Explanation:
     channels: np.ndarray | None = None
     points: SamplingPoints | None = None
     position: tuple[int, int] | None = None
+    position_grid: tuple[int, int] | None = None
+    call: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
+    def place(self) -> str:
+        """Name of the module, and which of its calls where the network calls it several times."""
+        return f"{self.layer}, call {self.call}" if self.call else self.layer
+
+    @property
     def key(self) -> str:
         """Name of its array in a file."""
-        words = f"{self.method} {self.layer} {self.name}"
+        words = f"{self.method} {self.place} {self.name}"
         return "_".join("".join(c if c.isalnum() or c in ".-" else " " for c in words).split())
 
     @property

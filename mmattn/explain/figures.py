@@ -149,7 +149,7 @@ def _mark_cell(axes: Axes, sample: Sample, explanation: Explanation) -> None:
     from matplotlib.patches import Rectangle
 
     assert explanation.position is not None and explanation.values is not None
-    grid = explanation.values.shape
+    grid = explanation.position_grid or explanation.values.shape
     padded = sample.placement.padded
     side = (padded[1] / grid[1], padded[0] / grid[0])
     x0, y0 = explanation.position[1] * side[0], explanation.position[0] * side[1]
@@ -218,7 +218,7 @@ def _bare(axes: Axes) -> None:
 
 
 def _caption(explanation: Explanation) -> str:
-    layer = explanation.layer
+    layer = explanation.place
     if explanation.values is not None:
         height, width = explanation.values.shape
         layer += f", {height} x {width}"

@@ -7,19 +7,19 @@ what it does to the target when its values are replaced by their mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmattn.errors import ConfigError
 from mmattn.plugins.identity import RESIDUAL_SCALE
 
 from .attention.contract import gates_of, tells_attention
 from .attention.inputs import Call, recorded_calls
-from .attention.record import qualified_names
-from .explanation import Explanation
+from .attention.names import qualified_names
+from .explanation import Explanation, NothingToShow
 from .layers import find_modules
 from .networks import Network, Sample, evaluation
 from .target import Target
@@ -40,7 +40,7 @@ def gate_views(
         at: Name or pattern of modules; ``auto`` takes the last one that has gates.
 
     Raises:
-        ConfigError: No module has gates, or none that ``at`` names.
+        NothingToShow: No module has gates, or none that ``at`` names.
     """
     modules = gate_modules(network.model, at)
     with evaluation(network.model), torch.no_grad(), recorded_calls(modules) as calls:
@@ -51,7 +51,7 @@ def gate_views(
         if gates:
             groups.append((call, gates))
     if not groups:
-        raise ConfigError(f"--at {at}: what is there has no gates; take --method attention")
+        raise NothingToShow(f"--at {at}: what is there has no gates; take --method attention")
     if at == "auto":
         groups = groups[-1:]
     return [one for call, gates in groups for one in _views(network, sample, target, call, gates)]
@@ -61,7 +61,7 @@ def gate_modules(model: nn.Module, at: str) -> dict[str, nn.Module]:
     """Return the modules with gates among those that ``at`` names.
 
     Raises:
-        ConfigError: There are none.
+        NothingToShow: There are none.
     """
     named = dict(model.named_modules()) if at == "auto" else find_modules(model, at)
     found: dict[str, nn.Module] = {}
@@ -72,7 +72,7 @@ def gate_modules(model: nn.Module, at: str) -> dict[str, nn.Module]:
                 found[f"{name}.{key}" if key else name] = module
     found.pop("", None)
     if not found:
-        raise ConfigError(
+        raise NothingToShow(
             f"--at {at}: no gates are known there; a block tells its own by a method "
             "attention_maps(x)"
         )
@@ -112,8 +112,8 @@ def _views(
     found = []
     effects = _ablations(network, sample, target, call, gates)
     for name, gate in gates.items():
-        count, height, width = gate.shape
-        explanation = Explanation("gates", name, call.name)
+        channels, height, width = gate.shape
+        explanation = Explanation("gates", name, call.name, call=call.number)
         if height == width == 1:
             explanation.channels = gate[:, 0, 0].cpu().numpy()
         else:
@@ -122,8 +122,8 @@ def _views(
             if size is not None and 1 in (height, width):
                 values = values.expand(size)
             explanation.values = np.ascontiguousarray(values.cpu().numpy())
-            if count > 1:
-                explanation.name += f", mean of {count}"
+            if channels > 1:
+                explanation.name += f", mean of {channels}"
         if "offsets" not in name:  # these are lengths
             explanation.numbers.update(gate_numbers(gate))
         if name in effects:
@@ -137,7 +137,8 @@ def _views(
         size = x[0].abs().mean(0).double()
         if spatial.shape[1:] == size.shape:
             product = (size * spatial[0]).cpu().numpy()
-            found.append(Explanation("gates", "spatial times mean |x|", call.name, product))
+            name = "spatial times mean |x|"
+            found.append(Explanation("gates", name, call.name, product, call=call.number))
     return found
 
 
@@ -190,19 +191,24 @@ def _ablations(
     )
     if form is None:
         return {}
-    effects = {"": _with_output(network, sample, target, call.module, output)}
+    effects = {"": _with_output(network, sample, target, call, output)}
     for name in gates:
         replaced = [g.mean().expand_as(g) if key == name else g for key, g in gates.items()]
         new = form(wide, replaced)[None].to(output.dtype)
-        effects[name] = _with_output(network, sample, target, call.module, new)
+        effects[name] = _with_output(network, sample, target, call, new)
     return effects
 
 
 def _with_output(
-    network: Network, sample: Sample, target: Target, module: nn.Module, output: Tensor
+    network: Network, sample: Sample, target: Target, call: Call, output: Tensor
 ) -> float:
-    """Return y where a module returns something else."""
-    handle = module.register_forward_hook(lambda *_: output)
+    """Return y where a module returns something else in one of its calls."""
+    numbers = count(1)
+
+    def replace(*_: Any) -> Tensor | None:
+        return output if next(numbers) == max(call.number, 1) else None
+
+    handle = call.module.register_forward_hook(replace)
     try:
         with evaluation(network.model), torch.no_grad():
             outputs = network(sample.inputs, sample, queries=target.kind == "query")

@@ -86,12 +86,12 @@ def feature_layer(model: nn.Module, at: str) -> FeatureLayer:
 
 @dataclass
 class Captured:
-    """Feature maps of the last call of a module, in the graph of the outputs.
+    """Feature maps of all calls of a module, in the graph of the outputs.
 
     Attributes:
-        maps: Each (B, K, h, w), a view of what the module returned, or None where that is no map.
-        leaves: What the module returned, which gradients are taken of.
-        calls: How often the module was called.
+        leaves: What the module returned, call by call, which gradients are taken of.
+        grids: Rows and columns of those that are tokens, None of all others.
+        calls: How often the module was called, such as once for every level of a pyramid.
     """
 
     leaves: list[Tensor] = field(default_factory=list)
@@ -124,7 +124,6 @@ def captured(layer: FeatureLayer, image: tuple[int, int]) -> Iterator[Captured]:
 
     def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
         kept.calls += 1
-        kept.leaves, kept.grids = [], []
 
         def keep(value: Any) -> Any:
             if isinstance(value, Tensor) and value.dim() in (3, 4) and value.is_floating_point():

@@ -9,7 +9,7 @@ from .gates import gate_views
 from .gradient_maps import gradient_map
 from .networks import Network, Sample
 from .target import Target
-from .token_maps import relevance_map, rollout_map
+from .token_maps import relevance_maps, rollout_maps
 
 #: Method -> what it shows, in one line.
 METHODS: dict[str, str] = {
@@ -41,7 +41,7 @@ def explain(
     if method == "gates":
         return gate_views(network, sample, target, at)
     if method == "rollout":
-        return [rollout_map(network, sample, target, at)]
+        return rollout_maps(network, sample, target, at)
     if method == "relevance":
-        return [relevance_map(network, sample, target, at)]
+        return relevance_maps(network, sample, target, at)
     return [gradient_map(network, sample, target, method, at)]

@@ -81,6 +81,7 @@ class Network:
 
     Attributes:
         kind: ``"semantic"``, ``"boxes"`` or ``"masks"``, what it predicts.
+        has_class_names: Whether the checkpoint or the config names the classes.
         is_probability: Whether semantic outputs are scores from 0 on, not logits.
     """
 
@@ -106,6 +107,7 @@ class Network:
         self.pipeline = predictor.pipeline
         self.model: Any = predictor.model
         self.classes = list(predictor.classes)
+        self.has_class_names = bool((self.model.dataset_meta or {}).get("classes"))
         self.is_probability = predictor.result == "classes" and self.has_mask_queries
         self.kind = {"classes": "semantic", "boxes": "boxes", "segments": "masks"}[predictor.result]
         if self.kind == "boxes" and self.has_mask_queries:

@@ -14,8 +14,9 @@ from mmattn.errors import ConfigError, did_you_mean
 
 from .attention.views import attention_modules
 from .checks import BASELINES, FaithfulnessOptions, check_maps
-from .explanation import Explanation
+from .explanation import Explanation, NothingToShow
 from .figures import Group, draw
+from .gates import gate_modules
 from .methods import METHODS, explain
 from .networks import Network, Sample
 from .page import write_page
@@ -26,7 +27,8 @@ from .summary import summary_tables, write_summary
 from .target import Target
 from .targets import Wish, choose_target, parse_target
 
-DEFAULT_METHOD = "hires-cam"
+#: Shown where no method is asked for: what every network has, and what some have.
+DEFAULT_METHODS = ("hires-cam", "attention", "gates")
 #: File of the page.
 PAGE = "report.html"
 
@@ -36,14 +38,15 @@ class Options:
     """What is explained and how it is checked.
 
     Attributes:
-        methods: Keys of ``METHODS``.
+        methods: Keys of ``METHODS``; by default those of ``DEFAULT_METHODS`` that the network has
+            something for.
         at: Module, pattern or ``auto``.
         target: Words such as ``class=car``.
         faithfulness: How maps are checked by deletion and insertion; None leaves it out.
         sanity_seeds: Repetitions of each step of parameter randomisation; 0 leaves it out.
     """
 
-    methods: Sequence[str] = (DEFAULT_METHOD,)
+    methods: Sequence[str] = ()
     at: str = "auto"
     target: Sequence[str] = ()
     faithfulness: FaithfulnessOptions | None = None
@@ -102,32 +105,43 @@ def explain_images(
         draw(figure, [_group(result, several) for result in found])
         save_arrays(arrays_path(names[file], folder), found)
         figures.append((f"{file.name}: {found[0].target.name}", figure))
-        log(f"{file}: {found[0].target.name}; {figure}")
+        target = found[0].target
+        log(f"{file}: {target.name}{target.chosen and f' ({target.chosen})'}; {figure}")
     write_summary(folder / "summary.json", results, _settings(networks, options))
     tables = summary_tables(results)
-    notes = list(_notes(networks[0], options))
+    notes = list(_notes(networks[0], options, results))
     page = write_page(folder / PAGE, figures, tables, notes, command)
     for line in (*(f"\n{table.text()}" for table in tables), *notes, f"Report: {page}"):
         log(line)
     return results
 
 
-def _notes(network: Network, options: Options) -> Iterator[str]:
+def _notes(network: Network, options: Options, results: Sequence[Result]) -> Iterator[str]:
     """Yield what has to be known about the numbers, and what else could be looked at."""
     if options.faithfulness is not None:
         yield _how_checked(options.faithfulness)
     else:
         yield "raw: not checked; --faithfulness measures the maps against random ones"
-    if not {"attention", "gates"} & set(options.methods):
-        yield from _other_views(network)
+    if not options.methods and options.at == "auto":
+        shown = [one for result in results for one in result.explanations]
+        for method, modules in (("attention", attention_modules), ("gates", gate_modules)):
+            layers = {one.layer for one in shown if one.method == method}
+            if layers:
+                yield from _other_layers(method, layers, list(modules(network.model, "auto")))
+    elif options.methods and not {"attention", "gates"} & set(options.methods):
+        with suppress(NothingToShow):
+            (first, *others) = attention_modules(network.model, "auto")
+            more = f" and {len(others)} more" if others else ""
+            yield f"{first}{more} has attention: --method attention, or gates, shows it"
 
 
-def _other_views(network: Network) -> Iterator[str]:
-    """Yield a line where the network has attention, which no method that was asked for shows."""
-    with suppress(ConfigError):  # it has none
-        layers = list(attention_modules(network.model, "auto"))
-        more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
-        yield f"{layers[0]}{more} has attention: --method attention, or gates, shows it"
+def _other_layers(method: str, shown: set[str], layers: Sequence[str]) -> Iterator[str]:
+    """Yield a line where there are more layers than those that are shown."""
+    others = [name for name in layers if name not in shown]
+    if others:
+        many = f"{len(others)} other layers have" if len(others) > 1 else "another layer has"
+        which = f"such as {others[0]}" if len(others) > 1 else others[0]
+        yield f"{many} {method} too: --method {method} --at NAME shows them, {which}"
 
 
 def _explain_image(
@@ -160,8 +174,14 @@ def _explain(
     log: Callable[[str], object],
 ) -> Result:
     result = Result(network.name, sample, target, [])
-    for method in options.methods:
-        result.explanations += explain(network, sample, target, method, options.at)
+    for method in options.methods or DEFAULT_METHODS:
+        try:
+            result.explanations += explain(network, sample, target, method, options.at)
+        except ConfigError as error:
+            if method in (*options.methods, DEFAULT_METHODS[0]):
+                raise
+            if not isinstance(error, NothingToShow):  # it has some, which cannot be shown
+                log(f"{sample.file}: {method} is left out: {error}")
     maps = [one for one in result.explanations if one.values is not None]
     if options.faithfulness is not None and maps:
         grids = len({one.values.shape for one in maps if one.values is not None})
@@ -186,7 +206,7 @@ def _repeat(
 
     def again() -> Explanation:
         found = explain(network, sample, target, first.method, at)
-        same = [one for one in found if one.layer == first.layer and one.name == first.name]
+        same = [one for one in found if (one.place, one.name) == (first.place, first.name)]
         return (same or found)[0]
 
     return again
@@ -230,7 +250,7 @@ def save_arrays(path: Path, results: Sequence[Result]) -> None:
 def _settings(networks: Sequence[Network], options: Options) -> dict[str, Any]:
     return {
         "networks": [network.name for network in networks],
-        "methods": list(options.methods),
+        "methods": list(options.methods or DEFAULT_METHODS),
         "at": options.at,
         "target": list(options.target),
         "faithfulness": None if options.faithfulness is None else asdict(options.faithfulness),

@@ -52,7 +52,7 @@ def summary_tables(results: Sequence[Result]) -> list[Table]:
             checked = "raw" if result.check is None or one.values is None else "checked"
             name = f"{one.method}: {one.name}"
             network = [result.network] if several else []
-            rows.append([result.sample.file.name, *network, name, one.layer, shape, shown, checked])
+            rows.append([result.sample.file.name, *network, name, one.place, shape, shown, checked])
     head = ["image", *(["network"] if several else []), "map", "layer", "grid", "numbers", ""]
     tables = [Table(head, rows)]
     for network in dict.fromkeys(result.network for result in results):
@@ -150,6 +150,7 @@ def _image(result: Result) -> dict[str, Any]:
                 "method": one.method,
                 "name": one.name,
                 "layer": one.layer,
+                "call": one.call,
                 "grid": None if one.values is None else list(one.values.shape),
                 "numbers": one.numbers,
                 "notes": one.notes,

@@ -31,6 +31,8 @@ class Target:
         index: Number of the detection or the query.
         score: Its score on the unchanged image, as ``faithful_score`` has it.
         is_probability: Whether semantic outputs are scores.
+        mask: (h, w) bool of a query, where its own mask is.
+        chosen: Why it was taken and how another one is; "" where the user asked for it.
     """
 
     kind: str
@@ -44,6 +46,7 @@ class Target:
     score: float = float("nan")
     is_probability: bool = False
     mask: Tensor | None = None
+    chosen: str = ""
 
     def __call__(self, outputs: Outputs) -> Tensor:
         """Return y, differentiable, of outputs of the same, unchanged image.

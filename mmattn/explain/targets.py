@@ -105,6 +105,7 @@ def choose_target(wish: Wish, network: Network, outputs: Outputs, sample: Sample
     """Fix what is explained: the wish, and what it leaves open by the outputs.
 
     The default is the largest class but for a background, the best detection, or the best mask.
+    Where classes have no names, the first one counts as background, as most datasets have it.
 
     Raises:
         DataError: The image has no such thing; the message says what it has.
@@ -143,14 +144,16 @@ def _semantic(wish: Wish, network: Network, outputs: Outputs, sample: Sample) ->
     elif wish.region is not None:
         region = _box(wish.region, sample) & inside
         name = " in the region"
-    label = wish.label
+    label, chosen = wish.label, ""
     if label is None:
         counts = torch.bincount(predicted[inside if region is None else region].flatten())
         order = counts.argsort(descending=True, stable=True).tolist()
         order = [index for index in order if counts[index] > 0]
-        background = background_indices(network.classes)
+        background = background_indices(network.classes) if network.has_class_names else (0,)
         objects = [index for index in order if index not in background]
         label = (objects or order)[0]
+        if region is None:
+            chosen = _how_chosen(label, order, background, network)
     title = network.classes[label] + name
     if region is None:
         region = (predicted == label) & inside
@@ -171,7 +174,31 @@ def _semantic(wish: Wish, network: Network, outputs: Outputs, sample: Sample) ->
         region,
         _centre(region),
         is_probability=network.is_probability,
+        chosen=chosen,
     )
+
+
+def _how_chosen(
+    label: int, order: Sequence[int], background: Sequence[int], network: Network
+) -> str:
+    """Say why a class is taken, and how another one is.
+
+    Args:
+        label: The class.
+        order: Classes that are predicted, the largest first.
+        background: Classes that are none of objects.
+        network: Whose classes they are.
+    """
+    but = ""
+    skipped = [index for index in order[: order.index(label)] if index in background]
+    if skipped:
+        nameless = "" if network.has_class_names else ", taken for the background: no names known"
+        but = f" but for {network.classes[skipped[0]]!r}{nameless}"
+    others = [network.classes[index] for index in order if index != label]
+    if not others:
+        return "the only class here"
+    few = ", ".join(map(repr, others[:3])) + (", ..." if len(others) > 3 else "")
+    return f"the largest class here{but}; --target class=NAME takes another: {few}"
 
 
 def _detection(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -> Target:
@@ -211,7 +238,13 @@ def _detection(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -
         ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2),
         box=box,
         index=index,
+        chosen=_best_of("detection", len(labels)) if wish == Wish() else "",
     )
+
+
+def _best_of(what: str, count: int) -> str:
+    """Say which of several is taken where none was asked for."""
+    return f"the best of {count}; --target {what}=N takes another" if count > 1 else ""
 
 
 def _query(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -> Target:
@@ -255,6 +288,7 @@ def _query(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -> Ta
         _centre(region),
         index=index,
         mask=mask,
+        chosen=_best_of("query", len(classes)) if wish == Wish() else "",
     )
 
 

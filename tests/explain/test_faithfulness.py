@@ -72,6 +72,12 @@ def test_a_blur_keeps_constants_and_the_mean_of_the_inside() -> None:
     assert spread[0, 0, 20, 20] < 0.5
     torch.testing.assert_close(spread, spread.mT)
     assert f.blurred(torch.ones(1, 3, 2, 3)).shape == (1, 3, 2, 3)
+    point = torch.zeros(1, 1, 224, 224)
+    point[0, 0, 100, 100] = 1
+    kernel = f.blurred(point)[0, 0]
+    assert [int((kernel.sum(axis) > 0).sum()) for axis in (0, 1)] == [11, 11], "that of RISE"
+    row = torch.exp(-(torch.arange(-5.0, 6) ** 2) / 50)
+    torch.testing.assert_close(kernel[100, 95:106], row / row.sum() * (1 / row.sum()))
 
 
 def test_baselines() -> None:

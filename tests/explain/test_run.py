@@ -87,7 +87,7 @@ def test_figures_arrays_and_numbers(segmentor: Network, images: list[str], tmp_p
     assert "fewer than 5 images: no interval" in said and "2 random maps of the same grid" in said
 
 
-def test_maps_without_a_check_are_called_raw(
+def test_the_default_shows_attention_too_and_calls_maps_raw(
     segmentor: Network, images: list[str], tmp_path: Path
 ) -> None:
     lines: list[str] = []
@@ -96,7 +96,9 @@ def test_maps_without_a_check_are_called_raw(
     assert page.count('src="data:image/png') == 2 and "http" not in page
     assert "mmattn explain &lt;x&gt;" in page and "not checked; --faithfulness" in page
     table = next(line for line in lines if line.lstrip().startswith("image "))
-    assert sum("  raw" in line for line in table.splitlines()) == 2
+    rows = [line for line in table.splitlines() if line.rstrip().endswith("raw")]
+    assert len(rows) == 8 and sum("decode_head.cca" in row for row in rows) == 6
+    assert sum("the largest class here" in line for line in lines) == 2
     assert any("not checked; --faithfulness" in line for line in lines)
     assert sorted(file.name for file in tmp_path.glob("*.png")) == [
         "0_explained.png",

@@ -25,9 +25,14 @@ def sample(padded=(8, 12), content=(8, 10), image=(16, 20)) -> Sample:
     return Sample(Path("a.png"), pixels, torch.zeros(1, 3, *padded), [], placement)
 
 
-def network(kind: str = "semantic", queries: bool = False):
+def network(kind: str = "semantic", queries: bool = False, named: bool = True):
     return SimpleNamespace(
-        kind=kind, classes=CLASSES, name="net", has_mask_queries=queries, is_probability=False
+        kind=kind,
+        classes=CLASSES if named else [f"class {index}" for index in range(3)],
+        has_class_names=named,
+        name="net",
+        has_mask_queries=queries,
+        is_probability=False,
     )
 
 
@@ -86,6 +91,20 @@ def test_the_largest_class_but_for_a_background_is_the_default() -> None:
     y = target(outputs := semantic())
     (gradient,) = torch.autograd.grad(y, outputs.semantic)
     assert (gradient[1][target.region] == 1 / 6).all() and gradient.sum().item() == pytest.approx(1)
+
+
+def test_the_first_class_is_the_background_where_classes_have_no_names() -> None:
+    target = choose([], network(named=False), semantic())
+    assert target.label == 1 and target.name == "class 1"
+    assert target.chosen == (
+        "the largest class here but for 'class 0', taken for the background: no names known; "
+        "--target class=NAME takes another: 'class 0'"
+    )
+    assert "but for 'background'; --target" in choose([], network(), semantic()).chosen
+    assert choose(["class=car"], network(), semantic()).chosen == ""
+    alone = Outputs(semantic=torch.zeros(3, 8, 12))
+    target = choose([], network(named=False), alone)
+    assert target.label == 0 and target.chosen == "the only class here"
 
 
 def test_a_pixel_a_region_and_a_class_that_is_not_there() -> None:
