@@ -131,6 +131,7 @@ def main(argv: list[str] | None = None, prog: str = "mmattn explain") -> int:
 
 def _explain(args: argparse.Namespace, command: str) -> None:
     from mmattn.config import load_config, parse_cfg_options
+    from mmattn.engine.console import brief_console
     from mmattn.explain import FaithfulnessOptions, Network, Options, explain_images
     from mmattn.inference.images import find_images
     from mmattn.weights.local import local_checkpoint
@@ -150,13 +151,14 @@ def _explain(args: argparse.Namespace, command: str) -> None:
     use_run(args)
     args.checkpoint = local_checkpoint(args.checkpoint, print)
     pairs = [(args.config, args.checkpoint), *([args.pair] if args.pair else [])]
-    networks = [
-        Network(
-            load_config(config, parse_cfg_options(args.cfg_options)),
-            checkpoint,
-            args.device,
-            allow_partial=args.allow_partial,
-        )
-        for config, checkpoint in pairs
-    ]
-    explain_images(networks, args.images, args.out, options, command=command)
+    with brief_console():
+        networks = [
+            Network(
+                load_config(config, parse_cfg_options(args.cfg_options)),
+                checkpoint,
+                args.device,
+                allow_partial=args.allow_partial,
+            )
+            for config, checkpoint in pairs
+        ]
+        explain_images(networks, args.images, args.out, options, command=command)

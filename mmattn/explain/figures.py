@@ -62,10 +62,10 @@ def draw(path: Path, groups: Sequence[Group], *, columns: int = 4) -> None:
 
     from mmattn.reports.figure_style import save_png
 
-    columns = min(columns, max(len(group.explanations) + 1 for group in groups))
+    most = max(len(group.explanations) + 1 for group in groups)
+    columns = -(-most // -(-most // columns))  # rows alike, not a last one of a single panel
     rows = sum(-(-(len(group.explanations) + 1) // columns) for group in groups)
-    height, width = groups[0].sample.placement.image
-    tall = min(max(height / width, 0.5), 1.5)
+    tall = min(max(_shape_of(groups[0].sample), 0.5), 1.5)
     figure = Figure(
         figsize=((_PANEL + 0.45) * columns, (_PANEL * tall + _TEXT) * rows),
         dpi=_DPI,
@@ -84,6 +84,12 @@ def draw(path: Path, groups: Sequence[Group], *, columns: int = 4) -> None:
     save_png(panels[0], path)
 
 
+def _shape_of(sample: Sample) -> float:
+    """Return the height of an image over its width."""
+    height, width = sample.placement.image
+    return height / width
+
+
 def _draw_group(panels: Sequence[Axes], group: Group) -> None:
     sample, target = group.sample, group.target
     _draw_image(panels[0], sample, target, group.label)
@@ -93,7 +99,7 @@ def _draw_group(panels: Sequence[Axes], group: Group) -> None:
         if explanation.values is not None:
             _draw_map(axes, sample, target, explanation)
         elif explanation.channels is not None:
-            _draw_channels(axes, explanation)
+            _draw_channels(axes, explanation, _shape_of(sample))
         if explanation.points is not None:
             _draw_points(axes, sample, explanation)
         axes.set_xlabel(_caption(explanation), fontsize=6.5)
@@ -130,8 +136,10 @@ def _draw_map(axes: Axes, sample: Sample, target: Target, explanation: Explanati
     from matplotlib import colormaps
 
     values = sample.placement.to_image(explanation.ranking)
+    # Of gates, 0 is no natural end: they may all be open, and differ a little.
+    low = float(values.min()) if explanation.method == "gates" else 0.0
     top = float(values.max())
-    share = values / top if top > 0 else np.zeros_like(values)
+    share = (values - low) / (top - low) if top > low else np.zeros_like(values)
     grey = sample.pixels.mean(2, keepdims=True) / 255
     opacity = (_CLEAR + (_OPAQUE - _CLEAR) * share)[..., None]
     mixed = (1 - opacity) * grey + opacity * colormaps[COLOURS](share)[..., :3]
@@ -141,7 +149,7 @@ def _draw_map(axes: Axes, sample: Sample, target: Target, explanation: Explanati
         _mark(axes, sample, target, faint=True)
     else:
         _mark_cell(axes, sample, explanation)
-    _colour_bar(axes, top)
+    _colour_bar(axes, low, top)
 
 
 def _mark_cell(axes: Axes, sample: Sample, explanation: Explanation) -> None:
@@ -157,12 +165,12 @@ def _mark_cell(axes: Axes, sample: Sample, explanation: Explanation) -> None:
     axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=TARGET, lw=1.4))
 
 
-def _colour_bar(axes: Axes, top: float) -> None:
+def _colour_bar(axes: Axes, low: float, top: float) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    mappable = ScalarMappable(Normalize(0, top if top > 0 else 1), COLOURS)
-    ticks = [0, top / 2, top] if top > 0 else [0]
+    mappable = ScalarMappable(Normalize(low, top if top > low else low + 1), COLOURS)
+    ticks = [low, (low + top) / 2, top] if top > low else [low]
     place = axes.inset_axes((1.015, 0.0, 0.035, 1.0))
     bar = axes.figure.colorbar(mappable, cax=place, ticks=ticks)
     bar.ax.set_yticklabels([f"{value:.2g}" for value in ticks])
@@ -170,13 +178,14 @@ def _colour_bar(axes: Axes, top: float) -> None:
     bar.outline.set_linewidth(0.4)  # pyright: ignore[reportCallIssue]
 
 
-def _draw_channels(axes: Axes, explanation: Explanation) -> None:
-    """Draw the gate of every channel, in order and sorted."""
+def _draw_channels(axes: Axes, explanation: Explanation, tall: float) -> None:
+    """Draw the gate of every channel, in order and sorted, as high and wide as the image."""
     assert explanation.channels is not None
     gate = explanation.channels
     axes.bar(np.arange(len(gate)), gate, width=1.0, color="#2563eb", alpha=0.55, lw=0)
     axes.plot(np.sort(gate)[::-1], color="#c2410c", lw=1.2, label="sorted")
     axes.set_ylim(min(0.0, float(gate.min())), max(1.0, float(gate.max())))
+    axes.set_box_aspect(tall)
     axes.tick_params(labelsize=6)
     axes.legend(fontsize=6, frameon=False, loc="lower left")
     axes.grid(alpha=0.3)
@@ -224,7 +233,7 @@ def _caption(explanation: Explanation) -> str:
         layer += f", {height} x {width}"
     numbers = dict(explanation.numbers)
     checks = {name: numbers.pop(name, None) for name in CHECKS}
-    lines = [layer, ", ".join(f"{_plain(k)} {_number(v)}" for k, v in numbers.items())]
+    lines = [*_cut(layer), ", ".join(f"{_plain(k)} {_number(v)}" for k, v in numbers.items())]
     if checks["deletion"] is None:
         lines.append("raw")
     else:
@@ -234,6 +243,16 @@ def _caption(explanation: Explanation) -> str:
         ]
     lines += explanation.notes
     return "\n".join(part for line in lines if line for part in wrap(line, _LETTERS))
+
+
+def _cut(name: str) -> list[str]:
+    """Cut the name of a module into lines, behind dots."""
+    lines = []
+    while len(name) > _LETTERS and "." in name[:_LETTERS]:
+        end = name.rindex(".", 0, _LETTERS) + 1
+        lines.append(name[:end])
+        name = name[end:]
+    return [*lines, name]
 
 
 def _plain(name: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from mmattn.errors import ConfigError, did_you_mean
 
@@ -127,7 +128,7 @@ def _notes(network: Network, options: Options, results: Sequence[Result]) -> Ite
         for method, modules in (("attention", attention_modules), ("gates", gate_modules)):
             layers = {one.layer for one in shown if one.method == method}
             if layers:
-                yield from _other_layers(method, layers, list(modules(network.model, "auto")))
+                yield from _other_layers(method, layers, modules(network.model, "auto"))
     elif options.methods and not {"attention", "gates"} & set(options.methods):
         with suppress(NothingToShow):
             (first, *others) = attention_modules(network.model, "auto")
@@ -135,13 +136,16 @@ def _notes(network: Network, options: Options, results: Sequence[Result]) -> Ite
             yield f"{first}{more} has attention: --method attention, or gates, shows it"
 
 
-def _other_layers(method: str, shown: set[str], layers: Sequence[str]) -> Iterator[str]:
-    """Yield a line where there are more layers than those that are shown."""
-    others = [name for name in layers if name not in shown]
+def _other_layers(
+    method: str, shown: Collection[str], modules: Mapping[str, nn.Module]
+) -> Iterator[str]:
+    """Yield a line where there are more layers of the kind of those that are shown."""
+    kinds = {type(modules[name]) for name in shown if name in modules}
+    others = [name for name, m in modules.items() if type(m) in kinds and name not in shown]
     if others:
-        many = f"{len(others)} other layers have" if len(others) > 1 else "another layer has"
-        which = f"such as {others[0]}" if len(others) > 1 else others[0]
-        yield f"{many} {method} too: --method {method} --at NAME shows them, {which}"
+        many = f"{len(others)} more layers" if len(others) > 1 else "another layer"
+        like = f", such as {others[0]}" if len(others) > 1 else f", {others[0]}"
+        yield f"{method} of {many}: --method {method} --at NAME{like}"
 
 
 def _explain_image(
