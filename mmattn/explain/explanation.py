@@ -44,7 +44,8 @@ class Explanation:
         values: (h, w) float64 on the grid of the feature map, raw: neither scaled nor cut at 0
             where the method does not; None for a gate of channels.
         signed: Whether values below 0 have a meaning of their own.
-        channels: (C,) of a gate per channel; None for all else.
+        channels: (C,) of a gate per channel, or a number for each head; None for all else.
+        parts: Names and lengths of the parts of ``channels``, such as layers; none for a whole.
         points: Sampling points, where the layer has them.
         position: Row and column of the query whose attention this is.
         position_grid: Rows and columns of the map that ``position`` is in; None for the map's own.
@@ -59,6 +60,7 @@ class Explanation:
     values: np.ndarray | None = None
     signed: bool = False
     channels: np.ndarray | None = None
+    parts: tuple[tuple[str, int], ...] = ()
     points: SamplingPoints | None = None
     position: tuple[int, int] | None = None
     position_grid: tuple[int, int] | None = None

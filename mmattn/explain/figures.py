@@ -26,6 +26,8 @@ _PANEL = 2.9
 _TEXT = 0.85
 _DPI = 120
 _LETTERS = 50
+#: Most parts of channels whose names are written below them.
+_NAMED_PARTS = 4
 #: Numbers of a map that was checked for faithfulness.
 CHECKS = ("deletion", "deletion_random", "insertion", "insertion_random")
 #: Weight of the map over the grey image where the map is largest and where it is 0.
@@ -179,16 +181,27 @@ def _colour_bar(axes: Axes, low: float, top: float) -> None:
 
 
 def _draw_channels(axes: Axes, explanation: Explanation, tall: float) -> None:
-    """Draw the gate of every channel, in order and sorted, as high and wide as the image."""
+    """Draw a number for each channel or head, in an axes as high and wide as the image.
+
+    Those of one kind are drawn sorted as well; between parts there is a line.
+    """
     assert explanation.channels is not None
-    gate = explanation.channels
-    axes.bar(np.arange(len(gate)), gate, width=1.0, color="#2563eb", alpha=0.55, lw=0)
-    axes.plot(np.sort(gate)[::-1], color="#c2410c", lw=1.2, label="sorted")
-    axes.set_ylim(min(0.0, float(gate.min())), max(1.0, float(gate.max())))
+    values, parts = explanation.channels, explanation.parts
+    axes.bar(np.arange(len(values)), values, width=1.0, color="#2563eb", alpha=0.55, lw=0)
+    if parts:
+        ends = np.cumsum([count for _, count in parts])
+        for end in ends[:-1]:
+            axes.axvline(end - 0.5, color="#64748b", lw=0.5)
+        if len(parts) <= _NAMED_PARTS:
+            middles = [end - count / 2 - 0.5 for end, (_, count) in zip(ends, parts, strict=True)]
+            axes.set_xticks(middles, [name.rpartition(".")[2] for name, _ in parts])
+    else:
+        axes.plot(np.sort(values)[::-1], color="#c2410c", lw=1.2, label="sorted")
+        axes.set_ylim(min(0.0, float(values.min())), max(1.0, float(values.max())))
+        axes.legend(fontsize=6, frameon=False, loc="lower left")
     axes.set_box_aspect(tall)
     axes.tick_params(labelsize=6)
-    axes.legend(fontsize=6, frameon=False, loc="lower left")
-    axes.grid(alpha=0.3)
+    axes.grid(alpha=0.3, axis="y" if parts else "both")
 
 
 def _draw_points(axes: Axes, sample: Sample, explanation: Explanation) -> None:

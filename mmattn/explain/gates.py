@@ -20,10 +20,12 @@ from .attention.contract import gates_of, tells_attention
 from .attention.inputs import Call, recorded_calls
 from .attention.names import qualified_names
 from .explanation import Explanation, NothingToShow
-from .layers import find_modules
+from .layers import FeatureLayer, captured, find_modules
 from .networks import Network, Sample, evaluation
 from .target import Target
 
+#: Coefficients of the task-aware attention of Dynamic Head.
+COEFFICIENTS = ("a1", "b1", "a2", "b2")
 #: A call -> its gates by name, each (C or 1, H or 1, W or 1).
 GateReader = Callable[[Call], dict[str, Tensor]]
 
@@ -54,7 +56,26 @@ def gate_views(
         raise NothingToShow(f"--at {at}: what is there has no gates; take --method attention")
     if at == "auto":
         groups = groups[-1:]
+        if len(groups[0][0].output) > 1 and not isinstance(groups[0][0].output, Tensor):
+            groups = [_of_one_level(network, sample, target, *groups[0])]
     return [one for call, gates in groups for one in _views(network, sample, target, call, gates)]
+
+
+def _of_one_level(
+    network: Network, sample: Sample, target: Target, call: Call, gates: dict[str, Tensor]
+) -> tuple[Call, dict[str, Tensor]]:
+    """Keep the gates of the level that moves the target most, of a block that returns several."""
+    with evaluation(network.model), torch.enable_grad():
+        inputs = sample.inputs.detach().requires_grad_()
+        layer = FeatureLayer(call.name, call.module)
+        with captured(layer, sample.placement.padded) as kept:
+            y = target(network(inputs, sample, queries=target.kind == "query"))
+        if not y.requires_grad:
+            return call, gates
+        gradients = torch.autograd.grad(y, kept.leaves, allow_unused=True)
+    sizes = [0.0 if g is None else float(g.norm()) for g in gradients]
+    start = f"level {sizes.index(max(sizes))},"
+    return call, {name: gate for name, gate in gates.items() if name.startswith(start)} or gates
 
 
 def gate_modules(model: nn.Module, at: str) -> dict[str, nn.Module]:
@@ -124,7 +145,13 @@ def _views(
             explanation.values = np.ascontiguousarray(values.cpu().numpy())
             if channels > 1:
                 explanation.name += f", mean of {channels}"
-        if "offsets" not in name:  # these are lengths
+        if name.endswith("task"):
+            explanation.parts = tuple((of, channels // 4) for of in COEFFICIENTS)
+            means = gate.flatten().unflatten(0, (4, -1)).mean(1).tolist()
+            explanation.numbers |= {
+                f"mean_{k}": v for k, v in zip(COEFFICIENTS, means, strict=True)
+            }
+        elif "offsets" not in name:  # these are lengths
             explanation.numbers.update(gate_numbers(gate))
         if name in effects:
             what = "score" if target.kind == "detection" else "y"
@@ -232,16 +259,18 @@ def _of_channel_attention(call: Call) -> dict[str, Tensor]:
 
 
 def _of_dynamic_head(call: Call) -> dict[str, Tensor]:
-    """A block of Dynamic Head, mmattn's or mmdet's: scales, masks and offsets of all levels.
+    """A block of Dynamic Head, mmattn's or mmdet's: all that it scales each level by.
 
     Scale gates are those of a level's own map, of the finer one and of the coarser one; masks and
-    lengths of offsets are means over the nine taps.
+    lengths of offsets are means over the nine taps; of the task y = max(a1 x + b1, a2 x + b2), whose
+    coefficients are (4 C, 1, 1), one after the other.
     """
     module, levels = call.module, call.args[0]
     found: dict[str, Tensor] = {}
     with (
         recorded_calls({"": module.scale_attn_module}) as scales,
         recorded_calls({"": module.spatial_conv_offset}) as samplings,
+        recorded_calls({"": module.task_attn_module}) as tasks,
     ):
         getattr(module, "textbook", module.forward)(levels)
     gates = iter(scales)
@@ -255,7 +284,18 @@ def _of_dynamic_head(call: Call) -> dict[str, Tensor]:
         found[f"level {index}, mask"] = sampling[18:].sigmoid().mean(0, keepdim=True)
         offsets = sampling[:18].unflatten(0, (9, 2)).norm(dim=1)
         found[f"level {index}, length of offsets"] = offsets.mean(0, keepdim=True)
+        found[f"level {index}, task"] = _coefficients(tasks[index])[:, None, None]
     return found
+
+
+def _coefficients(call: Call) -> Tensor:
+    """Return a1, b1, a2 and b2 of a dynamic ReLU, mmattn's or mmdet's, one after the other."""
+    module, x = call.module, call.args[0]
+    if hasattr(module, "of_means"):
+        return torch.cat(module.of_means(x.mean((2, 3))), 1)[0]
+    theta = module.conv2(module.conv1(module.global_avgpool(x)))[0, :, 0, 0] - 0.5
+    a1, b1, a2, b2 = theta.chunk(4)
+    return torch.cat([2 * a1 + 1, b1, 2 * a2, b2])
 
 
 #: Name of a class -> how its gates are read, for blocks that do not tell them themselves.

@@ -195,9 +195,7 @@ class Network:
         found = found.pred_instances
         boxes = getattr(found.bboxes, "tensor", found.bboxes)
         order = found.scores.detach().argsort(descending=True, stable=True)
-        return Outputs(
-            boxes=boxes.detach()[order], scores=found.scores[order], labels=found.labels[order]
-        )
+        return Outputs(boxes=boxes[order], scores=found.scores[order], labels=found.labels[order])
 
 
 class _KeepGraph(TorchFunctionMode):
@@ -211,7 +209,7 @@ class _KeepGraph(TorchFunctionMode):
 
 @contextmanager
 def _differentiable_boxes(model: nn.Module) -> Iterator[None]:
-    """Let scores of boxes keep their history from the head's logits on.
+    """Let boxes and their scores keep their history from what the head predicts on.
 
     Heads of mmdet cut it when they turn logits into boxes, since nobody needs it in a test. What is
     in front of the logits, such as the reference points of a decoder, is cut as ever.

@@ -186,7 +186,9 @@ def _explain(
                 raise
             if not isinstance(error, NothingToShow):  # it has some, which cannot be shown
                 log(f"{sample.file}: {method} is left out: {error}")
-    maps = [one for one in result.explanations if one.values is not None]
+    # A receptive field is none of the target.
+    shown = [one for one in result.explanations if one.method != "receptive-field"]
+    maps = [one for one in shown if one.values is not None]
     if options.faithfulness is not None and maps:
         grids = len({one.values.shape for one in maps if one.values is not None})
         passes = options.faithfulness.passes(len(maps), grids)

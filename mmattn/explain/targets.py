@@ -1,6 +1,6 @@
 """What is explained: words of the user become a scalar of the outputs, fixed for one image.
 
-    class=NAME, pixel=X,Y, query=N, detection=N, region=x0,y0,x1,y1
+    class=NAME, pixel=X,Y, query=N, detection=N, region=x0,y0,x1,y1, side=left
 
 of which several may be given. Places are in pixels of the image. The region, the class and the
 number are fixed by the outputs of the unchanged image, before anything is differentiated:
@@ -8,7 +8,8 @@ number are fixed by the outputs of the unchanged image, before anything is diffe
 ==============  ==================================================================================
 semantic        mean of the logit of a class over a region, at the size of the network's input
 detection       ln(s / (1 - s)) of its score s: with a sigmoid the logit of the class, with a
-                softmax that logit against the logsumexp of all others
+                softmax that logit against the logsumexp of all others; or a side of its box, as a
+                share of the input
 mask query      probability of the class times the mean of the mask's probability within the mask
 ==============  ==================================================================================
 """
@@ -25,9 +26,9 @@ from torch import Tensor
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
 from .networks import Network, Outputs, Sample
-from .target import Target, box_iou
+from .target import SIDES, Target, box_iou
 
-KINDS = ("class", "pixel", "query", "detection", "region")
+KINDS = ("class", "pixel", "query", "detection", "region", "side")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Wish:
         query: Number of a query.
         detection: Number of a detection, the best is 0.
         region: x0, y0, x1, y1 in the image.
+        side: Side or coordinate of a detection's box, a key of ``SIDES``, or ``-`` and one.
     """
 
     label: int | None = None
@@ -47,6 +49,7 @@ class Wish:
     query: int | None = None
     detection: int | None = None
     region: tuple[float, float, float, float] | None = None
+    side: str = ""
 
 
 def parse_target(words: Sequence[str], classes: Sequence[str]) -> Wish:
@@ -85,6 +88,13 @@ def _value(kind: str, text: str, classes: Sequence[str]) -> Any:
                 f"{did_you_mean(text, classes)} It has {', '.join(classes)}"
             )
         return list(classes).index(text)
+    if kind == "side":
+        if text.removeprefix("-") not in SIDES:
+            raise ConfigError(
+                f"--target side={text}: expected one of {', '.join(SIDES)}, or - and one of them."
+                f"{did_you_mean(text.lstrip('-'), SIDES)}"
+            )
+        return text
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -118,6 +128,8 @@ def choose_target(wish: Wish, network: Network, outputs: Outputs, sample: Sample
         )
     if wish.detection is not None and network.kind != "boxes":
         raise ConfigError(f"--target detection={wish.detection}: {network.name} finds no boxes")
+    if wish.side and network.kind != "boxes":
+        raise ConfigError(f"--target side={wish.side}: {network.name} finds no boxes")
     if network.kind == "masks" or wish.query is not None:
         target = _query(wish, network, outputs, sample)
     elif network.kind == "boxes":
@@ -204,7 +216,7 @@ def _how_chosen(
 def _detection(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -> Target:
     assert outputs.boxes is not None and outputs.scores is not None
     assert outputs.labels is not None
-    boxes, labels = outputs.boxes, outputs.labels
+    boxes, labels = outputs.boxes.detach(), outputs.labels
     fits = torch.ones_like(labels, dtype=torch.bool)
     if wish.label is not None:
         fits &= labels == wish.label
@@ -228,16 +240,22 @@ def _detection(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -
     index = candidates[number]
     label, score = int(labels[index]), float(outputs.scores[index].detach())
     box = tuple(boxes[index].tolist())
-    region = _input_box(box, outputs.boxes, sample)
+    region = _input_box(box, boxes, sample)
+    name, formula = f"{network.classes[label]} {score:.2f}, detection {index}", ""
+    if wish.side:
+        minus, plain = "minus " * wish.side.startswith("-"), wish.side.removeprefix("-")
+        name += f", {wish.side}"
+        formula = f"{minus}{plain} of the box of {network.classes[label]!r}, share of the input"
     return Target(
         "detection",
         label,
-        f"{network.classes[label]} {score:.2f}, detection {index}",
-        f"logit of the score of {network.classes[label]!r}",
+        name,
+        formula or f"logit of the score of {network.classes[label]!r}",
         region,
         ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2),
         box=box,
         index=index,
+        side=wish.side,
         chosen=_best_of("detection", len(labels)) if wish == Wish() else "",
     )
 

@@ -87,7 +87,10 @@ def relevance_maps(
     return [
         # R - I: what a token is to itself is no relevance.
         _explanation(
-            "relevance", name, chain, (relevance_rows(layers, rows) - relevance_rows(joins, rows))[0]
+            "relevance",
+            name,
+            chain,
+            (relevance_rows(layers, rows) - relevance_rows(joins, rows))[0],
         )
         for name, rows in _rows(target, chain)
     ]

@@ -132,6 +132,25 @@ def test_detections() -> None:
         choose(["detection=0"], network(), semantic())
 
 
+def test_a_side_of_a_box_is_a_share_of_the_input() -> None:
+    """Of 12 columns and 8 rows, the padding included."""
+    expected = {"left": 5 / 12, "right": 9 / 12, "x": 7 / 12, "width": 4 / 12, "-top": -2 / 8,
+                "bottom": 6 / 8, "y": 4 / 8, "height": 4 / 8}  # fmt: skip
+    for side, value in expected.items():
+        target = choose(["detection=1", f"side={side}"], network("boxes"), boxes())
+        outputs = boxes()
+        outputs.boxes = outputs.boxes.requires_grad_()
+        y = target(outputs)
+        assert y.item() == pytest.approx(value) and target.score == pytest.approx(0.8)
+        (gradient,) = torch.autograd.grad(y, outputs.boxes)
+        assert (gradient[[0, 2]] == 0).all() and (gradient[1] != 0).any()
+    assert target.formula == "height of the box of 'tree', share of the input"
+    with pytest.raises(ConfigError, match="side=lefft: expected one of .* Did you mean 'left'"):
+        parse_target(["side=lefft"], CLASSES)
+    with pytest.raises(ConfigError, match="net finds no boxes"):
+        choose(["side=left"], network(), semantic())
+
+
 def test_a_score_of_changed_boxes_is_overlap_times_score() -> None:
     target = choose(["detection=1"], network("boxes"), boxes())
     assert target.score == pytest.approx(0.8)
