@@ -65,7 +65,8 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn explain") -> a
         default="auto",
         metavar="MODULE",
         help="module that is looked at, or a pattern with *; MODULE[i] is the i-th map that it "
-        "returns, over all its calls (default: auto, the last feature map or the last layer with attention)",
+        "returns, over all its calls (default: auto, the last feature map or the last layer with "
+        "attention)",
     )
     parser.add_argument(
         "--target",

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 TARGET = "#00e5ff"
 COLOURS = "inferno"
 LEVELS = ("#38bdf8", "#facc15", "#f472b6", "#4ade80", "#fb923c", "#a78bfa")
-#: Width of a panel and height of the text around it, in inches; pixels per inch; letters a line.
-_PANEL = 2.9
-_TEXT = 0.85
+#: Width of a panel, heights of a line of its title and of its caption and of the space around both,
+#: in inches; pixels per inch; letters a line.
+_PANEL = 2.95
+_TITLE_LINE, _CAPTION_LINE, _SPACE = 0.16, 0.125, 0.3
 _DPI = 120
-_LETTERS = 50
+_LETTERS, _TITLE_LETTERS = 50, 48
 #: Most parts of channels whose names are written below them.
 _NAMED_PARTS = 4
 #: Numbers of a map that was checked for faithfulness.
 CHECKS = ("deletion", "deletion_random", "insertion", "insertion_random")
+#: Powers of ten that the colours of a receptive field span.
+_DECADES = 4
 #: Weight of the map over the grey image where the map is largest and where it is 0.
 _OPAQUE, _CLEAR = 0.8, 0.3
 
@@ -69,7 +72,7 @@ def draw(path: Path, groups: Sequence[Group], *, columns: int = 4) -> None:
     rows = sum(-(-(len(group.explanations) + 1) // columns) for group in groups)
     tall = min(max(_shape_of(groups[0].sample), 0.5), 1.5)
     figure = Figure(
-        figsize=((_PANEL + 0.45) * columns, (_PANEL * tall + _TEXT) * rows),
+        figsize=((_PANEL + 0.45) * columns, (_PANEL * tall + _text_height(groups)) * rows),
         dpi=_DPI,
         layout="constrained",
     )
@@ -86,6 +89,19 @@ def draw(path: Path, groups: Sequence[Group], *, columns: int = 4) -> None:
     save_png(panels[0], path)
 
 
+def _text_height(groups: Sequence[Group]) -> float:
+    """Return the height of the most text that a panel has above and below it, in inches."""
+    heights = [0.0]
+    for group in groups:
+        titles = [_image_title(group), *map(_title, group.explanations)]
+        captions = [_image_caption(group.target), *map(_caption, group.explanations)]
+        for title, caption in zip(titles, captions, strict=True):
+            lines = title.count("\n") + 1, caption.count("\n") + 1
+            heights.append(lines[0] * _TITLE_LINE + lines[1] * _CAPTION_LINE)
+    ticks = any(one.channels is not None for group in groups for one in group.explanations)
+    return max(heights) + _SPACE + ticks * _TITLE_LINE
+
+
 def _shape_of(sample: Sample) -> float:
     """Return the height of an image over its width."""
     height, width = sample.placement.image
@@ -94,10 +110,9 @@ def _shape_of(sample: Sample) -> float:
 
 def _draw_group(panels: Sequence[Axes], group: Group) -> None:
     sample, target = group.sample, group.target
-    _draw_image(panels[0], sample, target, group.label)
+    _draw_image(panels[0], group)
     for axes, explanation in zip(panels[1:], group.explanations, strict=False):
-        title = f"{explanation.method}: {explanation.name}"
-        axes.set_title("\n".join(wrap(title, 48)), fontsize=8)
+        axes.set_title(_title(explanation), fontsize=8)
         if explanation.values is not None:
             _draw_map(axes, sample, target, explanation)
         elif explanation.channels is not None:
@@ -107,14 +122,26 @@ def _draw_group(panels: Sequence[Axes], group: Group) -> None:
         axes.set_xlabel(_caption(explanation), fontsize=6.5)
 
 
-def _draw_image(axes: Axes, sample: Sample, target: Target, label: str) -> None:
-    axes.imshow(sample.pixels)
-    title = f"{label or sample.file.name}: {target.name}"
-    axes.set_title("\n".join(wrap(title, 48)), fontsize=8)
+def _draw_image(axes: Axes, group: Group) -> None:
+    axes.imshow(group.sample.pixels)
+    axes.set_title(_image_title(group), fontsize=8)
     _bare(axes)
-    _mark(axes, sample, target)
+    _mark(axes, group.sample, group.target)
+    axes.set_xlabel(_image_caption(group.target), fontsize=6.5)
+
+
+def _image_title(group: Group) -> str:
+    title = f"{group.label or group.sample.file.name}: {group.target.name}"
+    return "\n".join(wrap(title, _TITLE_LETTERS))
+
+
+def _image_caption(target: Target) -> str:
     formula = wrap(f"y: {target.formula}", _LETTERS)
-    axes.set_xlabel("\n".join([*formula, f"score {target.score:.3f}"]), fontsize=6.5)
+    return "\n".join([*formula, f"score {target.score:.3f}"])
+
+
+def _title(explanation: Explanation) -> str:
+    return "\n".join(wrap(f"{explanation.method}: {explanation.name}", _TITLE_LETTERS))
 
 
 def _mark(axes: Axes, sample: Sample, target: Target, *, faint: bool = False) -> None:
@@ -138,10 +165,8 @@ def _draw_map(axes: Axes, sample: Sample, target: Target, explanation: Explanati
     from matplotlib import colormaps
 
     values = sample.placement.to_image(explanation.ranking)
-    # Of gates, 0 is no natural end: they may all be open, and differ a little.
-    low = float(values.min()) if explanation.method == "gates" else 0.0
-    top = float(values.max())
-    share = (values - low) / (top - low) if top > low else np.zeros_like(values)
+    norm = _norm(values, explanation.method)
+    share = np.asarray(norm(values)) if norm.vmax > norm.vmin else np.zeros_like(values)
     grey = sample.pixels.mean(2, keepdims=True) / 255
     opacity = (_CLEAR + (_OPAQUE - _CLEAR) * share)[..., None]
     mixed = (1 - opacity) * grey + opacity * colormaps[COLOURS](share)[..., :3]
@@ -151,7 +176,7 @@ def _draw_map(axes: Axes, sample: Sample, target: Target, explanation: Explanati
         _mark(axes, sample, target, faint=True)
     else:
         _mark_cell(axes, sample, explanation)
-    _colour_bar(axes, low, top)
+    _colour_bar(axes, norm)
 
 
 def _mark_cell(axes: Axes, sample: Sample, explanation: Explanation) -> None:
@@ -167,14 +192,27 @@ def _mark_cell(axes: Axes, sample: Sample, explanation: Explanation) -> None:
     axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=TARGET, lw=1.4))
 
 
-def _colour_bar(axes: Axes, low: float, top: float) -> None:
+def _norm(values: np.ndarray, method: str) -> Any:
+    """Return how values become shares of the colours: from 0 to the largest one, mostly."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    top = float(values.max())
+    if method == "receptive-field" and top > 0:  # nearly all of it lies in a few pixels
+        return LogNorm(top / 10**_DECADES, top, clip=True)
+    # Of gates, 0 is no natural end: they may all be open, and differ a little.
+    return Normalize(float(values.min()) if method == "gates" else 0.0, top)
+
+
+def _colour_bar(axes: Axes, norm: Any) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    mappable = ScalarMappable(Normalize(low, top if top > low else low + 1), COLOURS)
-    ticks = [low, (low + top) / 2, top] if top > low else [low]
+    spread = norm.vmax > norm.vmin
+    mappable = ScalarMappable(norm if spread else Normalize(norm.vmin, norm.vmin + 1), COLOURS)
+    ticks = [float(norm.inverse(share)) for share in (0, 0.5, 1)] if spread else [norm.vmin]
     place = axes.inset_axes((1.015, 0.0, 0.035, 1.0))
     bar = axes.figure.colorbar(mappable, cax=place, ticks=ticks)
+    bar.ax.minorticks_off()
     bar.ax.set_yticklabels([f"{value:.2g}" for value in ticks])
     bar.ax.tick_params(labelsize=6, length=2, pad=1)
     bar.outline.set_linewidth(0.4)  # pyright: ignore[reportCallIssue]

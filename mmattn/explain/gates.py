@@ -151,6 +151,9 @@ def _views(
             explanation.numbers |= {
                 f"mean_{k}": v for k, v in zip(COEFFICIENTS, means, strict=True)
             }
+        elif "scales of" in name:
+            explanation.parts = tuple((of, 1) for of in name.partition("scales of ")[2].split(", "))
+            explanation.numbers.update(gate_numbers(gate))
         elif "offsets" not in name:  # these are lengths
             explanation.numbers.update(gate_numbers(gate))
         if name in effects:
@@ -262,8 +265,8 @@ def _of_dynamic_head(call: Call) -> dict[str, Tensor]:
     """A block of Dynamic Head, mmattn's or mmdet's: all that it scales each level by.
 
     Scale gates are those of a level's own map, of the finer one and of the coarser one; masks and
-    lengths of offsets are means over the nine taps; of the task y = max(a1 x + b1, a2 x + b2), whose
-    coefficients are (4 C, 1, 1), one after the other.
+    lengths of offsets are means over the nine taps. The task's are the coefficients of
+    max(a1 x + b1, a2 x + b2), one after the other, (4 C, 1, 1).
     """
     module, levels = call.module, call.args[0]
     found: dict[str, Tensor] = {}

@@ -75,7 +75,7 @@ def head_importances(
         np.array([whole - _without(network, sample, target, (record, head)) for head in range(n)])
         for record, n in zip(records, map(len, taylor), strict=True)
     ]
-    what = "score without it" if target.kind == "detection" else "y without it"
+    what = "loss of score" if target.kind == "detection" else "loss of y"
     return [_explanation(f"leave-one-out, {what}", records, left_out), *found]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mmattn.errors import ConfigError
 
@@ -19,6 +20,8 @@ from .networks import Network, Sample, evaluation
 
 #: Shares of the whole that squares hold.
 SHARES = (0.2, 0.3, 0.5, 0.99)
+#: Share of another sum of the channels below which their sum is constant but for rounding.
+_ROUNDING = 1e-4
 #: Images from which on a mean says something of the layer.
 ENOUGH = 50
 
@@ -48,13 +51,16 @@ def receptive_field_map(network: Network, sample: Sample, at: str = "auto") -> E
         values = kept.as_map(item, kept.leaves[item])[0]
         height, width = values.shape[1:]
         cell = (height // 2, width // 2)
-        (gradient,) = torch.autograd.grad(
-            values[:, cell[0], cell[1]].sum(), inputs, allow_unused=True
-        )
+        middle = values[:, cell[0], cell[1]]
+        signs = 1 - 2 * (torch.arange(len(middle), device=middle.device) % 2)
+        fields = [_field(y, inputs) for y in (middle.sum(), (middle * signs).sum())]
     name = layer.name if count == 1 else f"{layer.name}[{item}]"
-    if gradient is None:
-        raise ConfigError(f"--at {name}: its output does not depend on the image")
-    field = gradient[0].abs().sum(0).double().cpu().numpy()
+    field, other = fields
+    if field.sum() <= _ROUNDING * other.sum():
+        raise ConfigError(
+            f"--at {name}: the sum over its channels does not depend on the image, as behind a norm "
+            "over channels; give --at a module in front of that"
+        )
     found = Explanation(
         "receptive-field",
         f"of the middle of {height} x {width}",
@@ -66,6 +72,14 @@ def receptive_field_map(network: Network, sample: Sample, at: str = "auto") -> E
     centre = middle_of(cell, (height, width), field.shape)
     found.numbers |= {f"area_with_{t:.0%}": smallest_square(field, centre, t)[1] for t in SHARES}
     return found
+
+
+def _field(y: Tensor, inputs: Tensor) -> np.ndarray:
+    """Return |dy / d input| (H, W), summed over the colours; zeros where y does not depend on it."""
+    (gradient,) = torch.autograd.grad(y, inputs, allow_unused=True, retain_graph=True)
+    if gradient is None:
+        return np.zeros(inputs.shape[2:])
+    return gradient[0].abs().sum(0).double().cpu().numpy()
 
 
 def middle_of(

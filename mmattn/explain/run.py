@@ -132,8 +132,8 @@ def _notes(network: Network, options: Options, results: Sequence[Result]) -> Ite
     elif options.methods and not {"attention", "gates"} & set(options.methods):
         with suppress(NothingToShow):
             (first, *others) = attention_modules(network.model, "auto")
-            more = f" and {len(others)} more" if others else ""
-            yield f"{first}{more} has attention: --method attention, or gates, shows it"
+            have = f" and {len(others)} more have" if others else " has"
+            yield f"{first}{have} attention or gates: --method attention, or gates, shows them"
 
 
 def _other_layers(
@@ -192,7 +192,7 @@ def _explain(
     if options.faithfulness is not None and maps:
         grids = len({one.values.shape for one in maps if one.values is not None})
         passes = options.faithfulness.passes(len(maps), grids)
-        log(f"{sample.file}: the network runs {passes:,} times to check {len(maps)} maps")
+        log(f"{sample.file}: the network runs {passes:,} times to check {len(maps)} map{'s' * (len(maps) > 1)}")
         result.check = check_maps(network, sample, target, maps, options.faithfulness)
     if options.sanity_seeds:
         for one in maps:

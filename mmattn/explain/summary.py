@@ -54,7 +54,7 @@ def summary_tables(results: Sequence[Result]) -> list[Table]:
             shape = "-" if one.values is None else f"{one.values.shape[0]} x {one.values.shape[1]}"
             numbers = {k: v for k, v in one.numbers.items() if k not in CHECKS}
             shown = ", ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in numbers.items())
-            checked = "raw" if result.check is None or one.values is None else "checked"
+            checked = "checked" if result.check and one.key in result.check.maps else "raw"
             name = f"{one.method}: {one.name}"
             network = [result.network] if several else []
             rows.append([result.sample.file.name, *network, name, one.place, shape, shown, checked])
@@ -113,7 +113,7 @@ def _field_table(results: Sequence[Result], title: str) -> Table | None:
         return None
     rows = []
     for (place, shape), found in groups.items():
-        first, mean = found[0], np.mean([one.values for one in found], 0)
+        first, mean = found[0], np.mean(np.stack([one.ranking for one in found]), 0)
         assert first.position is not None and first.position_grid is not None
         centre = middle_of(first.position, first.position_grid, shape)
         areas = [f"{smallest_square(mean, centre, share)[1]:.3g}" for share in SHARES]

@@ -249,6 +249,7 @@ def test_leaving_a_head_out_is_what_taylor_says_where_y_is_linear(name: str) -> 
     layer = module.get_submodule(record.name)
     last = ("out_proj", "output_proj", "proj")  # windows have theirs in a module inside
     projection = next(p for n, p in layer.named_modules() if n.rpartition(".")[2] in last)
+    projection = getattr(projection, "conv", projection)
     heads = len(record.weights)
     with torch.no_grad():
         projection.weight[:, : projection.weight.shape[1] // heads] = 0

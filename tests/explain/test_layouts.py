@@ -111,7 +111,8 @@ def test_a_smaller_map_is_rolled_out_as_if_it_were_written_out() -> None:
         rollout_rows([with_residual(lazy)] * 2, rows), rollout_rows([with_residual(full)] * 2, rows)
     )
     np.testing.assert_allclose(relevance_rows([lazy] * 2, rows), relevance_rows([full] * 2, rows))
-    np.testing.assert_allclose(with_residual(lazy) @ np.arange(35.0), with_residual(full) @ np.arange(35.0))  # fmt: skip
+    ramp = np.arange(35.0)
+    np.testing.assert_allclose(with_residual(lazy) @ ramp, with_residual(full) @ ramp)
 
 
 def test_a_finer_map_behind_a_coarse_one_copies_its_cells() -> None:

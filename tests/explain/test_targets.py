@@ -145,7 +145,7 @@ def test_a_side_of_a_box_is_a_share_of_the_input() -> None:
         (gradient,) = torch.autograd.grad(y, outputs.boxes)
         assert (gradient[[0, 2]] == 0).all() and (gradient[1] != 0).any()
     assert target.formula == "height of the box of 'tree', share of the input"
-    with pytest.raises(ConfigError, match="side=lefft: expected one of .* Did you mean 'left'"):
+    with pytest.raises(ConfigError, match=r"side=lefft: expected one of .* Did you mean 'left'"):
         parse_target(["side=lefft"], CLASSES)
     with pytest.raises(ConfigError, match="net finds no boxes"):
         choose(["side=left"], network(), semantic())

@@ -43,7 +43,10 @@ def wide_of(*tensors: Tensor) -> list[Tensor]:
 
 
 def softmax_qk(q: Tensor, k: Tensor, scale: float, mask: Tensor | None = None) -> Tensor:
-    """softmax(scale q k^T + mask), (..., heads, Nq, Nk); a boolean mask is True where keys take part."""
+    """Return softmax(scale q k^T + mask), (..., heads, Nq, Nk).
+
+    A boolean mask is True where keys take part.
+    """
     q, k = wide_of(q, k)
     logits = scale * (q @ k.mT)
     if mask is not None:
