@@ -14,20 +14,26 @@ EXAMPLES = """\
 %(prog)s CONFIG CHECKPOINT photo.jpg --method attention --target pixel=120,80 \\
     --at decode_head.cca --out explained
 %(prog)s CONFIG CHECKPOINT photos --method layer-cam norm-grad --faithfulness --out explained
+%(prog)s CONFIG CHECKPOINT photos --method heads receptive-field --out explained
+%(prog)s DETECTOR DETECTOR.pth photo.jpg --target detection=0 side=left --out explained
 %(prog)s HOST HOST.pth photos --pair WITH_BLOCK WITH_BLOCK.pth --out explained
 """
 NOTES = """\
 Methods:
   attention   weights with which a place, or a query, reads positions
   gates       factors with which blocks scale channels and positions
+  heads       what each head of the attention gives: a first-order estimate, and leaving it out
   rollout     attention of all layers multiplied, from a region down to the image
   relevance   gradient times attention, through encoder and decoder
+  receptive-field  pixels that move the middle of a feature map
   hires-cam, layer-cam, grad-cam, grad-cam++, eigen-cam, norm-grad, norm-grad-3x3,
   norm-grad-depthwise, norm-grad-scaling, norm-grad-bias, norm-grad-selective
               activations and gradients of one layer
 Targets, of which a class may be given with a region or a pixel:
   class=NAME  region=x0,y0,x1,y1  pixel=X,Y  detection=N  query=N
-  By default the largest class but for a background, the best detection or the best mask.
+  side=left, top, right, bottom, x, y, width, height of a detection, or - and one of them
+  By default the largest class but for a background, the best detection or the best mask; without
+  names of classes the first one counts as background.
 
 For each image the folder gets STEM_explained.png, and STEM_explained.npz with the raw maps;
 summary.json has all numbers, report.html all figures in one file. A map that was not checked with

@@ -75,7 +75,7 @@ def receptive_field_map(network: Network, sample: Sample, at: str = "auto") -> E
 
 
 def _field(y: Tensor, inputs: Tensor) -> np.ndarray:
-    """Return |dy / d input| (H, W), summed over the colours; zeros where y does not depend on it."""
+    """Return |dy / d input|, (H, W), summed over the colours; zeros where there is no gradient."""
     (gradient,) = torch.autograd.grad(y, inputs, allow_unused=True, retain_graph=True)
     if gradient is None:
         return np.zeros(inputs.shape[2:])

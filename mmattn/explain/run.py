@@ -192,7 +192,8 @@ def _explain(
     if options.faithfulness is not None and maps:
         grids = len({one.values.shape for one in maps if one.values is not None})
         passes = options.faithfulness.passes(len(maps), grids)
-        log(f"{sample.file}: the network runs {passes:,} times to check {len(maps)} map{'s' * (len(maps) > 1)}")
+        several = f"{len(maps)} map{'s' * (len(maps) > 1)}"
+        log(f"{sample.file}: the network runs {passes:,} times to check {several}")
         result.check = check_maps(network, sample, target, maps, options.faithfulness)
     if options.sanity_seeds:
         for one in maps:
