@@ -19,6 +19,7 @@ from mmattn.explain.attention.record import recorded_attention
 from mmattn.explain.methods import explain
 from mmattn.explain.sanity import check_randomisation
 from mmattn.explain.targets import choose_target, parse_target
+from mmattn.projects.blocks.cbam import CBAM
 from tests.support.scenes import draw_scene
 from tests.support.small_detectors import as_if_trained, detector_config
 
@@ -179,6 +180,30 @@ def test_detections(name: str, images: list[str]) -> None:
     (found,) = explain(network, sample, target, "hires-cam")
     assert found.layer.startswith("neck[") and found.values is not None
     assert np.abs(found.values).max() > 0
+
+
+def test_a_block_in_a_head_that_all_levels_share(images: list[str], tmp_path: Path) -> None:
+    cfg = Config(detector_config("RetinaNet", Path("none.json"), Path(".")))
+    torch.manual_seed(0)
+    network = Network(cfg, None, "cpu")
+    as_if_trained(network.model)
+    convolutions = network.model.bbox_head.cls_convs
+    block = CBAM(16, norm_weight=1.0, reduction=4).eval()
+    convolutions[0] = torch.nn.Sequential(convolutions[0], block)
+    options = Options(methods=["gates", "hires-cam"], at="bbox_head.cls_convs.0.1")
+    (result,) = explain_images([network], images[:1], tmp_path, options, lambda _: None)
+    *gates, cam = result.explanations
+    assert [one.call for one in gates] == [n for n in (1, 2, 3) for _ in range(3)]
+    assert cam.layer in [f"bbox_head.cls_convs.0.1[{n}]" for n in range(3)]
+    with np.load(tmp_path / "0_explained.npz") as arrays:
+        spatial = [arrays[f"gates_bbox_head.cls_convs.0.1_call_{n}_spatial"] for n in (1, 2, 3)]
+        assert [one.shape for one in spatial] == [(16, 16), (8, 8), (4, 4)]
+        assert len(arrays) == 10
+    scores = [one.numbers["score_with_mean_gate"] for one in gates if one.name == "spatial"]
+    level = int(cam.layer[-2])
+    for call, score in enumerate(scores):
+        changed = abs(score - result.target.score) > 1e-6
+        assert changed == (call == level), "the other levels have their gates as ever"
 
 
 def test_weights_are_put_back_after_randomisation(segmentor: Network, images: list[str]) -> None:
