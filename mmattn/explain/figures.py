@@ -232,7 +232,7 @@ def _draw_channels(axes: Axes, explanation: Explanation, tall: float) -> None:
             axes.axvline(end - 0.5, color="#64748b", lw=0.5)
         if len(parts) <= _NAMED_PARTS:
             middles = [end - count / 2 - 0.5 for end, (_, count) in zip(ends, parts, strict=True)]
-            axes.set_xticks(middles, [name.rpartition(".")[2] for name, _ in parts])
+            axes.set_xticks(middles, short_names([name for name, _ in parts]))
     else:
         axes.plot(np.sort(values)[::-1], color="#c2410c", lw=1.2, label="sorted")
         axes.set_ylim(min(0.0, float(values.min())), max(1.0, float(values.max())))
@@ -240,6 +240,23 @@ def _draw_channels(axes: Axes, explanation: Explanation, tall: float) -> None:
     axes.set_box_aspect(tall)
     axes.tick_params(labelsize=6)
     axes.grid(alpha=0.3, axis="y" if parts else "both")
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return names of modules without the parts that all of them begin and end with.
+
+    >>> short_names(["backbone.layers.1.attn", "backbone.layers.2.attn"])
+    ['1', '2']
+    """
+    parts = [name.split(".") for name in names]
+    while len(names) > 1 and all(len(part) > 1 for part in parts):
+        if len({part[0] for part in parts}) == 1:
+            parts = [part[1:] for part in parts]
+        elif len({part[-1] for part in parts}) == 1:
+            parts = [part[:-1] for part in parts]
+        else:
+            break
+    return [".".join(part) for part in parts]
 
 
 def _draw_points(axes: Axes, sample: Sample, explanation: Explanation) -> None:

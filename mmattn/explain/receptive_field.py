@@ -58,8 +58,8 @@ def receptive_field_map(network: Network, sample: Sample, at: str = "auto") -> E
     field, other = fields
     if field.sum() <= _ROUNDING * other.sum():
         raise ConfigError(
-            f"--at {name}: the sum over its channels does not depend on the image, as behind a norm "
-            "over channels; give --at a module in front of that"
+            f"--at {name}: the sum over its channels does not depend on the image, as behind a "
+            "norm over channels; give --at a module in front of that"
         )
     found = Explanation(
         "receptive-field",
