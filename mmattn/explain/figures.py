@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .explanation import Explanation
+from .layers import short_names
 from .networks import Sample
 from .target import Target, region_of
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 TARGET = "#00e5ff"
 COLOURS = "inferno"
 LEVELS = ("#38bdf8", "#facc15", "#f472b6", "#4ade80", "#fb923c", "#a78bfa")
-#: Width of a panel, heights of a line of its title and of its caption and of the space around both,
-#: in inches; pixels per inch; letters a line.
-_PANEL = 2.95
+#: Widths of a panel and of the colour bar beside it, heights of a line of its title and of its
+#: caption, and of the space around both, in inches; pixels per inch; letters a line.
+_PANEL, _BAR = 3.0, 0.4
 _TITLE_LINE, _CAPTION_LINE, _SPACE = 0.16, 0.125, 0.3
 _DPI = 120
 _LETTERS, _TITLE_LETTERS = 50, 48
@@ -71,8 +72,10 @@ def draw(path: Path, groups: Sequence[Group], *, columns: int = 4) -> None:
     columns = -(-most // -(-most // columns))  # rows alike, not a last one of a single panel
     rows = sum(-(-(len(group.explanations) + 1) // columns) for group in groups)
     tall = min(max(_shape_of(groups[0].sample), 0.5), 1.5)
+    maps = any(one.values is not None for group in groups for one in group.explanations)
+    widest = _PANEL if maps else _PANEL + _BAR
     figure = Figure(
-        figsize=((_PANEL + 0.45) * columns, (_PANEL * tall + _text_height(groups)) * rows),
+        figsize=((_PANEL + _BAR) * columns, (widest * tall + _text_height(groups)) * rows),
         dpi=_DPI,
         layout="constrained",
     )
@@ -240,23 +243,6 @@ def _draw_channels(axes: Axes, explanation: Explanation, tall: float) -> None:
     axes.set_box_aspect(tall)
     axes.tick_params(labelsize=6)
     axes.grid(alpha=0.3, axis="y" if parts else "both")
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Return names of modules without the parts that all of them begin and end with.
-
-    >>> short_names(["backbone.layers.1.attn", "backbone.layers.2.attn"])
-    ['1', '2']
-    """
-    parts = [name.split(".") for name in names]
-    while len(names) > 1 and all(len(part) > 1 for part in parts):
-        if len({part[0] for part in parts}) == 1:
-            parts = [part[1:] for part in parts]
-        elif len({part[-1] for part in parts}) == 1:
-            parts = [part[:-1] for part in parts]
-        else:
-            break
-    return [".".join(part) for part in parts]
 
 
 def _draw_points(axes: Axes, sample: Sample, explanation: Explanation) -> None:

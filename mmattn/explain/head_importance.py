@@ -22,6 +22,7 @@ from .attention.layer import Attention
 from .attention.record import extractor_of, recorded_attention
 from .attention.views import attention_modules
 from .explanation import Explanation, NothingToShow
+from .layers import short_names
 from .networks import Network, Sample, evaluation
 from .target import Target
 
@@ -113,9 +114,11 @@ def _explanation(
     place = last if first == last else f"{first} to {last}"
     found = Explanation("heads", name, place, channels=np.concatenate(values))
     found.parts = tuple((layer, len(of)) for layer, of in zip(layers, values, strict=True))
-    named = [(layer, head) for layer, count in found.parts for head in range(count)]
+    counts = [count for _, count in found.parts]
+    short = short_names(layers) if len(layers) > 1 else [""]
+    named = [(layer, head) for layer, n in zip(short, counts, strict=True) for head in range(n)]
     all_heads = np.concatenate(values)
     for index in np.argsort(-np.abs(all_heads), kind="stable")[:_NAMED]:
         layer, head = named[index]
-        found.notes.append(f"{layer}, head {head}: {all_heads[index]:.3g}")
+        found.notes.append(f"{layer}{layer and ', '}head {head}: {all_heads[index]:.3g}")
     return found

@@ -176,6 +176,23 @@ def token_grid(tokens: int, image: tuple[int, int]) -> tuple[int, int] | None:
     return None
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return names of modules without the parts that all of them begin and end with.
+
+    >>> short_names(["backbone.layers.1.attn", "backbone.layers.2.attn"])
+    ['1', '2']
+    """
+    parts = [name.split(".") for name in names]
+    while len(names) > 1 and all(len(part) > 1 for part in parts):
+        if len({part[0] for part in parts}) == 1:
+            parts = [part[1:] for part in parts]
+        elif len({part[-1] for part in parts}) == 1:
+            parts = [part[:-1] for part in parts]
+        else:
+            break
+    return [".".join(part) for part in parts]
+
+
 def reason_for_gradient(error: RuntimeError, layer: str) -> str:
     """Say why there is no gradient at a layer."""
     if "not have been used in the graph" in str(error) or "does not require grad" in str(error):
