@@ -25,7 +25,7 @@ LEVELS = ("#38bdf8", "#facc15", "#f472b6", "#4ade80", "#fb923c", "#a78bfa")
 #: Widths of a panel and of the colour bar beside it, heights of a line of its title and of its
 #: caption, and of the space around both, in inches; pixels per inch; letters a line.
 _PANEL, _BAR = 3.0, 0.4
-_TITLE_LINE, _CAPTION_LINE, _SPACE = 0.16, 0.125, 0.3
+_TITLE_LINE, _CAPTION_LINE, _SPACE = 0.17, 0.135, 0.3
 _DPI = 120
 _LETTERS, _TITLE_LETTERS = 50, 48
 #: Most parts of channels whose names are written below them.
