@@ -114,12 +114,12 @@ class ImageCheck:
     """Areas of all maps of one image.
 
     Attributes:
-        maps: Key of a map -> its areas.
-        random: Key of a map -> areas of random maps of its grid.
+        maps: Kind of a map, ``Explanation.across`` -> its areas.
+        random: Kind of a map -> areas of random maps of its grid.
         others: ``"centre"`` and ``"edges"`` -> areas.
-        pointing: Key of a map -> whether its peak lies at the target, and its share inside.
-        masked: Key of a map -> the score of the image dimmed by it.
-        masked_random: Key of a map -> those of random maps of its grid.
+        pointing: Kind of a map -> whether its peak lies at the target, and its share inside.
+        masked: Kind of a map -> the score of the image dimmed by it.
+        masked_random: Kind of a map -> those of random maps of its grid.
     """
 
     maps: dict[str, Areas] = field(default_factory=dict)
@@ -173,7 +173,7 @@ def check_maps(
                 [masked(one) for one in random],
             )
         found = areas(explanation.ranking, options.seed)
-        key = explanation.key
+        key = explanation.across
         check.maps[key], check.masked[key] = found, masked(explanation.ranking)
         check.random[key], check.masked_random[key] = by_grid[shape]
         on_input = sample.placement.to_input(explanation.ranking)

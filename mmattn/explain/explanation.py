@@ -52,6 +52,9 @@ class Explanation:
         call: Which call of the module in one run of the network, from 1; 0 where it has only one.
         numbers: What was measured, name -> number.
         notes: Sentences for whoever reads the picture.
+        kind: What is shown but for what is this image's own, such as the name of its target: images
+            are summed over maps of one kind. "" for ``name``.
+        kind_of_layer: Likewise the module, where each image may take another of its maps.
     """
 
     method: str
@@ -67,6 +70,8 @@ class Explanation:
     call: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    kind: str = ""
+    kind_of_layer: str = ""
 
     @property
     def place(self) -> str:
@@ -76,14 +81,24 @@ class Explanation:
     @property
     def key(self) -> str:
         """Name of its array in a file."""
-        words = f"{self.method} {self.place} {self.name}"
-        return "_".join("".join(c if c.isalnum() or c in ".-" else " " for c in words).split())
+        return _joined(f"{self.method} {self.place} {self.name}")
+
+    @property
+    def across(self) -> str:
+        """Name of the same map of other images."""
+        place = self.kind_of_layer or self.place
+        return _joined(f"{self.method} {place} {self.kind or self.name}")
 
     @property
     def ranking(self) -> np.ndarray:
         """The map by which positions are ordered: negative evidence counts as none."""
         assert self.values is not None
         return np.maximum(self.values, 0.0)
+
+
+def _joined(words: str) -> str:
+    """Return words as one, of letters that may stand in names of arrays."""
+    return "_".join("".join(c if c.isalnum() or c in ".-" else " " for c in words).split())
 
 
 def to_unit(values: np.ndarray) -> np.ndarray:

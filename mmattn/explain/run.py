@@ -197,11 +197,11 @@ def _explain(
         result.check = check_maps(network, sample, target, maps, options.faithfulness)
     if options.sanity_seeds:
         for one in maps:
-            result.sanity[one.key] = check_randomisation(
+            result.sanity[one.across] = check_randomisation(
                 network, sample, one, _repeat(network, sample, target, one, options.at),
                 seeds=options.sanity_seeds,
             )  # fmt: skip
-            whole = result.sanity[one.key].spearman[-1]
+            whole = result.sanity[one.across].spearman[-1]
             one.numbers["spearman_with_random_weights"] = whole
     return result
 

@@ -54,7 +54,7 @@ def summary_tables(results: Sequence[Result]) -> list[Table]:
             shape = "-" if one.values is None else f"{one.values.shape[0]} x {one.values.shape[1]}"
             numbers = {k: v for k, v in one.numbers.items() if k not in CHECKS}
             shown = ", ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in numbers.items())
-            checked = "checked" if result.check and one.key in result.check.maps else "raw"
+            checked = "checked" if result.check and one.across in result.check.maps else "raw"
             name = f"{one.method}: {one.name}"
             network = [result.network] if several else []
             rows.append([result.sample.file.name, *network, name, one.place, shape, shown, checked])
@@ -205,6 +205,7 @@ def _image(result: Result) -> dict[str, Any]:
         "maps": [
             {
                 "key": one.key,
+                "across": one.across,
                 "method": one.method,
                 "name": one.name,
                 "layer": one.layer,

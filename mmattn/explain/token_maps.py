@@ -55,8 +55,8 @@ def rollout_maps(
     chain = chain_of(split_records(records)[0])
     layers = _joined(chain, [with_residual(over_tokens(r, r.matrix())) for r in chain])
     return [
-        _explanation("rollout", name, chain, rollout_rows(layers, rows)[0])
-        for name, rows in _rows(target, chain)
+        _explanation("rollout", target, what, chain, rollout_rows(layers, rows)[0])
+        for what, rows in _rows(target, chain)
     ]
 
 
@@ -88,24 +88,25 @@ def relevance_maps(
         # R - I: what a token is to itself is no relevance.
         _explanation(
             "relevance",
-            name,
+            target,
+            what,
             chain,
             (relevance_rows(layers, rows) - relevance_rows(joins, rows))[0],
         )
-        for name, rows in _rows(target, chain)
+        for what, rows in _rows(target, chain)
     ]
 
 
 def _rows(target: Target, chain: Sequence[Attention]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield titles and rows over the last layer's tokens: the region's, and the class's own."""
+    """Yield what it is and rows over the last layer's tokens: the region's, and the class's own."""
     last = chain[-1]
     layers = f"{len(chain)} layer{'s' * (len(chain) > 1)}"
-    yield f"{target.name}, {layers}", region_rows(target, last)
+    yield layers, region_rows(target, last)
     token = class_token(last, target.label) if target.kind == "semantic" else None
     if token is not None:
         row = np.zeros((1, last.queries))
         row[0, token] = 1
-        yield f"{target.name}, token of the class, {layers}", row
+        yield f"token of the class, {layers}", row
 
 
 def _gradients(y: Tensor, records: Sequence[Attention]) -> list[Tensor | None]:
@@ -158,6 +159,7 @@ def _decoder_map(
     layer = f"{len(encoder)} + {len(steps)} layers"
     name = target.name if target.kind == "query" else f"{target.name}, query {index}"
     found = Explanation("relevance", name, f"{cross[-1].name}, {layer}", token_map(values, grids))
+    found.kind = "the target"
     if len(grids) > 1:
         found.notes.append(_levels_note(values, grids))
     return found
@@ -214,12 +216,13 @@ def _join(later: Attention, earlier: Attention) -> Join | None:
 
 
 def _explanation(
-    method: str, name: str, chain: Sequence[Attention], values: np.ndarray
+    method: str, target: Target, what: str, chain: Sequence[Attention], values: np.ndarray
 ) -> Explanation:
     grids = chain[0].query_grids
     first, last = chain[0].name, chain[-1].name
     layer = last if first == last else f"{first} to {last}"
-    found = Explanation(method, name, layer, token_map(values, grids, behind=chain[0].behind))
+    on_grid = token_map(values, grids, behind=chain[0].behind)
+    found = Explanation(method, f"{target.name}, {what}", layer, on_grid, kind=what)
     if len(grids) > 1:
         found.notes.append(_levels_note(values, grids))
     return found

@@ -182,6 +182,29 @@ def test_detections(name: str, images: list[str]) -> None:
     assert np.abs(found.values).max() > 0
 
 
+def test_maps_of_several_images_are_summed_up_whatever_their_targets(
+    images: list[str], tmp_path: Path
+) -> None:
+    """Each image has another detection, with a score of its own and perhaps on another level."""
+    cfg = Config(detector_config("RetinaNet", Path("none.json"), Path(".")))
+    torch.manual_seed(0)
+    network = Network(cfg, None, "cpu")
+    as_if_trained(network.model)
+    check = FaithfulnessOptions(steps=1, random_maps=1)
+    options = Options(methods=["hires-cam"], faithfulness=check)
+    first, second = explain_images([network], images, tmp_path, options, lambda _: None)
+    assert first.target.name != second.target.name
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    (rows,) = summary["faithfulness"].values()
+    assert {row["map"]: row["images"] for row in rows} == {
+        "hires-cam_neck_the_target": 2,
+        "centre": 2,
+        "edges": 2,
+    }
+    assert summary["images"][0]["maps"][0]["across"] in summary["images"][0]["check"]["maps"]
+    assert 0 <= rows[0]["average_drop"] <= 100 and "average_drop_random" in rows[0]
+
+
 def test_a_block_in_a_head_that_all_levels_share(images: list[str], tmp_path: Path) -> None:
     cfg = Config(detector_config("RetinaNet", Path("none.json"), Path(".")))
     torch.manual_seed(0)

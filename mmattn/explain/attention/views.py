@@ -134,6 +134,7 @@ def _of_records(
             if token is not None:  # what the class itself reads
                 name = f"token of {classes[target.label]}, {name}"
                 groups[-1].append(_shown(record, record.row(token), token, name))
+                groups[-1][-1].kind = f"token of the class, {_title(record)}"
     return groups
 
 
@@ -165,7 +166,9 @@ def _of_query(record: Attention, query: int) -> list[Explanation]:
     if not record.key_grids:
         return []
     name = f"query {query}, {_title(record)}"
-    return [_shown(record, record.row(query), query, name)]
+    found = _shown(record, record.row(query), query, name)
+    found.kind = f"the query, {_title(record)}"
+    return [found]
 
 
 def _shown(record: Attention, row: np.ndarray, query: int, name: str) -> Explanation:
