@@ -35,9 +35,15 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "accumulated": ACCUMULATED,
     "bfloat16": {"optim_wrapper": optim_wrapper(type=CPUAmpOptimWrapper)},
+}
+#: The same, with settings that are rarer.
+MORE_TRAININGS: dict[str, dict[str, Any]] = {
     "scaled": {"optim_wrapper": SCALED},
     "clipped by value": {
         "optim_wrapper": optim_wrapper(clip_grad={"type": "value", "clip_value": 0.01})
+    },
+    "checkpointed": {
+        "cfg": {"activation_checkpointing": ["backbone.1.0", "backbone.2", "head"]},
     },
 }
 
@@ -50,7 +56,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """
     root = tmp_path_factory.mktemp("sharded")
     recorder = Recorder()
-    scale_losses_on_cpu()
     for name, settings in TRAININGS.items():
         hooks = (recorder,) if name == "plain" else ()
         alone(root / "whole" / name, hooks=hooks, **settings).train()
@@ -75,8 +80,6 @@ def _of_each_rank(root: Path) -> dict[str, Any]:
     _resume(together, root / "half way", half_way, **ACCUMULATED)
     loaded = {"load_from": str(root / "whole/plain/epoch_1.pth"), "hooks": (Copy(),)}
     together(root / "loaded", **loaded).train()
-    checkpointed = {"activation_checkpointing": ["backbone.1.0", "backbone.2", "head"]}
-    together(root / "checkpointed", cfg=checkpointed).train()
     seen["said"] = ""
     try:
         together(root / "bad", hooks=(BadLoss(),)).train()
@@ -158,7 +161,7 @@ def test_weights_and_state_equal_those_of_one_process(name: str, runs: dict) -> 
     """In bfloat16 two halves of a batch round otherwise than the whole."""
     last = "iter_5.pth" if name == "accumulated" else "epoch_2.pth"
     found, expected = (checkpoint(runs["root"] / n / name / last) for n in ("parts", "whole"))
-    assert difference(found, expected) < (2e-3 if name in ("bfloat16", "scaled") else 1e-5)
+    assert difference(found, expected) < (2e-3 if name == "bfloat16" else 1e-5)
 
 
 def test_each_process_holds_half_of_weights_and_averages(runs: dict) -> None:
@@ -198,11 +201,19 @@ def test_gradients_that_wait_for_an_update_are_saved_too(runs: dict) -> None:
     assert difference(found, expected) == 0
 
 
-def test_activation_checkpointing_changes_nothing(runs: dict) -> None:
-    found, expected = (
-        checkpoint(runs["root"] / n / "epoch_2.pth") for n in ("checkpointed", "parts/plain")
-    )
-    assert difference(found, expected) == 0
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MORE_TRAININGS)
+def test_rarer_settings_equal_those_of_one_process_too(name: str, tmp_path: Path) -> None:
+    scale_losses_on_cpu()
+    settings = MORE_TRAININGS[name]
+
+    def rank() -> None:
+        together(tmp_path / "parts", **settings).train()
+
+    alone(tmp_path / "whole", **settings).train()
+    run_group(rank, tmp_path / "group")
+    found, expected = (checkpoint(tmp_path / n / "epoch_2.pth") for n in ("parts", "whole"))
+    assert difference(found, expected) < (2e-3 if name == "scaled" else 1e-5)
 
 
 def test_a_loss_that_is_not_finite_is_named_in_all_processes(runs: dict) -> None:
