@@ -127,6 +127,7 @@ def compare(
         work_dir=work_dir,
         metric=metric,
         cfg_options=cfg_options,
+        log=log,
     )
     processes = parse_devices(devices, jobs)
     for key, value in (preset or {}).items():

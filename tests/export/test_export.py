@@ -34,8 +34,12 @@ def test_the_result_names_the_files_and_the_check(small_config, checkpoint, tmp_
     assert json.loads(result.parity_file.read_text())["passed"] is True
     assert result.metadata.shape == [64, 96], "the size of the config's data preprocessor"
     assert load_exported(result.files[0]).metadata == result.metadata
-    assert lines[0] == "exporting EncoderDecoder at 64 x 96 …"
-    assert lines[-1] == f"wrote {tmp_path / 'model.parity.json'}"
+    assert lines[0] == "tracing EncoderDecoder at 64 x 96 …"
+    assert lines[2] == "checking against torch at 64 x 96, traced, 2 images …"
+    assert f"wrote {tmp_path / 'model.parity.json'}" in lines
+    row = next(line for line in lines[-3].splitlines() if line.startswith(str(tmp_path)))
+    assert f"{result.files[0].stat().st_size / 1e6:.1f} MB" in row and "100.000%" in row
+    assert lines[-2] == f"speed: mmattn benchmark {result.files[0]}"
 
 
 @pytest.mark.slow

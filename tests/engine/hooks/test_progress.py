@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 from types import SimpleNamespace
 
 from mmengine.logging import MessageHub
@@ -52,3 +53,20 @@ def test_nothing_is_drawn_without_a_terminal() -> None:
     hook.after_train_iter(runner, batch_idx=1)
     hook.after_train(runner)
     assert console.file.getvalue() == ""
+
+
+def test_a_path_that_is_printed_stays_in_one_line(capsys) -> None:
+    """Narrower than it: the terminal wraps it, and a click opens all of it."""
+    path = "work_dirs/a_rather_long_name/of-a_run/best_mIoU_iter_100.pth is [saved]"
+    console = Console(file=io.StringIO(), force_terminal=True, width=30)
+    hook, runner = ProgressHook(console=console), runner_at(8)
+    before = sys.stdout
+    hook.before_train(runner)
+    hook.after_train_iter(runner, batch_idx=1)
+    runner.logger.info("first line\n%s", path)
+    print(f"printed: {path}")
+    hook.after_train(runner)
+    shown = console.file.getvalue()
+    assert f"first line\n{path}\n" in shown and f"printed: {path}\n" in shown
+    assert sys.stdout is before
+    assert runner.logger.handlers[0].stream is not before
