@@ -107,6 +107,10 @@ class Comparison:
     """For each variant by label: ``ratio``, seconds of its step over those of the base's step, and
     ``iterations``, as many as the base's time allows."""
 
+    def config_file(self, variant: Variant, suffix: str = "") -> Path:
+        """Return the config file of a variant, or of its runs that ``suffix`` tells apart."""
+        return self.work_dir / "configs" / f"{variant.slug}{suffix}.py"
+
     def run_dir(self, variant: Variant, seed: int, equal_time: bool = False) -> Path:
         """Return the folder of one run; ``seed`` counts from 0 for every variant."""
         name = f"{'equal_time_' if equal_time else ''}seed{seed + variant.seed_offset}"

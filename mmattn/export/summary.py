@@ -1,4 +1,4 @@
-"""The end of an export: its files with their sizes and the check, and how to measure and use them."""
+"""The end of an export: files with their sizes and the check, and how to measure and use them."""
 
 from __future__ import annotations
 
