@@ -6,6 +6,8 @@ shown. Memory is what a forward pass in training keeps for the backward pass.
 
     python benchmarks/token_mixers.py --output benchmarks/results/token-mixers-cpu
     python benchmarks/token_mixers.py --mixers HiLo InLineAttention --exported
+    python benchmarks/token_mixers.py --rounds 9 --add-exported \\
+        benchmarks/results/token-mixers-cpu.json
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ MIXERS = (
 #: Sides of the images of which time is measured, and of which memory is.
 TIMED = (512, 1024)
 KEPT = (128, 256, 384, 512)
+#: Column of the ONNX files.
+EXPORTED = "ms exported, 512"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,10 +48,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--exported", action="store_true", help="time ONNX files at 512, too")
     parser.add_argument("--output", type=Path, help="path without suffix for a .json and a .md")
     parser.add_argument("--show", type=Path, help="print the table of a .json and measure nothing")
+    parser.add_argument(
+        "--add-exported",
+        type=Path,
+        metavar="JSON",
+        help="time the ONNX files alone, and add them to that .json and its .md",
+    )
     args = parser.parse_args(argv)
     if args.show:
         content = json.loads(args.show.read_text(encoding="utf-8"))
-        print(f"{table(content['rows'])}\n{as_line(content['machine'])}")
+        print(f"{table(content['rows'])}\n{machines(content)}")
+        return 0
+    if args.add_exported:
+        add_exported(args.add_exported, args.scale, args.rounds)
         return 0
 
     import torch
@@ -63,15 +76,45 @@ def main(argv: list[str] | None = None) -> int:
         for side in KEPT:
             rows[name][f"MB kept at {side}"] = kept(model, side)
         if args.exported:
-            rows[name]["ms exported, 512"] = 1000 * exported(model, args.rounds)
+            rows[name][EXPORTED] = 1000 * exported(model, args.rounds)
     facts = {**machine("cpu"), "load before": f"{load:.1f}"}
     text = table(rows)
     print(text)
     if args.output:
         content = {"machine": facts, "rows": rows}
-        args.output.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
-        args.output.with_suffix(".md").write_text(f"{as_line(facts)}\n\n{text}")
+        write(args.output, content)
     return 0
+
+
+def add_exported(file: Path, scale: str, rounds: int) -> None:
+    """Time the ONNX file of each mixer of a table, and write the table with that column."""
+    import torch
+
+    torch.set_num_threads(1)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    facts = machine("cpu")
+    before = os.getloadavg()[0]
+    for name, row in content["rows"].items():
+        row[EXPORTED] = 1000 * exported(host(name, scale), rounds)
+        print(f"{name}: {row[EXPORTED]:.3g} ms", flush=True)
+    load = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
+    content["machine of the exported files"] = {**facts, "load": load}
+    write(file, content)
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a table as .json and .md."""
+    path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    page = f"{machines(content)}\n\n{table(content['rows'])}"
+    path.with_suffix(".md").write_text(page, "utf-8")
+
+
+def machines(content: dict[str, Any]) -> str:
+    """Return the machine, and that of the exported files where it is told apart."""
+    lines = [as_line(content["machine"])]
+    if facts := content.get("machine of the exported files"):
+        lines.append(f"Exported files, onnxruntime, one thread: {as_line(facts)}")
+    return "\n\n".join(lines)
 
 
 def host(mixer: str, scale: str) -> Any:
