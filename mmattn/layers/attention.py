@@ -30,6 +30,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         >>> attend(ones, ones, ones, torch.zeros(2, 2)).shape
         torch.Size([1, 2, 4])
     """
+    if bias is not None and bias.dim() == q.dim() - 1:
+        bias = bias.unsqueeze(0)  # the fused form takes two or four dimensions
     if _has_fused_form(q, k, v, bias):
         return F.scaled_dot_product_attention(q, k, v, bias)
     logits = q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)

@@ -57,11 +57,15 @@ def run_in_float32(module: nn.Module, x: Tensor) -> Tensor:
 def _is_all(module: nn.Module, dtype: torch.dtype) -> bool:
     """Return whether every floating-point weight and statistic of ``module`` has ``dtype``."""
     # Plain loops: a generator over `modules()` takes half as long as a small convolution.
-    for tensors in (module._parameters, module._buffers):
-        for tensor in tensors.values():
-            if tensor is not None and tensor.dtype != dtype and tensor.is_floating_point():
-                return False
-    for part in module._modules.values():
-        if part is not None and not _is_all(part, dtype):
+    for tensor in module._parameters.values():
+        if tensor is not None and tensor.dtype is not dtype and tensor.is_floating_point():
             return False
+    if module._buffers:
+        for tensor in module._buffers.values():
+            if tensor is not None and tensor.dtype is not dtype and tensor.is_floating_point():
+                return False
+    if module._modules:
+        for part in module._modules.values():
+            if part is not None and not _is_all(part, dtype):
+                return False
     return True

@@ -204,12 +204,12 @@ class AggregatedAttention(nn.Module):
             Two tensors of shape (N, heads, d, K, L), at least float32
         """
         kv = kv.to(accumulate_dtype(kv.dtype)).unflatten(2, (2, self.num_heads, -1))
-        k, v = kv.unbind(2)
-        both = torch.stack([F.normalize(k, dim=3), v], 2).flatten(2)
-        image = to_feature_map(both, size)
-        side = self.window_size
-        unfolded = unfold_windows(image, side).unflatten(1, (2, self.num_heads, -1))
-        return unfolded[:, 0], unfolded[:, 1]
+        k, v = kv.unbind(2)  # (N, L, heads, d) each
+        k, v = (
+            unfold_windows(to_feature_map(t.flatten(2), size), self.window_size)
+            for t in (F.normalize(k, dim=3), v)
+        )
+        return k.unflatten(1, (self.num_heads, -1)), v.unflatten(1, (self.num_heads, -1))
 
     def _weights(
         self, q: Tensor, k: Tensor, pooled_k: Tensor, size: Sequence[int]
@@ -236,8 +236,8 @@ class AggregatedAttention(nn.Module):
         near = near.masked_fill(~inside, -math.inf)
         far = scaled @ pooled_k.transpose(2, 3) + self._cpb(size, q)
         weights = torch.cat([near, far], 3).softmax(3)
-        cells = self.window_size**2
-        return weights[..., :cells], weights[..., cells:]
+        near, far = weights.split((near.shape[3], far.shape[3]), 3)
+        return near, far
 
     def _window_steps(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return how far below and right of the query each of the K window positions is."""

@@ -130,17 +130,25 @@ class ELA(nn.Module):
         self.gn = _GroupNorm(norm_groups, in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        row, column = map(self.gate, row_column_means(x))
+        row, column = self.gates(x)
         return apply_gates(x, row=row, column=column, residual=self.residual)
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Return the gates: ``"row"`` of shape (N, C, H, 1) and ``"column"`` of (N, C, 1, W)."""
-        row, column = map(self.gate, row_column_means(x))
+        row, column = self.gates(x)
         return {"row": row[:, :, :, None], "column": column[:, :, None, :]}
 
-    def gate(self, strip: Tensor) -> Tensor:
-        """Return a_h from z_h, or a_w from z_w; both (N, C, L)."""
-        return run_in_float32(self.gn, run_in_float32(self.conv, strip)).sigmoid()
+    def gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a_h, of shape (N, C, H), and a_w, (N, C, W), at least float32."""
+        rows, columns = row_column_means(x)
+        # One convolution for both strips, with the zeros between them that it pads each end with:
+        # of strips this short, starting it takes most of its time.
+        gap = rows.new_zeros(*rows.shape[:2], VERSIONS[self.version].kernel_size // 2)
+        mixed = run_in_float32(self.conv, torch.cat([rows, gap, columns], 2))
+        lengths = (rows.shape[2], gap.shape[2], columns.shape[2])
+        row, _, column = mixed.split(lengths, 2)
+        row, column = run_in_float32(self.gn, row), run_in_float32(self.gn, column)
+        return row.sigmoid(), column.sigmoid()
 
     def extra_repr(self) -> str:
         return f"in_channels={self.in_channels}, version={self.version!r}, residual={self.residual}"

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from mmattn.layers.channel_gate import scale_channels
@@ -120,8 +121,10 @@ class GlobalContext(nn.Module):
         """Return the weighted mean of all positions. Shape (N, C, 1, 1), at least float32."""
         x = x if x.dtype == attention.dtype else x.to(attention.dtype)
         with autocast_off(x.device.type):
-            # A row times a matrix: on a CPU faster than a matrix times a column.
-            return (attention @ x.flatten(2).transpose(1, 2)).transpose(1, 2).unsqueeze(3)
+            # Each layout in its own order, so that the gradient has the layout of x.
+            if x.stride(1) == 1:
+                return (attention @ x.flatten(2).transpose(1, 2)).transpose(1, 2).unsqueeze(3)
+            return torch.bmm(x.flatten(2), attention.transpose(1, 2)).unsqueeze(3)
 
     def extra_repr(self) -> str:
         return f"fusion={self.fusion!r}"

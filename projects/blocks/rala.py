@@ -109,11 +109,11 @@ class RankAugmentedAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
-        # (N, H W, C) each, views if x is channels-last.
-        q, k, v, gate = to_tokens(self.qkvo(x)).chunk(4, 2)
-        local = to_tokens(self.lepe(to_feature_map(v, size)))
+        q, k, v, gate = self.qkvo(x).chunk(4, 1)
+        local = self.lepe(v)
+        q, k, v = to_tokens(q), to_tokens(k), to_tokens(v)
         attended = self._linear(q, k, v, size) if self.linear else self._softmax(q, k, v, size)
-        return self.proj(to_feature_map((attended + local) * gate, size))
+        return self.proj((to_feature_map(attended, size) + local) * gate)
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Return ``"keys"``: how much the key of every position counts, for each head.

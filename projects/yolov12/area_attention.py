@@ -66,7 +66,10 @@ def area_attention(q: Tensor, k: Tensor, v: Tensor, areas: int) -> Tensor:
         real = (torch.arange(areas * length, device=q.device) < positions).view(areas, 1, length)
         # Padded queries, whose results are cut off, attend to all: no softmax is over nothing.
         mask = (real | ~real.transpose(1, 2)).repeat(n, 1, 1).unsqueeze(1)
-    q, k, v = (x.reshape(n * areas, length, heads, channels).transpose(1, 2) for x in (q, k, v))
+    q, k, v = (
+        _with_neighbouring_channels(x.reshape(n * areas, length, heads, channels)).transpose(1, 2)
+        for x in (q, k, v)
+    )
     out = F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2)
     return out.reshape(n, areas * length, heads, channels)[:, :positions]
 
@@ -90,6 +93,11 @@ def area_attention_weights(q: Tensor, k: Tensor, areas: int) -> Tensor:
     q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
     logits = torch.einsum("nqhd,nkhd->nhqk", q, k) / math.sqrt(channels)
     return logits.masked_fill(area[:, None] != area[None, :], -math.inf).softmax(-1)
+
+
+def _with_neighbouring_channels(x: Tensor) -> Tensor:
+    """Return ``x`` with its last dimension contiguous, without which torch has no fused form."""
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _is_known(size: int | torch.SymInt) -> bool:
