@@ -38,7 +38,7 @@ def remember(options: Mapping[str, Any]) -> None:
         options: Word -> what was given with it.
     """
     _given.clear()
-    _given.update({str(options[word]): word for word in PATHS if word in options})
+    _given.update({os.path.normpath(str(options[w])): w for w in PATHS if w in options})
 
 
 def word_of(key: str, path: str) -> str:
@@ -48,17 +48,15 @@ def word_of(key: str, path: str) -> str:
     >>> word_of("train_dataloader.dataset.data_root", "boxes")
     'data'
     """
-    return _given.get(path, key)
+    return _given.get(os.path.normpath(path), key)
 
 
 def word_above(path: str) -> str | None:
     """Return the word by which ``path`` or a folder above it was given; None where none was."""
     below = f"{os.path.normpath(path)}{os.sep}"
     return next(
-        (word for given, word in _given.items()
-         if below.startswith(f"{os.path.normpath(given)}{os.sep}")),
-        None,
-    )  # fmt: skip
+        (word for given, word in _given.items() if below.startswith(f"{given}{os.sep}")), None
+    )
 
 
 def setting(word: str, value: str) -> str:

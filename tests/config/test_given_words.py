@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OLD = "--cfg-options"
 
 
-def refusal(path: Path, where: str = "train_dataloader.dataset.data_root") -> str:
+def refusal(path: str | Path, where: str = "train_dataloader.dataset.data_root") -> str:
     with pytest.raises(DataError) as error:
         check_place(str(path), where, folder=True)
     return str(error.value)
@@ -31,7 +31,10 @@ def test_a_folder_is_named_by_the_word_that_gave_it(tmp_path: Path) -> None:
         assert "data_root" not in text
         assert why_missing(str(gone / "images" / "a.jpg")).endswith("does not exist: check data")
         remember({"--data-root": str(gone)})
-        assert f"--data-root '{gone}'" in refusal(gone) and "--data-root FOLDER" in refusal(gone)
+        assert f"--data-root '{gone}/'" in refusal(f"{gone}/"), (
+            "as the datasets of a config have it"
+        )
+        assert "--data-root FOLDER" in refusal(gone)
         remember({})
         assert "Say where it is, data_root=FOLDER" in refusal(gone)
         assert of_dataset("mask_format") == "data.mask_format"
