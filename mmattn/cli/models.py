@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +23,14 @@ EXAMPLES = """\
 %(prog)s yolov12-n
 %(prog)s 'ccnet*' --task semantic
 %(prog)s --data folder
+%(prog)s --wide
 """
 NOTES = """\
 The name, or the short name where there is one, stands for the config in every command: mmattn train
 yolov12-n data=my_boxes. So does the name of any config of mmdet and mmseg, which are not listed.
-Numbers are those that were measured here; the papers' are in projects/NAME/README.md.
+In the table are the numbers that were measured here; the page of one model has those of its paper
+too, with table and row. The table fits the terminal; in a pipe, or with --wide, every column is
+whole. docs/models.md has all of it.
 """
 
 
@@ -45,6 +50,9 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn models") -> ar
     )
     parser.add_argument(
         "--data", metavar="DATA", help="a dataset or a part of its name: coco, camvid, folder"
+    )
+    parser.add_argument(
+        "--wide", action="store_true", help="show all columns whole, wider than the terminal"
     )
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
     return parser.parse_args(argv)
@@ -71,7 +79,12 @@ def _models(args: argparse.Namespace) -> None:
     elif len(found) == 1:
         print(_page(found[0]))
     else:
-        print(_table(found))
+        print(_table(found, None if args.wide else _columns()))
+
+
+def _columns() -> int | None:
+    """Return the width of the terminal; None where the output goes to a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _chosen(entries: Sequence[ModelEntry], key: str, wanted: str) -> Sequence[ModelEntry]:
@@ -104,36 +117,68 @@ def _matching(entries: Sequence[ModelEntry], pattern: str | None) -> Sequence[Mo
     return found
 
 
-def _table(entries: Sequence[ModelEntry]) -> str:
-    """Return the table; the short names, which a newcomer types, come first."""
-    from mmattn.tables import text_table
+def _table(entries: Sequence[ModelEntry], columns: int | None) -> str:
+    """Return the table; the short names, which a newcomer types, come first.
+
+    Args:
+        entries: Models to show.
+        columns: Width to fit; None for the whole table.
+    """
+    from ._model_table import narrow_table, wide_table
 
     ordered = sorted(entries, key=lambda entry: not entry.alias)  # stable
-    head = ("short", "name", "task", "data", "parameters", "measured here")
-    rows = [
-        (e.alias, e.name, e.task, e.data, _millions(e.parameters), _results(e)) for e in ordered
-    ]
+    table = wide_table(ordered) if columns is None else narrow_table(ordered, columns)
     count = f"{len(entries)} models; mmattn models NAME shows one, its paper and its commands."
-    return f"{text_table(head, rows, align='llllrl')}\n\n{count}"
+    return f"{table}\n\n{count}"
 
 
 def _page(entry: ModelEntry) -> str:
     """Return what is known of one model, and the commands for it."""
-    rows = {
-        "name": entry.name,
-        "short": entry.alias,
-        "system": entry.collection,
-        "network": ", ".join(entry.architecture),
-        "task": entry.task,
-        "data": entry.data,
-        "parameters": _millions(entry.parameters),
-        "measured": _results(entry) or "nothing here",
-        "paper": " ".join(part for part in entry.paper if part),
-        "page": entry.page,
-        "config": str(entry.config),
-    }
-    lines = [f"{key:<12}{value}" for key, value in rows.items() if value]
+    rows = [
+        ("name", entry.name),
+        ("short", entry.alias),
+        ("system", entry.collection),
+        ("network", ", ".join(entry.architecture)),
+        ("task", entry.task),
+        ("data", entry.data),
+        ("parameters", "" if entry.parameters is None else f"{entry.parameters:,}"),
+        *_measured(entry),
+        *_published(entry),
+        *(("weights", f"mmattn weights pull {name}") for name in _weights(entry)),
+        ("paper", " ".join(part for part in entry.paper if part)),
+        ("page", entry.page),
+        ("config", str(entry.config)),
+    ]
+    lines = [f"{key:<12}{value}" for key, value in rows if value]
     return "\n".join([*lines, "", *_commands(entry)])
+
+
+def _measured(entry: ModelEntry) -> Iterator[tuple[str, str]]:
+    """Yield what was measured here: numbers, then command, commit, machine and page."""
+    if not entry.results:
+        yield "measured", "nothing here"
+    for result in entry.results:
+        yield "measured", str(result)
+        yield "  command", result.command
+        yield "  commit", f"{result.commit}, {result.machine}"
+        yield "  page", result.page
+
+
+def _published(entry: ModelEntry) -> Iterator[tuple[str, str]]:
+    """Yield what the authors publish: numbers, then where it says so, and that it is not ours."""
+    for result in entry.published:
+        yield "published", str(result)
+        yield "  by", result.place
+        yield "  here", result.reproduced
+
+
+def _weights(entry: ModelEntry) -> list[str]:
+    """Return the names of weights that fit the config."""
+    from mmattn.weights.index import load_index, weights_of_config
+
+    inside = "/".join(entry.config.parts[-2:])
+    own = [one.name for one in weights_of_config(load_index(), f"mmattn::{inside}")]
+    return list(dict.fromkeys([*own, *entry.weights]))
 
 
 def _commands(entry: ModelEntry) -> list[str]:
@@ -147,14 +192,6 @@ def _commands(entry: ModelEntry) -> list[str]:
         f"mmattn predict {run_folder} IMAGES --out DIR",
         f"mmattn export {run_folder} --out model.onnx --dynamic",
     ]
-
-
-def _results(entry: ModelEntry) -> str:
-    return ", ".join(f"{value:g} {metric} on {data}" for data, metric, value in entry.results)
-
-
-def _millions(parameters: int | None) -> str:
-    return "" if parameters is None else f"{parameters / 1e6:.3g} M"
 
 
 def _as_json(entry: ModelEntry) -> dict[str, Any]:

@@ -20,6 +20,63 @@ _BASES = "_base_"
 
 
 @dataclass(frozen=True)
+class Result:
+    """Numbers of one model on one dataset, measured here.
+
+    Attributes:
+        data: Dataset and split.
+        metrics: Name of a metric -> value.
+        command: Command that trained the model, or measured it.
+        commit: Commit of mmattn that ran it.
+        machine: What it ran on.
+        page: File of the repository that tells the run, with an anchor where it has one.
+        note: What else a reader has to know; empty where there is nothing.
+    """
+
+    data: str
+    metrics: Mapping[str, float] = field(hash=False)
+    command: str = ""
+    commit: str = ""
+    machine: str = ""
+    page: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{numbers(self.metrics)} on {self.data}{self.note and f' ({self.note})'}"
+
+
+@dataclass(frozen=True)
+class PaperResult:
+    """Numbers of one model on one dataset, as its authors published them.
+
+    Attributes:
+        data: Dataset and split.
+        metrics: Name of a metric -> value.
+        source: Who says so: the paper, or a page of its authors.
+        table: Table of the source; empty where it is not known.
+        row: Row of the table.
+        reproduced: Whether mmattn reaches the number, in words.
+        note: What else a reader has to know; empty where there is nothing.
+    """
+
+    data: str
+    metrics: Mapping[str, float] = field(hash=False)
+    source: str
+    table: str = ""
+    row: str = ""
+    reproduced: str = ""
+    note: str = ""
+
+    @property
+    def place(self) -> str:
+        """Source, table and row."""
+        return ", ".join(filter(None, (self.source, self.table, self.row and f"row {self.row}")))
+
+    def __str__(self) -> str:
+        return f"{numbers(self.metrics)} on {self.data}{self.note and f' ({self.note})'}"
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """One model of the index.
 
@@ -34,7 +91,9 @@ class ModelEntry:
         paper: Title and address of the paper; empty where the index names none.
         page: File of the repository with the system's page; empty where the index names none.
         parameters: Number of parameters; None where the index does not tell it.
-        results: What was measured: dataset, metric and value.
+        results: What was measured here.
+        published: What the authors publish of this model.
+        weights: Names of weights (``mmattn weights``) of other projects that fit the config.
     """
 
     name: str
@@ -47,7 +106,9 @@ class ModelEntry:
     paper: tuple[str, str] = ("", "")
     page: str = ""
     parameters: int | None = None
-    results: tuple[tuple[str, str, float], ...] = field(default=())
+    results: tuple[Result, ...] = ()
+    published: tuple[PaperResult, ...] = ()
+    weights: tuple[str, ...] = ()
 
 
 @cache
@@ -107,7 +168,6 @@ def _entry(
         raise ConfigError(f"{file}: the config of {model['Name']} is not there: {config}")
     metadata = {**(collection.get("Metadata") or {}), **(model.get("Metadata") or {})}
     paper = model.get("Paper") or collection.get("Paper") or {}
-    results = model.get("Results") or ()
     return ModelEntry(
         name=model["Name"],
         config=config,
@@ -119,11 +179,38 @@ def _entry(
         paper=(paper.get("Title", ""), paper.get("URL", "")),
         page=model.get("README") or collection.get("README") or "",
         parameters=metadata.get("Parameters"),
-        results=tuple(
-            (str(one.get("Dataset", "")), metric, value)
-            for one in results
-            for metric, value in (one.get("Metrics") or {}).items()
-        ),
+        results=tuple(_result(one) for one in model.get("Results") or ()),
+        published=tuple(_paper_result(one) for one in model.get("Paper Results") or ()),
+        weights=tuple(model.get("Weights Names") or ()),
+    )
+
+
+def numbers(metrics: Mapping[str, float]) -> str:
+    """Return metrics in words, ``86.0 AP50, 56.4 AP``."""
+    return ", ".join(f"{float(value)} {metric}" for metric, value in metrics.items())
+
+
+def _result(one: Mapping[str, Any]) -> Result:
+    return Result(
+        data=str(one.get("Dataset", "")),
+        metrics=dict(one.get("Metrics") or {}),
+        command=one.get("Command", ""),
+        commit=str(one.get("Commit", "")),
+        machine=one.get("Machine", ""),
+        page=one.get("Page", ""),
+        note=one.get("Note", ""),
+    )
+
+
+def _paper_result(one: Mapping[str, Any]) -> PaperResult:
+    return PaperResult(
+        data=str(one.get("Dataset", "")),
+        metrics=dict(one.get("Metrics") or {}),
+        source=one.get("Source", ""),
+        table=str(one.get("Table", "")),
+        row=str(one.get("Row", "")),
+        reproduced=one.get("Reproduced", ""),
+        note=one.get("Note", ""),
     )
 
 

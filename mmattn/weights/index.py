@@ -66,6 +66,16 @@ def find_entry(name: str) -> Entry:
     return entries[name]
 
 
+def weights_of_config(index: Index, config: str) -> list[Entry]:
+    """Return the weights of a config.
+
+    Args:
+        index: Index to search.
+        config: Config as entries name it, ``mmattn::yolov12/yolov12-n_8xb32-600e_coco.py``.
+    """
+    return [entry for entry in index.entries.values() if entry.config == config]
+
+
 def read_index(path: str | Path) -> Index:
     """Read one index file; see ``load_index``."""
     ours = Path(path) == PACKAGED

@@ -23,14 +23,12 @@ def test_names_and_short_names_are_those_of_one_model_each() -> None:
     assert all(entry.task and entry.data and entry.architecture for entry in entries)
 
 
-def test_every_system_s_configs_are_in_the_index() -> None:
-    """Those of ``comparison`` are other projects' networks."""
+def test_every_config_is_in_the_index() -> None:
     listed = {entry.config.resolve() for entry in model_index()}
-    left_out = {"_base_", "comparison"}
     configs = {
         file.resolve()
         for file in (ROOT / "configs").rglob("*.py")
-        if file.relative_to(ROOT / "configs").parts[0] not in left_out
+        if file.relative_to(ROOT / "configs").parts[0] != "_base_"
     }
     assert configs == listed
 
@@ -104,4 +102,47 @@ def test_the_table_can_be_narrowed(capsys) -> None:
 
 def test_a_result_that_was_measured_here_is_shown(capsys) -> None:
     assert main(["models", "ccnet_mobilenetv2_1xb8-1k_camvid-180x240"]) == 0
-    assert "66.36 mIoU on CamVid val" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "measured    66.36 mIoU on CamVid val\n" in shown
+    assert "  command   mmattn train configs/ccnet/ccnet_mobilenetv2" in shown
+    assert "  commit    fafe87f-dirty, 2 CPU cores, one thread\n" in shown
+    assert "  page      docs/results/ccnet_camvid/README.md\n" in shown
+
+
+def test_a_published_number_has_its_table_and_row_and_is_not_called_ours(capsys) -> None:
+    assert main(["models", "bevanet_2xb6-500e_cityscapes-1024x1024"]) == 0
+    shown = capsys.readouterr().out
+    assert "parameters  58,823,892\nmeasured    nothing here\n" in shown
+    assert "published   81.0 mIoU on Cityscapes val (with ImageNet weights; the paper" in shown
+    assert "  by        the authors' README, Model (Cityscapes), row BEVANet\n" in shown
+    assert "  here      not reproduced, it needs two GPUs and the dataset\n" in shown
+    assert "weights     mmattn weights pull bevanet_2xb6-500e_cityscapes-1024x1024\n" in shown
+
+
+def test_weights_of_other_projects_are_named(capsys) -> None:
+    assert main(["models", "atss_r50_fpn_dyhead-mmdet_1x_coco"]) == 0
+    shown = capsys.readouterr().out
+    assert "weights     mmattn weights pull atss_r50_fpn_dyhead_1x_coco\n" in shown
+
+
+@pytest.mark.parametrize("columns", [72, 80, 120])
+def test_in_a_terminal_the_table_fits_and_no_name_is_cut(columns: int, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["name", "task", "data", "parameters", "measured", "here"]
+    assert max(map(len, lines)) <= columns
+    words = {word for line in lines for word in line.split()}
+    assert {entry.alias or entry.name for entry in model_index()} <= words
+    assert any("66.36 mIoU" in line and "3.22 M" in line for line in lines)
+
+
+def test_a_wide_table_is_whole_in_a_terminal_as_in_a_pipe(capsys, monkeypatch) -> None:
+    assert main(["models"]) == 0
+    piped = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["models", "--wide"]) == 0
+    assert capsys.readouterr().out == piped
+    assert "a folder of your own" in piped and "\u2026" not in piped

@@ -42,7 +42,14 @@ def killed_after(count: int, call: Callable[[], object]) -> bool:
     return status == 9
 
 
-@pytest.mark.parametrize("name, part", [("coco2017", None), ("coco2017", "3"), ("voc2012", None)])
+@pytest.mark.parametrize(
+    "name, part",
+    [
+        ("coco2017", None),
+        pytest.param("coco2017", "3", marks=pytest.mark.slow),
+        pytest.param("voc2012", None, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_again_and_again(
     name: str, part: str | None, archives: Callable, tmp_path: Path
 ) -> None:
