@@ -87,19 +87,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def add_exported(file: Path, scale: str, rounds: int) -> None:
-    """Time the ONNX file of each mixer of a table, and write the table with that column."""
+    """Time the ONNX file of each mixer of a table that lacks it, and add that column.
+
+    The table is written after each, so that the same command goes on where it was stopped.
+    """
     import torch
 
     torch.set_num_threads(1)
     content = json.loads(file.read_text(encoding="utf-8"))
-    facts = machine("cpu")
-    before = os.getloadavg()[0]
+    loads = content.setdefault("load at the exported files", {})
     for name, row in content["rows"].items():
+        if EXPORTED in row:
+            continue
+        loads[name] = os.getloadavg()[0]
         row[EXPORTED] = 1000 * exported(host(name, scale), rounds)
-        print(f"{name}: {row[EXPORTED]:.3g} ms", flush=True)
-    load = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
-    content["machine of the exported files"] = {**facts, "load": load}
-    write(file, content)
+        print(f"{name}: {row[EXPORTED]:.3g} ms, load {loads[name]:.1f}", flush=True)
+        content["machine of the exported files"] = machine("cpu")
+        write(file, content)
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
@@ -113,7 +117,9 @@ def machines(content: dict[str, Any]) -> str:
     """Return the machine, and that of the exported files where it is told apart."""
     lines = [as_line(content["machine"])]
     if facts := content.get("machine of the exported files"):
-        lines.append(f"Exported files, onnxruntime, one thread: {as_line(facts)}")
+        loads = content["load at the exported files"].values()
+        load = f"load before each {min(loads):.1f} to {max(loads):.1f}"
+        lines.append(f"Exported files, onnxruntime, one thread: {as_line(facts)}; {load}")
     return "\n\n".join(lines)
 
 
@@ -204,15 +210,20 @@ def exported(model: Any, rounds: int) -> float:
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     """Return the rows as Markdown, with the growth of memory from 256 to 512."""
-    columns = list(next(iter(rows.values())))
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = [f"| mixer | {' | '.join(columns)} | growth of memory, 256 to 512 |"]
     lines.append("| --- |" + " --- |" * (len(columns) + 1))
     for name, row in rows.items():
         growth = row["MB kept at 512"] / row["MB kept at 256"]
-        cells = " | ".join(f"{row[column]:.3g}" if row[column] < 100 else f"{row[column]:.0f}"
-                           for column in columns)  # fmt: skip
+        cells = " | ".join(_cell(row.get(column)) for column in columns)
         lines.append(f"| {name} | {cells} | {growth:.2f} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 if __name__ == "__main__":
