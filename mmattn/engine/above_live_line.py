@@ -25,6 +25,11 @@ class AboveLiveLine:
     def __init__(self, console: Console, stream: TextIO) -> None:
         self._console, self.stream, self._begun = console, stream, ""
 
+    @property
+    def rich_proxied_file(self) -> TextIO:
+        """The stream, by the name that consoles look for: they write to it, not to its stand-in."""
+        return self.stream
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 

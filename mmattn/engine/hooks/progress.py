@@ -108,7 +108,7 @@ class ProgressHook(Hook):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        console = self._console or Console()
+        console = self._console or Console(file=sys.stdout)  # not what will stand for it
         if not console.is_terminal:
             return False
         self._progress = Progress(

@@ -70,3 +70,24 @@ def test_a_path_that_is_printed_stays_in_one_line(capsys) -> None:
     assert f"first line\n{path}\n" in shown and f"printed: {path}\n" in shown
     assert sys.stdout is before
     assert runner.logger.handlers[0].stream is not before
+
+
+def test_a_terminal_that_the_hook_finds_itself(monkeypatch) -> None:
+    """Its console writes to the terminal, not to what stands for it meanwhile."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    hook, runner = ProgressHook(), runner_at(9)
+    hook.before_train(runner)
+    assert sys.stdout is not terminal
+    print("a line")
+    Console().print("of another console")
+    hook.after_train(runner)
+    shown = terminal.getvalue()
+    assert "a line\n" in shown and "of another console" in shown
+    assert sys.stdout is terminal
