@@ -35,6 +35,10 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         _leave_what_lives_on()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # extensions that count their objects at the end would tell of leaks
+
+
 def _leave_what_lives_on() -> None:
     """Take imported modules and collected tests out of the search for garbage.
 

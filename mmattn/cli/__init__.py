@@ -36,6 +36,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "replay": "repeat a training step whose numbers were not finite",
     },
     "this installation": {
+        "upstream": "run a script of mmdet's or mmseg's tools, such as confusion_matrix",
         "doctor": "show versions, packages, operators and GPUs, and what is broken",
         "completion": "print a script by which bash, zsh or fish completes mmattn",
     },

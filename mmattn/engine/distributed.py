@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import ConfigError
 
@@ -72,12 +72,53 @@ def join_cpu_group(cfg: Config) -> None:
     mmengine always selects a CUDA device when it starts a group; a group that exists already is
     used as it is.
     """
+    set_standard_variables(cfg.launcher)
+    _join_group(cfg, "gloo")
+
+
+def join_restarted_group(cfg: Config) -> None:
+    """Join the process group of GPUs, if torchrun has started this training again.
+
+    Otherwise mmengine joins it, and would after a restart with what its torch has in store; see
+    ``_store_of_attempt``.
+    """
+    dist_cfg = (cfg.get("env_cfg") or {}).get("dist_cfg") or {}
+    if cfg.launcher != "pytorch" or not _store_of_attempt() or "init_backend" in dist_cfg:
+        return
+    import torch
+
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # as mmengine does
+    _join_group(cfg, dist_cfg.get("backend", "nccl"))
+
+
+def _join_group(cfg: Config, backend: str) -> None:
     import torch.distributed as dist
 
-    set_standard_variables(cfg.launcher)
-    timeout = (cfg.get("env_cfg") or {}).get("dist_cfg", {}).get("timeout", LONGEST_WAIT)
+    dist_cfg = (cfg.get("env_cfg") or {}).get("dist_cfg") or {}
+    timeout = timedelta(seconds=dist_cfg.get("timeout", LONGEST_WAIT))
     if not dist.is_initialized():
-        dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+        dist.init_process_group(backend, timeout=timeout, **_store_of_attempt())
+
+
+def _store_of_attempt() -> dict[str, Any]:
+    """Return arguments of ``init_process_group`` for a group that torchrun has started again.
+
+    With a fixed port, torchrun keeps one store over all restarts, and torch 2.15 reads what is in
+    it: processes then call those that are gone, and the restart fails ("Connection refused"). The
+    names of each attempt get a prefix of their own, as in earlier versions of torch.
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    from torch.distributed import PrefixStore, TCPStore
+
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(*place, None, False, timedelta(seconds=LONGEST_WAIT))
+    return {
+        "store": PrefixStore(f"mmattn/attempt/{attempt}", store),
+        "rank": int(os.environ["RANK"]),
+        "world_size": int(os.environ["WORLD_SIZE"]),
+    }
 
 
 def fit_for_cpu_group(cfg: Config) -> Config:

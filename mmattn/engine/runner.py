@@ -21,7 +21,13 @@ from mmattn.preflight.auto_classes import fill_class_counts
 from mmattn.preflight.backbone import check_channels
 from mmattn.preflight.run import check_config, check_data
 
-from .distributed import fit_for_cpu_group, join_cpu_group, launched_rank, wait_long
+from .distributed import (
+    fit_for_cpu_group,
+    join_cpu_group,
+    join_restarted_group,
+    launched_rank,
+    wait_long,
+)
 from .pretrained import fetch_checkpoint, fetch_pretrained
 
 if TYPE_CHECKING:
@@ -84,6 +90,8 @@ def build_runner(
     _forget_visualizer(cfg)
     if _in_cpu_group(cfg):
         join_cpu_group(cfg)
+    else:
+        join_restarted_group(cfg)
     with explain_registry_errors(cfg.filename):
         runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     check_channels(runner.model, cfg.filename)
