@@ -140,7 +140,7 @@ def costs(model: Any) -> dict[str, float]:
     """Return parameters and operations, 2 per multiply-add, for an image of 512 x 512."""
     import copy
 
-    from mmattn.plugins.costs import count_flops
+    from mmattn.complexity import count_flops
 
     million = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     found: dict[str, float] = {"M parameters": million}

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.command == "build":
         return _run_build(args)
-    from ._doctor import examine
+    from .doctor import examine
 
     return examine(args.ops or None, quick=args.quick, verbose=args.verbose, log=_log)
 

@@ -10,7 +10,7 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Finding:
-    """What the doctor found out about an operator.
+    """Backends, choices, checks and times of one operator.
 
     Attributes:
         name: Name of the operator.

@@ -1,4 +1,4 @@
-"""Versions, backends, machine and commit behind a result, and the size of a model."""
+"""Versions, backends, machine and commit behind a result."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 # Distribution names; a fork and its original share an import name, so both are asked for.
 PACKAGES = (
@@ -110,57 +105,6 @@ def commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return result.stdout.strip() or "unknown"
-
-
-def complexity(model: nn.Module, inputs: Tensor) -> tuple[int, int]:
-    """Count the parameters, and the floating point operations of one forward pass.
-
-    Args:
-        model: Network that is called as ``model(inputs)``. Products and convolutions are counted,
-            2 operations per multiply-add, as ``torch.utils.flop_counter`` does.
-        inputs: Batch of the size in question.
-
-    Returns:
-        Parameters and operations.
-    """
-    return _parameters(model), _operations(lambda: model(inputs))
-
-
-def complexity_in_test(
-    model: Any, sample: Mapping[str, Any]
-) -> tuple[int, int, tuple[int, int, int, int]]:
-    """Count the parameters of a model, and the operations of the test of one image.
-
-    Args:
-        model: A model of mmengine, before its layers are fused.
-        sample: One image as the test pipeline packs it: ``inputs`` and ``data_samples``. It is not
-            changed.
-
-    Returns:
-        Parameters, operations (see ``complexity``), and the shape (N, C, H, W) that the network
-        gets: resized and padded.
-    """
-    batch = {key: [value.clone()] for key, value in sample.items()}
-    prepared = model.data_preprocessor(batch, False)["inputs"]
-    batch = {key: [value.clone()] for key, value in sample.items()}
-    training = model.training
-    model.eval()
-    flops = _operations(lambda: model.test_step(batch))
-    model.train(training)
-    return _parameters(model), flops, tuple(prepared.shape)
-
-
-def _parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def _operations(call: Callable[[], Any]) -> int:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops()
 
 
 def _mmcv_operators() -> str:

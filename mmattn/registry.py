@@ -43,7 +43,7 @@ TASK_UTILS = _registry(_mmengine.TASK_UTILS)
 
 DATASETS = _registry(_mmengine.DATASETS, "mmattn.data.datasets", "mmattn.boxes.dataset")
 DATA_SAMPLERS = _registry(_mmengine.DATA_SAMPLERS, "mmattn.data.datasets")
-TRANSFORMS = _registry(_mmengine.TRANSFORMS, "mmattn.data.datasets")
+TRANSFORMS = _registry(_mmengine.TRANSFORMS, "mmattn.data.transforms")
 
 HOOKS = _registry(_mmengine.HOOKS, "mmattn.engine.hooks")
 LOOPS = _registry(_mmengine.LOOPS)

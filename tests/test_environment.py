@@ -1,21 +1,13 @@
-"""The environment of a result: what ran it, and how large the model is."""
+"""The environment of a result: what ran it."""
 
 from __future__ import annotations
 
 import re
 
 import torch
-from torch import nn
 
-from mmattn.environment import collect_env, commit, complexity
+from mmattn.environment import collect_env, commit
 from mmattn.ops import OPERATORS
-
-
-def test_complexity_counts_two_operations_per_multiply_add() -> None:
-    model = nn.Conv2d(3, 8, 3, padding=1)
-    parameters, flops = complexity(model, torch.zeros(1, 3, 10, 12))
-    assert parameters == 8 * 3 * 9 + 8
-    assert flops == 2 * 10 * 12 * 8 * 3 * 9
 
 
 def test_environment_names_the_active_backends() -> None:

@@ -68,7 +68,7 @@ def run_demo(out: Path, *, quick: bool) -> Path:
 
     with demo.step(f"Draw {num_train} training and {num_val} validation images"):
         counts = ("--num-train", num_train, "--num-val", num_val)
-        demo.run("tools/make_shapes.py", data, *counts, "--size", *SIZE, "--overwrite")
+        demo.run("tools/data.py", "shapes", data, *counts, "--size", *SIZE, "--overwrite")
 
     with demo.step("Measure the untrained network, for comparison"):
         import torch
@@ -121,7 +121,7 @@ def run_demo(out: Path, *, quick: bool) -> Path:
     detector = run_detector(demo, out / "detector", data, quick=quick)
 
     with demo.step("Write the report"):
-        from mmattn.environment import complexity
+        from mmattn.complexity import complexity
         from mmattn.export import SemanticExport
         from mmattn.export.checked_files import parity_path
         from mmattn.reports import SegmentationRun, write_html_report

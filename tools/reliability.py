@@ -234,7 +234,7 @@ GOALS = (
 
 @dataclass
 class Count:
-    """What the tests of a goal came to.
+    """Passed and counted cases of a goal.
 
     Attributes:
         passed: Cases that passed.

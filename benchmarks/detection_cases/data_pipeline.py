@@ -5,7 +5,7 @@ image for each output and takes the other three from the last 40. The others dec
 each output, whose draws are from the whole dataset.
 
 Draws are random, so results are not compared but for their shape; that a mosaic of mmattn shows
-what mmdet's two steps show is asserted in ``tests/data/augment/test_mosaic_affine.py``.
+what mmdet's two steps show is asserted in ``tests/data/transforms/test_mosaic_affine.py``.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class BoxClasses:
 
 
 class BoxFolder:
-    """What a folder holds, in whatever format.
+    """A folder of boxes of any format: its splits and its classes.
 
     Args:
         root: Path of the folder, of one COCO file, or of one ``data.yaml``.

@@ -17,7 +17,7 @@ from mmdet.datasets import BaseDetDataset
 
 from mmattn.data.confine import linked_folders
 from mmattn.data.folder.mask_reader import check_choice
-from mmattn.data.load_image import LoadImageFromFile
+from mmattn.data.transforms.load_image import LoadImageFromFile
 from mmattn.errors import ConfigError, did_you_mean
 from mmattn.images.reader import check_bit_depth
 from mmattn.palette import complete_palette
@@ -154,7 +154,7 @@ class FolderDetDataset(BaseDetDataset):
 
     @property
     def records(self) -> BoxRecords:
-        """What was read of this split; read again if that was forgotten (``forget_records``)."""
+        """Records of this split, read again if they were forgotten (``forget_records``)."""
         return self._folder.records(self._split)
 
     @classmethod

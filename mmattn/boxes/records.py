@@ -107,7 +107,7 @@ class BoxImage:
 
 @dataclass(frozen=True)
 class BoxRecords:
-    """What one annotation file, or one folder of them, holds.
+    """Images and classes of one annotation file, or of one folder of them.
 
     Attributes:
         images: Images in the order of their ids or names.

@@ -36,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True)
 class BoxLayout:
-    """What was recognised in a folder.
+    """The format of a folder and the annotations of each split, as recognised by looking.
 
     Attributes:
         form: ``coco``, ``voc`` or ``yolo``.

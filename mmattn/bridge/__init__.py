@@ -6,7 +6,7 @@
 - mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``), and runs
   no config text of a checkpoint (``mmattn.bridge.checkpoint_configs``).
 - YAML and JSON files make no objects, and configs in them name no code
-  (``mmattn.bridge.data_configs``).
+  (``mmattn.bridge.yaml_json_configs``).
 - pycocotools reads annotation files with a byte order mark (``mmattn.bridge.coco_text``).
 - ``panopticapi``, which no package index has, becomes importable (``mmattn.bridge.panopticapi``).
 - mmcv's deformable attention runs on our operator (``mmattn.bridge.deformable_attention``).
@@ -48,7 +48,7 @@ def install() -> None:
     if _installed:
         return
     _installed = True
-    from .data_configs import READERS as ANNOTATION_READERS
+    from .annotation_pickles import READERS as ANNOTATION_READERS
     from .drawn_images import DRAWING, read_for_drawing
     from .ext_finder import provide_mmcv_ext
     from .late_operators import restore_operators
@@ -134,25 +134,25 @@ def _patch_builtin_modules(module) -> None:
 
 
 def _patch_yaml_loader(module) -> None:
-    from .data_configs import patch_yaml_loader
+    from .yaml_json_configs import patch_yaml_loader
 
     patch_yaml_loader(module)
 
 
 def _patch_config_reader(module) -> None:
-    from .data_configs import patch_config_reader
+    from .yaml_json_configs import patch_config_reader
 
     patch_config_reader(module)
 
 
 def _patch_registry_fallback(module) -> None:
-    from .data_configs import patch_registry_fallback
+    from .yaml_json_configs import patch_registry_fallback
 
     patch_registry_fallback(module)
 
 
 def _refuse_annotation_pickles(module) -> None:
-    from .data_configs import refuse_annotation_pickles
+    from .annotation_pickles import refuse_annotation_pickles
 
     refuse_annotation_pickles(module)
 

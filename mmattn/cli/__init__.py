@@ -50,5 +50,3 @@ RENAMED = {
     "convert_checkpoint": ("convert",),
     "make_shapes": ("data", "shapes"),
 }
-#: Verb -> its file in ``tools``, where that has the name of before.
-TOOLS = {"check": "check_data", "convert": "convert_checkpoint"}

@@ -16,7 +16,7 @@ _MODELS = ("CONFIG", "MODEL", "PATTERN")
 
 @dataclass(frozen=True)
 class Words:
-    """What may be typed behind a command.
+    """Words that may be typed behind a command.
 
     Attributes:
         help: What the command does.

@@ -212,7 +212,7 @@ class _Loader:
 
 @dataclass(frozen=True)
 class Model:
-    """What the command line says about the model.
+    """The model that the command line names, in a form that processes can be sent.
 
     Attributes:
         exported: Exported file; None for a model in torch.

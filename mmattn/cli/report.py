@@ -13,7 +13,7 @@ from . import _arguments as arguments
 from ._run import run
 
 if TYPE_CHECKING:
-    from mmattn.engine.detection_measurement import OpenedFile
+    from mmattn.engine.measurement.detection import OpenedFile
     from mmattn.reports.run import Step
 
 EXAMPLES = """\
@@ -211,7 +211,7 @@ def _report(args: argparse.Namespace, command: str) -> None:
 
 
 def _opened(file: str) -> OpenedFile:
-    from mmattn.engine.detection_measurement import OpenedFile
+    from mmattn.engine.measurement.detection import OpenedFile
     from mmattn.export.parity import read_parity
     from mmattn.export.predictors import load_predictor
 

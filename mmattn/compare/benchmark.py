@@ -51,7 +51,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of a contender.
+    """Figures measured of a contender.
 
     Attributes:
         name, runtime, parameters, flops: Those of the contender.

@@ -89,7 +89,8 @@ def check_variant(cfg: Config, train_batch: Batch, val_batch: Batch) -> nn.Modul
     if blocks and all(parameter.grad is None for parameter in blocks):
         raise ConfigError(
             "the inserted block receives no gradient: no loss depends on the layer where it was "
-            "inserted."
+            "inserted. Insert it at a layer whose output a head reads; mmattn slots lists the "
+            "layers."
         )
     model.zero_grad(set_to_none=True)
     model.eval()

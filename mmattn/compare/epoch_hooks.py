@@ -25,7 +25,7 @@ _YOLOX_LAST, _OUR_LAST = 15, 10
 
 @dataclass
 class TranslatedHooks:
-    """What takes the place of hooks that count epochs.
+    """Hooks that count iterations, in the place of those that count epochs.
 
     Attributes:
         custom: ``custom_hooks`` of the training by iterations.

@@ -37,7 +37,7 @@ class ImageCounts(Protocol):
 
     @property
     def images(self) -> tuple[Any, ...]:
-        """What names the images, in the order of the counts."""
+        """Names of the images, in the order of the counts."""
         ...
 
     def has(self, metric: str) -> bool:

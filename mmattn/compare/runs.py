@@ -89,7 +89,8 @@ def choose_metric(runs: Sequence[Run], name: str | None) -> str:
         return name
     shared = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
     if not shared:
-        raise ConfigError("These runs have no metric in common: give runs of one task.")
+        each = "; ".join(f"{run.folder}: {', '.join(run.metrics) or 'none'}" for run in runs)
+        raise ConfigError(f"These runs have no metric in common ({each}). Give runs of one task.")
     return pick_metric(shared, None, task_of(runs[0].settings), str(runs[0].folder))
 
 

@@ -91,7 +91,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What may be concluded from one row of a comparison.
+    """The conclusion from one row of a comparison.
 
     Attributes:
         word: ``higher``, ``lower``, ``within noise``, or why nothing can be said.

@@ -15,7 +15,7 @@ POLICIES = ("stop", "skip")
 
 @dataclass(frozen=True)
 class NumericsSettings:
-    """What happens to a step whose loss or gradients are not finite.
+    """Policy for a step whose loss or gradients are not finite.
 
     Attributes:
         policy: ``"stop"`` ends the training; ``"skip"`` leaves the step out and goes on.

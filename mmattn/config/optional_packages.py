@@ -111,7 +111,7 @@ class Need:
 
     @property
     def install(self) -> str:
-        """What pip is asked for."""
+        """Requirement that pip is asked for, such as ``scikit-learn``."""
         return _INSTALL.get(self.module, self.module)
 
 

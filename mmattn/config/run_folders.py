@@ -17,7 +17,7 @@ _NUMBERED = re.compile(r"(?:epoch|iter)_(\d+)$")
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a command takes from a run's folder.
+    """Files that a command takes from a run's folder.
 
     Attributes:
         config: The config as the run had it, everything merged.

@@ -27,7 +27,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class FileState:
-    """What a file was.
+    """Size and digest of a file at the time of the manifest.
 
     Attributes:
         size: Its size in bytes.

@@ -22,7 +22,7 @@ _FORMAT, _VERSION = "mmattn.dataset", 1
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """What ``mmattn data prepare`` wrote about a dataset.
+    """The record that ``mmattn data prepare`` wrote about a dataset.
 
     Attributes:
         name: Name of the dataset, such as ``coco2017``.

@@ -9,19 +9,16 @@ from .coco_file import CocoFile
 from .crops import write_crops
 from .detections import Detections, box_ious, nms
 from .draw import draw_detections
-from .frames import FrameReader, open_frames
 from .tiles import detect_in_tiles, merge_tiles, tile_origins
 
 __all__ = [
     "CocoFile",
     "Detections",
-    "FrameReader",
     "box_ious",
     "detect_in_tiles",
     "draw_detections",
     "merge_tiles",
     "nms",
-    "open_frames",
     "tile_origins",
     "write_crops",
 ]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ManifestCheck:
-    """What ``--manifest`` asks for: called with what was found of each dataset.
+    """The comparison that ``--manifest`` asks for: called with the reports of the datasets.
 
     Args:
         path: The manifest; None where none was given.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class KnowsOffset(Protocol):
-    """What knows how many batches of the current epoch a run before this one has seen."""
+    """A hook that knows how many batches of the current epoch an earlier run has seen."""
 
     offset: int
 

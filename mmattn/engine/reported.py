@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RunReport:
-    """What a command does for the report of its run.
+    """The steps of a command that write the report of its run.
 
     Args:
         cfg: Config of the run; ``run_report=False`` switches the report off.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmattn.environment import collect_env, complexity_in_test
+from mmattn.complexity import complexity_in_test
+from mmattn.environment import collect_env
 from mmattn.errors import DataError
 from mmattn.images import evenly, read_header
 from mmattn.inference.model import unwrap_model

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from mmattn.evaluation.semantic.scores import class_scores, pixel_accuracy
+from mmattn.evaluation.semantic.class_ious import ClassIoUs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,20 +17,6 @@ if TYPE_CHECKING:
 
 IGNORED = 255
 Image = TypeVar("Image")
-
-
-@dataclass(frozen=True)
-class ClassIoUs:
-    """IoU per class in percent; NaN where a class is neither in the truth nor predicted."""
-
-    classes: tuple[str, ...]
-    ious: tuple[float, ...]
-    pixel_accuracy: float
-
-    @property
-    def mean(self) -> float:
-        """mIoU in percent over the classes that occur, as mmseg's ``IoUMetric`` reports it."""
-        return float(np.nanmean(self.ious))
 
 
 def class_ious(
@@ -54,13 +39,7 @@ def class_ious(
         counted = mask != IGNORED
         index = mask[counted].astype(np.int64) * count + predict(image)[counted]
         confusion += np.bincount(index, minlength=count * count).reshape(count, count)
-    counts = {
-        "hit": np.diag(confusion),
-        "predicted": confusion.sum(0),
-        "labelled": confusion.sum(1),
-    }
-    ious = 100 * class_scores(counts, ["mIoU"])["IoU"]
-    return ClassIoUs(classes, tuple(ious.tolist()), 100 * float(pixel_accuracy(counts)))
+    return ClassIoUs.of(confusion, classes)
 
 
 def torch_predictor(model: nn.Module) -> Callable[[ValidationImage], np.ndarray]:

@@ -58,16 +58,19 @@ def validation_dataset(cfg: Config):
 
     loader = cfg.get("val_dataloader") or cfg.get("test_dataloader")
     if not loader:
-        raise DataError("the config has no validation dataset; give images with --images")
+        raise DataError(f"{cfg.filename}: has no validation dataset; give images with --images")
     enter_scope(cfg)
     try:
         dataset = DATASETS.build(loader["dataset"])
     except FileNotFoundError as error:
         raise DataError(
-            f"the config's validation dataset is not there ({error}); give images with --images"
+            f"{cfg.filename}: its validation dataset is not there ({error}); give images with "
+            "--images"
         ) from error
     if len(dataset) == 0:
-        raise DataError("the config's validation dataset is empty; give images with --images")
+        raise DataError(
+            f"{cfg.filename}: its validation dataset is empty; give images with --images"
+        )
     return dataset
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mmattn.complexity import complexity_in_test
 from mmattn.config import load_config
-from mmattn.environment import collect_env, complexity_in_test
+from mmattn.environment import collect_env
 from mmattn.inference import build_model
 from mmattn.layers.fuse import fuse
 from mmattn.reports import SegmentationRun

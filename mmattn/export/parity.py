@@ -109,7 +109,7 @@ class ParityReport:
 
     @property
     def files(self) -> list[ParityReport]:
-        """This report and those of the files converted from this one."""
+        """The report itself and those of the files converted from this one."""
         return [self, *self.converted]
 
     @property

@@ -73,7 +73,7 @@ class _ExportedPredictor:
 
 
 class _ExportedBoxes(_ExportedPredictor):
-    """What files of boxes share, however the boxes were found."""
+    """Base class of files that find boxes, whatever the task."""
 
     result: Literal["boxes"] = "boxes"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from mmattn.detections.frames import is_camera, is_video
 from mmattn.errors import DataError
+from mmattn.images.frames import is_camera, is_video
 
 from .images import find_images
 

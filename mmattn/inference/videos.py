@@ -7,8 +7,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmattn.detections.frames import VideoWriter, is_camera, open_frames
 from mmattn.errors import DataError
+from mmattn.images.frames import VideoWriter, is_camera, open_frames
 
 if TYPE_CHECKING:
     import numpy as np

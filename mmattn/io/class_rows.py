@@ -88,7 +88,7 @@ def class_rows(
 
 @dataclass
 class RowsReport:
-    """What was taken over.
+    """Rows of a head that were taken over by the names of their classes.
 
     Attributes:
         source: File or address of the checkpoint.

@@ -132,7 +132,10 @@ def find_converter(state_dict: Mapping[str, Tensor], name: str | None = None) ->
 def _named(name: str | None) -> Converter:
     known = {converter.name: converter for converter in converters()}
     if name is None:
-        raise CheckpointError("the way back from our layout needs the name of a converter")
+        raise CheckpointError(
+            "the way back from our layout needs the name of a converter: one of "
+            f"{', '.join(sorted(known))}"
+        )
     if name not in known:
         raise CheckpointError(
             f"there is no converter {name!r}.{did_you_mean(name, known)} --list shows them."
@@ -227,7 +230,10 @@ def rename_keys(state_dict: StateDict, rename: Callable[[str], str | None]) -> S
             f"{len(unknown)} keys are not of this layout: {', '.join(unknown[:5])}"
         )
     if len(set(renamed.values())) < len(renamed):
-        raise CheckpointError("two keys of this layout would get one name")
+        names = list(renamed.values())
+        twice = next(name for name in names if names.count(name) > 1)
+        keys = ", ".join(key for key, name in renamed.items() if name == twice)
+        raise CheckpointError(f"two keys of this layout would be called {twice}: {keys}")
     return {renamed[key]: value for key, value in state_dict.items()}
 
 

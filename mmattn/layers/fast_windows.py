@@ -18,7 +18,7 @@ from mmattn.ops import is_exporting, window_attention
 
 
 class _FastLayer:
-    """What all replaced layers share. The class of upstream follows it in their bases."""
+    """Base class of all replaced layers; the class of upstream follows it in their bases."""
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         # The class is made at run time, so copies and pickles name the one that it is made from.

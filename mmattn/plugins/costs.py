@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+
+from mmattn.complexity import count_flops, count_parameters
 
 from .blocks import build_block
 
@@ -42,24 +42,8 @@ def block_cost(
     """
     with torch.random.fork_rng(devices=[]):
         _, block = build_block(cfg, channels, place=place)
-    parameters = sum(parameter.numel() for parameter in block.parameters())
+    parameters = count_parameters(block)
     try:
         return BlockCost(parameters, count_flops(block.to("meta"), 1, channels, height, width))
     except (RuntimeError, NotImplementedError):  # what it computes decides what it does
         return BlockCost(parameters, None)
-
-
-def count_flops(module: nn.Module, *shape: int) -> int:
-    """Count the operations of convolutions and matrix products, 2 per multiply-add.
-
-    The module has to be on the meta device, where nothing is computed; it is in eval mode
-    afterwards.
-
-    Args:
-        module: Module that takes one tensor.
-        *shape: Shape of the tensor.
-    """
-    module.eval()
-    with torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
-        module(torch.empty(shape))
-    return counter.get_total_flops()

@@ -115,7 +115,9 @@ def apply_to_map(
         return block(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
     if layout.order == "NLC":
         if grid is None:
-            raise ValueError("tokens came without the height and width of their grid")
+            raise ValueError(
+                f"tokens of shape {tuple(x.shape)} came without the height and width of their grid"
+            )
         x = x.transpose(1, 2).unflatten(2, grid)  # (N, C, H, W)
         return block(x).flatten(2).transpose(1, 2).contiguous()
     return block(x)

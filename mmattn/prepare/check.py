@@ -20,7 +20,7 @@ _SHOWN = 3
 
 @dataclass
 class LayoutReport:
-    """What a check found.
+    """Findings of the check of a prepared folder.
 
     Attributes:
         splits: Split -> counts: ``images``, ``labels`` and others.

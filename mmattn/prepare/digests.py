@@ -9,9 +9,10 @@ from pathlib import Path
 
 from mmattn.errors import DataError
 from mmattn.io import atomic_write
+from mmattn.io.byte_counts import bytes_in_words
 
 from .progress import Progress
-from .source_file import SourceFile, bytes_in_words
+from .source_file import SourceFile
 
 _CHUNK = 2**22
 _ADVICE = "Delete it and get it again, or take it as it is with --allow-other-digests"

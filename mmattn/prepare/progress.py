@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from mmattn.io.byte_counts import bytes_in_words
 from mmattn.io.terminal_line import TerminalLine
-
-from .source_file import bytes_in_words
 
 _IN_LOG = 30.0  # seconds between two lines
 

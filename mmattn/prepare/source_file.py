@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mmattn.io.byte_counts import bytes_in_words
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -28,18 +30,6 @@ class SourceFile:
     digests: tuple[str, ...] = ()
     top: str = ""
     holds: tuple[str, ...] = ()
-
-
-def bytes_in_words(count: int) -> str:
-    """Return a number of bytes for people.
-
-    >>> bytes_in_words(19336861798)
-    '19.3 GB'
-    """
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
 
 
 def size_in_words(file: SourceFile) -> str:

@@ -18,8 +18,9 @@ from typing import IO, Protocol
 
 from mmattn.data.archives import archive_kind
 from mmattn.errors import DataError, StorageError, one_line
+from mmattn.io.byte_counts import bytes_in_words
 
-from .source_file import SourceFile, bytes_in_words
+from .source_file import SourceFile
 
 #: An archive may hold this many times its own size, and that much in any case. Archives of images
 #: hold about their own size, those of annotations ten times as much.

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO
 
 from mmattn.errors import DataError, StorageError
+from mmattn.io.byte_counts import bytes_in_words
 
 from .progress import Progress
-from .source_file import SourceFile, bytes_in_words
+from .source_file import SourceFile
 from .sources import Source, damage, open_source
 from .subset import Subset
 
@@ -30,7 +31,7 @@ Convert = Callable[[str, bytes], bytes]
 
 
 class Stage:
-    """What ``DatasetCard.arrange`` works with.
+    """The folder and the sources that ``DatasetCard.arrange`` works with.
 
     Args:
         root: Folder of the dataset.

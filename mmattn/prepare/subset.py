@@ -28,7 +28,7 @@ class Subset:
 
     @property
     def words(self) -> str:
-        """What part it is, such as ``1% of each split``."""
+        """The part in words, such as ``1% of each split``."""
         return (
             f"{self.text} of each split"
             if self.count is None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mmattn.io.byte_counts import bytes_in_words
+
 from .card import CocoSplit, DatasetCard
 from .catalog import CATALOG
-from .source_file import bytes_in_words
 
 HEAD = ("name", "dataset", "task", "images", "classes", "archives", "account")
 

@@ -8,9 +8,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from mmattn.errors import ConfigError
+from mmattn.io.byte_counts import bytes_in_words
 
 from .card import DatasetCard
-from .source_file import bytes_in_words, size_in_words
+from .source_file import size_in_words
 
 
 def tell(card: DatasetCard, say: Callable[[str], None]) -> None:

@@ -23,7 +23,7 @@ _PLACE = re.compile(r"^\S+\.py - \w+ - \d+ - ")
 
 @dataclass(frozen=True)
 class RunLog:
-    """What a log file tells.
+    """Times, warnings and errors of a log file.
 
     Attributes:
         first: Time of the first record; None without a log.

@@ -11,8 +11,8 @@ from .detection import DETECTION
 from .instance import INSTANCE
 from .panoptic import PANOPTIC
 from .semantic import SEMANTIC, SEMANTIC_IN_MMDET
-from .task import RunReport as RunReport
 from .task import Task as Task
+from .task import TaskReport as TaskReport
 from .task import TestTimeAugmentation as TestTimeAugmentation
 from .task_of import task_of as task_of
 
@@ -26,8 +26,8 @@ __all__ = [
     "SEMANTIC",
     "SEMANTIC_IN_MMDET",
     "TASKS",
-    "RunReport",
     "Task",
+    "TaskReport",
     "TestTimeAugmentation",
     "task_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .task import RunReport, Task, TestTimeAugmentation
+from .task import Task, TaskReport, TestTimeAugmentation
 
 _UNDO = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 
@@ -34,7 +34,7 @@ DETECTION = Task(
         pack_options={"meta_keys": _UNDO},
     ),
     compilable_parts=("backbone", "neck", "bbox_head"),
-    report=RunReport(
-        "mmattn.engine.detection_measurement", "mmattn.reports.detection", exported="exported"
+    report=TaskReport(
+        "mmattn.engine.measurement.detection", "mmattn.reports.detection", exported="exported"
     ),
 )

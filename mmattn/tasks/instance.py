@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .detection import DETECTION
-from .task import RunReport
+from .task import TaskReport
 
 #: Test-time augmentation averages its boxes and leaves its masks out, as mmdet's own does.
 INSTANCE = replace(
@@ -16,6 +16,6 @@ INSTANCE = replace(
     insertable_parts=(*DETECTION.insertable_parts, "panoptic_head"),
     other_metrics=("bbox_mAP_50", "segm_mAP", "segm_mAP_50"),
     # Exported files predict boxes alone.
-    report=RunReport("mmattn.engine.detection_measurement", "mmattn.reports.detection"),
+    report=TaskReport("mmattn.engine.measurement.detection", "mmattn.reports.detection"),
     heads=(*DETECTION.heads, r"(?:roi_head\.)?(?:mask|mask_iou|point)_head(?:\[\d+\])?"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .instance import INSTANCE
-from .task import RunReport
+from .task import TaskReport
 
 PANOPTIC = replace(
     INSTANCE,
@@ -23,5 +23,5 @@ PANOPTIC = replace(
     label_map_metrics={"CocoPanopticMetric": {}, "ClasswisePanopticMetric": {}},
     label_map_option="outfile_prefix",
     tta=None,  # mmdet's averages boxes
-    report=RunReport("mmattn.engine.panoptic_measurement", "mmattn.reports.panoptic"),
+    report=TaskReport("mmattn.engine.measurement.panoptic", "mmattn.reports.panoptic"),
 )

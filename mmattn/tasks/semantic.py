@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .task import RunReport, Task, TestTimeAugmentation
+from .task import Task, TaskReport, TestTimeAugmentation
 
 #: As mmseg does it, and ``mmattn`` with it.
 SEMANTIC = Task(
@@ -38,7 +38,7 @@ SEMANTIC = Task(
     # A head that predicts by queries has a pixel decoder, where blocks work as in a neck.
     insertable_parts=("backbone", "neck", "decode_head"),
     compilable_parts=("backbone", "neck", "decode_head"),
-    report=RunReport(
+    report=TaskReport(
         "mmattn.export.measurement", "mmattn.reports.semantic", exported="exported_file"
     ),
 )
@@ -63,5 +63,5 @@ SEMANTIC_IN_MMDET = replace(
     training_only=(),
     insertable_parts=("backbone", "neck"),
     compilable_parts=("backbone", "neck"),
-    report=RunReport("mmattn.engine.semantic_measurement", "mmattn.reports.semantic"),
+    report=TaskReport("mmattn.engine.measurement.semantic", "mmattn.reports.semantic"),
 )

@@ -28,7 +28,7 @@ class TestTimeAugmentation:
 
 
 @dataclass(frozen=True)
-class RunReport:
+class TaskReport:
     """Where the report on a run of a task comes from, by the names of modules.
 
     Attributes:
@@ -101,4 +101,4 @@ class Task:
     label_map_option: str = "output_dir"
     tta: TestTimeAugmentation | None = None
     training_only: tuple[str, ...] = ()
-    report: RunReport | None = None
+    report: TaskReport | None = None

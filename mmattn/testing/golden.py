@@ -61,7 +61,7 @@ def golden_state(like: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Golden:
-    """What another implementation computed with golden weights on a golden image, in float64.
+    """Values that another implementation computed with golden weights and image, in float64.
 
     Attributes:
         shape: Shape of the input, and of the output.

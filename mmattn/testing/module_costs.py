@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mmattn.plugins.costs import count_flops
+from mmattn.complexity import count_flops, count_parameters
 from mmattn.training_memory import saved_for_backward
 
 
 def parameters(module: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(parameter.numel() for parameter in module.parameters())
+    """Count the parameters of a module."""
+    return count_parameters(module)
 
 
 def kept_for_backward(module: nn.Module, x: Tensor) -> dict[str, int]:

@@ -36,7 +36,7 @@ Progress = Callable[[int, "int | None"], None]
 
 @dataclass(frozen=True)
 class Arrived:
-    """What a place says about the file that it gave.
+    """Facts about a file that a place gave.
 
     Attributes:
         origin: Where it came from, for the record.

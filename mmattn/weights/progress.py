@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from mmattn.io.byte_counts import bytes_in_words
 from mmattn.io.terminal_line import TerminalLine
 
 
@@ -35,10 +36,5 @@ def progress_text(name: str, done: int, total: int | None, rate: float) -> str:
         total: All bytes, if that is known.
         rate: Bytes per second.
     """
-    share = f"{megabytes(done)}" if not total else f"{100 * done // total} % of {megabytes(total)}"
-    return f"{name}: {share}, {megabytes(rate)}/s"
-
-
-def megabytes(count: float) -> str:
-    """Return bytes as text, such as ``97.8 MB``."""
-    return f"{count / 1e6:.1f} MB"
+    share = f"{100 * done // total} % of {bytes_in_words(total)}" if total else bytes_in_words(done)
+    return f"{name}: {share}, {bytes_in_words(rate)}/s"

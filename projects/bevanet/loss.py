@@ -146,4 +146,7 @@ class HardPixelCrossEntropy(_WeightedPixels):
 
 def _require_no_weight(weight: Tensor | None) -> None:
     if weight is not None:
-        raise ValueError("weights per pixel (a head's sampler) are not supported by this loss")
+        raise ValueError(
+            "BEVANet's losses take no weights per pixel: leave the head's sampler out, and weigh "
+            "classes with class_weight"
+        )

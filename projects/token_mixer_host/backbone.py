@@ -132,7 +132,7 @@ class TokenMixerHost(BaseModule):
             ValueError: The network was built without ``num_classes``.
         """
         if self.conv_head is None or self.head is None:
-            raise ValueError("classify needs num_classes")
+            raise ValueError("classify needs num_classes: build TokenMixerHost with it")
         return self.head(self.conv_head(self._all_stages(x)[3]).mean((2, 3)))
 
 

@@ -106,7 +106,7 @@ def _is_known(size: int | torch.SymInt) -> bool:
 
 
 class _AttentionOfViews(nn.Module):
-    """What all layouts share; a layout says how q, k and v lie in the channels."""
+    """Base class of all layouts, which say how q, k and v lie in the channels."""
 
     areas: int
     num_heads: int

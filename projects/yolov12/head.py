@@ -250,7 +250,10 @@ class YOLOv12Head(BaseDenseHead):
             ValueError: ``score_factors`` or no ``batch_img_metas`` are given.
         """
         if score_factors is not None or batch_img_metas is None:
-            raise ValueError("score_factors must be None, and batch_img_metas are needed")
+            raise ValueError(
+                f"predict_by_feat: score_factors={score_factors} must be None, and batch_img_metas "
+                f"({'missing' if batch_img_metas is None else 'given'}) are needed"
+            )
         cfg = self.test_cfg if cfg is None else ConfigDict(cfg)
         if cfg is None:
             raise ConfigError("test_cfg is needed to predict: score_thr, nms and max_per_img")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmattn.cli import COMMANDS, GROUPS, RENAMED, TOOLS
+from mmattn.cli import COMMANDS, GROUPS, RENAMED
 from mmattn.cli._parser import commands_of, parser_of
 from mmattn.cli.main import main
 
@@ -21,7 +21,7 @@ def test_every_command_has_a_module_and_a_tool(repo: Path) -> None:
     modules = {path.stem for path in (repo / "mmattn" / "cli").glob("[!_]*.py")} - {"main"}
     assert modules == set(COMMANDS)
     for command in COMMANDS:
-        text = (repo / "tools" / f"{TOOLS.get(command, command)}.py").read_text(encoding="utf-8")
+        text = (repo / "tools" / f"{command}.py").read_text(encoding="utf-8")
         assert f"from mmattn.cli.{command} import main\n" in text
         assert len([line for line in text.splitlines() if line and line[0] not in '#"']) == 4
 

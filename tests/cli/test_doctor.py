@@ -42,12 +42,12 @@ def test_a_package_that_cannot_be_imported_is_broken(monkeypatch, capsys) -> Non
 
 
 def test_an_operator_that_computes_otherwise_is_broken(monkeypatch) -> None:
-    from mmattn.ops import _doctor
+    from mmattn.ops import doctor
 
     def wrong(operator, backend, device, dtype) -> tuple[bool, str]:
         return operator.name != "apply_gates", "1.0e+00 (result 0)"
 
-    monkeypatch.setattr(_doctor, "_parity_check", wrong)
+    monkeypatch.setattr(doctor, "_parity_check", wrong)
     found = {one.name: one for one in operators(check=True)}
     assert found["apply_gates"].broken and "FAILED 1.0e+00" in found["apply_gates"].note
     assert not found["criss_cross"].broken and "checks ok" in found["criss_cross"].note

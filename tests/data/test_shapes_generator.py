@@ -43,7 +43,8 @@ def index_mask(root: Path, split: str, record: dict) -> np.ndarray:
 
 def test_same_seed_same_bytes_in_another_process(shapes_root: Path, tmp_path: Path, repo: Path):
     options = "--num-train 8 --num-val 4 --size 96 128 --seed 3 --crowd-probability 0.5"
-    command = [sys.executable, repo / "tools/make_shapes.py", tmp_path / "again", *options.split()]
+    tool = [sys.executable, repo / "tools/data.py", "shapes"]
+    command = [*tool, tmp_path / "again", *options.split()]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert digests(tmp_path / "again") == digests(shapes_root)

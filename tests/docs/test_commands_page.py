@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmattn.cli import COMMANDS
-from tests.support.commands_page import OLD_SCRIPTS, PAGE, example_lines, page
+from tests.support.commands_page import PAGE, example_lines, page
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -35,9 +35,3 @@ def test_examples_are_read_by_the_parser(verb: str, tmp_path: Path, monkeypatch)
             module.parse_args([word for word in words[2:] if word != "..."])
             read += 1
     assert read, "no example begins with the command"
-
-
-def test_commands_that_stand_for_old_scripts_exist() -> None:
-    for command in OLD_SCRIPTS.values():
-        words = command.split()
-        assert words[0] != "mmattn" or words[1] in COMMANDS

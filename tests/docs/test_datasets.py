@@ -10,7 +10,7 @@ import pytest
 from mmattn.cli.data import parse_args
 from mmattn.config import find_config
 from mmattn.prepare.catalog import CATALOG
-from tests.support.datasets_page import PAGE, generated, on_the_page
+from tests.support.datasets_page import COMMAND, PAGE, generated, on_the_page
 
 TEXT = PAGE.read_text("utf-8")
 COMMANDS = [
@@ -21,7 +21,7 @@ COMMANDS = [
 
 
 def test_the_catalog_is_that_of_the_code() -> None:
-    assert on_the_page() == generated(), "python -m tests.support.datasets_page writes it anew"
+    assert on_the_page() == generated(), COMMAND
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -20,7 +20,7 @@ import torch
 from mmattn.cli.export import parse_args as parse_export
 from mmattn.cli.main import main
 from mmattn.config import load_config
-from mmattn.detections.frames import VideoWriter
+from mmattn.images.frames import VideoWriter
 from mmattn.inference import build_model
 from tests.support.code_blocks import read_code_blocks
 from tests.support.small_detectors import CLASSES, as_if_trained, detector_config, write_config

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Page -> the test that runs its blocks.
 OWN = {
     "docs/add_a_block.md": "docs/test_add_a_block.py",
+    "docs/compare.md": "docs/test_compare.py",
     "docs/deploy_a_detector.md": "docs/test_deploy_a_detector.py",
     "docs/evaluate_panoptic.md": "docs/test_evaluate_panoptic.py",
     "docs/plugins.md": "docs/test_plugins.py",

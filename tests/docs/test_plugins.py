@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -35,7 +33,6 @@ EXPECTED = {
     "timm": {"CBAM": 3},
     "A whole detector on generated images": {"CBAM": 8},
     "Kernels of ECA for each stage": {"ECA": 16},
-    "Compare blocks in a detector": {},
 }
 
 
@@ -88,32 +85,6 @@ def test_the_whole_detector_needs_nothing_but_the_shapes(tmp_path: Path, monkeyp
     cfg = load(snippet("A whole detector on generated images"), tmp_path)
     assert [report.unit for report in preflight(cfg)] == ["instances", "instances"]
     assert {"model", "train_cfg", "optim_wrapper", "val_evaluator"} <= cfg.keys()
-
-
-@pytest.mark.slow
-def test_the_detector_is_compared_by_its_commands(tmp_path: Path, monkeypatch) -> None:
-    """The commands as they stand, on fewer images, for fewer iterations, with one seed less."""
-    from mmattn.cli.main import main
-
-    heading = "Compare blocks in a detector"
-    monkeypatch.chdir(tmp_path)
-    Path("my_detector.py").write_text(snippet(heading).code)
-    (bash,) = (b for b in read_code_blocks(GUIDE) if b.heading == heading and b.language == "bash")
-    shorter = {"200": "8", "80": "4", "300it": "4it", "3": "2"}
-    for command in bash.commands:
-        program, *words = (shorter.get(word, word) for word in shlex.split(command))
-        assert program == "mmattn"
-        assert main(words) == 0
-    report = json.loads(Path("work_dirs/compare_my_detector/report.json").read_text())
-    labels = [row["label"] for row in report["variants"]]
-    assert labels[:4] == ["none", "SE", "CBAM", "other seeds"] and "wider host" in labels[4]
-    assert report["metric"] == "coco/bbox_mAP"
-    assert report["variants"][1]["difference"]["image_interval"]
-    assert list(report["variants"][1]["beside"]) == ["coco/bbox_mAP_50"]
-    page = Path("work_dirs/compare_my_detector/report.md").read_text()
-    assert "## Beside: coco/bbox_mAP_50" in page
-    assert "without post-processing (resizing to the image, decoding of boxes, NMS)." in page
-    assert Path("work_dirs/compare_my_detector/runs/SE/seed1/matches_coco_bbox.npz").is_file()
 
 
 def test_kernels_of_eca_are_those_of_the_list(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmattn.data.augment.affine import (
+from mmattn.data.transforms.affine import (
     RandomAffineRange,
     affine_matrix,
     clip_boxes,

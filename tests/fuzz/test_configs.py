@@ -12,8 +12,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from mmattn.config import find_config, load_config
-from mmattn.config.data_configs import data_problems, read_data_config
 from mmattn.config.options import parse_cfg_options
+from mmattn.config.yaml_json_configs import code_in_data, read_yaml_json
 from mmattn.errors import ConfigError, DataError, MissingPackageError
 from mmattn.io.plain_data import line_of, parse_json, parse_yaml
 from tests.support.fuzzing import finite, scalars, texts, trees
@@ -100,7 +100,7 @@ def test_settings_that_pass_are_read_as_they_stand(folder: Path, content: Any, s
     text = json.dumps(content) if suffix == ".json" else yaml.safe_dump(content)
     path.write_text(text, encoding="utf-8")
     try:
-        found = read_data_config(path)
+        found = read_yaml_json(path)
     except ConfigError:
         return
     assert found == content
@@ -114,7 +114,7 @@ def test_a_path_of_a_module_is_refused_wherever_it_stands(folder, content, name:
         holders.extend(inner for inner in holder.values() if isinstance(inner, dict))
     assume(holders)
     holders[-1]["type"] = name
-    assert any(steps[-1] == "type" for steps, _ in data_problems(content))
+    assert any(steps[-1] == "type" for steps, _ in code_in_data(content))
     (folder / "t.json").write_text(json.dumps(content))
     with pytest.raises(ConfigError, match=r"t\.json"):
         load_config(folder / "t.json")

@@ -15,10 +15,10 @@ from pycocotools import mask as coco_mask
 
 from mmattn.boxes.run_lengths import run_length_problem, unpack
 from mmattn.boxes.sieve import is_mask
-from mmattn.data.augment.instance_masks import StoredMask, is_usable, stored_bitmap
 from mmattn.data.folder.classes_file import FolderClasses
 from mmattn.data.folder.mask_reader import MaskReader
 from mmattn.data.folder.stored_mask import read_mask
+from mmattn.data.transforms.instance_masks import StoredInstance, is_usable, stored_bitmap
 from mmattn.errors import DataError
 from mmattn.evaluation.detection.packed_masks import PackedMasks
 from tests.support.fuzzing import scalars, seeds, sides, texts, trees
@@ -89,7 +89,7 @@ def test_any_value_is_a_mask_or_none(value: Any, side: int) -> None:
     assert is_mask(value, (side, side)) in (True, False)
     assert is_usable(value) in (True, False)
     if is_usable(value) and not isinstance(value, dict):
-        StoredMask(value, (side, side), np.eye(3)).bitmap((side, side))
+        StoredInstance(value, (side, side), np.eye(3)).bitmap((side, side))
     if isinstance(value, dict):
         assert isinstance(run_length_problem(value, (side, side)), (str, type(None)))
 
@@ -101,7 +101,7 @@ def test_every_way_of_storing_a_bitmap_draws_it(bitmap: np.ndarray) -> None:
     plain = {**packed, "counts": run_lengths(bitmap)}
     for stored in (bitmap, packed, {**packed, "counts": packed["counts"].encode()}, plain):
         np.testing.assert_array_equal(stored_bitmap(stored, size), bitmap)
-        drawn = StoredMask(stored, size, np.eye(3)).bitmap(size)
+        drawn = StoredInstance(stored, size, np.eye(3)).bitmap(size)
         np.testing.assert_array_equal(drawn, bitmap.astype(bool))
 
 
@@ -122,7 +122,7 @@ def test_packed_masks_come_back(masks: list[np.ndarray], seed: int) -> None:
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(2, 40), st.integers(2, 40))
 def test_a_rectangle_as_polygon_fills_its_pixels(x: int, y: int, w: int, h: int) -> None:
     polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-    drawn = StoredMask(polygon, (97, 97), np.eye(3)).bitmap((97, 97))
+    drawn = StoredInstance(polygon, (97, 97), np.eye(3)).bitmap((97, 97))
     expected = np.zeros((97, 97), bool)
     expected[y : y + h, x : x + w] = True
     np.testing.assert_array_equal(drawn, expected)

@@ -13,7 +13,7 @@ import pytest
 from mmcv.transforms import LoadImageFromFile as MMCVLoadImageFromFile
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from mmattn.data.load_image import LoadImageFromFile
+from mmattn.data.transforms.load_image import LoadImageFromFile
 from mmattn.errors import ConfigError, DataError
 from mmattn.images import decode_image, list_images, read_header, read_image, reader
 from mmattn.images.header import DEFAULT_LIMIT, LIMIT_VARIABLE

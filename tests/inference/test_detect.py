@@ -14,8 +14,8 @@ import torch
 from mmattn.cli.predict import main
 from mmattn.config import load_config
 from mmattn.detections import Detections
-from mmattn.detections.frames import VideoWriter
 from mmattn.errors import DataError
+from mmattn.images.frames import VideoWriter
 from mmattn.inference import (
     DetectionOptions,
     build_model,

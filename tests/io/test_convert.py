@@ -207,7 +207,7 @@ def test_record_names_the_source_by_its_hash(tmp_path: Path) -> None:
 def test_tool_tells_that_it_converted_nothing(tmp_path: Path, repo: Path) -> None:
     source, out = tmp_path / "other.pth", tmp_path / "out.safetensors"
     torch.save({"foo.bar.weight": torch.zeros(3, 3)}, source)
-    command = [sys.executable, "tools/convert_checkpoint.py", source, out]
+    command = [sys.executable, "tools/convert.py", source, out]
     done = subprocess.run(command, capture_output=True, text=True, cwd=repo)
     assert done.returncode == 0, done.stderr
     assert "Nothing was converted: --list shows the layouts, --config compares" in done.stdout
@@ -222,7 +222,7 @@ def test_tool_converts_and_compares_with_a_model(
     config = next((repo / "configs" / "ccnet").glob("ccnet_mobilenetv2-*_camvid-*.py"))
     source, out = tmp_path / "torchvision.pth", tmp_path / "out.safetensors"
     torch.save(theirs.state_dict(), source)
-    command = [sys.executable, "tools/convert_checkpoint.py", source, out]
+    command = [sys.executable, "tools/convert.py", source, out]
     command += ["--converter", MMSEG, "--config", config, "--part", "backbone"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=repo)
     assert done.returncode == 0, done.stderr

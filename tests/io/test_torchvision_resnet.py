@@ -133,7 +133,7 @@ def test_networks_with_more_inside_belong_to_others() -> None:
 @slow
 def test_the_tool_says_which_network_takes_the_result(tmp_path, repo) -> None:
     torch.save(torchvisions("resnet18").state_dict(), tmp_path / "r18.pth")
-    command = [sys.executable, "tools/convert_checkpoint.py", str(tmp_path / "r18.pth")]
+    command = [sys.executable, "tools/convert.py", str(tmp_path / "r18.pth")]
     done = subprocess.run(
         [*command, str(tmp_path / "r18.safetensors")], capture_output=True, text=True, cwd=repo
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmattn.ops import _families
-from mmattn.ops._doctor import _machine
 from mmattn.ops._families import describe_families
+from mmattn.ops.doctor import _machine
 
 
 @pytest.fixture

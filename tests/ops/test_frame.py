@@ -19,8 +19,8 @@ from mmattn.ops import BackendError, build, depthwise_conv2d, use_backend
 from mmattn.ops import _operator as frame
 from mmattn.ops._backends import Backend
 from mmattn.ops._derivatives import differentiate
-from mmattn.ops._doctor import examine
 from mmattn.ops._operator import OPERATORS, Function, Operator
+from mmattn.ops.doctor import examine
 
 NUMBERS = itertools.count()  # a name can be registered once in a process
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmattn.cli import COMMANDS, TOOLS
+from mmattn.cli import COMMANDS
 
 pytestmark = pytest.mark.slow
 
@@ -88,10 +88,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_and_tools_of_the_wheel_run(name: str, installed: Path, tmp_path: Path) -> None:
     site = next(installed.glob("lib/python*/site-packages"))
-    tool = [
-        installed / "bin" / "python",
-        site / "mmattn" / ".mim" / "tools" / f"{TOOLS.get(name, name)}.py",
-    ]
+    tool = [installed / "bin" / "python", site / "mmattn" / ".mim" / "tools" / f"{name}.py"]
     for command in ([installed / "bin" / "mmattn", name], tool):
         done = subprocess.run(
             [*command, "--help"], capture_output=True, text=True, cwd=tmp_path, env={}

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from mmattn.export.accuracy import ClassIoUs
+from mmattn.evaluation.semantic.class_ious import ClassIoUs
 from mmattn.reports.run import ModelSize, Step
 from mmattn.reports.semantic.run import Sample, SegmentationRun
 

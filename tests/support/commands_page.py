@@ -12,26 +12,8 @@ from mmattn.cli import COMMANDS, GROUPS, RENAMED
 from mmattn.cli._parser import Parser, commands_of, parser_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/commands.md"
-#: Script of mmdet, mmseg or mim -> what is typed here.
-OLD_SCRIPTS = {
-    "train.py CONFIG": "mmattn train CONFIG",
-    "test.py CONFIG CHECKPOINT": "mmattn test CONFIG CHECKPOINT",
-    "dist_train.sh CONFIG 8": "tools/dist_train.sh CONFIG 8",
-    "misc/browse_dataset.py CONFIG": "mmattn data browse CONFIG --out DIR",
-    "analysis_tools/browse_dataset.py CONFIG": "mmattn data browse CONFIG --out DIR",
-    "analysis_tools/get_flops.py CONFIG": "mmattn benchmark CONFIG --size H W",
-    "analysis_tools/benchmark.py CONFIG": "mmattn benchmark CONFIG --size H W",
-    "analysis_tools/benchmark.py CONFIG --task dataloader": "mmattn benchmark CONFIG --data",
-    "model_converters/publish_model.py IN OUT": "mmattn publish IN OUT.safetensors",
-    "mmdeploy's deploy.py": "mmattn export CONFIG CHECKPOINT --out model.onnx",
-    "demo/image_demo.py IMAGE CONFIG CHECKPOINT": "mmattn predict CONFIG CHECKPOINT IMAGE "
-    "--out DIR",
-    "demo/video_demo.py VIDEO CONFIG CHECKPOINT": "mmattn predict CONFIG CHECKPOINT VIDEO "
-    "--out DIR",
-    "mim search mmattn": "mmattn models",
-    "mmengine.utils.collect_env": "mmattn doctor",
-}
 _HEAD = """\
+<!-- Written by `python -m tests.support.commands_page --update`. -->
 # Commands
 
 Each command tells its arguments with `--help`, and `mmattn --help` lists them all. This page is
@@ -46,11 +28,7 @@ command says which these are.
 _TAIL = """\
 ## Scripts of mmdet and mmseg
 
-Their scripts, in `tools/` or `demo/`, take the config that a training leaves in its folder. The
-commands here do the same:
-
-| script | here |
-| --- | --- |
+[Migrate](migrate.md#scripts-and-flags) lists them beside the commands that do the same.
 """
 
 
@@ -60,9 +38,8 @@ def page() -> str:
     for heading, commands in GROUPS.items():
         parts.append(f"## {heading.capitalize()}\n")
         parts += [_section(verb) for verb in commands]
-    rows = [f"| `{old}` | `{new}` |" for old, new in OLD_SCRIPTS.items()]
     renamed = ", ".join(f"`{old}` is `{' '.join(new)}`" for old, new in RENAMED.items())
-    parts.append(_TAIL + "\n".join(rows) + "\n")
+    parts.append(_TAIL)
     parts.append(f"Names of before are still answered, and say the new one: {renamed}.\n")
     return "\n".join(parts)
 

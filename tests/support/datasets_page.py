@@ -1,7 +1,8 @@
-"""The table of docs/datasets.md, out of the catalog: ``python -m tests.support.datasets_page``."""
+"""Write the catalog in docs/datasets.md: ``python -m tests.support.datasets_page --update``."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from mmattn.prepare.card import DatasetCard
@@ -11,7 +12,8 @@ from mmattn.prepare.table import HEAD, catalog_rows
 from mmattn.tables import markdown_table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/datasets.md"
-START, END = "<!-- datasets: tests/support/datasets_page.py -->", "<!-- end of datasets -->"
+COMMAND = "python -m tests.support.datasets_page --update"
+START, END = f"<!-- Written by `{COMMAND}`: begin -->", "<!-- end -->"
 
 
 def generated() -> str:
@@ -44,12 +46,17 @@ def on_the_page() -> str:
     return PAGE.read_text("utf-8").partition(START)[2].partition(END)[0].strip()
 
 
-def main() -> None:
-    """Write the page anew."""
+def main() -> int:
+    """Say whether the catalog is up to date, or write it."""
+    if sys.argv[1:] != ["--update"]:
+        stale = on_the_page() != generated()
+        print("docs/datasets.md is not up to date" if stale else "docs/datasets.md is up to date")
+        return int(stale)
     before, _, rest = PAGE.read_text("utf-8").partition(START)
     after = rest.partition(END)[2]
     PAGE.write_text(f"{before}{START}\n\n{generated()}\n\n{END}{after}", "utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -32,7 +32,7 @@ _GONE = {
 
 @dataclass
 class Preprocessing:
-    """What pipelines did that the model's data preprocessor does now.
+    """Steps of old pipelines that are the model's data preprocessor's now.
 
     Attributes:
         settings: Arguments of the data preprocessor.

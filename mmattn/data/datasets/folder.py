@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 
 from mmattn.data.confine import linked_folders, refuse_outside
@@ -35,11 +34,11 @@ from mmattn.data.folder.class_list import find_class_list
 from mmattn.data.folder.classes_file import IGNORED, LIKE_IGNORE
 from mmattn.data.folder.mask_reader import MASK_FORMATS, check_choice
 from mmattn.data.folder.patterns import Pattern
-from mmattn.data.load_image import LoadImageFromFile
-from mmattn.errors import ConfigError, DataError, did_you_mean
+from mmattn.data.transforms.load_image import LoadImageFromFile
+from mmattn.errors import ConfigError, did_you_mean
 from mmattn.images.reader import check_bit_depth
 from mmattn.palette import complete_palette
-from mmattn.registry import DATASETS, TRANSFORMS
+from mmattn.registry import DATASETS
 
 CLASSES_FILE = "classes.json"
 #: Enough to tell which format masks have; to find the classes themselves all are read.
@@ -237,38 +236,6 @@ class FolderSegDataset(BaseSegDataset):
         """Return an entry, with the reader of its mask and the bit depth of its image."""
         info = {**super().get_data_info(idx), "mask_reader": self.mask_reader}
         return info if self.bit_depth is None else {**info, "bit_depth": self.bit_depth}
-
-
-@TRANSFORMS.register_module()
-class LoadFolderMask(BaseTransform):
-    """Load the mask of a ``FolderSegDataset``'s image, as ``gt_seg_map`` (H, W) uint8.
-
-    An image that comes without a mask, as in prediction, passes unchanged.
-
-    Raises:
-        DataError: The mask does not have the folder's format, or has not its image's size.
-    """
-
-    def transform(self, results: dict) -> dict:
-        path = results.get("seg_map_path")
-        if path is None:
-            return results
-        if "mask_reader" not in results:
-            raise ConfigError(
-                "mmattn.LoadFolderMask loads masks of mmattn.FolderSegDataset; with another "
-                "dataset write dict(type='LoadAnnotations')"
-            )
-        labels = results["mask_reader"](path)
-        size = results.get("ori_shape", labels.shape)[:2]
-        if labels.shape != tuple(size):
-            raise DataError(
-                f"the mask {path} is {labels.shape[0]} x {labels.shape[1]} (height x width), its "
-                f"image {results['img_path']} is {size[0]} x {size[1]}. Pair the right files, or "
-                "resize the mask by nearest neighbour to the image"
-            )
-        results["gt_seg_map"] = labels
-        results.setdefault("seg_fields", []).append("gt_seg_map")
-        return results
 
 
 def _given_folders(root: str, data_prefix: Mapping[str, str]) -> tuple[str, str]:

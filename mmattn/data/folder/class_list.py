@@ -54,7 +54,7 @@ _LINES = {
 
 @dataclass(frozen=True)
 class ClassList:
-    """What a list of classes states, row by row.
+    """Names, values and colours of a list of classes, row by row.
 
     Attributes:
         names: Names, in the order of the file.

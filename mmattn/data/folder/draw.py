@@ -44,7 +44,7 @@ class DrawOptions:
 
 @dataclass(frozen=True)
 class ValDraw:
-    """What was drawn.
+    """Images drawn for validation, and how.
 
     Attributes:
         val: For each image, whether it is for validation.

@@ -318,7 +318,7 @@ class FolderLayout:
 
 @dataclass(frozen=True)
 class _Matched:
-    """What two folders hold.
+    """Images and masks of two folders, matched by their names.
 
     Attributes:
         pairs: Name -> pair.

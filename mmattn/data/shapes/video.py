@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmattn.detections.frames import VideoWriter
 from mmattn.errors import ConfigError
+from mmattn.images.frames import VideoWriter
 
 from .scene import ShapesSceneGenerator
 

@@ -32,7 +32,7 @@ _FAR_TOO_LARGE = 1e6
 
 @dataclass
 class Finding:
-    """What a repetition of a step has found.
+    """The first number that is not finite in a repeated step.
 
     Attributes:
         losses: Name -> value of the losses of the first batch that is not finite, else of the last.

@@ -75,7 +75,10 @@ def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
             else:
                 groups["norm" if isinstance(module, _NORMS) else "weight"].append(parameter)
     if not seen:
-        raise ConfigError("no parameter of the model has requires_grad: there is nothing to train")
+        raise ConfigError(
+            "no parameter of the model has requires_grad: there is nothing to train. Lower "
+            "model.backbone.frozen_stages, or leave frozen=True out"
+        )
     undecayed: dict[str, dict[str, float]] = {"norm": {"weight_decay": 0.0}}
     undecayed["bias"] = undecayed["norm"]
     return [

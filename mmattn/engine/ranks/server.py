@@ -46,7 +46,7 @@ class Member:
 
 @dataclass
 class Question:
-    """What every process is doing, asked because one makes no progress."""
+    """A question to all processes, what they are doing, because one makes no progress."""
 
     since: float
     patience: float

@@ -26,7 +26,7 @@ QUALITIES = ("PQ", "SQ", "RQ")
 
 @dataclass(frozen=True, eq=False)
 class QualitySums:
-    """What the qualities of an image are computed from; only of classes that occur.
+    """Sums that the qualities of an image are computed from; only of classes that occur.
 
     Attributes:
         labels: int64 (n,), class indices, rising.

@@ -22,7 +22,7 @@ from mmattn.quiet import quiet
 
 from ..metadata import ExportMetadata
 from ..size_divisor import find_size_divisor
-from ..tasks import task_of
+from ..tasks import task_to_export
 from .onnx_selection import translations
 from .rewrites import DECOMPOSITIONS, sizes_stay_symbolic
 
@@ -85,7 +85,7 @@ def export_onnx(
     opset = opset_for(deform_conv, opset)
     onnx = _import_onnx()
     was_training = model.training
-    task = task_of(model)
+    task = task_to_export(model)
     wrapper = task.wrap(model, output or task.outputs[0]).eval()
     try:
         divisor = wrapper.size_divisor

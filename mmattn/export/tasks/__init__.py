@@ -44,8 +44,8 @@ def find_task(name: str, source: str) -> ExportTask:
     return import_module(f"{__name__}.{TASKS[name]}").TASK
 
 
-def task_of(model: nn.Module) -> ExportTask:
-    """Return the task that ``model`` solves.
+def task_to_export(model: nn.Module) -> ExportTask:
+    """Return the task as which ``model`` is exported; ``mmattn.tasks.task_of`` tells a config's.
 
     Raises:
         ExportError: No task of ``TASKS`` exports such a model.

@@ -45,7 +45,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What an NMS selects from, in one image.
+    """Boxes and scores that an NMS selects from, in one image.
 
     Attributes:
         boxes: (A, 4) boxes.

@@ -22,7 +22,7 @@ JSONL_NAME = "results.jsonl"
 
 @dataclass(frozen=True)
 class Merged:
-    """What ``merge_parts`` wrote.
+    """Files and counts that ``merge_parts`` wrote.
 
     Attributes:
         path: The file.

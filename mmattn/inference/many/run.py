@@ -24,7 +24,7 @@ from .sources import ListedImage, ManySources
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a run over a shard has done.
+    """Counts of a run over a shard.
 
     Attributes:
         images: Images that this run has predicted.

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from mmattn.detections.frames import is_video
 from mmattn.errors import DataError
 from mmattn.images import is_image_file
+from mmattn.images.frames import is_video
 
 from .shard import Shard
 

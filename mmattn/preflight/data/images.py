@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmattn.data.load_image import LoadImageFromFile
+from mmattn.data.transforms.load_image import LoadImageFromFile
 from mmattn.errors import ConfigError, DataError, MMAttnError, one_line
 from mmattn.images import evenly
 from mmattn.images.header import SWAPPED, ImageHeader, open_image, read_header
@@ -233,7 +233,7 @@ def _thin(sizes: Sequence[tuple[tuple[int, int], int]]) -> list[int]:
 
 
 class _Losses:
-    """What a loader leaves out of images: bits, bands and pages."""
+    """Parts of images that a loader leaves out: bits, bands and pages."""
 
     def __init__(self, loader: ImageLoader) -> None:
         self.loader = loader

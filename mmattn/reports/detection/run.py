@@ -15,7 +15,7 @@ from .numbers import DetectionNumbers
 
 @dataclass(frozen=True)
 class ExportedDetections:
-    """What an exported file detects in the images that torch was measured on.
+    """Results of an exported file on the images that torch was measured on.
 
     Attributes:
         file: Name of the file.

@@ -160,11 +160,15 @@ def environment_section(run: Run, facts: Mapping[str, str] = MappingProxyType({}
         model["forward pass"] = f"{run.size.flops / 1e9:.3f} GFLOPs (2 per multiply-add)"
         model["measured at"] = shape(*run.size.input_shape)
     model |= facts
-    tables = {"model": model, **run.environment}
-    versions = tables.pop("versions", {})
-    groups = [
-        [part.heading(name) + part.facts(values) for name, values in tables.items() if values],
-        [part.heading("versions") + part.facts(versions)] if versions else [],
-    ]
-    groups = [group for group in groups if group]
+    return environment_columns({"model": model, **run.environment})
+
+
+def environment_columns(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Write tables of facts below each other, and that of ``versions`` beside them."""
+    written = {
+        name: [part.heading(name), part.facts(values)] for name, values in tables.items() if values
+    }
+    right = written.pop("versions", [])
+    left = [html for parts in written.values() for html in parts]
+    groups = [group for group in (left, right) if group]
     return [part.columns(*groups)] if groups else []

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmattn.reports.html import components as part
 from mmattn.reports.html.components import Html
+from mmattn.reports.html.run_sections import environment_columns
 from mmattn.reports.log_file import RunLog
 from mmattn.reports.number_formats import count, file_size, shape
 
@@ -116,19 +117,9 @@ def warnings_section(logs: Iterable[RunLog]) -> list[Html]:
 
 def environment_section(facts: Mapping[str, Any]) -> list[Html]:
     """Write machine, backends and versions, and what the run was started with."""
-    tables = dict(facts.get("environment") or {})
     start = {
         name.replace("_", " "): value
         for name, value in (facts.get("start") or {}).items()
         if value not in (None, "")
     }
-    versions = tables.pop("versions", {})
-    left: list[str] = []
-    for name, values in {"run": start, **tables}.items():
-        if values:
-            left += [part.heading(name), part.facts(values)]
-    right: list[str] = []
-    if versions:
-        right = [part.heading("versions"), part.facts(versions)]
-    groups = [group for group in (left, right) if group]
-    return [part.columns(*groups)] if groups else []
+    return environment_columns({"run": start, **(facts.get("environment") or {})})

@@ -17,7 +17,7 @@ from mmattn.reports.run import Run
 
 
 class Ious(Protocol):
-    """IoU per class and their mean, in percent (``mmattn.export.accuracy.ClassIoUs``)."""
+    """IoU per class and their mean, in percent (``mmattn.evaluation``'s ``ClassIoUs``)."""
 
     classes: tuple[str, ...]
     ious: tuple[float, ...]

@@ -78,7 +78,7 @@ class Mask2Former(MaskFormer):
 
     @property
     def panoptic_settings(self) -> dict[str, Any]:
-        """What makes a panoptic map of ``queries_for_export``, see ``panoptic``.
+        """Thresholds that make a panoptic map of ``queries_for_export``, see ``panoptic``.
 
         ``mask_stride`` is how much smaller than the input masks are: by the finest feature map,
         which has stride 4 in every backbone that the paper and mmdet take.

@@ -58,7 +58,8 @@ def from_mmdet(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if weights:
         if any(weight != 1 for weight in weights[:-1]):
             raise ConfigError(
-                "loss_cls.class_weight must be 1 for all classes but the last, 'no object'"
+                f"loss_cls.class_weight={weights}: must be 1 for all classes but the last, "
+                "'no object'"
             )
         loss["no_object_weight"] = weights[-1]
     _require_same(leaves, network, loss)

@@ -21,8 +21,7 @@ from mmattn.config.dataset_meta import dataset_meta
 from mmattn.inference import build_model
 
 FOLDER = Path(__file__).resolve().parents[3] / "configs" / "bevanet"
-# The one for a folder of one's own is trained by tests/docs/test_train_on_your_data.py.
-CONFIGS = sorted(path for path in FOLDER.glob("*.py") if "_folder-" not in path.stem)
+CONFIGS = sorted(FOLDER.glob("*.py"))
 NAMES = [path.stem for path in CONFIGS]
 CROP = (64, 96)
 

@@ -179,11 +179,11 @@ def test_same_pixels_by_hand() -> None:
 
 
 def test_another_form_is_refused_with_what_to_set() -> None:
-    from mmattn.export.tasks import task_of
+    from mmattn.export.tasks import task_to_export
 
     model = build(MASK2FORMER_PANOPTIC)
-    assert task_of(model).name == "panoptic segmentation"
+    assert task_to_export(model).name == "panoptic segmentation"
     with pytest.raises(ExportError, match=r"test_cfg.panoptic_on=False"):
-        task_of(model).wrap(model, "masks")
+        task_to_export(model).wrap(model, "masks")
     with pytest.raises(ExportError, match="instance_on=True"):
         model.instances_for_export(torch.zeros(1, 3, 64, 64))

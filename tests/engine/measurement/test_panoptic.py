@@ -12,7 +12,7 @@ import pytest
 import mmattn.engine
 from mmattn.cli.report import main
 from mmattn.config import load_config
-from mmattn.engine.panoptic_measurement import measure_run
+from mmattn.engine.measurement.panoptic import measure_run
 from mmattn.errors import ConfigError, DataError
 
 

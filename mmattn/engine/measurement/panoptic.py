@@ -11,7 +11,7 @@ from mmattn.evaluation.protocols import HasDetectionNumbers, HasPanopticNumbers
 from mmattn.reports.panoptic.run import PanopticRun
 from mmattn.reports.run import Step
 
-from .run_measurement import evaluate_for_report, run_facts
+from .evaluate import evaluate_for_report, fields_of_run
 
 
 def measure_run(
@@ -64,5 +64,5 @@ def measure_run(
         numbers=numbers,
         instances={shape: found for m in reported for shape, found in m.numbers.items()},
         num_images=numbers.num_images,
-        **run_facts(config, checkpoint, steps),
+        **fields_of_run(config, checkpoint, steps),
     )

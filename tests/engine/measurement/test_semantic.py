@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-import mmattn.engine.semantic_measurement as measurement
-from mmattn.engine.semantic_measurement import MeasuredIous, measure_run
+import mmattn.engine.measurement.semantic as measurement
+from mmattn.engine.measurement.semantic import measure_run
 from mmattn.errors import ConfigError
 from mmattn.evaluation import ClasswiseSemSegMetric
+from mmattn.evaluation.semantic.class_ious import ClassIoUs
 from mmattn.reports.semantic import write_html_report, write_markdown_report
 
 CLASSES = ("sky", "sea", "never")
@@ -21,7 +22,7 @@ CLASSES = ("sky", "sea", "never")
 def test_ious_by_hand() -> None:
     """3 of 4 pixels of sky, 1 of 2 of sea; one pixel of sky is taken for sea, one is no class."""
     confusion = np.array([[3, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]])
-    found = MeasuredIous.of(confusion, CLASSES)
+    found = ClassIoUs.of(confusion, CLASSES)
     assert found.ious[:2] == pytest.approx((75, 100 / 3)) and np.isnan(found.ious[2])
     assert found.mean == pytest.approx((75 + 100 / 3) / 2)
     assert found.pixel_accuracy == pytest.approx(100 * 4 / 6)

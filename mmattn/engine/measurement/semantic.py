@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mmattn.errors import ConfigError
+from mmattn.evaluation.semantic.class_ious import ClassIoUs
 from mmattn.evaluation.semantic.classwise_iou import ClasswiseIoUMetric
-from mmattn.evaluation.semantic.scores import class_scores, mean_over_classes, pixel_accuracy
 from mmattn.evaluation.semantic.worst_images import decode_label_map
 from mmattn.reports import SegmentationRun
 from mmattn.reports.painter import read_photograph
 from mmattn.reports.run import Step
 from mmattn.reports.semantic.run import Sample
 
-from .run_measurement import evaluate_for_report, run_facts
-
-
-@dataclass(frozen=True)
-class MeasuredIous:
-    """IoU per class in percent, nan for a class that does not occur.
-
-    Attributes:
-        classes: Names of the classes.
-        ious: IoU of each class.
-        pixel_accuracy: Share of the labelled pixels that are right.
-    """
-
-    classes: tuple[str, ...]
-    ious: tuple[float, ...]
-    pixel_accuracy: float
-
-    @property
-    def mean(self) -> float:
-        """Mean over the classes that occur."""
-        return float(mean_over_classes(np.asarray(self.ious)))
-
-    @classmethod
-    def of(cls, confusion: np.ndarray, classes: Sequence[str]) -> MeasuredIous:
-        """Compute them from a confusion matrix, (K + 1, K + 1), rows by label."""
-        counts = {
-            "hit": np.diagonal(confusion)[:-1],
-            "predicted": confusion.sum(0)[:-1],
-            "labelled": confusion.sum(1)[:-1],
-        }
-        ious = 100 * class_scores(counts, ["mIoU"])["IoU"]
-        return cls(tuple(classes), tuple(ious.tolist()), 100 * float(pixel_accuracy(counts)))
+from .evaluate import evaluate_for_report, fields_of_run
 
 
 def measure_run(
@@ -98,9 +64,9 @@ def measure_run(
         shape = (truth.shape[0], truth.shape[1])
         samples.append(Sample(read_photograph(image.name, shape), truth, predicted))
     return SegmentationRun(
-        trained=MeasuredIous.of(metric.confusion, metric.dataset_meta["classes"]),
+        trained=ClassIoUs.of(metric.confusion, metric.dataset_meta["classes"]),
         palette=metric.dataset_meta.get("palette") or (),
         num_images=len(metric.areas),
         samples=samples,
-        **run_facts(config, checkpoint, steps),
+        **fields_of_run(config, checkpoint, steps),
     )

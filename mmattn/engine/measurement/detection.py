@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmattn.environment import complexity_in_test
+from mmattn.complexity import complexity_in_test
 from mmattn.errors import ConfigError
 from mmattn.evaluation.protocols import HasDetectionNumbers
 from mmattn.inference.model import unwrap_model
 from mmattn.reports.detection.run import DetectionRun, ExportedDetections
 from mmattn.reports.run import ModelSize, Step
 
-from .run_measurement import evaluate_for_report, run_facts
+from .evaluate import evaluate_for_report, fields_of_run
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -103,7 +103,7 @@ def measure_run(
         exported=measured,
         size=size,
         num_images=next(iter(numbers.values())).num_images,
-        **run_facts(config, checkpoint, steps),
+        **fields_of_run(config, checkpoint, steps),
     )
 
 

@@ -11,13 +11,12 @@ from mmattn.config.load import load_config
 from mmattn.config.registry_scope import explain_registry_errors
 from mmattn.config.resolve import Step as ConfigStep
 from mmattn.config.run_settings import set_checkpoint, set_work_dir
+from mmattn.engine.console import brief_console
+from mmattn.engine.runner import build_runner
 from mmattn.environment import collect_env
 from mmattn.errors import ConfigError
 from mmattn.reports.curves import history_of_run
 from mmattn.reports.run import Step
-
-from .console import brief_console
-from .runner import build_runner
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -47,9 +46,9 @@ def evaluate_for_report(
     Raises:
         MMAttnError: Config, data or checkpoint are wrong; the message says how.
     """
-    from .hooks.eval_plots import EvalPlotsHook
-    from .hooks.fuse import FuseHook
-    from .hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
+    from mmattn.engine.hooks.eval_plots import EvalPlotsHook
+    from mmattn.engine.hooks.fuse import FuseHook
+    from mmattn.engine.hooks.require_complete_checkpoint import RequireCompleteCheckpointHook
 
     cfg = load_config(config)
     if not cfg.get("val_dataloader") or not cfg.get("val_evaluator"):
@@ -77,7 +76,9 @@ def evaluate_for_report(
     return reported
 
 
-def run_facts(config: str | Path, checkpoint: str | Path, steps: Sequence[Step]) -> dict[str, Any]:
+def fields_of_run(
+    config: str | Path, checkpoint: str | Path, steps: Sequence[Step]
+) -> dict[str, Any]:
     """Collect what a report of any task shows of a run: title, curves, time, commands, machine.
 
     Curves and training time come from the folder of the checkpoint's run.

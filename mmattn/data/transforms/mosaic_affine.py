@@ -21,7 +21,7 @@ from .affine import (
     scale_and_shift,
     worth_keeping,
 )
-from .instance_masks import StoredMask, stored_masks
+from .instance_masks import StoredInstance, stored_masks
 from .loaded_boxes import boxes_of, require_boxes
 
 
@@ -125,7 +125,7 @@ class MosaicAffine(BaseTransform):
         to_output = self.affine.draw(canvas, (self.width, self.height))
 
         boxes: list[np.ndarray] = []
-        masks: list[StoredMask | None] = []
+        masks: list[StoredInstance | None] = []
         moved = False
         for sample, placement in zip(samples, placements, strict=True):
             draw_warped(sample["img"], placement, canvas, to_output, output)

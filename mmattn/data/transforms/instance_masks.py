@@ -19,7 +19,7 @@ from .affine import map_points, matrix_of_pixels
 
 
 @dataclass(frozen=True)
-class StoredMask:
+class StoredInstance:
     """The mask of an instance as COCO stores it, and where it lies in the augmented image.
 
     Attributes:
@@ -89,7 +89,7 @@ def stored_bitmap(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
 
 def stored_masks(
     results: Mapping[str, Any], boxes: np.ndarray, matrix: np.ndarray
-) -> list[StoredMask | None] | None:
+) -> list[StoredInstance | None] | None:
     """Return the masks of an image's instances in the order of its boxes, None where one has none.
 
     They are taken from ``results["instances"]``, which datasets of mmdet fill with ``mask`` where
@@ -113,7 +113,7 @@ def stored_masks(
         return None
     size = tuple(results["img"].shape[:2])
     return [
-        StoredMask(instance["mask"], size, matrix) if use else None
+        StoredInstance(instance["mask"], size, matrix) if use else None
         for instance, use in zip(instances, usable, strict=True)
     ]
 

@@ -7,7 +7,7 @@ import pytest
 from mmengine.dataset import Compose
 from mmengine.registry import TRANSFORMS, DefaultScope
 
-from mmattn.data.edge_map import GenerateEdgeMap
+from mmattn.data.transforms.edge_map import GenerateEdgeMap
 from mmattn.errors import ConfigError, DataError
 
 

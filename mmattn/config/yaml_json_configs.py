@@ -11,7 +11,7 @@ anyway and may do all of it. Files of data come from anywhere, so in them
 - ``_base_`` names other files of data, or a Python config of an installed package;
 - no setting names a pickle, or is a text that is evaluated.
 
-``mmattn.bridge.data_configs`` brings this into mmengine's own reader and registries.
+``mmattn.bridge.yaml_json_configs`` brings this into mmengine's own reader and registries.
 """
 
 from __future__ import annotations
@@ -45,12 +45,7 @@ _SAFE_PICKLES = ("load_from", "checkpoint", "pretrained", "out_file_path", "prop
 _WAY_OUT = "write it in a Python config (.py), which is code that you vouch for"
 
 
-def is_data_config(path: str | Path) -> bool:
-    """Return whether a config is a file of data by its ending."""
-    return str(path).lower().endswith(SUFFIXES)
-
-
-def read_data_config(path: str | Path, shown: str | Path | None = None) -> dict[str, Any]:
+def read_yaml_json(path: str | Path, shown: str | Path | None = None) -> dict[str, Any]:
     """Read a YAML or JSON config without its bases, and refuse what only code may say.
 
     Args:
@@ -73,7 +68,7 @@ def read_data_config(path: str | Path, shown: str | Path | None = None) -> dict[
             "key: value"
         )
     problems = []
-    for steps, problem in data_problems(content):
+    for steps, problem in code_in_data(content):
         line = line_of(text, steps)
         problems.append(f"line {line}: {problem}" if line else problem)
     refuse(problems, str(shown))
@@ -85,7 +80,7 @@ def read_data_config(path: str | Path, shown: str | Path | None = None) -> dict[
     return content
 
 
-def data_problems(content: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def code_in_data(content: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield what a config of data must not say, each with the keys that lead to it."""
     for steps, value in _leaves(content):
         key = next((step for step in reversed(steps) if isinstance(step, str)), "")

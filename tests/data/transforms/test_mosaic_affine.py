@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from mmdet.structures.bbox import HorizontalBoxes
 
-from mmattn.data.augment import BetaMixUp, FlipCopyPaste, MosaicAffine
-from mmattn.data.augment.affine import RandomAffineRange, map_boxes, worth_keeping
-from mmattn.data.augment.mosaic_affine import draw_warped
 from mmattn.data.datasets.multi_image_mix import MultiImageMixDataset
+from mmattn.data.transforms import BetaMixUp, FlipCopyPaste, MosaicAffine
+from mmattn.data.transforms.affine import RandomAffineRange, map_boxes, worth_keeping
+from mmattn.data.transforms.mosaic_affine import draw_warped
 from mmattn.errors import ConfigError
 
 WIDTH, HEIGHT = 160, 128

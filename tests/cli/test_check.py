@@ -12,9 +12,9 @@ import pytest
 
 
 def run(repo: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["check_data.py", *words])
+    monkeypatch.setattr(sys, "argv", ["check.py", *words])
     with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(repo / "tools/check_data.py"), run_name="__main__")
+        runpy.run_path(str(repo / "tools/check.py"), run_name="__main__")
     return end.value.code
 
 

@@ -17,7 +17,7 @@ import cv2
 import pytest
 import torch
 
-CONFIGS = Path(__file__).resolve().parents[1] / "support" / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "support" / "configs"
 FCN, RETINANET = str(CONFIGS / "tiny_fcn.py"), str(CONFIGS / "tiny_retinanet.py")
 
 

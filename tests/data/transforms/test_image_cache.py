@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmattn.data.load_image import DecodedImages, LoadImageFromFile
+from mmattn.data.transforms.load_image import DecodedImages, LoadImageFromFile
 from mmattn.errors import ConfigError
 
 

@@ -33,8 +33,8 @@ def test_quick_demo_runs_all_steps_without_a_compiler_and_twice(repo, tmp_path) 
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     for step in range(1, 13):
         assert f"[{step}/12]" in done.stdout
-    for tool in ("make_shapes", "train", "test", "export", "predict", "report"):
-        assert f"$ python tools/{tool}.py" in done.stdout
+    for tool in ("data.py shapes", "train.py", "test.py", "export.py", "predict.py", "report.py"):
+        assert f"$ python tools/{tool} " in done.stdout
     assert "C++ compiler: none" in done.stdout
     assert json.loads((tmp_path / "demo" / "ccnet.parity.json").read_text())["passed"]
     report = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import mmattn.engine
 from mmattn.cli.report import main
 from mmattn.config import load_config
 from mmattn.detections import Detections
-from mmattn.engine.detection_measurement import OpenedFile, measure_run
+from mmattn.engine.measurement.detection import OpenedFile, measure_run
 from mmattn.errors import ConfigError
 from mmattn.export import export
 from mmattn.export.check_images import validation_dataset

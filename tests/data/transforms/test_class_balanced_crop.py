@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from mmseg.datasets.transforms import RandomCrop
 
-from mmattn.data.datasets import ClassBalancedCrop
 from mmattn.data.generators import seeded_generators
+from mmattn.data.transforms import ClassBalancedCrop
 from mmattn.errors import ConfigError
 
 

@@ -9,11 +9,11 @@ import pytest
 from mmdet.structures.bbox import HorizontalBoxes
 from pycocotools import mask as coco_mask
 
-from mmattn.data.augment import FlipCopyPaste, HSVGain, RareImageChanges
-from mmattn.data.augment.affine import scale_and_shift
-from mmattn.data.augment.flip_copy_paste import covered_shares
-from mmattn.data.augment.hsv_gain import apply_gains
-from mmattn.data.augment.instance_masks import StoredMask, is_usable, stored_masks
+from mmattn.data.transforms import FlipCopyPaste, HSVGain, RareImageChanges
+from mmattn.data.transforms.affine import scale_and_shift
+from mmattn.data.transforms.flip_copy_paste import covered_shares
+from mmattn.data.transforms.hsv_gain import apply_gains
+from mmattn.data.transforms.instance_masks import StoredInstance, is_usable, stored_masks
 from mmattn.errors import ConfigError, DataError
 
 TRIANGLE = [[2.0, 2.0, 19.0, 2.0, 2.0, 19.0]]
@@ -46,7 +46,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_masks_of_every_form_are_drawn_where_the_image_went(form: str) -> None:
     matrix = scale_and_shift(2.0, 5.0, 3.0)
-    drawn = StoredMask(FORMS[form], (20, 40), matrix).bitmap((60, 100))
+    drawn = StoredInstance(FORMS[form], (20, 40), matrix).bitmap((60, 100))
     expected = np.zeros((60, 100), bool)
     expected[3:43, 5:85] = bitmap().repeat(2, 0).repeat(2, 1)
     shared, both = (drawn & expected).sum(), (drawn | expected).sum()
@@ -63,7 +63,7 @@ def test_a_triangle_is_pasted_mirrored_and_its_surroundings_are_not(form: str) -
         "gt_bboxes": HorizontalBoxes(np.array([[2, 2, 19, 19]], np.float32)),
         "gt_bboxes_labels": np.array([4]),
         "gt_ignore_flags": np.array([False]),
-        "stored_masks": [StoredMask(FORMS[form], (20, 40), np.eye(3))],
+        "stored_masks": [StoredInstance(FORMS[form], (20, 40), np.eye(3))],
     }
     result = FlipCopyPaste(prob=1.0)(dict(results))
     assert result["gt_bboxes"].tensor.tolist() == [[2, 2, 19, 19], [21, 2, 38, 19]]
@@ -80,7 +80,7 @@ def test_nothing_is_pasted_over_another_object() -> None:
         "gt_bboxes": HorizontalBoxes(np.array([[2, 2, 19, 19], [22, 3, 36, 18]], np.float32)),
         "gt_bboxes_labels": np.array([4, 5]),
         "gt_ignore_flags": np.zeros(2, bool),
-        "stored_masks": [StoredMask(TRIANGLE, (20, 40), np.eye(3)), None],
+        "stored_masks": [StoredInstance(TRIANGLE, (20, 40), np.eye(3)), None],
     }
     assert len(FlipCopyPaste(prob=1.0)(results)["gt_bboxes"]) == 2
 
@@ -117,13 +117,13 @@ def test_masks_of_boxes_that_were_moved_behind_their_loading_are_not_known() -> 
 def test_a_polygon_covers_the_pixels_whose_middle_it_holds() -> None:
     """Corners count from the corner of pixel (0, 0): pixels 3 and 4 lie between 3 and 5."""
     square = [3.0, 3.0, 5.0, 3.0, 5.0, 5.0, 3.0, 5.0]
-    drawn = StoredMask([square], (8, 8), np.eye(3)).bitmap((8, 8))
+    drawn = StoredInstance([square], (8, 8), np.eye(3)).bitmap((8, 8))
     assert np.argwhere(drawn).tolist() == [[3, 3], [3, 4], [4, 3], [4, 4]]
     rows, columns = np.mgrid[:64, :64] + 0.5
     circle = np.linspace(0, 2 * np.pi, 300)
     for x, y, radius in [(32.2, 30.7, 20.0), (5.0, 60.0, 12.5), (40.5, 20.5, 3.0)]:
         polygon = np.stack([x + radius * np.cos(circle), y + radius * np.sin(circle)], 1)
-        drawn = StoredMask([polygon.ravel().tolist()], (64, 64), np.eye(3)).bitmap((64, 64))
+        drawn = StoredInstance([polygon.ravel().tolist()], (64, 64), np.eye(3)).bitmap((64, 64))
         expected = (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
         offset = np.argwhere(drawn).mean(0) - np.argwhere(expected).mean(0)
         assert np.abs(offset).max() < 0.2
@@ -136,7 +136,7 @@ def pasting(**changes: Any) -> dict[str, Any]:
         "gt_bboxes": HorizontalBoxes(np.array([[2, 2, 19, 19]], np.float32)),
         "gt_bboxes_labels": np.array([4]),
         "gt_ignore_flags": np.array([False]),
-        "stored_masks": [StoredMask(TRIANGLE, (20, 40), np.eye(3))],
+        "stored_masks": [StoredInstance(TRIANGLE, (20, 40), np.eye(3))],
         **changes,
     }
 

@@ -1,4 +1,4 @@
-"""Keep mmengine from running what YAML and JSON files say (``mmattn.config.data_configs``).
+"""Keep mmengine from running what YAML and JSON files say (``mmattn.config.yaml_json_configs``).
 
 mmengine reads YAML with PyYAML's full loader, which builds any object that a tag names, as soon as
 a config is *read*. And a ``type`` that no registry has is imported by its name, whoever wrote it.
@@ -10,9 +10,6 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from mmattn.errors import DataError
-
-_PICKLES = (".pkl", ".pickle")
 #: Endings of configs that are files of data.
 _DATA = (".json", ".yaml", ".yml")
 
@@ -41,9 +38,9 @@ def patch_config_reader(config_module: ModuleType) -> None:
     reading: list[str] = []  # paths of the configs that are read, the innermost last
 
     def read(copy: str) -> dict[str, Any]:
-        from mmattn.config.data_configs import read_data_config
+        from mmattn.config.yaml_json_configs import read_yaml_json
 
-        return read_data_config(copy, reading[-1] if reading else copy)
+        return read_yaml_json(copy, reading[-1] if reading else copy)
 
     def checked_file2dict(filename: str, *args: Any, **kwargs: Any) -> Any:
         reading.append(str(filename))
@@ -73,42 +70,8 @@ def patch_registry_fallback(registry_module: ModuleType) -> None:
     find = registry_module.get_object_from_string
 
     def find_unless_from_data(name: str) -> Any:
-        configs = sys.modules.get("mmattn.config.data_configs")  # imported by the first such file
+        # The first such file imports the module.
+        configs = sys.modules.get("mmattn.config.yaml_json_configs")
         return None if configs is not None and name in configs.NAMES else find(name)
 
     registry_module.get_object_from_string = find_unless_from_data
-
-
-def refuse_annotation_pickles(module: ModuleType) -> None:
-    """Make a module of datasets refuse annotation files that are pickles, before they are read."""
-    plain_load = getattr(module, "load", None)
-    if plain_load is None:  # another version reads its files otherwise
-        return
-
-    def load(file: Any, file_format: str | None = None, **kwargs: Any) -> Any:
-        refuse_pickle(file, file_format)
-        return plain_load(file, file_format=file_format, **kwargs)
-
-    module.load = load
-
-
-#: Modules of datasets that read annotation files with ``mmengine.fileio.load``.
-READERS = (
-    *("mmengine.dataset.base_dataset", "mmdet.datasets.base_det_dataset"),
-    *("mmdet.datasets.crowdhuman", "mmdet.datasets.openimages", "mmseg.datasets.decathlon"),
-)
-
-
-def refuse_pickle(file: Any, file_format: str | None = None) -> None:
-    """Refuse a file that mmengine would unpickle.
-
-    Raises:
-        DataError: It is one by its ending or by ``file_format``.
-    """
-    is_pickle = str(file).lower().endswith(_PICKLES) if file_format is None else False
-    if is_pickle or file_format in ("pkl", "pickle"):
-        raise DataError(
-            f"{file} is a pickle, which runs what it contains when it is read: save the "
-            "annotations as JSON where they were made (mmengine.dump(content, 'NAME.json')), and "
-            "set ann_file to that"
-        )

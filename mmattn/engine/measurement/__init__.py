@@ -1,0 +1,1 @@
+"""Measure a checkpoint for ``mmattn report``, a module per task with ``measure_run``."""
