@@ -131,7 +131,7 @@ def export(
     from .parity import MIN_AGREEMENT, TOLERANCE, add_accuracy, check_parity
     from .preparation import find_test_pad
     from .resize_step import describe_resize, find_test_resize
-    from .summary import files_table, megabytes, next_steps
+    from .summary import files_table, next_steps, size_in_words
 
     opset = opset_for(deform_conv, opset)
     cfg = load_config(config, cfg_options)
@@ -173,7 +173,9 @@ def export(
         checkpoint=Path(checkpoint).name,
     )
     seconds = time.perf_counter() - begin
-    log(f"wrote {onnx_file}, {megabytes(onnx_file)}, opset {metadata.opset}, in {seconds:.1f} s")
+    log(
+        f"wrote {onnx_file}, {size_in_words(onnx_file)}, opset {metadata.opset}, in {seconds:.1f} s"
+    )
     selection = metadata.postprocess or {}
     if selection.get("limit_added"):
         log(
@@ -187,7 +189,7 @@ def export(
         log("converting to OpenVINO …")
         convert_to_openvino(onnx_file, out)
         weights = out.with_suffix(".bin")
-        log(f"wrote {out}, {megabytes(out)}, and {weights}, {megabytes(weights)}")
+        log(f"wrote {out}, {size_in_words(out)}, and {weights}, {size_in_words(weights)}")
         files += [out, weights]
         converted.append(out)
 
@@ -232,7 +234,7 @@ def export(
         report = replace(report, int8=int8)
         with atomic_write(parity_file) as file:
             file.write(report.to_json().encode())
-        log(f"wrote {int8_file}, {megabytes(int8_file)}")
+        log(f"wrote {int8_file}, {size_in_words(int8_file)}")
         files.append(int8_file)
     for part in report.files:
         log(f"torch against {part.runtime}:\n{part.table()}")

@@ -6,14 +6,15 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmattn.io.byte_counts import bytes_in_words
 from mmattn.tables import text_table
 
 from .parity import ParityReport
 
 
-def megabytes(file: Path) -> str:
-    """Return the size of a file in MB (10^6 bytes), as disks and file managers count."""
-    return f"{file.stat().st_size / 1e6:.1f} MB"
+def size_in_words(file: Path) -> str:
+    """Return the size of a file for people."""
+    return bytes_in_words(file.stat().st_size)
 
 
 def files_table(files: Sequence[Path], report: ParityReport) -> str:
@@ -35,7 +36,7 @@ def files_table(files: Sequence[Path], report: ParityReport) -> str:
         elif report.int8 and Path(report.int8.file) == file:
             runtime, change = "int8", report.int8.after - report.int8.before
             agreement = f"{report.int8.metric} {100 * change:+.2f}"
-        rows.append([str(file), megabytes(file), runtime, difference, agreement])
+        rows.append([str(file), size_in_words(file), runtime, difference, agreement])
     head = ["file", "size", "run by", "largest relative difference", report.agreement_title]
     return text_table(head, rows, align="lrlrr")
 

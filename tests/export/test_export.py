@@ -14,6 +14,7 @@ from mmattn.export import export, load_exported, load_predictor
 from mmattn.export.checked_files import parity_path
 from mmattn.export.parity import read_parity
 from mmattn.export.run import default_shape
+from mmattn.io.byte_counts import bytes_in_words
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_the_result_names_the_files_and_the_check(small_config, checkpoint, tmp_
     assert lines[2] == "checking against torch at 64 x 96, traced, 2 images …"
     assert f"wrote {tmp_path / 'model.parity.json'}" in lines
     row = next(line for line in lines[-3].splitlines() if line.startswith(str(tmp_path)))
-    assert f"{result.files[0].stat().st_size / 1e6:.1f} MB" in row and "100.000%" in row
+    assert bytes_in_words(result.files[0].stat().st_size) in row and "100.000%" in row
     assert lines[-2] == f"speed: mmattn benchmark {result.files[0]}"
 
 
