@@ -14,20 +14,26 @@ EXAMPLES = """\
 %(prog)s CONFIG CHECKPOINT photo.jpg --method attention --target pixel=120,80 \\
     --at decode_head.cca --out explained
 %(prog)s CONFIG CHECKPOINT photos --method layer-cam norm-grad --faithfulness --out explained
+%(prog)s CONFIG CHECKPOINT photos --method heads receptive-field --out explained
+%(prog)s DETECTOR DETECTOR.pth photo.jpg --target detection=0 side=left --out explained
 %(prog)s HOST HOST.pth photos --pair WITH_BLOCK WITH_BLOCK.pth --out explained
 """
 NOTES = """\
 Methods:
   attention   weights with which a place, or a query, reads positions
   gates       factors with which blocks scale channels and positions
+  heads       what each head of the attention gives: a first-order estimate, and leaving it out
   rollout     attention of all layers multiplied, from a region down to the image
   relevance   gradient times attention, through encoder and decoder
+  receptive-field  pixels that move the middle of a feature map
   hires-cam, layer-cam, grad-cam, grad-cam++, eigen-cam, norm-grad, norm-grad-3x3,
   norm-grad-depthwise, norm-grad-scaling, norm-grad-bias, norm-grad-selective
               activations and gradients of one layer
 Targets, of which a class may be given with a region or a pixel:
   class=NAME  region=x0,y0,x1,y1  pixel=X,Y  detection=N  query=N
-  By default the largest class but for a background, the best detection or the best mask.
+  side=left, top, right, bottom, x, y, width, height of a detection, or - and one of them
+  By default the largest class but for a background, the best detection or the best mask; without
+  names of classes the first one counts as background.
 
 For each image the folder gets STEM_explained.png, and STEM_explained.npz with the raw maps;
 summary.json has all numbers, report.html all figures in one file. A map that was not checked with
@@ -55,16 +61,18 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn explain") -> a
     parser.add_argument(
         "--method",
         nargs="+",
-        default=["hires-cam"],
+        default=[],
         metavar="METHOD",
-        help="methods, of the list below (default: hires-cam)",
+        help="methods, of the list below (default: hires-cam, and attention and gates of the last "
+        "layer that has some)",
     )
     parser.add_argument(
         "--at",
         default="auto",
         metavar="MODULE",
         help="module that is looked at, or a pattern with *; MODULE[i] is the i-th map that it "
-        "returns (default: auto, the last feature map or the last layer with attention)",
+        "returns, over all its calls (default: auto, the last feature map or the last layer with "
+        "attention)",
     )
     parser.add_argument(
         "--target",
@@ -130,6 +138,7 @@ def main(argv: list[str] | None = None, prog: str = "mmattn explain") -> int:
 
 def _explain(args: argparse.Namespace, command: str) -> None:
     from mmattn.config import load_config, parse_cfg_options
+    from mmattn.engine.console import brief_console
     from mmattn.explain import FaithfulnessOptions, Network, Options, explain_images
     from mmattn.inference.images import find_images
     from mmattn.weights.local import local_checkpoint
@@ -149,13 +158,14 @@ def _explain(args: argparse.Namespace, command: str) -> None:
     use_run(args)
     args.checkpoint = local_checkpoint(args.checkpoint, print)
     pairs = [(args.config, args.checkpoint), *([args.pair] if args.pair else [])]
-    networks = [
-        Network(
-            load_config(config, parse_cfg_options(args.cfg_options)),
-            checkpoint,
-            args.device,
-            allow_partial=args.allow_partial,
-        )
-        for config, checkpoint in pairs
-    ]
-    explain_images(networks, args.images, args.out, options, command=command)
+    with brief_console():
+        networks = [
+            Network(
+                load_config(config, parse_cfg_options(args.cfg_options)),
+                checkpoint,
+                args.device,
+                allow_partial=args.allow_partial,
+            )
+            for config, checkpoint in pairs
+        ]
+        explain_images(networks, args.images, args.out, options, command=command)

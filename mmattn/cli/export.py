@@ -152,6 +152,7 @@ def main(argv: list[str] | None = None, prog: str = "mmattn export") -> int:
 
 def _export(args: argparse.Namespace, command: str) -> None:
     from mmattn.config import parse_cfg_options
+    from mmattn.engine.console import brief_console
     from mmattn.export import export
     from mmattn.weights.local import default_output, local_checkpoint
 
@@ -159,27 +160,28 @@ def _export(args: argparse.Namespace, command: str) -> None:
     out = default_output(
         args.checkpoint, args.out, ".xml" if args.format == "openvino" else ".onnx"
     )
-    export(
-        args.config,
-        local_checkpoint(args.checkpoint, print),
-        format=args.format,
-        out=out,
-        shape=tuple(args.shape) if args.shape else None,
-        dynamic=args.dynamic,
-        output="classes" if args.argmax else args.form,
-        fuse=not args.no_fuse,
-        allow_partial=args.allow_partial,
-        opset=args.opset,
-        deform_conv=args.deform_conv,
-        images=args.images,
-        annotations=args.annotations,
-        num_images=args.num_images,
-        sizes=[tuple(size) for size in args.check_size],
-        tolerance=args.tolerance,
-        min_agreement=args.min_agreement,
-        parity_file=args.parity,
-        calibration_images=args.calibration_images,
-        cfg_options=parse_cfg_options(args.cfg_options),
-        command=command,
-        log=partial(print, flush=True),
-    )
+    with brief_console():
+        export(
+            args.config,
+            local_checkpoint(args.checkpoint, print),
+            format=args.format,
+            out=out,
+            shape=tuple(args.shape) if args.shape else None,
+            dynamic=args.dynamic,
+            output="classes" if args.argmax else args.form,
+            fuse=not args.no_fuse,
+            allow_partial=args.allow_partial,
+            opset=args.opset,
+            deform_conv=args.deform_conv,
+            images=args.images,
+            annotations=args.annotations,
+            num_images=args.num_images,
+            sizes=[tuple(size) for size in args.check_size],
+            tolerance=args.tolerance,
+            min_agreement=args.min_agreement,
+            parity_file=args.parity,
+            calibration_images=args.calibration_images,
+            cfg_options=parse_cfg_options(args.cfg_options),
+            command=command,
+            log=partial(print, flush=True),
+        )

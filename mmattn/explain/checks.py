@@ -69,7 +69,44 @@ class FaithfulnessOptions:
 
     def passes(self, maps: int, grids: int) -> int:
         """Return how often the network runs for one image."""
-        return 2 * (self.steps + 1) * (maps + self.random_maps * grids + 2)
+        of_maps = maps + self.random_maps * grids
+        return 2 * (self.steps + 1) * (of_maps + 2) + of_maps + 1
+
+
+@dataclass(frozen=True)
+class Masked:
+    """The score O of the input times the map over its largest value, beside that of the input, Y.
+
+    A map of ones has no drop: it is told with the gain, and beside random maps.
+
+    Attributes:
+        drop: max(0, Y - O) / Y.
+        increase: 1 where O > Y, else 0.
+        gain: max(0, O - Y) / (1 - Y).
+    """
+
+    drop: float
+    increase: float
+    gain: float
+
+
+def masked_score(score: Score, image: Tensor, values: np.ndarray, whole: float) -> Masked:
+    """Measure what is left of the score where the image is dimmed by a map.
+
+    Args:
+        score: Score of an input.
+        image: (1, C, H, W), normalised: 0 is the mean colour of the data.
+        values: (H, W), not negative; scaled here.
+        whole: Score of the image.
+    """
+    top = float(values.max())
+    mask = torch.from_numpy(values / top if top > 0 else values).to(image)
+    left = score(image * mask)
+    return Masked(
+        max(0.0, whole - left) / whole if whole > 0 else 0.0,
+        float(left > whole),
+        max(0.0, left - whole) / (1 - whole) if whole < 1 else 0.0,
+    )
 
 
 @dataclass
@@ -77,16 +114,20 @@ class ImageCheck:
     """Areas of all maps of one image.
 
     Attributes:
-        maps: Key of a map -> its areas.
-        random: Key of a map -> areas of random maps of its grid.
+        maps: Kind of a map, ``Explanation.across`` -> its areas.
+        random: Kind of a map -> areas of random maps of its grid.
         others: ``"centre"`` and ``"edges"`` -> areas.
-        pointing: Key of a map -> whether its peak lies at the target, and its share inside.
+        pointing: Kind of a map -> whether its peak lies at the target, and its share inside.
+        masked: Kind of a map -> the score of the image dimmed by it.
+        masked_random: Kind of a map -> those of random maps of its grid.
     """
 
     maps: dict[str, Areas] = field(default_factory=dict)
     random: dict[str, list[Areas]] = field(default_factory=dict)
     others: dict[str, Areas] = field(default_factory=dict)
     pointing: dict[str, tuple[bool, float]] = field(default_factory=dict)
+    masked: dict[str, Masked] = field(default_factory=dict)
+    masked_random: dict[str, list[Masked]] = field(default_factory=dict)
 
 
 def check_maps(
@@ -113,8 +154,12 @@ def check_maps(
             allowed=allowed, steps=options.steps, seed=seed,
         )  # fmt: skip
 
+    def masked(values: np.ndarray) -> Masked:
+        return masked_score(score, image, sample.placement.to_input(values), whole)
+
     check = ImageCheck()
-    by_grid: dict[tuple[int, ...], list[Areas]] = {}
+    whole = score(image)
+    by_grid: dict[tuple[int, ...], tuple[list[Areas], list[Masked]]] = {}
     maps = [e for e in explanations if e.values is not None]
     region = target.region.cpu().numpy()
     for explanation in maps:
@@ -122,16 +167,20 @@ def check_maps(
         shape = explanation.values.shape
         if shape not in by_grid:
             generator = np.random.default_rng(options.seed)
-            by_grid[shape] = [
-                areas(generator.random(shape), options.seed + index)
-                for index in range(options.random_maps)
-            ]
+            random = [generator.random(shape) for _ in range(options.random_maps)]
+            by_grid[shape] = (
+                [areas(one, options.seed + index) for index, one in enumerate(random)],
+                [masked(one) for one in random],
+            )
         found = areas(explanation.ranking, options.seed)
-        key = explanation.key
-        check.maps[key], check.random[key] = found, by_grid[shape]
+        key = explanation.across
+        check.maps[key], check.masked[key] = found, masked(explanation.ranking)
+        check.random[key], check.masked_random[key] = by_grid[shape]
         on_input = sample.placement.to_input(explanation.ranking)
         check.pointing[key] = (pointing_game(on_input, region), energy_inside(on_input, region))
-        explanation.numbers |= _numbers(found, by_grid[shape])
+        explanation.numbers |= _numbers(found, by_grid[shape][0])
+        explanation.numbers["drop"] = check.masked[key].drop
+        explanation.numbers["gain"] = check.masked[key].gain
     height, width = sample.placement.content
     prior = np.zeros(sample.placement.padded)
     prior[:height, :width] = centre_prior((height, width))
@@ -183,7 +232,9 @@ def summarize_checks(checks: Sequence[ImageCheck], names: Sequence[str]) -> list
     Returns:
         Dictionaries with ``map``, ``images``, and for ``deletion`` and ``insertion`` ``mean``,
         ``low`` and ``high`` of the difference, as far as there are images enough; ``verdict`` says
-        whether it is better than random maps.
+        whether it is better than random maps; ``average_drop``, ``average_increase`` and
+        ``average_gain``, in percent, are those of the image dimmed by the map, and with
+        ``_random`` by random maps.
     """
     rows = []
     for name in names:
@@ -193,11 +244,23 @@ def summarize_checks(checks: Sequence[ImageCheck], names: Sequence[str]) -> list
         rows[-1]["pointing_game"] = float(np.mean([hit for hit, _ in hits]))
         shares = [share for _, share in hits if share == share]
         rows[-1]["energy_inside"] = float(np.mean(shares)) if shares else float("nan")
+        rows[-1] |= _masked_means([c.masked[name] for c in having], "")
+        random = [one for c in having for one in c.masked_random[name]]
+        rows[-1] |= _masked_means(random, "_random")
     for other in ("centre", "edges"):
         pairs = [(c.others[other], next(iter(c.random.values()))) for c in checks if c.random]
         if pairs:
             rows.append(_row(other, pairs))
     return rows
+
+
+def _masked_means(found: Sequence[Masked], suffix: str) -> dict[str, float]:
+    """Return average drop, increase in confidence and average gain, each in percent."""
+    names = {"drop": "average_drop", "increase": "average_increase", "gain": "average_gain"}
+    return {
+        f"{name}{suffix}": 100 * float(np.mean([getattr(one, field) for one in found]))
+        for field, name in names.items()
+    }
 
 
 def _row(name: str, pairs: Sequence[tuple[Areas, Sequence[Areas]]]) -> dict[str, Any]:
@@ -235,4 +298,8 @@ def as_data(check: ImageCheck) -> dict[str, Any]:
         "maps": {key: asdict(value) for key, value in check.maps.items()},
         "random": {key: [asdict(one) for one in value] for key, value in check.random.items()},
         "others": {key: asdict(value) for key, value in check.others.items()},
+        "masked": {key: asdict(value) for key, value in check.masked.items()},
+        "masked_random": {
+            key: [asdict(one) for one in value] for key, value in check.masked_random.items()
+        },
     }

@@ -7,6 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from mmattn.errors import ConfigError
+
+
+class NothingToShow(ConfigError):
+    """A network has nothing of the kind that a method shows, or not at that place."""
+
 
 @dataclass(frozen=True)
 class SamplingPoints:
@@ -38,11 +44,17 @@ class Explanation:
         values: (h, w) float64 on the grid of the feature map, raw: neither scaled nor cut at 0
             where the method does not; None for a gate of channels.
         signed: Whether values below 0 have a meaning of their own.
-        channels: (C,) of a gate per channel; None for all else.
+        channels: (C,) of a gate per channel, or a number for each head; None for all else.
+        parts: Names and lengths of the parts of ``channels``, such as layers; none for a whole.
         points: Sampling points, where the layer has them.
-        position: Row and column in the grid of the query whose attention this is.
+        position: Row and column of the query whose attention this is.
+        position_grid: Rows and columns of the map that ``position`` is in; None for the map's own.
+        call: Which call of the module in one run of the network, from 1; 0 where it has only one.
         numbers: What was measured, name -> number.
         notes: Sentences for whoever reads the picture.
+        kind: What is shown but for what is this image's own, such as the name of its target: images
+            are summed over maps of one kind. "" for ``name``.
+        kind_of_layer: Likewise the module, where each image may take another of its maps.
     """
 
     method: str
@@ -51,22 +63,42 @@ class Explanation:
     values: np.ndarray | None = None
     signed: bool = False
     channels: np.ndarray | None = None
+    parts: tuple[tuple[str, int], ...] = ()
     points: SamplingPoints | None = None
     position: tuple[int, int] | None = None
+    position_grid: tuple[int, int] | None = None
+    call: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    kind: str = ""
+    kind_of_layer: str = ""
+
+    @property
+    def place(self) -> str:
+        """Name of the module, and which of its calls where the network calls it several times."""
+        return f"{self.layer}, call {self.call}" if self.call else self.layer
 
     @property
     def key(self) -> str:
         """Name of its array in a file."""
-        words = f"{self.method} {self.layer} {self.name}"
-        return "_".join("".join(c if c.isalnum() or c in ".-" else " " for c in words).split())
+        return _joined(f"{self.method} {self.place} {self.name}")
+
+    @property
+    def across(self) -> str:
+        """Name of the same map of other images."""
+        place = self.kind_of_layer or self.place
+        return _joined(f"{self.method} {place} {self.kind or self.name}")
 
     @property
     def ranking(self) -> np.ndarray:
         """The map by which positions are ordered: negative evidence counts as none."""
         assert self.values is not None
         return np.maximum(self.values, 0.0)
+
+
+def _joined(words: str) -> str:
+    """Return words as one, of letters that may stand in names of arrays."""
+    return "_".join("".join(c if c.isalnum() or c in ".-" else " " for c in words).split())
 
 
 def to_unit(values: np.ndarray) -> np.ndarray:

@@ -7,23 +7,25 @@ what it does to the target when its values are replaced by their mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmattn.errors import ConfigError
 from mmattn.plugins.identity import RESIDUAL_SCALE
 
 from .attention.contract import gates_of, tells_attention
 from .attention.inputs import Call, recorded_calls
-from .attention.record import qualified_names
-from .explanation import Explanation
-from .layers import find_modules
+from .attention.names import qualified_names
+from .explanation import Explanation, NothingToShow
+from .layers import FeatureLayer, captured, find_modules
 from .networks import Network, Sample, evaluation
 from .target import Target
 
+#: Coefficients of the task-aware attention of Dynamic Head.
+COEFFICIENTS = ("a1", "b1", "a2", "b2")
 #: A call -> its gates by name, each (C or 1, H or 1, W or 1).
 GateReader = Callable[[Call], dict[str, Tensor]]
 
@@ -40,7 +42,7 @@ def gate_views(
         at: Name or pattern of modules; ``auto`` takes the last one that has gates.
 
     Raises:
-        ConfigError: No module has gates, or none that ``at`` names.
+        NothingToShow: No module has gates, or none that ``at`` names.
     """
     modules = gate_modules(network.model, at)
     with evaluation(network.model), torch.no_grad(), recorded_calls(modules) as calls:
@@ -51,17 +53,36 @@ def gate_views(
         if gates:
             groups.append((call, gates))
     if not groups:
-        raise ConfigError(f"--at {at}: what is there has no gates; take --method attention")
+        raise NothingToShow(f"--at {at}: what is there has no gates; take --method attention")
     if at == "auto":
         groups = groups[-1:]
+        if len(groups[0][0].output) > 1 and not isinstance(groups[0][0].output, Tensor):
+            groups = [_of_one_level(network, sample, target, *groups[0])]
     return [one for call, gates in groups for one in _views(network, sample, target, call, gates)]
+
+
+def _of_one_level(
+    network: Network, sample: Sample, target: Target, call: Call, gates: dict[str, Tensor]
+) -> tuple[Call, dict[str, Tensor]]:
+    """Keep the gates of the level that moves the target most, of a block that returns several."""
+    with evaluation(network.model), torch.enable_grad():
+        inputs = sample.inputs.detach().requires_grad_()
+        layer = FeatureLayer(call.name, call.module)
+        with captured(layer, sample.placement.padded) as kept:
+            y = target(network(inputs, sample, queries=target.kind == "query"))
+        if not y.requires_grad:
+            return call, gates
+        gradients = torch.autograd.grad(y, kept.leaves, allow_unused=True)
+    sizes = [0.0 if g is None else float(g.norm()) for g in gradients]
+    start = f"level {sizes.index(max(sizes))},"
+    return call, {name: gate for name, gate in gates.items() if name.startswith(start)} or gates
 
 
 def gate_modules(model: nn.Module, at: str) -> dict[str, nn.Module]:
     """Return the modules with gates among those that ``at`` names.
 
     Raises:
-        ConfigError: There are none.
+        NothingToShow: There are none.
     """
     named = dict(model.named_modules()) if at == "auto" else find_modules(model, at)
     found: dict[str, nn.Module] = {}
@@ -72,7 +93,7 @@ def gate_modules(model: nn.Module, at: str) -> dict[str, nn.Module]:
                 found[f"{name}.{key}" if key else name] = module
     found.pop("", None)
     if not found:
-        raise ConfigError(
+        raise NothingToShow(
             f"--at {at}: no gates are known there; a block tells its own by a method "
             "attention_maps(x)"
         )
@@ -112,8 +133,8 @@ def _views(
     found = []
     effects = _ablations(network, sample, target, call, gates)
     for name, gate in gates.items():
-        count, height, width = gate.shape
-        explanation = Explanation("gates", name, call.name)
+        channels, height, width = gate.shape
+        explanation = Explanation("gates", name, call.name, call=call.number)
         if height == width == 1:
             explanation.channels = gate[:, 0, 0].cpu().numpy()
         else:
@@ -122,9 +143,18 @@ def _views(
             if size is not None and 1 in (height, width):
                 values = values.expand(size)
             explanation.values = np.ascontiguousarray(values.cpu().numpy())
-            if count > 1:
-                explanation.name += f", mean of {count}"
-        if "offsets" not in name:  # these are lengths
+            if channels > 1:
+                explanation.name += f", mean of {channels}"
+        if name.endswith("task"):
+            explanation.parts = tuple((of, channels // 4) for of in COEFFICIENTS)
+            means = gate.flatten().unflatten(0, (4, -1)).mean(1).tolist()
+            explanation.numbers |= {
+                f"mean_{k}": v for k, v in zip(COEFFICIENTS, means, strict=True)
+            }
+        elif "scales of" in name:
+            explanation.parts = tuple((of, 1) for of in name.partition("scales of ")[2].split(", "))
+            explanation.numbers.update(gate_numbers(gate))
+        elif "offsets" not in name:  # these are lengths
             explanation.numbers.update(gate_numbers(gate))
         if name in effects:
             what = "score" if target.kind == "detection" else "y"
@@ -137,7 +167,8 @@ def _views(
         size = x[0].abs().mean(0).double()
         if spatial.shape[1:] == size.shape:
             product = (size * spatial[0]).cpu().numpy()
-            found.append(Explanation("gates", "spatial times mean |x|", call.name, product))
+            name = "spatial times mean |x|"
+            found.append(Explanation("gates", name, call.name, product, call=call.number))
     return found
 
 
@@ -190,19 +221,24 @@ def _ablations(
     )
     if form is None:
         return {}
-    effects = {"": _with_output(network, sample, target, call.module, output)}
+    effects = {"": _with_output(network, sample, target, call, output)}
     for name in gates:
         replaced = [g.mean().expand_as(g) if key == name else g for key, g in gates.items()]
         new = form(wide, replaced)[None].to(output.dtype)
-        effects[name] = _with_output(network, sample, target, call.module, new)
+        effects[name] = _with_output(network, sample, target, call, new)
     return effects
 
 
 def _with_output(
-    network: Network, sample: Sample, target: Target, module: nn.Module, output: Tensor
+    network: Network, sample: Sample, target: Target, call: Call, output: Tensor
 ) -> float:
-    """Return y where a module returns something else."""
-    handle = module.register_forward_hook(lambda *_: output)
+    """Return y where a module returns something else in one of its calls."""
+    numbers = count(1)
+
+    def replace(*_: Any) -> Tensor | None:
+        return output if next(numbers) == max(call.number, 1) else None
+
+    handle = call.module.register_forward_hook(replace)
     try:
         with evaluation(network.model), torch.no_grad():
             outputs = network(sample.inputs, sample, queries=target.kind == "query")
@@ -226,16 +262,18 @@ def _of_channel_attention(call: Call) -> dict[str, Tensor]:
 
 
 def _of_dynamic_head(call: Call) -> dict[str, Tensor]:
-    """A block of Dynamic Head, mmattn's or mmdet's: scales, masks and offsets of all levels.
+    """A block of Dynamic Head, mmattn's or mmdet's: all that it scales each level by.
 
     Scale gates are those of a level's own map, of the finer one and of the coarser one; masks and
-    lengths of offsets are means over the nine taps.
+    lengths of offsets are means over the nine taps. The task's are the coefficients of
+    max(a1 x + b1, a2 x + b2), one after the other, (4 C, 1, 1).
     """
     module, levels = call.module, call.args[0]
     found: dict[str, Tensor] = {}
     with (
         recorded_calls({"": module.scale_attn_module}) as scales,
         recorded_calls({"": module.spatial_conv_offset}) as samplings,
+        recorded_calls({"": module.task_attn_module}) as tasks,
     ):
         getattr(module, "textbook", module.forward)(levels)
     gates = iter(scales)
@@ -249,7 +287,18 @@ def _of_dynamic_head(call: Call) -> dict[str, Tensor]:
         found[f"level {index}, mask"] = sampling[18:].sigmoid().mean(0, keepdim=True)
         offsets = sampling[:18].unflatten(0, (9, 2)).norm(dim=1)
         found[f"level {index}, length of offsets"] = offsets.mean(0, keepdim=True)
+        found[f"level {index}, task"] = _coefficients(tasks[index])[:, None, None]
     return found
+
+
+def _coefficients(call: Call) -> Tensor:
+    """Return a1, b1, a2 and b2 of a dynamic ReLU, mmattn's or mmdet's, one after the other."""
+    module, x = call.module, call.args[0]
+    if hasattr(module, "of_means"):
+        return torch.cat(module.of_means(x.mean((2, 3))), 1)[0]
+    theta = module.conv2(module.conv1(module.global_avgpool(x)))[0, :, 0, 0] - 0.5
+    a1, b1, a2, b2 = theta.chunk(4)
+    return torch.cat([2 * a1 + 1, b1, 2 * a2, b2])
 
 
 #: Name of a class -> how its gates are read, for blocks that do not tell them themselves.

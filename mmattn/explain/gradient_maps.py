@@ -40,6 +40,8 @@ def gradient_map(
         name,
         values.detach().double().cpu().numpy(),
         signed=method in SIGNED,
+        kind="first component" if method in WITHOUT_TARGET else "the target",
+        kind_of_layer=layer.name if layer.item is None else name,
     )
     if other is not None and method not in WITHOUT_TARGET:
         least = METHODS[method](activation, other).detach().double().cpu().numpy()

@@ -86,12 +86,12 @@ def feature_layer(model: nn.Module, at: str) -> FeatureLayer:
 
 @dataclass
 class Captured:
-    """Feature maps of the last call of a module, in the graph of the outputs.
+    """Feature maps of all calls of a module, in the graph of the outputs.
 
     Attributes:
-        maps: Each (B, K, h, w), a view of what the module returned, or None where that is no map.
-        leaves: What the module returned, which gradients are taken of.
-        calls: How often the module was called.
+        leaves: What the module returned, call by call, which gradients are taken of.
+        grids: Rows and columns of those that are tokens, None of all others.
+        calls: How often the module was called, such as once for every level of a pyramid.
     """
 
     leaves: list[Tensor] = field(default_factory=list)
@@ -124,7 +124,6 @@ def captured(layer: FeatureLayer, image: tuple[int, int]) -> Iterator[Captured]:
 
     def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
         kept.calls += 1
-        kept.leaves, kept.grids = [], []
 
         def keep(value: Any) -> Any:
             if isinstance(value, Tensor) and value.dim() in (3, 4) and value.is_floating_point():
@@ -175,6 +174,23 @@ def token_grid(tokens: int, image: tuple[int, int]) -> tuple[int, int] | None:
             if grid[0] * grid[1] == tokens - extra:
                 return grid
     return None
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return names of modules without the parts that all of them begin and end with.
+
+    >>> short_names(["backbone.layers.1.attn", "backbone.layers.2.attn"])
+    ['1', '2']
+    """
+    parts = [name.split(".") for name in names]
+    while len(names) > 1 and all(len(part) > 1 for part in parts):
+        if len({part[0] for part in parts}) == 1:
+            parts = [part[1:] for part in parts]
+        elif len({part[-1] for part in parts}) == 1:
+            parts = [part[:-1] for part in parts]
+        else:
+            break
+    return [".".join(part) for part in parts]
 
 
 def reason_for_gradient(error: RuntimeError, layer: str) -> str:

@@ -81,6 +81,7 @@ class Network:
 
     Attributes:
         kind: ``"semantic"``, ``"boxes"`` or ``"masks"``, what it predicts.
+        has_class_names: Whether the checkpoint or the config names the classes.
         is_probability: Whether semantic outputs are scores from 0 on, not logits.
     """
 
@@ -106,6 +107,7 @@ class Network:
         self.pipeline = predictor.pipeline
         self.model: Any = predictor.model
         self.classes = list(predictor.classes)
+        self.has_class_names = bool((self.model.dataset_meta or {}).get("classes"))
         self.is_probability = predictor.result == "classes" and self.has_mask_queries
         self.kind = {"classes": "semantic", "boxes": "boxes", "segments": "masks"}[predictor.result]
         if self.kind == "boxes" and self.has_mask_queries:
@@ -193,9 +195,7 @@ class Network:
         found = found.pred_instances
         boxes = getattr(found.bboxes, "tensor", found.bboxes)
         order = found.scores.detach().argsort(descending=True, stable=True)
-        return Outputs(
-            boxes=boxes.detach()[order], scores=found.scores[order], labels=found.labels[order]
-        )
+        return Outputs(boxes=boxes[order], scores=found.scores[order], labels=found.labels[order])
 
 
 class _KeepGraph(TorchFunctionMode):
@@ -209,7 +209,7 @@ class _KeepGraph(TorchFunctionMode):
 
 @contextmanager
 def _differentiable_boxes(model: nn.Module) -> Iterator[None]:
-    """Let scores of boxes keep their history from the head's logits on.
+    """Let boxes and their scores keep their history from what the head predicts on.
 
     Heads of mmdet cut it when they turn logits into boxes, since nobody needs it in a test. What is
     in front of the logits, such as the reference points of a decoder, is cut as ever.

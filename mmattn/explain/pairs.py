@@ -57,4 +57,5 @@ def _same_box(
     iou = torch.where(outputs.labels == target.label, iou, 0.0)
     if not len(iou) or float(iou.max()) < LEAST_IOU:
         return None
-    return choose_target(Wish(detection=int(iou.argmax())), network, outputs, sample)
+    wish = Wish(detection=int(iou.argmax()), side=target.side)
+    return choose_target(wish, network, outputs, sample)

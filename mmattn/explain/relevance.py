@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from .rollout import Join
+
 
 @dataclass(frozen=True)
 class DecoderStep:
@@ -42,13 +44,13 @@ def relevance_rows(layers: Sequence[Any], rows: np.ndarray) -> np.ndarray:
     """Return rows of R_L = (I + Ahat_L) ... (I + Ahat_1), from the last layer down.
 
     Args:
-        layers: Ahat of every layer of self-attention, the first one first; a matrix that is not
-            square joins layers of two resolutions, and is multiplied without I.
+        layers: Ahat of every layer of self-attention, the first one first; a ``Join`` between
+            layers of different tokens is multiplied without I.
         rows: (rows, N) weights of the output tokens.
     """
     for layer in reversed(layers):
         product = np.asarray(rows @ layer)
-        rows = rows + product if layer.shape[0] == layer.shape[1] else product
+        rows = product if isinstance(layer, Join) else rows + product
     return np.asarray(rows)
 
 

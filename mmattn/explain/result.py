@@ -21,7 +21,8 @@ class Result:
         target: What is explained in it.
         explanations: Maps of all methods.
         check: Deletion and insertion, where asked for.
-        sanity: Key of a map -> its parameter randomisation, where asked for.
+        sanity: Kind of a map, ``Explanation.across`` -> its parameter randomisation, where asked
+            for.
     """
 
     network: str

@@ -18,6 +18,8 @@ from scipy import sparse
 
 from mmattn.errors import ConfigError
 
+from .attention.reduced import Reduced
+
 #: How heads are made one.
 FUSIONS = ("mean", "max", "min")
 #: Most tokens of attention flow, whose time grows with the cube.
@@ -37,7 +39,9 @@ def fuse_heads(weights: np.ndarray, fusion: str = "mean") -> np.ndarray:
 
 
 def with_residual(fused: Any) -> Any:
-    """Return 1/2 F + 1/2 I with rows that sum to 1, dense or sparse as ``fused`` is."""
+    """Return 1/2 F + 1/2 I with rows that sum to 1, dense, sparse or reduced as ``fused`` is."""
+    if isinstance(fused, Reduced):
+        return fused.with_residual()
     if sparse.issparse(fused):
         half = 0.5 * fused + 0.5 * sparse.identity(fused.shape[0], format="csr")
         sums = np.asarray(half.sum(1)).ravel()
@@ -50,8 +54,8 @@ def rollout_rows(layers: Sequence[Any], rows: np.ndarray) -> np.ndarray:
     """Return rows of R_L, or weighted sums of them.
 
     Args:
-        layers: Abar of every layer, the first one first, as ``with_residual`` makes them; matrices
-            of other shapes, which join layers of different resolutions, are multiplied alike.
+        layers: Abar of every layer, the first one first, as ``with_residual`` makes them; a
+            ``Join`` between layers of different tokens is multiplied alike.
         rows: (rows, N) weights of the output tokens; one-hot for the row of one token.
 
     Returns:
@@ -62,20 +66,31 @@ def rollout_rows(layers: Sequence[Any], rows: np.ndarray) -> np.ndarray:
     return np.asarray(rows)
 
 
-def merge_matrix(coarse: tuple[int, int], fine: tuple[int, int]) -> sparse.csr_matrix:
-    """Return how tokens of a coarse grid are made of those of a fine one: equal shares.
+class Join(sparse.csr_matrix):
+    """How tokens of a layer are made of those of the layer before; it has no residual."""
 
-    Cells of the fine grid that lie over its edge, which padding adds, do not count.
+
+def merge_matrix(later: tuple[int, int], earlier: tuple[int, int]) -> Join:
+    """Return how tokens of a grid are made of those of the grid before: equal shares.
+
+    Cells of the earlier grid that lie over its edge, which padding adds, do not count. A later grid
+    that is finer, behind an upsampling, copies the cell that it lies in.
     """
-    steps = tuple(-(-f // c) for f, c in zip(fine, coarse, strict=True))
-    row, column = (np.arange(n) for n in fine)
-    parent = (row // steps[0])[:, None] * coarse[1] + (column // steps[1])[None, :]
-    parent = parent.ravel()
-    count = np.bincount(parent, minlength=coarse[0] * coarse[1])
-    child = np.arange(len(parent))
-    return sparse.csr_matrix(
-        (1 / count[parent], (parent, child)), shape=(coarse[0] * coarse[1], len(parent))
-    )
+    axes = [_merged(a, b) for a, b in zip(later, earlier, strict=True)]
+    return Join(sparse.kron(axes[0], axes[1], format="csr"))
+
+
+def _merged(later: int, earlier: int) -> sparse.csr_matrix:
+    """Return ``merge_matrix`` along one axis."""
+    if later > earlier:
+        child = np.arange(later)
+        parent, shares = child, np.ones(later)
+        child = child * earlier // later
+    else:
+        child = np.arange(earlier)
+        parent = child // -(-earlier // later)
+        shares = 1 / np.bincount(parent, minlength=later)[parent]
+    return sparse.csr_matrix((shares, (parent, child)), shape=(later, earlier))
 
 
 def attention_flow(layers: Sequence[np.ndarray], token: int) -> np.ndarray:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from mmattn.errors import ConfigError, did_you_mean
 
 from .attention.views import attention_modules
 from .checks import BASELINES, FaithfulnessOptions, check_maps
-from .explanation import Explanation
+from .explanation import Explanation, NothingToShow
 from .figures import Group, draw
+from .gates import gate_modules
 from .methods import METHODS, explain
 from .networks import Network, Sample
 from .page import write_page
@@ -26,7 +28,8 @@ from .summary import summary_tables, write_summary
 from .target import Target
 from .targets import Wish, choose_target, parse_target
 
-DEFAULT_METHOD = "hires-cam"
+#: Shown where no method is asked for: what every network has, and what some have.
+DEFAULT_METHODS = ("hires-cam", "attention", "gates")
 #: File of the page.
 PAGE = "report.html"
 
@@ -36,14 +39,15 @@ class Options:
     """What is explained and how it is checked.
 
     Attributes:
-        methods: Keys of ``METHODS``.
+        methods: Keys of ``METHODS``; by default those of ``DEFAULT_METHODS`` that the network has
+            something for.
         at: Module, pattern or ``auto``.
         target: Words such as ``class=car``.
         faithfulness: How maps are checked by deletion and insertion; None leaves it out.
         sanity_seeds: Repetitions of each step of parameter randomisation; 0 leaves it out.
     """
 
-    methods: Sequence[str] = (DEFAULT_METHOD,)
+    methods: Sequence[str] = ()
     at: str = "auto"
     target: Sequence[str] = ()
     faithfulness: FaithfulnessOptions | None = None
@@ -102,32 +106,46 @@ def explain_images(
         draw(figure, [_group(result, several) for result in found])
         save_arrays(arrays_path(names[file], folder), found)
         figures.append((f"{file.name}: {found[0].target.name}", figure))
-        log(f"{file}: {found[0].target.name}; {figure}")
+        target = found[0].target
+        log(f"{file}: {target.name}{target.chosen and f' ({target.chosen})'}; {figure}")
     write_summary(folder / "summary.json", results, _settings(networks, options))
     tables = summary_tables(results)
-    notes = list(_notes(networks[0], options))
+    notes = list(_notes(networks[0], options, results))
     page = write_page(folder / PAGE, figures, tables, notes, command)
     for line in (*(f"\n{table.text()}" for table in tables), *notes, f"Report: {page}"):
         log(line)
     return results
 
 
-def _notes(network: Network, options: Options) -> Iterator[str]:
+def _notes(network: Network, options: Options, results: Sequence[Result]) -> Iterator[str]:
     """Yield what has to be known about the numbers, and what else could be looked at."""
     if options.faithfulness is not None:
         yield _how_checked(options.faithfulness)
     else:
         yield "raw: not checked; --faithfulness measures the maps against random ones"
-    if not {"attention", "gates"} & set(options.methods):
-        yield from _other_views(network)
+    if not options.methods and options.at == "auto":
+        shown = [one for result in results for one in result.explanations]
+        for method, modules in (("attention", attention_modules), ("gates", gate_modules)):
+            layers = {one.layer for one in shown if one.method == method}
+            if layers:
+                yield from _other_layers(method, layers, modules(network.model, "auto"))
+    elif options.methods and not {"attention", "gates"} & set(options.methods):
+        with suppress(NothingToShow):
+            (first, *others) = attention_modules(network.model, "auto")
+            have = f" and {len(others)} more have" if others else " has"
+            yield f"{first}{have} attention or gates: --method attention, or gates, shows them"
 
 
-def _other_views(network: Network) -> Iterator[str]:
-    """Yield a line where the network has attention, which no method that was asked for shows."""
-    with suppress(ConfigError):  # it has none
-        layers = list(attention_modules(network.model, "auto"))
-        more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
-        yield f"{layers[0]}{more} has attention: --method attention, or gates, shows it"
+def _other_layers(
+    method: str, shown: Collection[str], modules: Mapping[str, nn.Module]
+) -> Iterator[str]:
+    """Yield a line where there are more layers of the kind of those that are shown."""
+    kinds = {type(modules[name]) for name in shown if name in modules}
+    others = [name for name, m in modules.items() if type(m) in kinds and name not in shown]
+    if others:
+        many = f"{len(others)} more layers" if len(others) > 1 else "another layer"
+        like = f", such as {others[0]}" if len(others) > 1 else f", {others[0]}"
+        yield f"{method} of {many}: --method {method} --at NAME{like}"
 
 
 def _explain_image(
@@ -160,21 +178,30 @@ def _explain(
     log: Callable[[str], object],
 ) -> Result:
     result = Result(network.name, sample, target, [])
-    for method in options.methods:
-        result.explanations += explain(network, sample, target, method, options.at)
-    maps = [one for one in result.explanations if one.values is not None]
+    for method in options.methods or DEFAULT_METHODS:
+        try:
+            result.explanations += explain(network, sample, target, method, options.at)
+        except ConfigError as error:
+            if method in (*options.methods, DEFAULT_METHODS[0]):
+                raise
+            if not isinstance(error, NothingToShow):  # it has some, which cannot be shown
+                log(f"{sample.file}: {method} is left out: {error}")
+    # A receptive field is none of the target.
+    shown = [one for one in result.explanations if one.method != "receptive-field"]
+    maps = [one for one in shown if one.values is not None]
     if options.faithfulness is not None and maps:
         grids = len({one.values.shape for one in maps if one.values is not None})
         passes = options.faithfulness.passes(len(maps), grids)
-        log(f"{sample.file}: the network runs {passes:,} times to check {len(maps)} maps")
+        several = f"{len(maps)} map{'s' * (len(maps) > 1)}"
+        log(f"{sample.file}: the network runs {passes:,} times to check {several}")
         result.check = check_maps(network, sample, target, maps, options.faithfulness)
     if options.sanity_seeds:
         for one in maps:
-            result.sanity[one.key] = check_randomisation(
+            result.sanity[one.across] = check_randomisation(
                 network, sample, one, _repeat(network, sample, target, one, options.at),
                 seeds=options.sanity_seeds,
             )  # fmt: skip
-            whole = result.sanity[one.key].spearman[-1]
+            whole = result.sanity[one.across].spearman[-1]
             one.numbers["spearman_with_random_weights"] = whole
     return result
 
@@ -186,7 +213,7 @@ def _repeat(
 
     def again() -> Explanation:
         found = explain(network, sample, target, first.method, at)
-        same = [one for one in found if one.layer == first.layer and one.name == first.name]
+        same = [one for one in found if (one.place, one.name) == (first.place, first.name)]
         return (same or found)[0]
 
     return again
@@ -230,7 +257,7 @@ def save_arrays(path: Path, results: Sequence[Result]) -> None:
 def _settings(networks: Sequence[Network], options: Options) -> dict[str, Any]:
     return {
         "networks": [network.name for network in networks],
-        "methods": list(options.methods),
+        "methods": list(options.methods or DEFAULT_METHODS),
         "at": options.at,
         "target": list(options.target),
         "faithfulness": None if options.faithfulness is None else asdict(options.faithfulness),

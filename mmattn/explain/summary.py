@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 
 from .checks import as_data, summarize_checks
+from .explanation import Explanation
 from .figures import CHECKS
+from .receptive_field import ENOUGH, SHARES, middle_of, smallest_square
 from .result import Result
+
+#: Most rows of a table of heads.
+MOST_HEADS = 20
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,10 @@ def summary_tables(results: Sequence[Result]) -> list[Table]:
             shape = "-" if one.values is None else f"{one.values.shape[0]} x {one.values.shape[1]}"
             numbers = {k: v for k, v in one.numbers.items() if k not in CHECKS}
             shown = ", ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in numbers.items())
-            checked = "raw" if result.check is None or one.values is None else "checked"
+            checked = "checked" if result.check and one.across in result.check.maps else "raw"
             name = f"{one.method}: {one.name}"
             network = [result.network] if several else []
-            rows.append([result.sample.file.name, *network, name, one.layer, shape, shown, checked])
+            rows.append([result.sample.file.name, *network, name, one.place, shape, shown, checked])
     head = ["image", *(["network"] if several else []), "map", "layer", "grid", "numbers", ""]
     tables = [Table(head, rows)]
     for network in dict.fromkeys(result.network for result in results):
@@ -62,6 +67,8 @@ def summary_tables(results: Sequence[Result]) -> list[Table]:
             tables.append(_check_table(of_network, title))
         if any(result.sanity for result in of_network):
             tables.append(_sanity_table(of_network, title))
+        means = (_field_table(of_network, title), _head_table(of_network, title))
+        tables += [table for table in means if table is not None]
     return tables
 
 
@@ -86,9 +93,60 @@ def _check_table(results: Sequence[Result], title: str) -> Table:
             if values["low"] is not None:
                 interval = f" [{values['low']:+.3f}, {values['high']:+.3f}]"
             cells.append(f"{values['mean']:+.3f}{interval}")
+        for name in ("average_drop", "average_increase", "average_gain"):
+            beside = f" ({row[f'{name}_random']:.1f})" if name in row else ""
+            cells.append(f"{row[name]:.1f}{beside}" if name in row else "")
         rows.append([*cells, row["verdict"]])
-    head = ["map", "images", "deletion - random", "insertion - random", "verdict"]
-    return Table(head, rows, "lrrrl", title)
+    head = ["map", "images", "deletion - random", "insertion - random"]
+    head += [f"{what} % (random)" for what in ("drop", "increase", "gain")]
+    return Table([*head, "verdict"], rows, "lrrrrrrl", title)
+
+
+def _field_table(results: Sequence[Result], title: str) -> Table | None:
+    """Return the areas of mean receptive fields, over the images of each size; None for one."""
+    groups: dict[tuple[str, tuple[int, ...]], list[Explanation]] = {}
+    for result in results:
+        for one in result.explanations:
+            if one.method == "receptive-field" and one.values is not None:
+                groups.setdefault((one.place, one.values.shape), []).append(one)
+    if not groups or len(results) < 2:
+        return None
+    rows = []
+    for (place, shape), found in groups.items():
+        first, mean = found[0], np.mean(np.stack([one.ranking for one in found]), 0)
+        assert first.position is not None and first.position_grid is not None
+        centre = middle_of(first.position, first.position_grid, shape)
+        areas = [f"{smallest_square(mean, centre, share)[1]:.3g}" for share in SHARES]
+        few = "" if len(found) >= ENOUGH else f"fewer than {ENOUGH} images"
+        rows.append([place, f"{shape[0]} x {shape[1]}", len(found), *areas, few])
+    shares = [f"{share:.0%} in" for share in SHARES]
+    head = ["receptive field of", "input", "images", *shares, ""]
+    return Table(head, rows, "llr" + "r" * len(SHARES) + "l", title)
+
+
+def _head_table(results: Sequence[Result], title: str) -> Table | None:
+    """Return the heads that matter most, means over the images; None for a single image."""
+    found: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for result in results:
+        for one in result.explanations:
+            if one.method != "heads" or one.channels is None:
+                continue
+            what = "taylor" if one.name == "Taylor" else "left out"
+            names = [(layer, head) for layer, count in one.parts for head in range(count)]
+            for name, value in zip(names, one.channels.tolist(), strict=True):
+                found.setdefault(name, {"taylor": [], "left out": []})[what].append(value)
+    if not found or len(results) < 2:
+        return None
+    rows = []
+    for (layer, head), values in found.items():
+        left_out = float(np.mean(values["left out"])) if values["left out"] else float("nan")
+        size = float(np.mean(np.abs(values["taylor"])))
+        rows.append((layer, head, len(values["taylor"]), left_out, size))
+    rows.sort(key=lambda row: -row[4])
+    more = f", of {len(rows)}" if len(rows) > MOST_HEADS else ""
+    shown = [[*row[:3], *map(_short, row[3:])] for row in rows[:MOST_HEADS]]
+    head = [f"heads that matter most{more}", "head", "images", "left out", "mean |Taylor|"]
+    return Table(head, shown, "lrrrr", title)
 
 
 def _sanity_table(results: Sequence[Result], title: str) -> Table:
@@ -147,9 +205,11 @@ def _image(result: Result) -> dict[str, Any]:
         "maps": [
             {
                 "key": one.key,
+                "across": one.across,
                 "method": one.method,
                 "name": one.name,
                 "layer": one.layer,
+                "call": one.call,
                 "grid": None if one.values is None else list(one.values.shape),
                 "numbers": one.numbers,
                 "notes": one.notes,

@@ -12,6 +12,17 @@ from mmattn.errors import DataError
 
 from .networks import Outputs, Sample
 
+#: Sides and coordinates of a box -> weights of x0, y0, x1, y1.
+SIDES = {
+    "left": (1.0, 0.0, 0.0, 0.0),
+    "top": (0.0, 1.0, 0.0, 0.0),
+    "right": (0.0, 0.0, 1.0, 0.0),
+    "bottom": (0.0, 0.0, 0.0, 1.0),
+    "x": (0.5, 0.0, 0.5, 0.0),
+    "y": (0.0, 0.5, 0.0, 0.5),
+    "width": (-1.0, 0.0, 1.0, 0.0),
+    "height": (0.0, -1.0, 0.0, 1.0),
+}
 #: Scores are kept this far from 0 and 1, where their logit has no gradient.
 _EDGE = 1e-6
 
@@ -31,6 +42,10 @@ class Target:
         index: Number of the detection or the query.
         score: Its score on the unchanged image, as ``faithful_score`` has it.
         is_probability: Whether semantic outputs are scores.
+        mask: (h, w) bool of a query, where its own mask is.
+        side: Key of ``SIDES`` where the place of a detection is explained and not its score, with a
+            ``-`` in front where y is its negative.
+        chosen: Why it was taken and how another one is; "" where the user asked for it.
     """
 
     kind: str
@@ -44,6 +59,8 @@ class Target:
     score: float = float("nan")
     is_probability: bool = False
     mask: Tensor | None = None
+    side: str = ""
+    chosen: str = ""
 
     def __call__(self, outputs: Outputs) -> Tensor:
         """Return y, differentiable, of outputs of the same, unchanged image.
@@ -63,8 +80,23 @@ class Target:
         assert outputs.scores is not None
         if not len(outputs.scores):
             raise DataError("there are no detections any more")
-        score = outputs.scores[min(self.index, len(outputs.scores) - 1)].clamp(_EDGE, 1 - _EDGE)
+        index = min(self.index, len(outputs.scores) - 1)
+        if self.side:
+            return self._place(outputs, index)
+        score = outputs.scores[index].clamp(_EDGE, 1 - _EDGE)
         return (score / (1 - score)).log()
+
+    def _place(self, outputs: Outputs, index: int) -> Tensor:
+        """Return a side or a coordinate of a box as a share of the input, DETR's sigmoid.
+
+        What pushes y up is evidence, so that a side and its negative have different maps.
+        """
+        assert outputs.boxes is not None
+        height, width = self.region.shape
+        x0, y0, x1, y1 = outputs.boxes[index].unbind()
+        shares = torch.stack([x0 / width, y0 / height, x1 / width, y1 / height])
+        y = (shares * shares.new_tensor(SIDES[self.side.lstrip("-")])).sum()
+        return -y if self.side.startswith("-") else y
 
     def other(self, outputs: Outputs) -> Tensor | None:
         """Return the same scalar of the least likely class; None for a detection."""
@@ -106,8 +138,9 @@ class Target:
         same = outputs.labels == self.label
         if not bool(same.any()):
             return 0.0
-        box = outputs.boxes.new_tensor(self.box)
-        return float((box_iou(outputs.boxes[same], box) * outputs.scores.detach()[same]).max())
+        boxes = outputs.boxes.detach()[same]
+        box = boxes.new_tensor(self.box)
+        return float((box_iou(boxes, box) * outputs.scores.detach()[same]).max())
 
 
 def box_iou(boxes: Tensor, box: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """What is explained: words of the user become a scalar of the outputs, fixed for one image.
 
-    class=NAME, pixel=X,Y, query=N, detection=N, region=x0,y0,x1,y1
+    class=NAME, pixel=X,Y, query=N, detection=N, region=x0,y0,x1,y1, side=left
 
 of which several may be given. Places are in pixels of the image. The region, the class and the
 number are fixed by the outputs of the unchanged image, before anything is differentiated:
@@ -8,7 +8,8 @@ number are fixed by the outputs of the unchanged image, before anything is diffe
 ==============  ==================================================================================
 semantic        mean of the logit of a class over a region, at the size of the network's input
 detection       ln(s / (1 - s)) of its score s: with a sigmoid the logit of the class, with a
-                softmax that logit against the logsumexp of all others
+                softmax that logit against the logsumexp of all others; or a side of its box, as a
+                share of the input
 mask query      probability of the class times the mean of the mask's probability within the mask
 ==============  ==================================================================================
 """
@@ -25,9 +26,9 @@ from torch import Tensor
 from mmattn.errors import ConfigError, DataError, did_you_mean
 
 from .networks import Network, Outputs, Sample
-from .target import Target, box_iou
+from .target import SIDES, Target, box_iou
 
-KINDS = ("class", "pixel", "query", "detection", "region")
+KINDS = ("class", "pixel", "query", "detection", "region", "side")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Wish:
         query: Number of a query.
         detection: Number of a detection, the best is 0.
         region: x0, y0, x1, y1 in the image.
+        side: Side or coordinate of a detection's box, a key of ``SIDES``, or ``-`` and one.
     """
 
     label: int | None = None
@@ -47,6 +49,7 @@ class Wish:
     query: int | None = None
     detection: int | None = None
     region: tuple[float, float, float, float] | None = None
+    side: str = ""
 
 
 def parse_target(words: Sequence[str], classes: Sequence[str]) -> Wish:
@@ -85,6 +88,13 @@ def _value(kind: str, text: str, classes: Sequence[str]) -> Any:
                 f"{did_you_mean(text, classes)} It has {', '.join(classes)}"
             )
         return list(classes).index(text)
+    if kind == "side":
+        if text.removeprefix("-") not in SIDES:
+            raise ConfigError(
+                f"--target side={text}: expected one of {', '.join(SIDES)}, or - and one of them."
+                f"{did_you_mean(text.lstrip('-'), SIDES)}"
+            )
+        return text
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -105,6 +115,7 @@ def choose_target(wish: Wish, network: Network, outputs: Outputs, sample: Sample
     """Fix what is explained: the wish, and what it leaves open by the outputs.
 
     The default is the largest class but for a background, the best detection, or the best mask.
+    Where classes have no names, the first one counts as background, as most datasets have it.
 
     Raises:
         DataError: The image has no such thing; the message says what it has.
@@ -117,6 +128,8 @@ def choose_target(wish: Wish, network: Network, outputs: Outputs, sample: Sample
         )
     if wish.detection is not None and network.kind != "boxes":
         raise ConfigError(f"--target detection={wish.detection}: {network.name} finds no boxes")
+    if wish.side and network.kind != "boxes":
+        raise ConfigError(f"--target side={wish.side}: {network.name} finds no boxes")
     if network.kind == "masks" or wish.query is not None:
         target = _query(wish, network, outputs, sample)
     elif network.kind == "boxes":
@@ -143,14 +156,16 @@ def _semantic(wish: Wish, network: Network, outputs: Outputs, sample: Sample) ->
     elif wish.region is not None:
         region = _box(wish.region, sample) & inside
         name = " in the region"
-    label = wish.label
+    label, chosen = wish.label, ""
     if label is None:
         counts = torch.bincount(predicted[inside if region is None else region].flatten())
         order = counts.argsort(descending=True, stable=True).tolist()
         order = [index for index in order if counts[index] > 0]
-        background = background_indices(network.classes)
+        background = background_indices(network.classes) if network.has_class_names else (0,)
         objects = [index for index in order if index not in background]
         label = (objects or order)[0]
+        if region is None:
+            chosen = _how_chosen(label, order, background, network)
     title = network.classes[label] + name
     if region is None:
         region = (predicted == label) & inside
@@ -171,13 +186,37 @@ def _semantic(wish: Wish, network: Network, outputs: Outputs, sample: Sample) ->
         region,
         _centre(region),
         is_probability=network.is_probability,
+        chosen=chosen,
     )
+
+
+def _how_chosen(
+    label: int, order: Sequence[int], background: Sequence[int], network: Network
+) -> str:
+    """Say why a class is taken, and how another one is.
+
+    Args:
+        label: The class.
+        order: Classes that are predicted, the largest first.
+        background: Classes that are none of objects.
+        network: Whose classes they are.
+    """
+    but = ""
+    skipped = [index for index in order[: order.index(label)] if index in background]
+    if skipped:
+        nameless = "" if network.has_class_names else ", taken for the background: no names known"
+        but = f" but for {network.classes[skipped[0]]!r}{nameless}"
+    others = [network.classes[index] for index in order if index != label]
+    if not others:
+        return "the only class here"
+    few = ", ".join(map(repr, others[:3])) + (", ..." if len(others) > 3 else "")
+    return f"the largest class here{but}; --target class=NAME takes another: {few}"
 
 
 def _detection(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -> Target:
     assert outputs.boxes is not None and outputs.scores is not None
     assert outputs.labels is not None
-    boxes, labels = outputs.boxes, outputs.labels
+    boxes, labels = outputs.boxes.detach(), outputs.labels
     fits = torch.ones_like(labels, dtype=torch.bool)
     if wish.label is not None:
         fits &= labels == wish.label
@@ -201,17 +240,29 @@ def _detection(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -
     index = candidates[number]
     label, score = int(labels[index]), float(outputs.scores[index].detach())
     box = tuple(boxes[index].tolist())
-    region = _input_box(box, outputs.boxes, sample)
+    region = _input_box(box, boxes, sample)
+    name, formula = f"{network.classes[label]} {score:.2f}, detection {index}", ""
+    if wish.side:
+        minus, plain = "minus " * wish.side.startswith("-"), wish.side.removeprefix("-")
+        name += f", {wish.side}"
+        formula = f"{minus}{plain} of the box of {network.classes[label]!r}, share of the input"
     return Target(
         "detection",
         label,
-        f"{network.classes[label]} {score:.2f}, detection {index}",
-        f"logit of the score of {network.classes[label]!r}",
+        name,
+        formula or f"logit of the score of {network.classes[label]!r}",
         region,
         ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2),
         box=box,
         index=index,
+        side=wish.side,
+        chosen=_best_of("detection", len(labels)) if wish == Wish() else "",
     )
+
+
+def _best_of(what: str, count: int) -> str:
+    """Say which of several is taken where none was asked for."""
+    return f"the best of {count}; --target {what}=N takes another" if count > 1 else ""
 
 
 def _query(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -> Target:
@@ -255,6 +306,7 @@ def _query(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -> Ta
         _centre(region),
         index=index,
         mask=mask,
+        chosen=_best_of("query", len(classes)) if wish == Wish() else "",
     )
 
 

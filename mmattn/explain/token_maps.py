@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,11 @@ from mmattn.errors import ConfigError
 
 from .attention.layer import Attention
 from .attention.record import recorded_attention
+from .attention.reduced import over_tokens
 from .attention.sets import (
     chain_of,
+    class_token,
+    first_token,
     level_shares,
     query_of,
     region_rows,
@@ -25,56 +28,85 @@ from .attention.views import attention_modules
 from .explanation import Explanation
 from .networks import Network, Sample, evaluation
 from .relevance import DecoderStep, decoder_relevance, relevance_rows
-from .rollout import merge_matrix, rollout_rows, with_residual
+from .rollout import Join, merge_matrix, rollout_rows, with_residual
 from .target import Target
 
 
-def rollout_map(network: Network, sample: Sample, target: Target, at: str = "auto") -> Explanation:
+def rollout_maps(
+    network: Network, sample: Sample, target: Target, at: str = "auto"
+) -> list[Explanation]:
     """Roll attention out from the region of a target down to the first layer.
 
     Heads are averaged. The map is the mean of the rows of the region's tokens; neither the class
-    nor what comes behind the last layer takes part.
+    nor what comes behind the last layer takes part. Where classes have tokens of their own, the row
+    of the class is a second map.
 
     Raises:
         ConfigError: The network has no chain of self-attention among image tokens.
     """
     modules = attention_modules(network.model, at)
     padded = sample.placement.padded
-    with evaluation(network.model), torch.no_grad(), recorded_attention(modules, padded) as records:
+    with (
+        evaluation(network.model),
+        torch.no_grad(),
+        recorded_attention(modules, padded, model=network.model) as records,
+    ):
         network(sample.inputs, sample, queries=target.kind == "query")
     chain = chain_of(split_records(records)[0])
-    layers = _joined(chain, [with_residual(record.matrix()) for record in chain])
-    rows = region_rows(target, chain[-1].query_grids, chain[-1].queries)
-    values = rollout_rows(layers, rows)[0]
-    return _explanation("rollout", _title(target, chain), chain, values)
+    layers = _joined(chain, [with_residual(over_tokens(r, r.matrix())) for r in chain])
+    return [
+        _explanation("rollout", target, what, chain, rollout_rows(layers, rows)[0])
+        for what, rows in _rows(target, chain)
+    ]
 
 
-def relevance_map(
+def relevance_maps(
     network: Network, sample: Sample, target: Target, at: str = "auto"
-) -> Explanation:
+) -> list[Explanation]:
     """Propagate relevance: gradient times attention, through encoder and decoder.
 
     Raises:
         ConfigError: The network has no attention that is known, or y does not depend on it.
     """
     modules = attention_modules(network.model, at)
+    padded = sample.placement.padded
     with evaluation(network.model), torch.enable_grad():
         inputs = sample.inputs.detach().requires_grad_()
-        with recorded_attention(modules, sample.placement.padded) as records:
+        with recorded_attention(modules, padded, model=network.model) as records:
             outputs = network(inputs, sample, queries=target.kind == "query")
         y = target(outputs)
         gradients = _gradients(y, records)
     pairs = list(zip(records, gradients, strict=True))
     image, decoder = split_records(records)
     if any(record.kind == "cross" for record in decoder) and target.kind != "semantic":
-        return _decoder_map(target, pairs, image, decoder)
+        return [_decoder_map(target, pairs, image, decoder)]
     chain = chain_of(image)
-    ahats = [r.positive(g) for r, g in pairs if any(r is kept for kept in chain)]
-    rows = region_rows(target, chain[-1].query_grids, chain[-1].queries)
-    values = relevance_rows(_joined(chain, ahats), rows)[0]
-    if chain[0].queries == chain[-1].queries:
-        values = values - rows[0]
-    return _explanation("relevance", _title(target, chain), chain, values)
+    kept = [(r, g) for r, g in pairs if any(r is one for one in chain)]
+    layers = _joined(chain, [over_tokens(r, r.positive(g)) for r, g in kept])
+    joins = [layer for layer in layers if isinstance(layer, Join)]
+    return [
+        # R - I: what a token is to itself is no relevance.
+        _explanation(
+            "relevance",
+            target,
+            what,
+            chain,
+            (relevance_rows(layers, rows) - relevance_rows(joins, rows))[0],
+        )
+        for what, rows in _rows(target, chain)
+    ]
+
+
+def _rows(target: Target, chain: Sequence[Attention]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what it is and rows over the last layer's tokens: the region's, and the class's own."""
+    last = chain[-1]
+    layers = f"{len(chain)} layer{'s' * (len(chain) > 1)}"
+    yield layers, region_rows(target, last)
+    token = class_token(last, target.label) if target.kind == "semantic" else None
+    if token is not None:
+        row = np.zeros((1, last.queries))
+        row[0, token] = 1
+        yield f"token of the class, {layers}", row
 
 
 def _gradients(y: Tensor, records: Sequence[Attention]) -> list[Tensor | None]:
@@ -127,6 +159,7 @@ def _decoder_map(
     layer = f"{len(encoder)} + {len(steps)} layers"
     name = target.name if target.kind == "query" else f"{target.name}, query {index}"
     found = Explanation("relevance", name, f"{cross[-1].name}, {layer}", token_map(values, grids))
+    found.kind = "the target"
     if len(grids) > 1:
         found.notes.append(_levels_note(values, grids))
     return found
@@ -154,26 +187,42 @@ def _at_levels(ahat: Any, own: Sequence[tuple[int, int]], grids: Sequence[tuple[
 
 
 def _joined(chain: Sequence[Attention], matrices: Sequence[Any]) -> list[Any]:
-    """Put between layers of two resolutions how tokens were merged."""
+    """Put between layers how tokens of the later one were made of those of the earlier one."""
     layers: list[Any] = []
     for index, (record, matrix) in enumerate(zip(chain, matrices, strict=True)):
-        if index and record.query_grids != chain[index - 1].query_grids:
-            layers.append(merge_matrix(record.query_grids[0], chain[index - 1].query_grids[0]))
-        layers.append(matrix)
+        join = _join(record, chain[index - 1]) if index else None
+        layers += [matrix] if join is None else [join, matrix]
     return layers
 
 
-def _title(target: Target, chain: Sequence[Attention]) -> str:
-    return f"{target.name}, {len(chain)} layer{'s' * (len(chain) > 1)}"
+def _join(later: Attention, earlier: Attention) -> Join | None:
+    """Return how tokens were merged, or came and went, None where they are the same.
+
+    Tokens in front, such as a class token, are the same ones if there are as many; what else has no
+    place, such as Segmenter's classes, comes from no token before.
+    """
+    fronts = [first_token(record) for record in (later, earlier)]
+    tokens = [(r.query_grids, r.queries, r.behind) for r in (later, earlier)]
+    if tokens[0] == tokens[1]:
+        return None
+    between = merge_matrix(later.query_grids[0], earlier.query_grids[0]).tocoo()
+    row, column = between.row + fronts[0], between.col + fronts[1]
+    values = between.data
+    if fronts[0] == fronts[1]:
+        front = np.arange(fronts[0])
+        row, column = np.append(row, front), np.append(column, front)
+        values = np.append(values, np.ones(len(front)))
+    return Join((values, (row, column)), shape=(later.queries, earlier.queries))
 
 
 def _explanation(
-    method: str, name: str, chain: Sequence[Attention], values: np.ndarray
+    method: str, target: Target, what: str, chain: Sequence[Attention], values: np.ndarray
 ) -> Explanation:
     grids = chain[0].query_grids
     first, last = chain[0].name, chain[-1].name
     layer = last if first == last else f"{first} to {last}"
-    found = Explanation(method, name, layer, token_map(values, grids))
+    on_grid = token_map(values, grids, behind=chain[0].behind)
+    found = Explanation(method, f"{target.name}, {what}", layer, on_grid, kind=what)
     if len(grids) > 1:
         found.notes.append(_levels_note(values, grids))
     return found

@@ -23,6 +23,7 @@ HARMLESS = tuple(
         # Old names that mmengine, mmcv, mmdet and mmseg use among themselves.
         r'^"(FileClient|HardDiskBackend)" (will be deprecated|is the alias)',
         r"^`build_loss` would be deprecated",
+        r"^`reduce_zero_label` will be deprecated",
         r"^DeprecationWarning: `num_anchors` is deprecated",
         # A registry of mmattn looks into mmdet and mmseg, whichever is in use.
         r"^Failed to search registry with scope",

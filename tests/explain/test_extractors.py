@@ -10,13 +10,16 @@ import torch
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
 from mmdet.models.backbones.swin import ShiftWindowMSA
+from mmdet.models.layers.transformer.utils import ConditionalAttention
 from torch import Tensor, nn
 
 from mmattn.errors import ConfigError
 from mmattn.explain.attention.deformable import corners_of, deformable
+from mmattn.explain.attention.heads import scaled_heads, without_head
 from mmattn.explain.attention.layer import Attention
 from mmattn.explain.attention.measure import measure
 from mmattn.explain.attention.record import recorded_attention
+from mmattn.explain.head_importance import taylor_of
 from mmattn.explain.statistics import summarize
 from mmattn.projects.ccnet import CrissCrossAttention
 from mmattn.projects.mask2former.attention import MultiheadAttention as OurAttention
@@ -65,6 +68,22 @@ def our_attention() -> Case:
     return OurAttention(16, 4), (query, key, key, allowed), {}
 
 
+def conditional(cross: bool, first: bool = False) -> Case:
+    query, places = randn(1, 5, 16), randn(1, 5, 16) / 2
+    if not cross:
+        return ConditionalAttention(16, 2), (query, query), {"query_pos": places}
+    padding = torch.zeros(1, 12, dtype=torch.bool)
+    padding[0, 9:] = True
+    kwargs = {
+        "query_pos": places,
+        "key_pos": randn(1, 12, 16),
+        "ref_sine_embed": randn(1, 5, 16) / 3,
+        "key_padding_mask": padding,
+        "is_first": first,
+    }
+    return ConditionalAttention(16, 2, cross_attn=True), (query, randn(1, 12, 16)), kwargs
+
+
 def windows(shift: int, grid: tuple[int, int] = (8, 12)) -> Case:
     return ShiftWindowMSA(16, 2, 4, shift_size=shift), (randn(1, grid[0] * grid[1], 16), grid), {}
 
@@ -90,6 +109,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "torch": torch_attention,
     "mmcv": mmcv_attention,
     "mask2former": our_attention,
+    "conditional": lambda: conditional(cross=True),
+    "conditional, first": lambda: conditional(cross=True, first=True),
+    "conditional, self": lambda: conditional(cross=False),
     "swin": lambda: windows(0),
     "swin, shifted": lambda: windows(2),
     "swin, shifted and padded": lambda: windows(2, (6, 9)),
@@ -189,6 +211,8 @@ def test_kinds_and_grids() -> None:
     assert {name for name, one in kinds.items() if one.kind == "cross"} == {
         "mmcv",
         "mask2former",
+        "conditional",
+        "conditional, first",
         "deformable of mmcv",
     }
     assert kinds["swin"].query_grids == ((8, 12),)
@@ -207,6 +231,47 @@ def test_a_layer_that_computes_something_else_is_refused() -> None:
         pytest.raises(ConfigError, match="layer: its attention, computed again"),
     ):
         module(x, x, x)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "criss-cross"])
+def test_leaving_a_head_out_is_what_taylor_says_where_y_is_linear(name: str) -> None:
+    """Of attention, y is linear in the heads; a head whose part of W_o is 0 gives nothing."""
+    torch.manual_seed(0)
+    module, args, kwargs = CASES[name]()
+    shaken(module)
+
+    def run() -> Tensor:
+        y = module(*args, **kwargs)
+        return y[0] if isinstance(y, tuple) else y
+
+    with recorded_attention(dict(module.named_modules()), (32, 48)) as records:
+        recorded = run()
+    (record,) = records
+    layer = module.get_submodule(record.name)
+    last = ("out_proj", "output_proj", "proj")  # windows have theirs in a module inside
+    projection = next(p for n, p in layer.named_modules() if n.rpartition(".")[2] in last)
+    projection = getattr(projection, "conv", projection)
+    heads = len(record.weights)
+    with torch.no_grad():
+        projection.weight[:, : projection.weight.shape[1] // heads] = 0
+    with recorded_attention(dict(module.named_modules()), (32, 48)) as records:
+        recorded = run()
+    weight = randn(*recorded.shape)
+    y = (recorded * weight).sum()
+    (gradient,) = torch.autograd.grad(y, records[0].raw)
+    taylor = taylor_of(records[0], gradient)
+
+    def without(head: int | None) -> float:
+        factors = torch.ones(heads) if head is None else without_head(heads, head)
+        with torch.no_grad(), scaled_heads(layer, factors):
+            return float((run() * weight).sum())
+
+    rounding = 1e-6 * float((recorded * weight).abs().sum())  # of a sum of that many terms
+    assert without(None) == pytest.approx(float(y), abs=rounding), "xi = 1 changes nothing"
+    left_out = [without(None) - without(head) for head in range(heads)]
+    np.testing.assert_allclose(taylor, left_out, atol=rounding)
+    assert abs(taylor[0]) < rounding < abs(taylor[1])
+    assert not layer._forward_hooks
 
 
 def test_points_between_pixels_are_shared() -> None:

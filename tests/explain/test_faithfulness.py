@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmattn.explain import faithfulness as f
+from mmattn.explain.checks import masked_score
 
 WEIGHTS = np.array([[0.4, 0.3], [0.2, 0.1]])
 
@@ -72,6 +73,25 @@ def test_a_blur_keeps_constants_and_the_mean_of_the_inside() -> None:
     assert spread[0, 0, 20, 20] < 0.5
     torch.testing.assert_close(spread, spread.mT)
     assert f.blurred(torch.ones(1, 3, 2, 3)).shape == (1, 3, 2, 3)
+    point = torch.zeros(1, 1, 224, 224)
+    point[0, 0, 100, 100] = 1
+    kernel = f.blurred(point)[0, 0]
+    assert [int((kernel.sum(axis) > 0).sum()) for axis in (0, 1)] == [11, 11], "that of RISE"
+    row = torch.exp(-(torch.arange(-5.0, 6) ** 2) / 50)
+    torch.testing.assert_close(kernel[100, 95:106], row / row.sum() * (1 / row.sum()))
+
+
+def test_an_image_dimmed_by_its_map() -> None:
+    image = torch.ones(1, 1, 1, 4)
+    weights = torch.tensor([0.4, 0.3, 0.2, 0.1])
+    score = lambda x: float((x[0, 0, 0] * weights).sum())  # noqa: E731
+    first = masked_score(score, image, np.array([[2.0, 0, 0, 0]]), 1.0)
+    assert first.drop == pytest.approx(0.6) and first.increase == first.gain == 0
+    ones = masked_score(score, image, np.ones((1, 4)), 1.0)
+    assert (ones.drop, ones.increase, ones.gain) == (0, 0, 0)
+    against = lambda x: 0.5 - float((x[0, 0, 0] * weights)[2:].sum())  # noqa: E731
+    better = masked_score(against, image, np.array([[1.0, 1, 0, 0]]), 0.2)
+    assert (better.drop, better.increase) == (0, 1) and better.gain == pytest.approx(0.3 / 0.8)
 
 
 def test_baselines() -> None:

@@ -19,6 +19,7 @@ from mmattn.explain.attention.record import recorded_attention
 from mmattn.explain.methods import explain
 from mmattn.explain.sanity import check_randomisation
 from mmattn.explain.targets import choose_target, parse_target
+from mmattn.projects.blocks.cbam import CBAM
 from tests.support.scenes import draw_scene
 from tests.support.small_detectors import as_if_trained, detector_config
 
@@ -87,7 +88,7 @@ def test_figures_arrays_and_numbers(segmentor: Network, images: list[str], tmp_p
     assert "fewer than 5 images: no interval" in said and "2 random maps of the same grid" in said
 
 
-def test_maps_without_a_check_are_called_raw(
+def test_the_default_shows_attention_too_and_calls_maps_raw(
     segmentor: Network, images: list[str], tmp_path: Path
 ) -> None:
     lines: list[str] = []
@@ -96,7 +97,9 @@ def test_maps_without_a_check_are_called_raw(
     assert page.count('src="data:image/png') == 2 and "http" not in page
     assert "mmattn explain &lt;x&gt;" in page and "not checked; --faithfulness" in page
     table = next(line for line in lines if line.lstrip().startswith("image "))
-    assert sum("  raw" in line for line in table.splitlines()) == 2
+    rows = [line for line in table.splitlines() if line.rstrip().endswith("raw")]
+    assert len(rows) == 8 and sum("decode_head.cca" in row for row in rows) == 6
+    assert sum("the largest class here" in line for line in lines) == 2
     assert any("not checked; --faithfulness" in line for line in lines)
     assert sorted(file.name for file in tmp_path.glob("*.png")) == [
         "0_explained.png",
@@ -177,6 +180,53 @@ def test_detections(name: str, images: list[str]) -> None:
     (found,) = explain(network, sample, target, "hires-cam")
     assert found.layer.startswith("neck[") and found.values is not None
     assert np.abs(found.values).max() > 0
+
+
+def test_maps_of_several_images_are_summed_up_whatever_their_targets(
+    images: list[str], tmp_path: Path
+) -> None:
+    """Each image has another detection, with a score of its own and perhaps on another level."""
+    cfg = Config(detector_config("RetinaNet", Path("none.json"), Path(".")))
+    torch.manual_seed(0)
+    network = Network(cfg, None, "cpu")
+    as_if_trained(network.model)
+    check = FaithfulnessOptions(steps=1, random_maps=1)
+    options = Options(methods=["hires-cam"], faithfulness=check)
+    first, second = explain_images([network], images, tmp_path, options, lambda _: None)
+    assert first.target.name != second.target.name
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    (rows,) = summary["faithfulness"].values()
+    assert {row["map"]: row["images"] for row in rows} == {
+        "hires-cam_neck_the_target": 2,
+        "centre": 2,
+        "edges": 2,
+    }
+    assert summary["images"][0]["maps"][0]["across"] in summary["images"][0]["check"]["maps"]
+    assert 0 <= rows[0]["average_drop"] <= 100 and "average_drop_random" in rows[0]
+
+
+def test_a_block_in_a_head_that_all_levels_share(images: list[str], tmp_path: Path) -> None:
+    cfg = Config(detector_config("RetinaNet", Path("none.json"), Path(".")))
+    torch.manual_seed(0)
+    network = Network(cfg, None, "cpu")
+    as_if_trained(network.model)
+    convolutions = network.model.bbox_head.cls_convs
+    block = CBAM(16, norm_weight=1.0, reduction=4).eval()
+    convolutions[0] = torch.nn.Sequential(convolutions[0], block)
+    options = Options(methods=["gates", "hires-cam"], at="bbox_head.cls_convs.0.1")
+    (result,) = explain_images([network], images[:1], tmp_path, options, lambda _: None)
+    *gates, cam = result.explanations
+    assert [one.call for one in gates] == [n for n in (1, 2, 3) for _ in range(3)]
+    assert cam.layer in [f"bbox_head.cls_convs.0.1[{n}]" for n in range(3)]
+    with np.load(tmp_path / "0_explained.npz") as arrays:
+        spatial = [arrays[f"gates_bbox_head.cls_convs.0.1_call_{n}_spatial"] for n in (1, 2, 3)]
+        assert [one.shape for one in spatial] == [(16, 16), (8, 8), (4, 4)]
+        assert len(arrays) == 10
+    scores = [one.numbers["score_with_mean_gate"] for one in gates if one.name == "spatial"]
+    level = int(cam.layer[-2])
+    for call, score in enumerate(scores):
+        changed = abs(score - result.target.score) > 1e-6
+        assert changed == (call == level), "the other levels have their gates as ever"
 
 
 def test_weights_are_put_back_after_randomisation(segmentor: Network, images: list[str]) -> None:

@@ -25,9 +25,14 @@ def sample(padded=(8, 12), content=(8, 10), image=(16, 20)) -> Sample:
     return Sample(Path("a.png"), pixels, torch.zeros(1, 3, *padded), [], placement)
 
 
-def network(kind: str = "semantic", queries: bool = False):
+def network(kind: str = "semantic", queries: bool = False, named: bool = True):
     return SimpleNamespace(
-        kind=kind, classes=CLASSES, name="net", has_mask_queries=queries, is_probability=False
+        kind=kind,
+        classes=CLASSES if named else [f"class {index}" for index in range(3)],
+        has_class_names=named,
+        name="net",
+        has_mask_queries=queries,
+        is_probability=False,
     )
 
 
@@ -88,6 +93,20 @@ def test_the_largest_class_but_for_a_background_is_the_default() -> None:
     assert (gradient[1][target.region] == 1 / 6).all() and gradient.sum().item() == pytest.approx(1)
 
 
+def test_the_first_class_is_the_background_where_classes_have_no_names() -> None:
+    target = choose([], network(named=False), semantic())
+    assert target.label == 1 and target.name == "class 1"
+    assert target.chosen == (
+        "the largest class here but for 'class 0', taken for the background: no names known; "
+        "--target class=NAME takes another: 'class 0'"
+    )
+    assert "but for 'background'; --target" in choose([], network(), semantic()).chosen
+    assert choose(["class=car"], network(), semantic()).chosen == ""
+    alone = Outputs(semantic=torch.zeros(3, 8, 12))
+    target = choose([], network(named=False), alone)
+    assert target.label == 0 and target.chosen == "the only class here"
+
+
 def test_a_pixel_a_region_and_a_class_that_is_not_there() -> None:
     target = choose(["pixel=7,5"], network(), semantic())  # of the image, which is twice as large
     assert target.region.nonzero().tolist() == [[2, 3]] and target.label == 1
@@ -111,6 +130,25 @@ def test_detections() -> None:
         choose(["detection=7"], net, boxes())
     with pytest.raises(ConfigError, match="net finds no boxes"):
         choose(["detection=0"], network(), semantic())
+
+
+def test_a_side_of_a_box_is_a_share_of_the_input() -> None:
+    """Of 12 columns and 8 rows, the padding included."""
+    expected = {"left": 5 / 12, "right": 9 / 12, "x": 7 / 12, "width": 4 / 12, "-top": -2 / 8,
+                "bottom": 6 / 8, "y": 4 / 8, "height": 4 / 8}  # fmt: skip
+    for side, value in expected.items():
+        target = choose(["detection=1", f"side={side}"], network("boxes"), boxes())
+        outputs = boxes()
+        outputs.boxes = outputs.boxes.requires_grad_()
+        y = target(outputs)
+        assert y.item() == pytest.approx(value) and target.score == pytest.approx(0.8)
+        (gradient,) = torch.autograd.grad(y, outputs.boxes)
+        assert (gradient[[0, 2]] == 0).all() and (gradient[1] != 0).any()
+    assert target.formula == "height of the box of 'tree', share of the input"
+    with pytest.raises(ConfigError, match=r"side=lefft: expected one of .* Did you mean 'left'"):
+        parse_target(["side=lefft"], CLASSES)
+    with pytest.raises(ConfigError, match="net finds no boxes"):
+        choose(["side=left"], network(), semantic())
 
 
 def test_a_score_of_changed_boxes_is_overlap_times_score() -> None:

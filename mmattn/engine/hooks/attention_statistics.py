@@ -116,7 +116,7 @@ class AttentionStatisticsHook(Hook):
         with torch.no_grad():
             data = model.data_preprocessor(batch, False)
             image = tuple(data["inputs"].shape[2:])
-            with recorded_attention(modules, image, receive):
+            with recorded_attention(modules, image, receive, model=model):
                 model(**data, mode="predict")
 
     def _add(self, name: str, found: dict[str, np.ndarray]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .layer import Attention
-from .product import wide_of
+from .product import per_head, wide_of
 
 
 def corners_of(places: Tensor, shapes: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
@@ -48,6 +48,7 @@ def deformable(
     """Return the record and the sum of deformable attention: weights (B, Q, M, L, P)."""
     from mmattn.ops import multi_scale_deformable_attention
 
+    raw = per_head(raw, 2)
     keys, shares = corners_of(places[0].detach().double(), shapes)  # (Q, M, L, P, 4)
     queries, _, levels, points = raw.shape[1:]
     tokens = sum(h * w for h, w in shapes)

@@ -58,6 +58,41 @@ def _additive(mask: Tensor | None, heads: int) -> Any:
     return mask.unflatten(0, (-1, heads)) if mask.dim() == 3 else mask
 
 
+def conditional_attention(module: Any, args: tuple, kwargs: dict[str, Any], output: Any):
+    """``ConditionalAttention`` of Conditional DETR and DAB-DETR.
+
+    In cross-attention each head compares contents and places, concatenated; values are contents.
+    """
+    names = ("query", "key", "query_pos", "ref_sine_embed", "key_pos", "attn_mask")
+    names = (*names, "key_padding_mask", "is_first")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    query, places = given["query"], given.get("query_pos")
+    heads = module.num_heads
+
+    def split(x: Tensor) -> Tensor:
+        return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+    q, key = module.qcontent_proj(query), given["key"] if module.cross_attn else query
+    k, v = module.kcontent_proj(key), module.v_proj(key)
+    require_room("ConditionalAttention", heads * q.shape[1] * k.shape[1])
+    if module.cross_attn:
+        k_places = module.kpos_proj(given["key_pos"])
+        if given.get("is_first") or module.keep_query_pos:
+            q, k = q + module.qpos_proj(places), k + k_places
+        sine = module.qpos_sine_proj(given["ref_sine_embed"])
+        q, k = torch.cat([split(q), split(sine)], 3), torch.cat([split(k), split(k_places)], 3)
+    else:
+        q, k = split(q + module.qpos_proj(places)), split(k + module.kpos_proj(places))
+    mask = _additive(given.get("attn_mask"), heads)
+    if given.get("key_padding_mask") is not None:
+        padding = _additive(given["key_padding_mask"], heads)[:, None, None]
+        mask = padding if mask is None else mask + padding
+    raw = softmax_qk(q, k, q.shape[-1] ** -0.5, mask)
+    y = (raw @ wide_of(split(v))[0]).transpose(1, 2).flatten(2).to(query.dtype)
+    kind = "cross" if module.cross_attn else "self"
+    return [Attention(raw, lambda a: a[0], kind, k.shape[2])], query + module.out_proj(y)
+
+
 def mask2former_attention(module: Any, args: tuple, kwargs: dict[str, Any], output: Any):
     """``MultiheadAttention`` of mmattn's Mask2Former, with one mask for all heads."""
     given = {**dict(zip(("query", "key", "value", "allowed"), args, strict=False)), **kwargs}

@@ -8,7 +8,13 @@ of classes, so that nothing is imported before a network has such a layer.
 from __future__ import annotations
 
 from .deformable import deformable_self_attention, mmcv_deformable_attention
-from .dense import area_attention, mask2former_attention, multihead_attention, timm_attention
+from .dense import (
+    area_attention,
+    conditional_attention,
+    mask2former_attention,
+    multihead_attention,
+    timm_attention,
+)
 from .layer import Extractor
 from .local import (
     criss_cross_attention,
@@ -23,6 +29,7 @@ _PROJECTS = "mmattn.projects"
 EXTRACTORS: dict[str, Extractor] = {
     "torch.nn.modules.activation.MultiheadAttention": multihead_attention,
     "mmcv.ops.multi_scale_deform_attn.MultiScaleDeformableAttention": mmcv_deformable_attention,
+    "mmdet.models.layers.transformer.utils.ConditionalAttention": conditional_attention,
     "mmdet.models.backbones.swin.ShiftWindowMSA": shifted_windows,
     "mmseg.models.backbones.swin.ShiftWindowMSA": shifted_windows,
     "timm.layers.attention.Attention": timm_attention,

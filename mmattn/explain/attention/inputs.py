@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ class Call:
         args: Its positional arguments, tensors without history.
         kwargs: Its keyword arguments, likewise.
         output: What it returned, likewise.
+        number: Which call of the module it is, from 1; 0 where there was only one.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Call:
     args: tuple
     kwargs: dict[str, Any]
     output: Any
+    number: int = 0
 
 
 @contextmanager
@@ -55,6 +58,23 @@ def recorded_calls(modules: Mapping[str, nn.Module] | Iterable) -> Iterator[list
     finally:
         for handle in handles:
             handle.remove()
+        names = [call.name for call in calls]
+        for call, number in zip(calls, call_numbers(names), strict=True):
+            call.number = number
+
+
+def call_numbers(names: Sequence[str]) -> list[int]:
+    """Return which call of its module each one is, 0 for those of modules called once.
+
+    >>> call_numbers(["a", "b", "a"])
+    [1, 0, 2]
+    """
+    total, seen = Counter(names), Counter[str]()
+    numbers = []
+    for name in names:
+        seen[name] += 1
+        numbers.append(seen[name] if total[name] > 1 else 0)
+    return numbers
 
 
 def _plain(value: Any, *, copy: bool = False) -> Any:

@@ -38,6 +38,11 @@ class Attention:
         point_levels: (S,) level of every point.
         name: Name of the module.
         step: Which of several applications in one call, from 1; 0 for a single one.
+        call: Which call of the module in one run of the network, from 1; 0, when the network has
+            run, where there was only one.
+        reduction: A key stands for a square of this many tokens a side of the queries' map.
+        behind: Tokens behind those of the grids, one for each class; all others without a place
+            are in front of them.
     """
 
     raw: Tensor
@@ -52,6 +57,9 @@ class Attention:
     point_levels: Tensor | None = None
     name: str = ""
     step: int = 0
+    call: int = 1
+    reduction: int = 1
+    behind: int = 0
 
     @property
     def weights(self) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .layer import Attention
-from .product import softmax_qk, wide_of
+from .product import per_head, softmax_qk, wide_of
 
 
 def shifted_windows(module: Any, args: tuple, kwargs: dict[str, Any], output: Any):
@@ -113,7 +113,7 @@ def _neighborhood(module: Any, x: Tensor, neighbours: Any, back: Any):
     if module.rpb is not None:
         logits = logits + module.rpb[:, by][:, :, :, bz].transpose(2, 3)
     inside = in_y[:, None, :, None] & in_z[None, :, None, :]
-    raw = logits.masked_fill(~inside, -math.inf).flatten(3).softmax(-1)
+    raw = per_head(logits.masked_fill(~inside, -math.inf).flatten(3).softmax(-1), 0)
     near = near_v.flatten(2, 3)  # (H, W, k k, heads, d)
     out = torch.einsum("hyxs,yxshd->yxhd", raw, near)[:height, :width]
     out = module.proj(out.flatten(2).to(x.dtype))[None]

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..statistics import places_of
 from .layer import Attention, Grid
+from .reduced import square_shares
 
 #: Statistic -> what it is, in the order in which they are shown.
 STATISTICS = {
@@ -38,7 +39,7 @@ def measure(record: Attention, image: Grid | None = None) -> dict[str, np.ndarra
     weights = record.weights.double().cpu().numpy()
     found: dict[str, list[float]] = {}
     places = _places(record.query_grids, record.queries, image)
-    key_places = _places(record.key_grids, record.tokens, image)
+    key_places = _key_places(record, image)
     for head, of_head in enumerate(weights):
         values, keys = _entries(record, head, of_head)
         for name, value in _of_head(record, values, keys, places, key_places).items():
@@ -95,7 +96,7 @@ def _of_head(
     offset = key_places[np.maximum(keys, 0)] - places[:, None]
     mass = values.sum()
     found["mean_distance"] = float((values * np.sqrt((offset**2).sum(-1))).sum() / mass)
-    if record.kind == "self" and len(record.query_grids) == 1:
+    if record.kind == "self" and len(record.query_grids) == 1 and record.reduction == 1:
         step = _step(places, record.query_grids[0])
         near = (np.abs(offset) <= 1.5 * step).all(-1)
         found["locality"] = float((values * near).sum() / queries)
@@ -120,6 +121,14 @@ def _places(grids: tuple[Grid, ...], count: int, image: Grid | None) -> np.ndarr
         size = image or grids[0]
         parts.append(places_of((height, width), (size[0] / height, size[1] / width)))
     return np.concatenate(parts)
+
+
+def _key_places(record: Attention, image: Grid | None) -> np.ndarray | None:
+    """Return the places of the keys; those of squares of tokens are the middles of the squares."""
+    if record.reduction == 1:
+        return _places(record.key_grids, record.tokens, image)
+    tokens = _places(record.query_grids, record.queries, image)
+    return None if tokens is None else square_shares(record) @ tokens
 
 
 def _similarity(record: Attention, weights: np.ndarray) -> float | None:

@@ -8,9 +8,9 @@ hooks are gone.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,18 +18,14 @@ from torch import nn
 
 from mmattn.errors import ConfigError
 
-from ..layers import token_grid
 from .extractors import EXTRACTORS
 from .layer import Attention, Extractor, Grid
+from .layout import layouts_of, placed
+from .names import qualified_names
 
 #: Largest difference between a layer's output and the recomputed one, relative to the largest
 #: value.
 TOLERANCE = 1e-4
-
-
-def qualified_names(module: nn.Module) -> list[str]:
-    """Return the names of a module's class and of its bases, such as ``torch.nn...Linear``."""
-    return [f"{base.__module__}.{base.__qualname__}" for base in type(module).__mro__]
 
 
 def extractor_of(module: nn.Module) -> Extractor | None:
@@ -42,6 +38,8 @@ def recorded_attention(
     modules: Mapping[str, nn.Module],
     image: Grid,
     receive: Callable[[Attention], None] | None = None,
+    *,
+    model: nn.Module | None = None,
 ) -> Iterator[list[Attention]]:
     """Record the attention of all modules that have an extractor, in order of execution.
 
@@ -49,12 +47,15 @@ def recorded_attention(
         modules: Name -> module.
         image: Height and width of the network's input, by which the grid of tokens is told.
         receive: Gets each record at once, and nothing is kept; None keeps all in the list.
+        model: Network around the modules, whose parts may know where tokens lie (``layout``).
 
     Raises:
         ConfigError: While the network runs: the recomputed attention is not the layer's, or it has
             too many weights.
     """
     records: list[Attention] = []
+    counts: Counter[str] = Counter()
+    around = nn.ModuleList(modules.values()) if model is None else model
 
     def hook_of(name: str, extract: Extractor):
         def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
@@ -63,9 +64,11 @@ def recorded_attention(
                 return None
             attentions, again = found
             _check(name, output, again)
+            counts[name] += 1
             for attention in attentions:
-                attention.name = name
-                (receive or records.append)(_with_grids(attention, image))
+                attention.name, attention.call = name, counts[name]
+                layout = layouts[-1] if layouts else None
+                (receive or records.append)(placed(attention, layout, image))
             return again if torch.is_grad_enabled() else None
 
         return hook
@@ -76,10 +79,14 @@ def recorded_attention(
         if extract is not None:
             handles.append(module.register_forward_hook(hook_of(name, extract), with_kwargs=True))
     try:
-        yield records
+        with layouts_of(around) as layouts:
+            yield records
     finally:
         for handle in handles:
             handle.remove()
+        for record in records:
+            if counts[record.name] == 1:
+                record.call = 0
 
 
 def _check(name: str, output: Any, again: Any) -> None:
@@ -92,13 +99,3 @@ def _check(name: str, output: Any, again: Any) -> None:
             f"{name}: its attention, computed again, gives another output (by {error:.2g}); it "
             f"is not the {type(first).__name__} of the formula that mmattn knows"
         )
-
-
-def _with_grids(attention: Attention, image: Grid) -> Attention:
-    """Fill in the grids of tokens that the layer does not know itself."""
-    changes: dict[str, Any] = {}
-    for field, count in (("query_grids", attention.queries), ("key_grids", attention.tokens)):
-        if not getattr(attention, field) and (field == "key_grids" or attention.kind == "self"):
-            grid = token_grid(count, image)
-            changes[field] = () if grid is None else (grid,)
-    return replace(attention, **changes)

@@ -59,33 +59,51 @@ def chain_of(image: Sequence[Attention]) -> list[Attention]:
     return [record for record in placed if len(record.query_grids) == 1]
 
 
-def region_rows(target: Target, grids: Sequence[Grid], tokens: int) -> np.ndarray:
+def region_rows(target: Target, last: Attention) -> np.ndarray:
     """Return weights (1, tokens), sum 1, of the tokens that the target's region covers.
 
-    Of several levels those of the finest count. Tokens in front of the grids have none.
+    Of several levels those of the finest count. Tokens without a place have none.
+
+    Args:
+        target: What is explained.
+        last: Layer whose queries the tokens are.
     """
+    grids = last.query_grids
     sizes = [h * w for h, w in grids]
     level = int(np.argmax(sizes))
     share = torch.nn.functional.adaptive_avg_pool2d(
         target.region[None, None].float(), grids[level]
     ).flatten()
     share = torch.where(share >= 0.5, 1.0, 0.0) if bool((share >= 0.5).any()) else share
-    rows = np.zeros((1, tokens))
-    start = tokens - sum(sizes) + sum(sizes[:level])
+    rows = np.zeros((1, last.queries))
+    start = first_token(last) + sum(sizes[:level])
     rows[0, start : start + sizes[level]] = (share / share.sum()).double().cpu().numpy()
     return rows
 
 
-def token_map(values: np.ndarray, grids: Sequence[Grid], *, mass: bool = False) -> np.ndarray:
+def first_token(record: Attention) -> int:
+    """Return the number of the first query that has a place: how many tokens are in front."""
+    return record.queries - record.behind - sum(h * w for h, w in record.query_grids)
+
+
+def class_token(record: Attention, label: int) -> int | None:
+    """Return the number of the query that is a class's token, None where there is none."""
+    return record.queries - record.behind + label if label < record.behind else None
+
+
+def token_map(
+    values: np.ndarray, grids: Sequence[Grid], *, behind: int = 0, mass: bool = False
+) -> np.ndarray:
     """Put values of tokens on their grid; several levels are added up at the finest one's size.
 
     Args:
         values: (tokens,); those in front of the grids, such as a class token, are cut off.
         grids: Rows and columns of each level.
+        behind: Tokens behind those of the grids, which are cut off too.
         mass: Whether a value of a coarse level is spread over its cells, not copied to each.
     """
     finest = max(grids, key=lambda grid: grid[0] * grid[1])
-    start = len(values) - sum(h * w for h, w in grids)
+    start = len(values) - behind - sum(h * w for h, w in grids)
     total = np.zeros(finest)
     for height, width in grids:
         part = values[start : start + height * width].reshape(height, width)
@@ -99,7 +117,7 @@ def token_map(values: np.ndarray, grids: Sequence[Grid], *, mass: bool = False) 
 
 
 def level_shares(values: np.ndarray, grids: Sequence[Grid]) -> list[float]:
-    """Return the share of the sum that each level has."""
+    """Return the share of the sum that each level has; there are no tokens behind them."""
     start, shares = len(values) - sum(h * w for h, w in grids), []
     for height, width in grids:
         shares.append(float(values[start : start + height * width].sum()))
