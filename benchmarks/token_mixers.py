@@ -6,6 +6,8 @@ shown. Memory is what a forward pass in training keeps for the backward pass.
 
     python benchmarks/token_mixers.py --output benchmarks/results/token-mixers-cpu
     python benchmarks/token_mixers.py --mixers HiLo InLineAttention --exported
+    python benchmarks/token_mixers.py --rounds 9 --add-exported \\
+        benchmarks/results/token-mixers-cpu.json
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ MIXERS = (
 #: Sides of the images of which time is measured, and of which memory is.
 TIMED = (512, 1024)
 KEPT = (128, 256, 384, 512)
+#: Column of the ONNX files.
+EXPORTED = "ms exported, 512"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,10 +48,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--exported", action="store_true", help="time ONNX files at 512, too")
     parser.add_argument("--output", type=Path, help="path without suffix for a .json and a .md")
     parser.add_argument("--show", type=Path, help="print the table of a .json and measure nothing")
+    parser.add_argument(
+        "--add-exported",
+        type=Path,
+        metavar="JSON",
+        help="time the ONNX files alone, and add them to that .json and its .md",
+    )
     args = parser.parse_args(argv)
     if args.show:
         content = json.loads(args.show.read_text(encoding="utf-8"))
-        print(f"{table(content['rows'])}\n{as_line(content['machine'])}")
+        print(f"{table(content['rows'])}\n{machines(content)}")
+        return 0
+    if args.add_exported:
+        add_exported(args.add_exported, args.scale, args.rounds)
         return 0
 
     import torch
@@ -63,15 +76,51 @@ def main(argv: list[str] | None = None) -> int:
         for side in KEPT:
             rows[name][f"MB kept at {side}"] = kept(model, side)
         if args.exported:
-            rows[name]["ms exported, 512"] = 1000 * exported(model, args.rounds)
+            rows[name][EXPORTED] = 1000 * exported(model, args.rounds)
     facts = {**machine("cpu"), "load before": f"{load:.1f}"}
     text = table(rows)
     print(text)
     if args.output:
         content = {"machine": facts, "rows": rows}
-        args.output.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
-        args.output.with_suffix(".md").write_text(f"{as_line(facts)}\n\n{text}")
+        write(args.output, content)
     return 0
+
+
+def add_exported(file: Path, scale: str, rounds: int) -> None:
+    """Time the ONNX file of each mixer of a table that lacks it, and add that column.
+
+    The table is written after each, so that the same command goes on where it was stopped.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    loads = content.setdefault("load at the exported files", {})
+    for name, row in content["rows"].items():
+        if EXPORTED in row:
+            continue
+        loads[name] = os.getloadavg()[0]
+        row[EXPORTED] = 1000 * exported(host(name, scale), rounds)
+        print(f"{name}: {row[EXPORTED]:.3g} ms, load {loads[name]:.1f}", flush=True)
+        content["machine of the exported files"] = machine("cpu")
+        write(file, content)
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a table as .json and .md."""
+    path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    page = f"{machines(content)}\n\n{table(content['rows'])}"
+    path.with_suffix(".md").write_text(page, "utf-8")
+
+
+def machines(content: dict[str, Any]) -> str:
+    """Return the machine, and that of the exported files where it is told apart."""
+    lines = [as_line(content["machine"])]
+    if facts := content.get("machine of the exported files"):
+        loads = content["load at the exported files"].values()
+        load = f"load before each {min(loads):.1f} to {max(loads):.1f}"
+        lines.append(f"Exported files, onnxruntime, one thread: {as_line(facts)}; {load}")
+    return "\n\n".join(lines)
 
 
 def host(mixer: str, scale: str) -> Any:
@@ -161,15 +210,20 @@ def exported(model: Any, rounds: int) -> float:
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     """Return the rows as Markdown, with the growth of memory from 256 to 512."""
-    columns = list(next(iter(rows.values())))
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = [f"| mixer | {' | '.join(columns)} | growth of memory, 256 to 512 |"]
     lines.append("| --- |" + " --- |" * (len(columns) + 1))
     for name, row in rows.items():
         growth = row["MB kept at 512"] / row["MB kept at 256"]
-        cells = " | ".join(f"{row[column]:.3g}" if row[column] < 100 else f"{row[column]:.0f}"
-                           for column in columns)  # fmt: skip
+        cells = " | ".join(_cell(row.get(column)) for column in columns)
         lines.append(f"| {name} | {cells} | {growth:.2f} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 if __name__ == "__main__":

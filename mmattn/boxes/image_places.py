@@ -59,7 +59,7 @@ class ImagePlaces:
         if not os.path.isdir(self.top):
             beside = os.listdir(root) if os.path.isdir(root) else []
             raise DataError(
-                f"img_dir={img_dir!r}: {root} has no such folder."
+                f"data.img_dir={img_dir!r}: {root} has no such folder."
                 f"{did_you_mean(str(img_dir), beside)}"
             )
         self.files = files_below(self.top)

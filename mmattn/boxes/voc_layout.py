@@ -39,7 +39,7 @@ def find_voc(
         if found and not any(file.startswith(f"{ann_dir.strip('/')}/") for file in found):
             folders = sorted({os.path.dirname(file) for file in found})
             raise DataError(
-                f"ann_dir={ann_dir!r}: no .xml file of {root} lies there, but in "
+                f"data.ann_dir={ann_dir!r}: no .xml file of {root} lies there, but in "
                 f"{', '.join(folders[:5])}.{did_you_mean(ann_dir, folders)}"
             )
         found = [file for file in found if file.startswith(f"{ann_dir.strip('/')}/")]

@@ -1,6 +1,7 @@
 """Patches that let mmcv, mmdet and mmseg run here; ``import mmattn`` turns them on.
 
-- ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``).
+- ``mmcv._ext`` becomes importable where no compiled one exists (``mmattn.bridge.ext``), and what
+  was imported before mmattn gets its operators (``mmattn.bridge.late_operators``).
 - mmengine learns which packages its ``scope::`` names mean (``mmattn.bridge.packages``).
 - mmengine's checkpoint loader loses its pickle fallback (``mmattn.bridge.checkpoints``), and runs
   no config text of a checkpoint (``mmattn.bridge.checkpoint_configs``).
@@ -50,6 +51,7 @@ def install() -> None:
     from .annotation_pickles import READERS as ANNOTATION_READERS
     from .drawn_images import DRAWING, read_for_drawing
     from .ext_finder import provide_mmcv_ext
+    from .late_operators import restore_operators
     from .panopticapi_finder import provide_panopticapi
     from .resnet_plugins import RESNETS, WIDE_BLOCKS, patch_resnet, patch_wide_block
     from .roi_plugins import ROI_EXTRACTOR, patch_roi_extractor
@@ -95,6 +97,7 @@ def install() -> None:
     for name in WIDE_BLOCKS:
         when_imported(name, patch_wide_block)
     when_imported(ROI_EXTRACTOR, patch_roi_extractor)
+    restore_operators()
 
 
 _installed = False

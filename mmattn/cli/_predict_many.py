@@ -107,7 +107,7 @@ def predict(
     from mmattn.errors import ConfigError
     from mmattn.inference.many import ManyOptions, Shard, all_finished, launched_shard, read_shard
     from mmattn.inference.many.options import DRAWN_AT_MOST
-    from mmattn.inference.many.shard import local_rank
+    from mmattn.inference.many.shard import local_rank, processes_here
 
     if args.max_frames is not None:
         raise ConfigError("--max-frames is for a video or a camera, which is predicted by itself")
@@ -136,7 +136,8 @@ def predict(
             f"Nothing is drawn of more than {DRAWN_AT_MOST} images or with an option of many "
             "images; --draw draws all"
         )
-    model = Model.of(args, first=first, processes=processes)
+    sharing = processes * (processes_here() if launched is not None else 1)
+    model = Model.of(args, first=first, processes=sharing)
     result = _run(args, options, shard, model, processes, given)
     _say(args.out, result, complete=all_finished(Path(args.out)))
 
@@ -222,7 +223,7 @@ class Model:
         fuse: Whether the fused model is run.
         allow_partial: Whether a checkpoint may lack weights.
         first: Number, among the processes of this machine, of the first one that loads the model.
-        processes: Number of processes that load it, from ``first`` on.
+        processes: Number of processes of this machine that load it and share its cores.
     """
 
     exported: str | None

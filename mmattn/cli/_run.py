@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from mmattn.errors import MMAttnError, is_interrupt
+from mmattn.given_words import command_line
 
 #: Exit code of a command that Ctrl-C ended, as shells have it: 128 + SIGINT.
 INTERRUPTED = 130
@@ -31,7 +32,8 @@ def run(command: Callable[[], int | None], *, if_interrupted: str = "") -> int:
     limit = os.environ.get("MMATTN_MAX_IMAGE_PIXELS", str(2**28))
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", limit)
     try:
-        code = command() or 0
+        with command_line():
+            code = command() or 0
         sys.stdout.flush()
         return code
     except MMAttnError as error:

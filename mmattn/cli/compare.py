@@ -24,7 +24,8 @@ NOTES = """\
 A block is given by its registered name (CBAM, mmattn.CBAM, mmdet.X) or by the beginning of exactly
 one name (CrissCross), with a version (ELA-T) or arguments. A place is backbone or neck: alone, the
 block goes after each of its output feature maps; with a pattern, after each submodule that matches,
-where * stands for one part of a name. Heads of segmentors take a pattern too, as in
+where * stands for one part of a name; mmattn slots lists them. A pattern alone (layer3) will do
+where one part alone has it. Heads of segmentors take a pattern too, as in
 decode_head.pixel_decoder.output_convs.* of Mask2Former (panoptic_head in mmdet). --at auto is each
 stage of the backbone and the neck in turn, so that every block has as many rows as there are
 places.

@@ -74,7 +74,7 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn report") -> ar
     of_runs.add_argument(
         "--metric",
         help="name of the metric in the validation log (default: the usual one of the task, such "
-        "as mIoU or bbox_mAP, else the first)",
+        "as mIoU or bbox_mAP, else the first); for the page, not for --csv and --plot of one run",
     )
     of_runs.add_argument(
         "--csv", type=Path, metavar="FILE", help="write every logged value to FILE, one a row"
@@ -135,6 +135,11 @@ def _sort_out(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None
         parser.error(f"{use} takes no --{', --'.join(given)}: leave it out")
     if weights and args.out is None:
         parser.error("the following arguments are required: --out")
+    if not weights and len(args.runs) == 1 and args.metric and (args.csv or args.plot):
+        parser.error(
+            "--metric is for the page, which --csv and --plot do not write: leave it out; "
+            "--csv writes every value, and --plot takes the names of values"
+        )
     if not weights and len(args.runs) > 1 and args.plot and args.out is None:
         parser.error("--plot of several runs: give --out DIR, the folder of plot.png")
 

@@ -24,7 +24,9 @@ EXAMPLES = """\
 """
 NOTES = """\
 A line stands for places that look alike, with the words that the config needs: at=... and
-stages=... for mmattn.WithPlugins, position=... for plugins of a ResNet of mmdet or mmseg. Sizes,
+stages=... for mmattn.WithPlugins, position=... for plugins of a ResNet of mmdet or mmseg. The place
+behind at= is also what mmattn compare --at takes; both take it without its part (layer3 for
+backbone.layer3) too, compare where one part alone has such a submodule. Sizes,
 strides, parameters and operations are those of one place. A submodule that is called several
 times, as a head's is at every level, has one block for all its calls; the size is that of the
 first, the operations are the sum. Operations are those of convolutions and matrix products, 2 for
@@ -45,9 +47,9 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn slots") -> arg
         "--size",
         nargs=2,
         type=int,
-        default=(512, 512),
         metavar=("H", "W"),
-        help="height and width of the image (default: 512 512)",
+        help="height and width of the image (default: those that the config trains on, else "
+        "512 512)",
     )
     parser.add_argument(
         "--block", metavar="BLOCK", help="block whose cost is told, as for mmattn compare --insert"
@@ -69,21 +71,23 @@ def main(argv: list[str] | None = None, prog: str = "mmattn slots") -> int:
 def _list(args: argparse.Namespace) -> None:
     from mmattn.compare.variants import parse_variant
     from mmattn.config import load_config, parse_cfg_options
+    from mmattn.export.run import default_shape
     from mmattn.inference.slots import list_slots
 
-    if min(args.size) < 1:
+    if args.size and min(args.size) < 1:
         raise ConfigError(f"--size {args.size[0]} {args.size[1]}: both must be at least 1.")
     cfg = load_config(args.config, parse_cfg_options(args.cfg_options))
     block = parse_variant(args.block).block if args.block else None
-    parts = list_slots(cfg, tuple(args.size), block, args.part)
+    size = tuple(args.size or default_shape(cfg))
+    parts = list_slots(cfg, size, block, args.part)
     usual = _usual_place(block)
-    print(f"Image: {args.size[0]} x {args.size[1]}.")
+    print(f"Image: {size[0]} x {size[1]}{'' if args.size else ', as the config has it'}.")
     if usual:
         print(f"{args.block}, in its paper: {usual}")
     for part in parts:
         print(f"\n{_page(part, usual)}")
     if args.json:
-        _write(args.json, args, parts, usual)
+        _write(args.json, args, size, parts, usual)
 
 
 def _usual_place(block: Any) -> str:
@@ -148,12 +152,18 @@ def _cells(cost: BlockCost | str) -> tuple[str, str]:
     return f"{cost.parameters:,}", flops
 
 
-def _write(path: str, args: argparse.Namespace, parts: list[PartSlots], usual: str) -> None:
+def _write(
+    path: str,
+    args: argparse.Namespace,
+    size: tuple[int, int],
+    parts: list[PartSlots],
+    usual: str,
+) -> None:
     from mmattn.io import atomic_write
 
     content = {
         "config": args.config,
-        "size": list(args.size),
+        "size": list(size),
         "block": args.block,
         "usual_place": usual,
         "parts": [asdict(part) for part in parts],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.errors import ConfigError, did_you_mean
 from mmattn.inference.model import strip_pretrained
 from mmattn.plugins.dry_run import dry_run
+from mmattn.plugins.patterns import match_submodules
 from mmattn.tasks import task_of
 
 if TYPE_CHECKING:
@@ -50,17 +51,27 @@ class Place:
         return {"cfg": dict(block), "stages": list(range(self.num_maps))}
 
 
-def parse_places(words: Sequence[str], cfg: Config) -> tuple[Place, ...]:
+def parse_places(
+    words: Sequence[str], cfg: Config, say: Callable[[str], None] = lambda text: None
+) -> tuple[Place, ...]:
     """Read the words of ``--at`` for the model of ``cfg``.
+
+    Args:
+        words: ``PART`` or ``PART.PATTERN``; a pattern alone where one part alone has it.
+        cfg: Whole config.
+        say: Called with a line for each word whose part was found out.
 
     Raises:
         ConfigError: The model has no such part, the part is a list of networks, or a head without
             a pattern. (Whether a pattern matches is found out when the model is built.)
     """
     places = []
+    there = [name for name in task_of(cfg).insertable_parts if cfg.model.get(name) is not None]
     for word in words:
         part, _, pattern = word.partition(".")
-        there = [name for name in task_of(cfg).insertable_parts if cfg.model.get(name) is not None]
+        if part not in there and (found := _part_with(word, there, cfg)):
+            say(f"--at {word}: {found}.{word}")
+            part, pattern = found, word
         if part not in there:
             raise ConfigError(
                 f"--at {word}: {cfg.filename} has no model.{part}.{did_you_mean(part, there)} "
@@ -85,6 +96,26 @@ def parse_places(words: Sequence[str], cfg: Config) -> tuple[Place, ...]:
     if len(set(places)) < len(places):
         raise ConfigError(f"--at {' --at '.join(words)}: a place is given twice.")
     return tuple(places)
+
+
+def _part_with(pattern: str, parts: Sequence[str], cfg: Config) -> str | None:
+    """Return the only part of the model that has submodules of a pattern; None where none has.
+
+    Raises:
+        ConfigError: Several parts have them.
+    """
+    found = []
+    for part in parts:
+        if isinstance(cfg.model[part], Mapping):
+            try:
+                match_submodules(_built(cfg, part), [pattern], where="--at")
+            except ConfigError:
+                continue
+            found.append(part)
+    if len(found) > 1:
+        words = " or ".join(f"{part}.{pattern}" for part in found)
+        raise ConfigError(f"--at {pattern}: {' and '.join(found)} have it; write {words}.")
+    return found[0] if found else None
 
 
 def candidate_places(cfg: Config) -> tuple[Place, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.data_overrides import set_data_root
 from mmattn.config.load import load_config
 from mmattn.errors import ConfigError
+from mmattn.given_words import remember
 from mmattn.preflight.auto_classes import fill_class_counts
 from mmattn.tasks import task_of
 
@@ -106,6 +107,10 @@ class Comparison:
     """For each variant by label: ``ratio``, seconds of its step over those of the base's step, and
     ``iterations``, as many as the base's time allows."""
 
+    def config_file(self, variant: Variant, suffix: str = "") -> Path:
+        """Return the config file of a variant, or of its runs that ``suffix`` tells apart."""
+        return self.work_dir / "configs" / f"{variant.slug}{suffix}.py"
+
     def run_dir(self, variant: Variant, seed: int, equal_time: bool = False) -> Path:
         """Return the folder of one run; ``seed`` counts from 0 for every variant."""
         name = f"{'equal_time_' if equal_time else ''}seed{seed + variant.seed_offset}"
@@ -176,6 +181,7 @@ def plan_comparison(
     work_dir: str | None = None,
     metric: str | None = None,
     cfg_options: dict | None = None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
     """Read the settings of a comparison; the arguments are those of ``compare``.
 
@@ -195,13 +201,14 @@ def plan_comparison(
     variants = parse_variants(insert) if insert else (Variant(BASE),)
     cfg = load_config(config, cfg_options)
     if data_root:
+        remember({"--data-root": data_root})
         set_data_root(cfg, data_root)
     cfg = fill_class_counts(cfg)
     folder = Path(work_dir or f"work_dirs/compare_{Path(config.rpartition('::')[2]).stem}")
     grid = list(at) == [AUTO]
     places: tuple[Place, ...] = ()
     if insert:
-        places = candidate_places(cfg) if grid else parse_places(at, cfg)
+        places = candidate_places(cfg) if grid else parse_places(at, cfg, log)
     variants = (at_each_place if grid else at_all_places)(variants, places)
     if controls:
         variants += (other_seeds(),)

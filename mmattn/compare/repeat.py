@@ -7,6 +7,7 @@ their own (``mmattn compare --replay``, ``mmattn compare CONFIG --error-rate``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmattn.io import atomic_write
 from mmattn.tables import markdown_table
 from mmattn.tasks import task_of
 
+from .alone import alone_in
 from .files import read_json
 from .host_pairs import write_error_rate
 from .image_counts import AREA_METRICS
@@ -169,11 +171,12 @@ def measure_error_rate(
             f"{config}: is of {task.name}. The error rate is measured with segmentors, from pixel "
             "counts; give the config of one."
         )
-    restore_settings(comparison, "" if report_only else command, report_only)
     processes = parse_devices(devices, jobs)
-    if not report_only:
-        check_devices(processes)
-        check(comparison, log)
-        train(comparison, processes, log)
+    with nullcontext() if report_only else alone_in(comparison.work_dir):
+        restore_settings(comparison, "" if report_only else command, report_only)
+        if not report_only:
+            check_devices(processes)
+            check(comparison, log)
+            train(comparison, processes, log)
     folder = Path(out) if out else comparison.work_dir
     return write_error_rate(comparison, folder, seeds=seeds, pairs=pairs, metric=metric, log=log)

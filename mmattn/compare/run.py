@@ -19,19 +19,20 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from mmattn.config.registry_scope import enter_scope
 from mmattn.environment import commit
 from mmattn.errors import ConfigError
-from mmattn.io import read_checkpoint
 from mmattn.preflight.run import preflight
 from mmattn.quiet import output_to
 
+from .alone import alone_in
 from .budget import Budget, parse_budget
 from .checks import build_datasets, check_variant, collate_first, metric_names, naming_variant
+from .costs import CostJob, measure_apart
 from .files import read_json, write_json
 from .fingerprint import check_settings, fingerprint
 from .initial_weights import write_initial_weights
@@ -43,7 +44,7 @@ from .provenance import data_facts, machine_and_versions
 from .report import write_report
 from .results import COSTS
 from .saved_settings import restore_settings, save_settings
-from .shared_config import samples_per_step, shared_config
+from .shared_config import shared_config
 from .train_variant import CONSOLE, run_variant, time_steps
 from .variants import BASE, Variant
 from .wider_hosts import choose_wider_hosts
@@ -127,27 +128,29 @@ def compare(
         work_dir=work_dir,
         metric=metric,
         cfg_options=cfg_options,
+        log=log,
     )
     processes = parse_devices(devices, jobs)
     for key, value in (preset or {}).items():
         setattr(comparison, key, value)
-    restore_settings(comparison, "" if report_only else command, report_only)
-    if not report_only:
-        check_devices(processes)
-        check(comparison, log)
-        if before_training is not None:
-            before_training(comparison)
-        if dry_run:
-            log("Everything was checked; nothing was trained (--dry-run).")
-            return None
-        _measure_costs(comparison, log)
-        _settle_equal_time(comparison)
-        train(comparison, processes, log)
-    else:
-        comparison.drop_left_out()
-        if comparison.controls:
-            comparison.add_wider_hosts()
-    return write_report(comparison, Path(out) if out else comparison.work_dir, log)
+    with nullcontext() if report_only else alone_in(comparison.work_dir):
+        restore_settings(comparison, "" if report_only else command, report_only)
+        if not report_only:
+            check_devices(processes)
+            check(comparison, log)
+            if before_training is not None:
+                before_training(comparison)
+            if dry_run:
+                log("Everything was checked; nothing was trained (--dry-run).")
+                return None
+            _measure_costs(comparison, log)
+            _settle_equal_time(comparison)
+            train(comparison, processes, log)
+        else:
+            comparison.drop_left_out()
+            if comparison.controls:
+                comparison.add_wider_hosts()
+        return write_report(comparison, Path(out) if out else comparison.work_dir, log)
 
 
 def check(comparison: Comparison, log: Log) -> None:
@@ -238,7 +241,7 @@ def _write_config(
 
     cfg, remarks = shared_config(comparison.cfg, iterations, num_samples)
     cfg.model = variant.model(comparison.cfg.to_dict()["model"])
-    path = comparison.work_dir / "configs" / f"{variant.slug}{suffix}.py"
+    path = comparison.config_file(variant, suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     cfg.dump(path)
     if not suffix:
@@ -303,7 +306,7 @@ def _jobs(comparison: Comparison) -> list[Job]:
                 jobs.append(
                     Job(
                         f"{variant.label} seed {seed}{' in equal time' if equal_time else ''}",
-                        str(comparison.work_dir / "configs" / f"{variant.slug}{suffix}.py"),
+                        str(comparison.config_file(variant, suffix)),
                         seed + variant.seed_offset,
                         str(comparison.run_dir(variant, seed, equal_time)),
                         str(comparison.initial_weights(variant, seed)),
@@ -384,11 +387,8 @@ def _outcome(comparison: Comparison, result: dict[str, Any]) -> str:
 
 def _measure_costs(comparison: Comparison, log: Log) -> None:
     """Measure all variants side by side, unless exactly that was done before."""
+    import torch
     from mmengine.device import get_device
-
-    from mmattn.inference.model import build_model
-
-    from .variant_cost import measure, measure_exported
 
     file = comparison.work_dir / COSTS
     machine = machine_and_versions()
@@ -400,47 +400,17 @@ def _measure_costs(comparison: Comparison, log: Log) -> None:
     if file.is_file() and read_json(file)["of"] == fingerprints:
         return
     log("Measuring time and memory of all variants in turn")
-    cfg = comparison.cfg
     for variant in variants:
         _write_initial_weights(comparison, variant, 0)
-    with output_to(comparison.work_dir / CONSOLE):
-        train, val = build_datasets(cfg)
-        size = samples_per_step(cfg)
-        batch = collate_first(cfg, "train", train, size)
-        image = collate_first(cfg, "val", val, 1)
-        models = {}
-        for variant in variants:
-            models[variant.label] = build_model(comparison.configs[variant.label])
-            # The number of proposals of a detector of two stages depends on the weights.
-            weights = read_checkpoint(comparison.initial_weights(variant, 0))["state_dict"]
-            models[variant.label].load_state_dict(weights, strict=False)
-        shape = _input_shape(models[BASE], image)
-        costs = measure(models, batch, image, device=get_device())
-        for model in models.values():
-            model.cpu()
-        exported, sentence = measure_exported(models, (shape[-2], shape[-1]))
-    for label, times in exported.items():
-        costs[label].exported = times
-    content = {label: cost.to_dict() for label, cost in costs.items()}
+    job = CostJob(
+        base=str(comparison.work_dir / "base.py"),
+        configs={v.label: str(comparison.config_file(v)) for v in variants},
+        weights={v.label: str(comparison.initial_weights(v, 0)) for v in variants},
+        device=get_device(),
+        threads=torch.get_num_threads(),
+    )
+    measured = measure_apart(job, comparison.work_dir, log)
     for variant in comparison.variants:
         if variant.seed_offset:
-            content[variant.label] = content[BASE]
-    write_json(
-        file,
-        {
-            "of": fingerprints,
-            "commit": commit(),
-            "machine": machine,
-            "batch_size": size,
-            "image": shape,
-            "two_stages": bool(getattr(models[BASE], "with_rpn", False)),
-            "exported": sentence,
-            "costs": content,
-        },
-    )
-
-
-def _input_shape(model: Any, batch: Any) -> list[int]:
-    """Return the shape of the tensor that the network gets for one validation image."""
-    inputs = model.data_preprocessor(deepcopy(batch), False)["inputs"]
-    return list(inputs.shape if hasattr(inputs, "shape") else inputs[0].shape)
+            measured["costs"][variant.label] = measured["costs"][BASE]
+    write_json(file, {"of": fingerprints, "commit": commit(), "machine": machine, **measured})

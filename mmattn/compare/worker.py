@@ -11,7 +11,7 @@ from mmattn.errors import MMAttnError
 
 def main(path: str) -> int:
     """Train the job of a file; returns the exit code."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     from pathlib import Path
 
     from mmengine.config import Config
@@ -38,11 +38,15 @@ def main(path: str) -> int:
     return 0
 
 
-def _end_with_parent() -> None:
-    """End this process when standard input ends: its writer was killed, or has ended.
+def end_with_parent() -> None:
+    """Let this process end when standard input ends: its writer was killed, or has ended.
 
     Two processes would otherwise train in one folder as soon as the comparison is started again.
     """
+    threading.Thread(target=_end_with_input, daemon=True).start()
+
+
+def _end_with_input() -> None:
     # Not by sys.stdin: a thread that waits inside of its buffer breaks the end of the interpreter.
     while os.read(0, 1):
         pass

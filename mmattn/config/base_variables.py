@@ -77,7 +77,7 @@ def late_data_root(cfg: Mapping[str, Any], late: Sequence[LateVariable]) -> str 
         root = str(variable.value).rstrip("/")
         if variable.name == "data_root" and not any(_below(root, cfg.get(key)) for key in LOADERS):
             return (
-                f"{variable}. Give it as an option, --cfg-options "
+                f"{variable}. Give it on the command line, "
                 f"{shlex.quote(f'data_root={variable.value}')}, or write it into each dataset: "
                 "train_dataloader = dict(dataset=dict(data_root=data_root)), and so on"
             )

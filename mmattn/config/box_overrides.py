@@ -60,7 +60,7 @@ def refuse_foreign_training(cfg: Config, folder: str) -> None:
     if bare_name(sampler.get("type")) in ("GroupMultiSourceSampler", "MultiSourceSampler"):
         raise ConfigError(
             f"data={folder}: {cfg.filename} learns from two datasets at once, with and without "
-            "labels (train_dataloader.sampler): set the paths of both with --cfg-options"
+            "labels (train_dataloader.sampler): set the paths of both by their own keys"
         )
     steps = [bare_name(v.get("type")) for _, v in walk(cfg.get("val_dataloader")) if _is_step(v)]
     if steps and "PackDetInputs" not in steps:

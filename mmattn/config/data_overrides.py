@@ -22,6 +22,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import ConfigError
+from mmattn.given_words import setting, word_of
 from mmattn.tasks import Task, task_of
 from mmattn.type_names import scope_and_name
 
@@ -78,8 +79,8 @@ def set_data_root(cfg: Config, root: str) -> None:
     }
     if not old:
         raise ConfigError(
-            f"data_root={root}: no dataset of {cfg.filename} has a data_root. Set their paths "
-            "with --cfg-options."
+            f"{setting(word_of('data_root', root), root)}: no dataset of {cfg.filename} has a "
+            "data_root. Set the paths of each by its own keys."
         )
     move = _moved(sorted(old, key=len, reverse=True), root)
     for key in (*LOADERS, "val_evaluator", "test_evaluator"):

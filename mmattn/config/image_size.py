@@ -65,7 +65,7 @@ def set_image_size(cfg: Config, size: Any) -> None:
     ]
     if others:
         raise ConfigError(
-            f"{cfg.filename}: --cfg-options image_size={_shown(new)}: {', '.join(others[:3])} has "
+            f"{cfg.filename}: image_size={_shown(new)}: {', '.join(others[:3])} has "
             f"the size {old} as well, and may mean another order of the sides. Set the size of "
             "each transform by its own key"
         )
@@ -92,7 +92,7 @@ def set_image_size(cfg: Config, size: Any) -> None:
             cfg[key] = rewrite(cfg[key], change, key)
     if not changed:
         raise ConfigError(
-            f"{cfg.filename}: --cfg-options image_size={_shown(new)}: no transform has the size "
+            f"{cfg.filename}: image_size={_shown(new)}: no transform has the size "
             f"(width {old[1]}, height {old[0]}) that the variable image_size says. Set the size of "
             "each transform by its own key"
         )
@@ -134,7 +134,7 @@ def _size_of(size: Any, cfg: Config) -> tuple[int, int]:
     whole = isinstance(sides, (list, tuple)) and all(type(side) is int for side in sides)
     if not whole or len(sides) != 2 or min(sides) < 1:
         raise ConfigError(
-            f"{cfg.filename}: --cfg-options image_size={size}: give height and width in pixels, "
+            f"{cfg.filename}: image_size={size}: give height and width in pixels, "
             "image_size=480,640, or one number for both"
         )
     return sides[0], sides[1]

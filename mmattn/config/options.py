@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmattn.errors import ConfigError, did_you_mean, one_line
+from mmattn.given_words import remember
 
 from .data_overrides import (
     apply_data_overrides,
@@ -58,9 +59,7 @@ def parse_cfg_options(pairs: list[str] | None) -> dict | None:
     try:
         read = parser.parse_args(["--", *map(_protected, pairs)]).pairs
     except (AssertionError, ValueError) as error:
-        raise ConfigError(
-            f"--cfg-options {' '.join(pairs)}: {_restored(one_line(error))}"
-        ) from error
+        raise ConfigError(f"{' '.join(pairs)}: {_restored(one_line(error))}") from error
     words = dict(pair.split("=", maxsplit=1) for pair in pairs)
     folders = {key: words[key].strip(_QUOTES) for key in FOLDERS if key in words}
     return {**_restored(read), **folders}
@@ -99,6 +98,7 @@ def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: An option names something that cannot be set.
     """
+    remember(options)
     of_data, others = split_options(options)
     apply_data_overrides(cfg, of_data)  # first: the others may set details of the new datasets
     if IMAGE_SIZE in others and cfg.get(IMAGE_SIZE) is not None:
@@ -114,8 +114,7 @@ def merge_cfg_options(cfg: Config, options: Mapping[str, Any]) -> None:
     except (KeyError, TypeError, IndexError, AssertionError, AttributeError) as error:
         given = " ".join(f"{key}={value}" for key, value in options.items())
         raise ConfigError(
-            f"{cfg.filename}: --cfg-options {given}: {one_line(error)}. "
-            "Use the dotted keys of the config."
+            f"{cfg.filename}: {given}: {one_line(error)}. Use the dotted keys of the config."
         ) from error
     follow_loaders(cfg, variables)
 
@@ -165,11 +164,9 @@ def _check_first_keys(cfg: Config, options: Mapping[str, Any]) -> None:
             if first == "image_size":
                 near = f" This config has no such variable; {_sizes(cfg)}"
             raise ConfigError(
-                f"{cfg.filename}: --cfg-options {option}={value}: nothing reads the key "
-                f"{first!r}.{hint}{near}"
+                f"{cfg.filename}: {option}={value}: nothing reads the key {first!r}.{hint}{near}"
             )
         logger.warning(
-            "%s: --cfg-options %s=%s sets a variable of the file; what the file made of it stays "
-            "as it is.%s",
+            "%s: %s=%s sets a variable of the file; what the file made of it stays as it is.%s",
             *(cfg.filename, option, value, hint),
         )

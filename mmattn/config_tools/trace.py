@@ -85,7 +85,7 @@ def trace_config(name: str | Path, cfg_options: dict[str, Any] | None = None) ->
     for option, value in (cfg_options or {}).items():
         done = {key: cfg_options[key] for key in _up_to(cfg_options or {}, option)}
         cfg = prepare(deepcopy(raw), done)
-        shown = f"--cfg-options {option}={value}"
+        shown = f"the option {option}={value}"
         sync(root, cfg.to_dict(), Site(None, 0, note=shown), [])
     return Trace(path.absolute(), root, cfg, reader.bases, tuple(untraced))
 

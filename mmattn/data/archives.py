@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from mmattn.errors import DataError
+from mmattn.given_words import setting, word_of
 
 _ENDINGS = {
     ".zip": "zip",
@@ -80,6 +81,6 @@ def refuse_archive(path: str, where: str) -> None:
             break
     command = _COMMANDS[kind].format(file=path, folder=folder if folder != path else f"{path}.d")
     raise DataError(
-        f"{where}={path!r} is an archive, which is not read as data and not unpacked here. Unpack "
-        f"it into a folder ({command}) and give that"
+        f"{setting(word_of(where, path), repr(path))} is an archive, which is not read as data and "
+        f"not unpacked here. Unpack it into a folder ({command}) and give that"
     )

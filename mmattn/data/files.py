@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mmattn.errors import DataError, did_you_mean
+from mmattn.given_words import data_root_word, setting, word_above, word_of
 
 from .archives import refuse_archive
 
@@ -24,24 +25,36 @@ def check_place(path: str, where: str, *, folder: bool) -> None:
 
     Args:
         path: Path as the dataset will open it.
-        where: Config key that gives the path, used in messages.
+        where: Config key that gives the path, for messages about one that was not given otherwise.
         folder: Expect a folder; a file otherwise.
+
+    Raises:
+        DataError: It does not; the message says so in the words of the command line.
     """
     if not path or is_remote(path) or (os.path.isdir(path) if folder else os.path.isfile(path)):
         return
     kind = "folder" if folder else "file"
     if folder:
         refuse_archive(path, where)
+    word = word_of(where, path)
+    shown = setting(word, repr(path))
     if os.path.exists(path):
-        raise DataError(f"{where}={path!r} is not a {kind}")
+        raise DataError(f"{shown} is not a {kind}")
     place = Path(os.path.abspath(path))
     parent = next(p for p in place.parents if p.is_dir())
     missing = place.relative_to(parent).parts[0]
     hint = did_you_mean(missing, (p.name for p in parent.iterdir()))
     raise DataError(
-        f"{where}={path!r}: no such {kind}; {parent} exists, {missing!r} in it does not.{hint} "
-        f"Set {where} (--cfg-options {where}=...) or put the data there"
+        f"{shown}: no such {kind}; {parent} exists, {missing!r} in it does not.{hint} "
+        f"{_where_else(word, kind)}, or put the data there"
     )
+
+
+def _where_else(word: str, kind: str) -> str:
+    """Return how to say where the data is."""
+    if word.endswith(".data_root"):  # nobody has given it: one word moves all datasets at once
+        return f"Say where it is, {setting(data_root_word(), kind.upper())}"
+    return f"Give another one, {setting(word, kind.upper())}"
 
 
 def missing_files(paths: Iterable[str]) -> list[str]:
@@ -85,7 +98,8 @@ def why_missing(path: str) -> str:
     if name.startswith(".") and name.count(".") == 1:
         return "It is an ending without a name: delete the empty line of the list"
     if not os.path.isdir(folder or "."):
-        return f"The folder {folder} does not exist: check data_root and data_prefix"
+        keys = word_above(folder) or "data_root and data_prefix"
+        return f"The folder {folder} does not exist: check {keys}"
     beside = os.listdir(folder or ".")
     same_case = [other for other in beside if other.lower() == name.lower()]
     if same_case:

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 _LABEL, _WIDTH = 10, 98
 #: Lines of a screen, above which what takes two lines is cut to one.
 _MOST = 20
+#: Rows that are a path, which is never broken: it is clicked and copied.
+_PATHS = ("config", "weights", "run", "log")
 #: Children of a model that are not parts of the network.
 _NOT_PARTS = ("data_preprocessor",)
 
 
 def training_screen(runner: Runner, manifest: str = "", hidden: int = 0) -> list[str]:
-    """Describe a training that is about to begin; the lines are no longer than 98 characters.
+    """Describe a training that is about to begin; lines are at most 98 characters, but for paths.
 
     Args:
         runner: Runner of the training.
@@ -84,16 +86,30 @@ def _rows(label: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _fitted(title: str, rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the screen; a long list or path takes two lines, or one where there are many."""
+    """Return the screen; a long list takes two lines, or one where there are many."""
     for lines_of_a_row in (2, 1):
         screen = [title]
         for label, line in rows:
-            cut = textwrap.wrap(line, _WIDTH - _LABEL, max_lines=lines_of_a_row, placeholder=" ...")
+            cut = [line] if label in _PATHS else _wrapped(line, lines_of_a_row)
             for number, part in enumerate(cut or [""]):
                 screen.append(f"{label if number == 0 else '':<{_LABEL}}{part}")
         if len(screen) <= _MOST:
             break
     return screen
+
+
+def _wrapped(line: str, most: int) -> list[str]:
+    """Break a line between words, cut after so many lines; a path in it stays whole."""
+    width = _WIDTH - _LABEL
+    long_word = any(len(word) > width for word in line.split())
+    return textwrap.wrap(
+        line,
+        width,
+        max_lines=None if long_word else most,
+        placeholder=" ...",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _title(runner: Runner) -> str:

@@ -56,8 +56,7 @@ def fetch_pretrained(cfg: Config) -> None:
         out = path if path.endswith("load_from") else _setting(path)
         start = f"{cfg.filename or 'The config'}: {path}={name!r}"
         without = (
-            f"or train without these weights, from random ones (which needs more steps): "
-            f"--cfg-options {out}=None"
+            f"or train without these weights, from random ones (which needs more steps): {out}=None"
         )
         if entry_name(name) is not None:
             try:
@@ -99,7 +98,7 @@ def _weights(cfg: Config) -> Iterator[tuple[str, str]]:
 
 
 def _setting(path: str) -> str:
-    """Return the option that leaves weights out, as ``--cfg-options`` writes paths."""
+    """Return the option that leaves weights out, as a command line writes paths."""
     path = path.replace("[", ".").replace("]", "")
     return path.removesuffix(".checkpoint") if path.endswith("init_cfg.checkpoint") else path
 

@@ -67,7 +67,7 @@ def _refusal(source: str, found: str) -> str:
         f"{source}: cannot be resumed from, because it is not a checkpoint of this config's model "
         f"({' '.join(found.split())}). Give the config of its training (it lies beside the "
         "checkpoint) or another --work-dir; to start a new training from its weights, leave "
-        "--resume out and set --cfg-options load_from=FILE"
+        "--resume out and set load_from=FILE"
     )
 
 

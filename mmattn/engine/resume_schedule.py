@@ -237,7 +237,7 @@ def _refusal(
     ended = f", which is over: {over[-1]}" if over else ""
     return (
         f"{source}: the schedule of the config is not the one that this checkpoint was trained "
-        f"with: {changes}. Say which one holds: --cfg-options {OPTION}=new for the config's, as if "
+        f"with: {changes}. Say which one holds: {OPTION}=new for the config's, as if "
         f"from the first step on, or {OPTION}=old for the checkpoint's{ended}. To start a new "
         "training from its weights, leave --resume out and set load_from=FILE"
     )

@@ -235,7 +235,7 @@ def _detection(wish: Wish, network: Network, outputs: Outputs, sample: Sample) -
         there = " there" if wish.pixel is not None or wish.region is not None else ""
         raise DataError(
             f"{sample.file}: {len(candidates)} detections{among}{there}, so there is no number "
-            f"{number}; lower score_thr of model.test_cfg with --cfg-options to see more"
+            f"{number}; to see more, give a lower model.test_cfg.score_thr=SCORE"
         )
     index = candidates[number]
     label, score = int(labels[index]), float(outputs.scores[index].detach())

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ class ParityReport:
             more.append(
                 "nothing to compare: no detection in any image. Give --images with the detector's "
                 "objects, a checkpoint that was trained longer, or a lower threshold: "
-                "--cfg-options model.test_cfg.score_thr=0.01"
+                "model.test_cfg.score_thr=0.01"
             )
         undecided = max((row.undecided for row in self.rows), default=0.0)
         if undecided > 1 - self.min_agreement:
@@ -185,6 +185,7 @@ def check_parity(
     converted: Sequence[str | Path] = (),
     sizes: Sequence[tuple[int, int]] = (),
     command: str = "",
+    log: Callable[[str], None] = lambda text: None,
 ) -> ParityReport:
     """Run ``model`` and the file exported from it on ``images`` and compare.
 
@@ -203,6 +204,7 @@ def check_parity(
             check.
         sizes: (height, width) to try besides those above.
         command: Command line of the export, for the report.
+        log: Function that is called with a line before each size.
 
     Returns:
         The report of a file that passes.
@@ -226,9 +228,10 @@ def check_parity(
         (meta.shape[0], meta.shape[1]), dynamic=meta.dynamic, divisor=meta.size_divisor
     )
     tried += [("asked for", 1, (height, width)) for height, width in sizes]
-    by_size = [
-        _compare(task, model, sessions, images, name, batch, size) for name, batch, size in tried
-    ]
+    by_size = []
+    for name, batch, size in tried:
+        log(f"checking against torch at {size[0]} x {size[1]}, {name}, {len(images)} images …")
+        by_size.append(_compare(task, model, sessions, images, name, batch, size))
     report, *others = (
         ParityReport(
             file=str(session.path),

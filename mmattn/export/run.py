@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -130,6 +131,7 @@ def export(
     from .parity import MIN_AGREEMENT, TOLERANCE, add_accuracy, check_parity
     from .preparation import find_test_pad
     from .resize_step import describe_resize, find_test_resize
+    from .summary import files_table, next_steps, size_in_words
 
     opset = opset_for(deform_conv, opset)
     cfg = load_config(config, cfg_options)
@@ -153,7 +155,8 @@ def export(
     model = build_model(cfg, checkpoint, allow_partial=allow_partial)
     shape = shape or default_shape(cfg)
 
-    log(f"exporting {type(model).__name__} at {shape[0]} x {shape[1]} …")
+    log(f"tracing {type(model).__name__} at {shape[0]} x {shape[1]} …")
+    begin = time.perf_counter()
     onnx_file = out.with_suffix(".onnx") if row.name == "openvino" else out
     metadata = export_onnx(
         fuse_model(model) if fuse else model,
@@ -169,7 +172,10 @@ def export(
         config=Path(config).name,
         checkpoint=Path(checkpoint).name,
     )
-    log(f"wrote {onnx_file} ({_mib(onnx_file)}, opset {metadata.opset})")
+    seconds = time.perf_counter() - begin
+    log(
+        f"wrote {onnx_file}, {size_in_words(onnx_file)}, opset {metadata.opset}, in {seconds:.1f} s"
+    )
     selection = metadata.postprocess or {}
     if selection.get("limit_added"):
         log(
@@ -180,9 +186,10 @@ def export(
     if row.name == "openvino":
         from .formats.openvino import convert_to_openvino
 
+        log("converting to OpenVINO …")
         convert_to_openvino(onnx_file, out)
         weights = out.with_suffix(".bin")
-        log(f"wrote {out} ({_mib(out)}) and {weights} ({_mib(weights)})")
+        log(f"wrote {out}, {size_in_words(out)}, and {weights}, {size_in_words(weights)}")
         files += [out, weights]
         converted.append(out)
 
@@ -198,8 +205,10 @@ def export(
             converted=converted,
             sizes=sizes,
             command=command,
+            log=log,
         )
         if annotations is not None:
+            log(f"measuring AP on the images of {annotations} …")
             written = [part.file for part in report.files]
             pairs = measure_accuracy(model, cfg, written, images, annotations)
             report = add_accuracy(report, pairs, parity_file)
@@ -211,6 +220,7 @@ def export(
     if calibration_images:
         int8_file = onnx_file.with_suffix(".int8.onnx")
         calibration = read_images(calibration_images, bit_depth=stated_bit_depth(cfg))
+        log(f"quantising on {len(calibration)} images, and measuring the file …")
         layers = quantize(onnx_file, int8_file, calibration, metadata)
         count, before, after = _measure_int8(
             *(model, cfg, onnx_file, int8_file), images=images, annotations=annotations
@@ -224,7 +234,7 @@ def export(
         report = replace(report, int8=int8)
         with atomic_write(parity_file) as file:
             file.write(report.to_json().encode())
-        log(f"wrote {int8_file} ({_mib(int8_file)})")
+        log(f"wrote {int8_file}, {size_in_words(int8_file)}")
         files.append(int8_file)
     for part in report.files:
         log(f"torch against {part.runtime}:\n{part.table()}")
@@ -234,6 +244,9 @@ def export(
             f"resize images {describe_resize(metadata.test_resize)} first, as the test pipeline "
             "does; this is not in the file"
         )
+    log(f"\n{files_table(files, report)}")
+    for line in next_steps(out, metadata.shape, dynamic=metadata.dynamic):
+        log(line)
     return ExportResult(tuple(files), parity_file, report, metadata)
 
 
@@ -355,7 +368,3 @@ def file_to_write(out: str | Path | None, checkpoint: str | Path, format: str, s
     if (path.suffix == ".xml") != (suffix == ".xml"):
         raise ExportError(f"--out {path}: the name of a file of format {format} ends in {suffix}")
     return path
-
-
-def _mib(path: Path) -> str:
-    return f"{path.stat().st_size / 2**20:.1f} MiB"

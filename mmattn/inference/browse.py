@@ -14,6 +14,7 @@ import numpy as np
 from mmattn.detections import Detections, draw_detections
 from mmattn.errors import ConfigError, DataError
 from mmattn.palette import complete_palette
+from mmattn.reports.legend import with_legend
 from mmattn.reports.overlays import save_image
 from mmattn.reports.painter import Painter
 from mmattn.reports.sheets import text_row
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 _OPACITY = 0.5
-#: Longer side of an image in the contact sheet, in pixels.
-_THUMBNAIL = 320
+#: Longer side of an image in the contact sheet, and gap between two, in pixels.
+_THUMBNAIL, _GAP = 320, 8
 
 
 def browse(
@@ -48,7 +49,8 @@ def browse(
         seed: Seed of the augmentation.
 
     Returns:
-        The files, ``NUMBER_STEM.jpg``; ``contact_sheet.jpg`` shows all.
+        The files, ``NUMBER_STEM.jpg``; ``contact_sheet.jpg`` shows all, with a legend of the
+        classes in them.
 
     Raises:
         ConfigError: There is no such dataset, or its samples are not single images.
@@ -63,6 +65,7 @@ def browse(
     count = min(num, len(dataset))
     indices = [index * len(dataset) // count for index in range(count)]
     folder, written, thumbnails = Path(out), [], []
+    seen: set[int] = set()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for index in (index for index in indices for _ in range(times)):
@@ -73,7 +76,10 @@ def browse(
             save_image(image, file, jpeg_quality=90)
             written.append(file)
             thumbnails.append(_thumbnail(image, file.stem))
-        save_image(_sheet(thumbnails), folder / "contact_sheet.jpg", jpeg_quality=90)
+            seen |= _classes_in(sample["data_samples"])
+        legend = [(classes[n], palette[n]) for n in sorted(seen) if n < len(classes)]
+        sheet = with_legend(_sheet(thumbnails), legend, shown=len(legend))
+        save_image(sheet, folder / "contact_sheet.jpg", jpeg_quality=90)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
     return written
@@ -141,6 +147,13 @@ def _labels(truth: Any) -> np.ndarray | None:
     return None if data is None else data.numpy().reshape(data.shape[-2:]).astype(np.int64)
 
 
+def _classes_in(truth: Any) -> set[int]:
+    """Return the classes of the pixels and objects of a sample."""
+    labels, objects = _labels(truth), truth.get("gt_instances")
+    seen = set() if labels is None else set(np.unique(labels).tolist())
+    return seen if objects is None else seen | set(objects.labels.tolist())
+
+
 def _with_masks(
     image: np.ndarray, masks: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]]
 ) -> np.ndarray:
@@ -167,19 +180,25 @@ def _seed(seed: int) -> None:
 
 
 def _thumbnail(image: np.ndarray, name: str) -> np.ndarray:
-    """Return a square with the image and its name below."""
+    """Return the image with its name below, (H, 320, 3); H is what its longer side leaves."""
     height, width = image.shape[:2]
     scale = _THUMBNAIL / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    square = np.full((_THUMBNAIL, _THUMBNAIL, 3), 255, np.uint8)
-    square[: size[1], : size[0]] = small
-    return np.vstack([square, text_row(_THUMBNAIL, name)])
+    tile = np.full((size[1], _THUMBNAIL, 3), 255, np.uint8)
+    tile[:, : size[0]] = small
+    return np.vstack([tile, text_row(_THUMBNAIL, name)])
 
 
 def _sheet(thumbnails: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the images in rows, with gaps between them and around."""
     columns = math.ceil(math.sqrt(len(thumbnails)))
-    blank = np.full_like(thumbnails[0], 255)
-    filled = [*thumbnails, *[blank] * (-len(thumbnails) % columns)]
-    rows = [np.hstack(filled[begin : begin + columns]) for begin in range(0, len(filled), columns)]
+    width, rows = columns * (_THUMBNAIL + _GAP) + _GAP, []
+    for begin in range(0, len(thumbnails), columns):
+        tiles = thumbnails[begin : begin + columns]
+        row = np.full((_GAP + max(len(tile) for tile in tiles), width, 3), 255, np.uint8)
+        for column, tile in enumerate(tiles):
+            left = _GAP + column * (_THUMBNAIL + _GAP)
+            row[_GAP : _GAP + len(tile), left : left + _THUMBNAIL] = tile
+        rows.append(row)
     return np.vstack(rows)

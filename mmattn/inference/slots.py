@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,7 +29,8 @@ class PartSlots:
     Attributes:
         part: Name of the part, such as ``"backbone"``.
         network: Name of its class.
-        found: Places; None where the part cannot be run by itself.
+        found: Places, those of ``at`` with the part in front, as in ``backbone.layer3``; None
+            where the part cannot be run by itself.
         costs: Cost of the block at each place, or why it cannot be built there.
         error: Why the part cannot be run by itself.
     """
@@ -111,6 +112,7 @@ def _part(
     except Exception as error:  # whatever a head raises that needs more than feature maps
         part.error = reason_of(error)
         return part
+    part.found.slots = [_below(name, slot) for slot in part.found.slots]
     if block is not None:
         known: dict[tuple[int, tuple[Grid, ...]], BlockCost | str] = {}
         for slot in part.found.slots:
@@ -119,6 +121,15 @@ def _part(
                 known[key] = _cost(block, slot)
             part.costs.append(known[key])
     return part
+
+
+def _below(part: str, slot: Slot) -> Slot:
+    """Return a place with its part of the model in front of the patterns of ``at``."""
+    given = slot.where.get("at")
+    if given is None:
+        return slot
+    full = f"{part}.{given}" if isinstance(given, str) else [f"{part}.{one}" for one in given]
+    return replace(slot, where={**slot.where, "at": full})
 
 
 def _cost(block: Mapping[str, Any], slot: Slot) -> BlockCost | str:

@@ -12,7 +12,7 @@ from mmattn.errors import ConfigError, did_you_mean
 
 from .dry_run import RecordedOutputs, is_head
 from .feature_maps import Grid, Layout, find_layout
-from .patterns import match_submodules
+from .patterns import match_submodules, without_part
 
 _KEYS = ("cfg", "stages", "at", "frozen")
 
@@ -98,7 +98,8 @@ class PluginEntry:
                     f"{type(network).__name__} is a head: name submodules of it with `at`."
                 )
             return [""]
-        return match_submodules(network, self.at, where=f"{self}.at")
+        patterns = [without_part(pattern, network) for pattern in self.at]
+        return match_submodules(network, patterns, where=f"{self}.at")
 
     def insertion_points(
         self, network: nn.Module, names: Sequence[str], recorded: Mapping[str, RecordedOutputs]

@@ -10,6 +10,21 @@ from torch import nn
 from mmattn.errors import ConfigError, did_you_mean
 
 _LISTED = 12
+_PARTS = ("backbone", "neck")  # and heads, *_head
+
+
+def without_part(pattern: str, network: nn.Module) -> str:
+    """Return a pattern without the part of the model that it may begin with.
+
+    ``mmattn slots`` prints ``backbone.layer3``, which ``mmattn compare --at`` takes; a submodule
+    of the network that has a part's name goes first.
+
+    >>> without_part("backbone.layer3", nn.Module())
+    'layer3'
+    """
+    part, _, inside = pattern.partition(".")
+    is_part = part in _PARTS or part.endswith("_head")
+    return inside if inside and is_part and not hasattr(network, part) else pattern
 
 
 def match_submodules(network: nn.Module, patterns: Iterable[str], *, where: str) -> list[str]:

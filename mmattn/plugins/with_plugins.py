@@ -49,7 +49,9 @@ def WithPlugins(
               of them or as their indices. The network's own later stages see the map without it.
             - ``at``: a pattern or a list of patterns; the block goes behind every submodule whose
               name matches, each with weights of its own, and all that follows sees its output.
-              ``*``, ``?`` and ``[…]`` match within one part of a name: ``'layer3.*.conv2'``.
+              ``*``, ``?`` and ``[…]`` match within one part of a name: ``'layer3.*.conv2'``. The
+              part of the model may stand in front, as ``mmattn slots`` prints it:
+              ``'backbone.layer3'``.
             - ``frozen``: whether its weights and statistics are left as they are; False.
 
             Exactly one of ``stages`` and ``at``. Entries at one place act in their order.

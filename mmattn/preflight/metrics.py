@@ -53,7 +53,7 @@ def check_mask_metrics(
             f"{filename or 'The config'}: {where}.metric={metric['metric']!r} asks for masks "
             "(segm, boundary), but the model has no mask_head and predicts boxes alone "
             f"({model['type']}, {key} {model[key]['type']}). Set {where}.metric=bbox, "
-            "in the config or with --cfg-options, or take a model with masks, such as Mask R-CNN."
+            "in the config or on the command line, or take a model with masks, such as Mask R-CNN."
         )
 
 

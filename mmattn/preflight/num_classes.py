@@ -55,7 +55,7 @@ def check_class_counts(
                 )
             raise ConfigError(
                 f"{prefix}{place}.{key}={value}, but {where} has {right} {meaning} ({shown}). "
-                f"Set {place}.{key}={right} in the config or with --cfg-options"
+                f"Set {place}.{key}={right}, in the config or on the command line"
                 f"{_note_for_lists(place)}, or check metainfo.classes of the dataset; "
                 "num_classes='auto' takes the data's"
             )

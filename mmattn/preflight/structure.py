@@ -95,7 +95,24 @@ def structure_problems(
         problems += training_problems(cfg)
     problems += _priorities(cfg.get("custom_hooks"))
     problems += _slide(at(cfg, "model.test_cfg"))
+    problems += _places(cfg.get("model"))
     return list(dict.fromkeys(problems))
+
+
+def _places(model: Any) -> Iterator[str]:
+    """Yield places of blocks that begin with another part than the one that they are in."""
+    parts = model if isinstance(model, Mapping) else {}
+    for part, network in parts.items():
+        plugins = network.get("plugins") if isinstance(network, Mapping) else None
+        for number, entry in enumerate(plugins if isinstance(plugins, (list, tuple)) else ()):
+            given = entry.get("at") if isinstance(entry, Mapping) else None
+            for pattern in [given] if isinstance(given, str) else given or ():
+                other = str(pattern).partition(".")[0]
+                if other != part and isinstance(parts.get(other), Mapping):
+                    yield (
+                        f"model.{part}.plugins.{number}.at={pattern!r} is a place in "
+                        f"model.{other}: put it into the plugins there"
+                    )
 
 
 def _sections(cfg: Mapping[str, Any], splits: Sequence[str], whole: bool) -> Iterator[str]:

@@ -51,7 +51,8 @@ def _length(loop: Any) -> Iterator[str]:
     by_epoch, length = length_of(loop)
     upstream = ("", "EpochBasedTrainLoop", "IterBasedTrainLoop")
     if bare_name(loop.get("type")) in upstream and length is None:
-        yield f"train_cfg.{_LENGTH[by_epoch]} is missing: say how long to train"
+        key = f"train_cfg.{_LENGTH[by_epoch]}"
+        yield f"{key} is missing: say how long to train, {key}=N"
 
 
 def _optimizer(wrapper: Any) -> Iterator[str]:

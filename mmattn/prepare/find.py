@@ -58,8 +58,7 @@ def find_files(
         StorageError: The disk has no room for them.
     """
     for path in given:
-        if not path.exists():
-            raise DataError(f"--from {path}: no such file or folder")
+        _check_readable(path)
     found: dict[str, Found] = {}
     for file in card.files:
         place = _given(file, given)
@@ -82,6 +81,17 @@ def find_files(
     return found
 
 
+def _check_readable(path: Path) -> None:
+    """Raise a DataError where a path of ``--from`` is missing or may not be read."""
+    try:
+        if path.is_dir():
+            next(path.iterdir(), None)
+        elif not path.exists():
+            raise DataError(f"--from {path}: no such file or folder")
+    except OSError as error:
+        raise DataError(f"--from {path} cannot be read: {error.strerror}") from error
+
+
 def _given(file: SourceFile, given: Sequence[Path]) -> Found | None:
     for path in given:
         if path.is_file() and path.name == file.name:
@@ -102,32 +112,60 @@ def _origin(path: Path, file: SourceFile) -> str:
 
 
 def _fetch(file: SourceFile, archives: Path, book: DigestBook, say: Callable[[str], None]) -> Found:
-    """Fetch an archive from the first address that gives the published one."""
+    """Fetch an archive from the first address that gives the published one.
+
+    What was fetched as a whole is kept as ``NAME.fetched`` until its digest is known: a call that
+    is killed meanwhile, which takes minutes for 20 GB, does not fetch it again.
+    """
     archives.mkdir(parents=True, exist_ok=True)
     target = archives / file.name
-    part = target.with_name(f"{file.name}.part")
+    part, fetched = (target.with_name(f"{file.name}.{end}") for end in ("part", "fetched"))
+    note = target.with_name(f"{file.name}.url")
     reasons = []
+    if fetched.is_file() and note.is_file():
+        url = note.read_text("utf-8")
+        say(f"  {file.name} was fetched before; its digest is checked first")
+        if _accept(file, fetched, target, book, say, reasons, url):
+            return Found(target, url)
+        say(f"  {reasons[-1]}")
     for url in file.urls:
         say(f"  fetching {file.name} ({size_in_words(file)}) from {url}")
         try:
             with Progress(f"fetching {file.name}", file.size or 0, say) as progress:
                 download(url, part, size=file.size, progress=progress.reach)
-            verify(file, part, book, say, advice="It is deleted")
         except SourceError as error:
             reasons.append(f"{url}: {error.reason}")
-        except DataError as error:
-            part.unlink(missing_ok=True)
-            reasons.append(f"{url}: {error}")
         else:
-            target.with_name(f"{file.name}.url").write_text(url, "utf-8")
-            os.replace(part, target)
-            return Found(target, url)
+            note.write_text(url, "utf-8")
+            os.replace(part, fetched)
+            if _accept(file, fetched, target, book, say, reasons, url):
+                return Found(target, url)
         say(f"  {reasons[-1]}")
     raise DataError(
         f"{file.name} could not be fetched:\n  " + "\n  ".join(reasons) + "\nThe same command goes "
         "on where it was cut. Without network, get the file elsewhere and give its folder with "
         "--from"
     )
+
+
+def _accept(
+    file: SourceFile,
+    fetched: Path,
+    target: Path,
+    book: DigestBook,
+    say: Callable[[str], None],
+    reasons: list[str],
+    url: str,
+) -> bool:
+    """Give a file that was fetched its name; another one is deleted, and the reason added."""
+    try:
+        verify(file, fetched, book, say, advice="It is deleted")
+    except DataError as error:
+        fetched.unlink(missing_ok=True)
+        reasons.append(f"{url}: {error}")
+        return False
+    os.replace(fetched, target)
+    return True
 
 
 def _where_to_get(card: DatasetCard, lost: Sequence[SourceFile], given: Sequence[Path]) -> str:

@@ -77,13 +77,15 @@ def prepare(
         StorageError: The disk is full.
     """
     card, root = card_of(name), Path(root)
-    done = read_record(root)
+    with storage_errors(root):
+        done = read_record(root)
+        if done is None:
+            _refuse_foreign(card, root)
     if done is not None:
         _refuse_another(card, root, done, wishes.subset)
         shutil.rmtree(root / WORK, ignore_errors=True)  # of a call that was killed at its end
         say(f"{root} is complete: {done.sentence()}")
         return done
-    _refuse_foreign(card, root)
     tell(card, say)
     terms = accept(card, given=wishes.accept_terms, ask=ask)
     with storage_errors(root):
@@ -285,7 +287,7 @@ def _place(tree: Path, root: Path) -> None:
 def _keep(archives: Path, target: Path, say: Callable[[str], None]) -> None:
     target.mkdir(exist_ok=True)
     for file in sorted(archives.iterdir()):
-        if file.suffix not in (".url", ".part"):
+        if file.suffix not in (".url", ".part", ".fetched"):
             os.replace(file, target / file.name)
     say(f"  what was fetched is kept in {target}")
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from mmattn.data.archives import archive_kind
-from mmattn.errors import DataError, one_line
+from mmattn.errors import DataError, StorageError, one_line
 from mmattn.io.byte_counts import bytes_in_words
 
 from .source_file import SourceFile
@@ -61,7 +61,7 @@ def open_source(path: Path, top: str = "", holds: tuple[str, ...] = ()) -> Sourc
     if path.is_dir():
         return _Folder(path)
     kind = archive_kind(str(path))
-    with open(path, "rb") as file:
+    with damage(path), open(path, "rb") as file:
         start = file.read(2)
     if kind not in ("zip", "tar") or (kind == "zip" and start != b"PK"):
         raise DataError(
@@ -236,18 +236,18 @@ def safe_name(raw: str, path: Path) -> str:
 
 @contextmanager
 def damage(path: Path) -> Iterator[None]:
-    """Turn what damaged archives raise while they are read into a DataError."""
+    """Turn what archives raise that are damaged, or cannot be read, into a DataError."""
     damaged: tuple[type[Exception], ...] = (
         *(zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError),
         *(NotImplementedError, OSError),
     )
     try:
         yield
-    except DataError:
+    except (DataError, StorageError):  # the latter is of what was being written
         raise
     except damaged as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
         raise DataError(
             f"{path} is damaged or cut off ({one_line(error)}); it has "
             f"{bytes_in_words(path.stat().st_size)}. Delete it and get it again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -15,6 +16,8 @@ from .cache import cache_error, cache_folder
 from .entries import Entry
 
 ACCEPTED = "accepted_licences.json"
+#: Variables by which torchrun, srun and mpirun tell a process how many there are.
+_PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 
 
 def require_licence(
@@ -50,7 +53,13 @@ def question(entry: Entry) -> str:
 
 
 def ask_in_terminal() -> Callable[[str], bool] | None:
-    """Return a function that asks in the terminal; None where there is none at both ends."""
+    """Return a function that asks in the terminal; None where there is none at both ends.
+
+    Nor where a launcher has started several processes: each of them would ask the same, and what is
+    typed would reach one. The error that they end in says how to accept before.
+    """
+    if any(int(os.environ.get(name) or 1) > 1 for name in _PROCESSES):
+        return None
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
         return None
 

@@ -229,6 +229,10 @@ class TarPlace:
             raise SourceError(f"has no {member}") from error
         except tarfile.TarError as error:
             raise SourceError(f"is no tar file: {error}") from error
+        except StorageError:
+            raise
+        except OSError as error:
+            raise SourceError(f"cannot be read: {error.strerror or error}") from error
         return Arrived(f"{self.file}: {member}")
 
 

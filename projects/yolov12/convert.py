@@ -226,7 +226,7 @@ def _network_of(weights: StateDict) -> str:
         settings.append(f"model.bbox_head.num_classes={classes}")
     name = f"yolov12-{'' if version == 'turbo' else 'v1-'}{fitting[0]}_8xb32-600e_coco"
     text = f"The network of configs/yolov12/{name}.py"
-    return text + (f" with --cfg-options {' '.join(settings)}." if settings else ".")
+    return text + (f" with {' '.join(settings)}." if settings else ".")
 
 
 def _is_first_q(key: str) -> bool:

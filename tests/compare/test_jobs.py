@@ -107,8 +107,7 @@ def test_an_error_names_the_run_and_ends_the_others(tmp_path: Path, worker) -> N
 def test_a_worker_ends_with_its_parent() -> None:
     """Killed without a word, the parent leaves no run that goes on in the folder."""
     program = (
-        "import threading, time; from mmattn.compare.worker import _end_with_parent;"
-        "threading.Thread(target=_end_with_parent, daemon=True).start();"
+        "import time; from mmattn.compare.worker import end_with_parent; end_with_parent();"
         "print('ready', flush=True); time.sleep(120)"
     )
     parent_program = (
@@ -132,10 +131,7 @@ def test_a_worker_ends_with_its_parent() -> None:
 
 def test_a_worker_ends_well_while_its_parent_waits() -> None:
     """The thread that watches the parent does not turn a finished run into a failure."""
-    program = (
-        "import threading; from mmattn.compare.worker import _end_with_parent;"
-        "threading.Thread(target=_end_with_parent, daemon=True).start()"
-    )
+    program = "from mmattn.compare.worker import end_with_parent; end_with_parent()"
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     )

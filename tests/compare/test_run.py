@@ -189,7 +189,12 @@ def test_other_settings_are_refused(finished: dict, changes: dict, message: str)
         ({"metric": "mIuo"}, r"--metric mIuo: .*Did you mean 'mIoU'\? It has aAcc, mAcc, mIoU"),
         pytest.param(
             # Its untrained network finds nothing, for which COCO's metric has no names.
-            {"config": RETINANET, "at": ["backbone.layer3"], "metric": "coco/bbox_maP"},
+            {
+                "config": RETINANET,
+                "at": ["backbone.layer3"],
+                "metric": "coco/bbox_maP",
+                "cfg_options": {},  # the usual ones are of a segmentor
+            },
             r"--metric coco/bbox_maP: .*Did you mean 'coco/bbox_mAP'",
             marks=pytest.mark.slow,
         ),

@@ -169,6 +169,17 @@ def test_a_wrong_place_says_what_is_there(words: list[str], message: str) -> Non
         parse_places(words, load_config(FCN))
 
 
+def test_a_pattern_alone_is_of_the_one_part_that_has_it() -> None:
+    said: list[str] = []
+    cfg = load_config(RETINANET)
+    assert parse_places(["layer3.*.conv2"], cfg, said.append) == parse_places(
+        ["backbone.layer3.*.conv2"], cfg
+    )
+    assert said == ["--at layer3.*.conv2: backbone.layer3.*.conv2"]
+    with pytest.raises(ConfigError, match=r"--at \*: backbone and neck have it; write"):
+        parse_places(["*"], cfg)
+
+
 def test_auto_is_each_stage_the_ends_of_its_blocks_and_the_neck() -> None:
     names = [str(place) for place in candidate_places(load_config(RETINANET))]
     stages = [f"backbone.layer{n}{end}" for n in (1, 2, 3, 4) for end in ("", ".*")]

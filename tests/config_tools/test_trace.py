@@ -87,7 +87,7 @@ def test_every_line_that_set_a_key_is_told_in_order(child: Path) -> None:
 def test_an_option_wins_and_is_named(child: Path) -> None:
     explanation = explain(trace_config(child, {"model.neck.start": 4}), "model.neck.start")
     assert explanation.value == 4
-    assert "--cfg-options model.neck.start=4" in str(explanation)
+    assert "the option model.neck.start=4" in str(explanation)
 
 
 def test_a_variable_of_the_base_is_followed(child: Path) -> None:

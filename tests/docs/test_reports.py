@@ -79,6 +79,7 @@ def test_what_is_wrong_is_answered(words, said, folders, capsys) -> None:
         (["run", "--maps-only"], "RUN takes no --maps-only"),
         (["c.py", "w.pth", "--out", "r", "--plot", "loss"], "CONFIG CHECKPOINT takes no --plot"),
         (["a", "b", "--plot", "loss"], "give --out DIR"),
+        (["a", "--plot", "loss", "--metric", "mIoU"], "--metric is for the page"),
         (["c.py", "w.pth"], "are required: --out"),
     ],
 )

@@ -134,10 +134,18 @@ def test_warnings_that_no_screen_left_to_the_log_are_shown_in_the_end(capsys) ->
 
 def test_a_long_screen_is_cut_to_a_line_for_each_row() -> None:
     long = "word " * 60
-    short = _fitted("title", [("config", long), ("", "b")])
-    assert [line[:10].strip() for line in short] == ["title", "config", "", ""]
+    short = _fitted("title", [("data", long), ("", "b")])
+    assert [line[:10].strip() for line in short] == ["title", "data", "", ""]
     many = _fitted("title", [("data", long)] * 15)
     assert len(many) == 16 and all(len(line) <= 98 for line in many)
+
+
+def test_a_path_is_never_broken() -> None:
+    path = f"/data/{'a-long_name/' * 12}of a run.log"
+    for rows in (1, 15):
+        screen = _fitted("title", [("log", path), ("model", f"starts from {path}")] * rows)
+        assert screen[1] == f"{'log':<10}{path}"
+        assert any(path.split()[0] in line for line in screen[2:4])
 
 
 def test_a_warning_that_the_root_logger_shows_is_not_shown_again(capsys) -> None:

@@ -58,7 +58,7 @@ def test_without_network_one_error_has_address_place_and_both_ways_out(
         fetch_pretrained(cfg)
     text = str(error.value)
     assert "\n" not in text and f"{path}=" in text and url in text
-    assert f"put it at {offline}/" in text and f"--cfg-options {option}" in text
+    assert f"put it at {offline}/" in text and f": {option}" in text
     assert "name resolution" in text
 
 

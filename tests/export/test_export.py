@@ -14,6 +14,7 @@ from mmattn.export import export, load_exported, load_predictor
 from mmattn.export.checked_files import parity_path
 from mmattn.export.parity import read_parity
 from mmattn.export.run import default_shape
+from mmattn.io.byte_counts import bytes_in_words
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,12 @@ def test_the_result_names_the_files_and_the_check(small_config, checkpoint, tmp_
     assert json.loads(result.parity_file.read_text())["passed"] is True
     assert result.metadata.shape == [64, 96], "the size of the config's data preprocessor"
     assert load_exported(result.files[0]).metadata == result.metadata
-    assert lines[0] == "exporting EncoderDecoder at 64 x 96 …"
-    assert lines[-1] == f"wrote {tmp_path / 'model.parity.json'}"
+    assert lines[0] == "tracing EncoderDecoder at 64 x 96 …"
+    assert lines[2] == "checking against torch at 64 x 96, traced, 2 images …"
+    assert f"wrote {tmp_path / 'model.parity.json'}" in lines
+    row = next(line for line in lines[-3].splitlines() if line.startswith(str(tmp_path)))
+    assert bytes_in_words(result.files[0].stat().st_size) in row and "100.000%" in row
+    assert lines[-2] == f"speed: mmattn benchmark {result.files[0]}"
 
 
 @pytest.mark.slow

@@ -30,7 +30,13 @@ def test_samples_and_a_sheet_are_written(name: str, tmp_path: Path, capsys) -> N
     assert "4 samples of train" in capsys.readouterr().out
     files = sorted(file.name for file in out.iterdir())
     assert len(files) == 5 and files[-1] == "contact_sheet.jpg"
-    assert Image.open(out / "contact_sheet.jpg").size == (640, 2 * (320 + 22))
+    sheet = np.asarray(Image.open(out / "contact_sheet.jpg"))
+    sides = Image.open(out / files[0]).size  # all are alike
+    height = 2 * (8 + round(320 * sides[1] / max(sides)) + 22)
+    width = 2 * (320 + 8) + 8
+    assert sheet.shape[1] == width and sheet.shape[0] > height, "a legend is below the images"
+    assert (sheet[:, 330:334] > 240).all(where=np.arange(len(sheet))[:, None, None] < height)
+    assert (sheet[height:] < 200).any(), "something is written there"
 
 
 @pytest.mark.parametrize("name", ["tiny_fcn.py", "tiny_retinanet.py"])

@@ -137,7 +137,7 @@ def test_costs_of_a_detector_by_hand() -> None:
     assert neck.costs[at].parameters == 4 * c + 2 + c
     assert neck.costs[at].flops == 2 * 4 * c
     head = part_of(RETINANET, "bbox_head", size=(64, 96), block=block)
-    at = where(head.found.slots).index({"at": "cls_convs.0"})
+    at = where(head.found.slots).index({"at": "bbox_head.cls_convs.0"})
     levels = len(head.found.slots[at].sizes)
     assert levels == 5
     assert head.costs[at].flops == 5 * 2 * 4 * c, "the block acts at every level"
@@ -177,8 +177,24 @@ def test_the_command_prints_and_writes_it(tmp_path: Path, capsys) -> None:
     content = json.loads(file.read_text())
     assert [part["part"] for part in content["parts"]] == ["backbone"]
     assert content["parts"][0]["costs"][0]["parameters"] > 0
+    places = [slot["where"].get("at") for slot in content["parts"][0]["found"]["slots"]]
+    assert "backbone.layer3" in places, "as mmattn compare --at takes it"
+    assert "at='backbone.layer3'" in text
     assert main([*words, "--part", "nek"]) == 2
     assert "no part 'nek'. Did you mean 'neck'?" in capsys.readouterr().err
     assert main(["slots", RETINANET, "--size", "0", "5"]) == 2
     assert main(["slots", RETINANET, "--block", "CBMA"]) == 2
     assert "Did you mean 'CBAM'" in capsys.readouterr().err
+
+
+def test_a_place_with_its_part_in_front_can_be_built() -> None:
+    """As it is printed; another part than the one it is in is refused before the build."""
+    from mmattn.preflight.structure import structure_problems
+
+    entry = {"cfg": {"type": "mmattn.SE"}, "at": "backbone.layer3"}
+    network = MODELS.build({"type": "mmattn.WithPlugins", "inner": RESNET, "plugins": [entry]})
+    assert len(network.plugins) == 1
+    model = {"backbone": {"type": "ResNet"}, "neck": {"type": "mmattn.WithPlugins"}}
+    model["neck"]["plugins"] = [entry]
+    (problem,) = [p for p in structure_problems({"model": model}, []) if "plugins" in p]
+    assert problem.startswith("model.neck.plugins.0.at='backbone.layer3' is a place in model.back")

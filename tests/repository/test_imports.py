@@ -13,9 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"ops": ROOT / "custom_ops", "projects": ROOT / "projects"}
 
 #: Room of ``mmattn`` -> rooms that it may import; each may import ``LEAVES`` and itself besides.
-LEAVES = {"errors", "lazy", "plugin_imports", "quiet", "registry", "training_memory", "type_names"}
+LEAVES = {"errors", "given_words", "lazy", "plugin_imports", "quiet", "registry",
+          "training_memory", "type_names"}  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "given_words": set(),
     "lazy": set(),
     "quiet": set(),
     "plugin_imports": set(),
@@ -50,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": {"config", "detections", "images", "io", "layers", "models", "palette", "plugins",
                   "preflight", "reports", "tasks", "weights"},
     "export": {"boxes", "complexity", "config", "detections", "environment", "evaluation",
-               "images", "inference", "io", "layers", "ops", "reports", "tasks"},
+               "images", "inference", "io", "layers", "ops", "reports", "tables", "tasks"},
     "engine": {"bridge", "complexity", "config", "data", "environment", "evaluation", "explain",
                "images", "inference", "io", "layers", "models", "preflight", "reports", "tables",
                "tasks", "weights"},

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from mmattn.errors import DigestError, DownloadError, LicenceError, MissingCheck
 from mmattn.weights import Pulled, pull_weights, write_bundle
 from mmattn.weights.cache import cached_source, read_record
 from mmattn.weights.index import find_entry
+from mmattn.weights.licences import ask_in_terminal
 from tests.support.file_server import FileServer, serving
 
 from .conftest import CONTENT, QUICK, SHA256
@@ -331,3 +333,28 @@ def test_a_record_of_another_version_is_no_record(index: Callable, cache: Path) 
     assert read_record(entry) is None
     record = cached_source(entry)
     assert record is not None and record.sha256 == SHA256 and read_record(entry) == record
+
+
+def test_a_tar_file_that_may_not_be_read_is_one_place_without_the_file(
+    index: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index({"sources": [{"url": "http://127.0.0.1:9/a"}]})
+    mirror = tmp_path / "weights.tar"
+    mirror.touch()
+    monkeypatch.setenv("MMATTN_WEIGHTS_MIRROR", str(mirror))
+
+    def refused(*args: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("mmattn.weights.places.tarfile.open", refused)
+    with pytest.raises(DownloadError, match=r"weights\.tar \(cannot be read: Permission denied\)"):
+        pull()
+
+
+def test_several_processes_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would ask the same, and what is typed reaches one of them."""
+    for name in ("stdin", "stderr"):
+        monkeypatch.setattr(f"sys.{name}", SimpleNamespace(isatty=lambda: True))
+    assert ask_in_terminal() is not None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert ask_in_terminal() is None

@@ -13,7 +13,8 @@ EXAMPLES = """\
 """
 NOTES = """\
 Each sample is what the pipeline makes of an image, in the network's pixels before normalisation;
-the same sample is drawn anew for each of --times. contact_sheet.jpg shows all of them.
+the same sample is drawn anew for each of --times. contact_sheet.jpg shows all of them, with a
+legend.
 """
 
 

@@ -86,4 +86,4 @@ def main(args: argparse.Namespace) -> None:
     if "/_base_/" in card.configs or "::_base_/" in card.configs:
         print(f"Configs that inherit from {card.configs} train on it, with data_root={root!r}.")
     else:
-        print(f"Train on it: mmattn train {card.configs} --cfg-options data_root={root}")
+        print(f"Train on it: mmattn train {card.configs} data_root={root}")

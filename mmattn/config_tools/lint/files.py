@@ -70,7 +70,7 @@ def absolute_paths(trace: Trace) -> Iterator[tuple[str | Site, str]]:
             yield (
                 path,
                 f"{path}={shown_value(value)} is an absolute path, which is of one machine{there}: "
-                "write it relative to where commands are run, or give it with --cfg-options",
+                "write it relative to where commands are run, or give it on the command line",
             )
 
 

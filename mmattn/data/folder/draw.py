@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmattn.errors import ConfigError, did_you_mean
+from mmattn.given_words import of_dataset
 
 #: What is drawn: whole sub-folders, so that no patient or video is on both sides, or images.
 DRAW_BY = ("folder", "image")
@@ -99,7 +100,7 @@ def draw_val(
         f"{how}, by sub-folder: {len(chosen & folders)} of {len(folders)} are val, with "
         f"{sum(val)} of {len(val)} images, {share:.0%}"
         + f", where whole sub-folders do not give {options.fraction:.0%}" * far
-        + "; draw_by=image draws single ones"
+        + f"; {of_dataset('draw_by')}=image draws single ones"
     )
     return ValDraw(val, text)
 

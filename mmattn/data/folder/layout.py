@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from mmattn.data.files import check_place, endings
 from mmattn.errors import DataError, did_you_mean
+from mmattn.given_words import of_dataset, word_of
 from mmattn.images import IMAGE_SUFFIXES, is_image_file
 
 from .beside import rivals
@@ -286,8 +287,8 @@ class FolderLayout:
         suffixes = [name.removeprefix(stem) for name in found]
         return DataError(
             f"{image} has {len(found)} masks in {masks}: {', '.join(sorted(found)[:_SHOWN])}. "
-            f"Set seg_map_suffix={sorted(suffixes)[0]!r}, or what else follows the image's name "
-            "in the right ones"
+            f"Set {of_dataset('seg_map_suffix')}={sorted(suffixes)[0]!r}, or what else follows the "
+            "image's name in the right ones"
         )
 
     def _without_mask(self, lonely: Sequence[str], count: int, split: str) -> DataError:
@@ -309,8 +310,9 @@ class FolderLayout:
         advice = "Set" if found else "Say what other names look like, such as"
         return DataError(
             f"{which}; {beside}. A mask has its image's name, or that and an ending such as _mask. "
-            f"{advice} image_pattern='{example[0]}' and mask_pattern='{example[1]}' (data.KEY=... "
-            "on the command line); missing_masks='skip' leaves images without a mask out"
+            f"{advice} {of_dataset('image_pattern')}='{example[0]}' and "
+            f"{of_dataset('mask_pattern')}='{example[1]}'; {of_dataset('missing_masks')}='skip' "
+            "leaves images without a mask out"
         )
 
 
@@ -396,8 +398,9 @@ def _check_beside(root: str, inside: str, used: tuple[str, str], given: bool) ->
     if doubtful:
         both = " and ".join(sorted([masks, *doubtful]))
         raise DataError(
-            f"{place} has {both}, each of which pairs up with {images}: set ann_dir to the one "
-            f"that holds the masks, ann_dir={sorted([masks, *doubtful])[0]!r} for example"
+            f"{place} has {both}, each of which pairs up with {images}: set "
+            f"{of_dataset('ann_dir')} to the one that holds the masks, "
+            f"{of_dataset('ann_dir')}={sorted([masks, *doubtful])[0]!r} for example"
         )
     return [os.path.normpath(os.path.join(inside, name)) for name in beside]
 
@@ -454,8 +457,8 @@ def _folder(root: str, given: str | None, of_images: bool) -> str | None:
     if len(found) > 1:
         raise DataError(
             f"{root} has {' and '.join(sorted(found))}, each of which could hold the "
-            f"{'images' if of_images else 'masks'}: set {option}={sorted(found)[0]!r} or the "
-            "other"
+            f"{'images' if of_images else 'masks'}: set "
+            f"{of_dataset(option)}={sorted(found)[0]!r} or the other"
         )
     return found[0] if found else None
 
@@ -465,15 +468,18 @@ def _no_layout(root: str, img_dir: str | None, ann_dir: str | None) -> str:
     listed = ", ".join(f"{name}/" for name in there[:8]) or f"no folder, but {endings(root)}"
     for option, given in (("img_dir", img_dir), ("ann_dir", ann_dir)):
         if given is not None and not os.path.isdir(os.path.join(root, given)):
-            return f"{option}={given!r}: {root} has no such folder.{did_you_mean(given, there)}"
+            hint = did_you_mean(given, there)
+            return f"{of_dataset(option)}={given!r}: {root} has no such folder.{hint}"
     for name in there:
         deeper = os.path.join(root, name)
         if _folder(deeper, img_dir, True) and _folder(deeper, ann_dir, False):
-            return f"{root} holds no images and masks, but {deeper} does: set data_root to it"
+            word = word_of("data_root", root)
+            return f"{root} holds no images and masks, but {deeper} does: set {word} to it"
     return (
         f"{root} has none of the known layouts; it holds {listed}. Put images into images/ and "
         "masks of the same names into masks/, each with train/ and val/ inside if you want to say "
-        "which is which, or name your folders with img_dir= and ann_dir="
+        f"which is which, or name your folders with {of_dataset('img_dir')}= and "
+        f"{of_dataset('ann_dir')}="
     )
 
 

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmattn.errors import DataError
+from mmattn.given_words import of_dataset
 
 from .classes_file import IGNORED, MOST_CLASSES, FolderClasses
 from .survey import MaskSurvey
@@ -46,16 +47,17 @@ def choose_format(survey: MaskSurvey, classes: FolderClasses | None, root: str) 
     Raises:
         DataError: It is not certain what the masks mean; the message says what to write.
     """
+    key = of_dataset("mask_format")
     if survey.see_through is not None:
         raise DataError(
-            f"the mask {survey.see_through} is transparent in places. Set mask_format=alpha if "
-            "what is opaque is the object, or mask_format=rgb (index) to look at the colours "
+            f"the mask {survey.see_through} is transparent in places. Set {key}=alpha if "
+            f"what is opaque is the object, or {key}=rgb (index) to look at the colours "
             "(values) alone"
         )
     if survey.lossy is not None:
         raise DataError(
             f"the mask {survey.lossy} is a JPEG, which changes values a little everywhere. Export "
-            "masks as PNG; or, if they are black and white, set mask_format=binary"
+            f"masks as PNG; or, if they are black and white, set {key}=binary"
         )
     if survey.coloured is not None:
         if classes is None or classes.colours is None:
@@ -75,7 +77,7 @@ def choose_format(survey: MaskSurvey, classes: FolderClasses | None, root: str) 
                 f"the masks hold 0 and {white} only, such as {survey.values[white]}, but "
                 f"{classes.source} names {count} classes ({', '.join(classes.names[:5])}). A black "
                 f"and white mask needs two names, such as {_two_names(classes.names)}; if "
-                f"{white} is not labelled, set mask_format=index; if it is one of the classes, "
+                f"{white} is not labelled, set {key}=index; if it is one of the classes, "
                 f'write the values, {{"0": "{classes.names[0]}", "{white}": ...}}'
             )
         return "binary", f"the masks hold 0 and {survey.white} only"
@@ -84,6 +86,7 @@ def choose_format(survey: MaskSurvey, classes: FolderClasses | None, root: str) 
 
 def _refuse_few_grey(survey: MaskSurvey) -> None:
     """Refuse a few masks with greys among many that are black and white."""
+    key = of_dataset("mask_format")
     for white in (255, 65535):
         odd, plain = survey.odd_ones((0, white))
         total = plain + len(odd)
@@ -99,7 +102,7 @@ def _refuse_few_grey(survey: MaskSurvey) -> None:
                 f"{plain} of {total} masks hold 0 and {white} only; {which} "
                 f"{'does' if len(odd) == 1 else 'do'} not, but {listed}{more} as well (resized "
                 "smoothly, or compressed?). Export it anew, resized by nearest neighbour; or set "
-                f"mask_format=binary, which makes {half} and more the second class in all masks"
+                f"{key}=binary, which makes {half} and more the second class in all masks"
             )
 
 
@@ -119,9 +122,10 @@ def check_halves(survey: MaskSurvey, root: str) -> None:
     if survey.values and not survey.upper_half:
         held = ", ".join(map(str, sorted(survey.values)[:_SHOWN]))
         half = 32768 if survey.deep else 128
+        key = of_dataset("mask_format")
         raise DataError(
             f"the masks of {root} hold {held}: mask_format=binary starts the second class at "
-            f"{half}, so all is the first one. Set mask_format=auto, or mask_format=index if these "
+            f"{half}, so all is the first one. Set {key}=auto, or {key}=index if these "
             "values are the classes"
         )
 
@@ -141,10 +145,11 @@ def _values_or_colours(survey: MaskSurvey, classes: FolderClasses) -> tuple[str,
         return "rgb", "the masks' " + ("palettes" if survey.palettes else "greys") + " are colours"
     listed = ", ".join(map(str, survey.labelled_values[:_SHOWN]))
     if index:
+        key = of_dataset("mask_format")
         raise DataError(
             f"the masks hold {listed}, which are places in {classes.source} and show, as colours, "
-            "classes in another order. Set mask_format=index if the values count, or "
-            "mask_format=rgb if the colours do"
+            f"classes in another order. Set {key}=index if the values count, or "
+            f"{key}=rgb if the colours do"
         )
     value = next(v for v, labels in by_colour.items() if None in labels)
     raise DataError(
@@ -155,7 +160,7 @@ def _values_or_colours(survey: MaskSurvey, classes: FolderClasses) -> tuple[str,
 
 
 def _needs_colours(survey: MaskSurvey, classes: FolderClasses | None, root: str) -> str:
-    colours = sorted(survey.colours)
+    key, colours = of_dataset("mask_format"), sorted(survey.colours)
     if len(colours) > MOST_CLASSES:
         return (
             f"the mask {survey.colours[colours[0]]} has more colours than there can be classes "
@@ -173,7 +178,7 @@ def _needs_colours(survey: MaskSurvey, classes: FolderClasses | None, root: str)
         f"the masks, such as {survey.coloured}, are colour-coded with {len(colours)} colours"
         f"{more}, and no class has a colour. Write the names into {source}:\n"
         f"{json.dumps(shown)}\n"
-        'A class called "ignore" is left out. If the colours mean nothing, mask_format=index needs '
+        f'A class called "ignore" is left out. If the colours mean nothing, {key}=index needs '
         "masks with one channel"
     )
 

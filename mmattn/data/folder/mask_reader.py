@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmattn.errors import ConfigError, DataError, did_you_mean
+from mmattn.given_words import of_dataset
 
 from .classes_file import IGNORED, FolderClasses
 from .stored_mask import StoredMask, read_mask
@@ -131,10 +132,11 @@ class MaskReader:
             return (values >= half).view(np.uint8)
         grey = [value for value in distinct(values) if value not in (0, self.white)]
         if grey:
+            key = of_dataset("mask_format")
             raise DataError(
                 f"the mask {path} holds {', '.join(map(str, grey[:_SHOWN]))}, the others hold 0 "
-                f"and {self.white} alone. Set mask_format=binary if {half} and more is "
-                f"{self.classes.names[-1]!r}, or mask_format=index if the values are classes"
+                f"and {self.white} alone. Set {key}=binary if {half} and more is "
+                f"{self.classes.names[-1]!r}, or {key}=index if the values are classes"
             )
         return (values == self.white).view(np.uint8)
 
@@ -160,20 +162,19 @@ class MaskReader:
 
     def _advice(self, wrong: Sequence[int], known: Sequence[int]) -> str:
         """Return the usual cause of such values."""
-        count = len(self.classes.names)
+        count, unknown = len(self.classes.names), of_dataset("unknown_values")
+        key, zero = of_dataset("mask_format"), of_dataset("reduce_zero_label")
         if not self.classes.by_position:
-            return (
-                f'Name {wrong[0]} there, "ignore" if it is no class; or set unknown_values=ignore'
-            )
+            return f'Name {wrong[0]} there, "ignore" if it is no class; or set {unknown}=ignore'
         if list(wrong) == [known[-1] + 1] and not self.reduce_zero_label:
             return (
-                "If the classes count from 1 and 0 is no class, set reduce_zero_label=True; if "
+                f"If the classes count from 1 and 0 is no class, set {zero}=True; if "
                 f"{wrong[0]} is a class, add its name; if it is no class, add the name "
                 '"ignore"'
             )
         if len(known) == 2 and max(wrong) > 127:
             return (
-                "If the masks are black and white with grey edges, set mask_format=binary: 128 and "
+                f"If the masks are black and white with grey edges, set {key}=binary: 128 and "
                 "more is the second class"
             )
         step = int(np.gcd.reduce(list(wrong)))
@@ -184,7 +185,7 @@ class MaskReader:
             )
         return (
             "Write what the values mean into classes.json, "
-            f'{{"{wrong[0]}": "name"}}; or set unknown_values=ignore to leave such pixels out'
+            f'{{"{wrong[0]}": "name"}}; or set {unknown}=ignore to leave such pixels out'
         )
 
     def _unknown_colours(self, path: str, packed: np.ndarray) -> DataError:
@@ -203,7 +204,7 @@ class MaskReader:
         return DataError(
             f"the mask {path} holds {len(found)} colours that {self.classes.source} lacks: "
             f"{listed}.{smooth} Add them there, as a class or as "
-            '"ignore"; or set unknown_values=ignore to leave such pixels out'
+            f'"ignore"; or set {of_dataset("unknown_values")}=ignore to leave such pixels out'
         )
 
 

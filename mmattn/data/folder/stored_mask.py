@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from mmattn.errors import DataError, MMAttnError
+from mmattn.given_words import of_dataset
 from mmattn.images.header import ImageHeader, open_image, read_header
 from mmattn.images.reader import decode_stored, pillow_turns, turn
 
@@ -66,7 +67,7 @@ class StoredMask:
             raise DataError(
                 f"the mask {self.path} has {len(found)} colours, such as {listed}, where one "
                 "channel of numbers is expected. Colours need their names in classes.json, "
-                '{"road": [128, 64, 128]}, and mask_format=rgb'
+                f'{{"road": [128, 64, 128]}}, and {of_dataset("mask_format")}=rgb'
             )
         return self.colours[..., 0]
 
@@ -83,7 +84,7 @@ class StoredMask:
         if self.values.size and int(self.values.max()) > 255:
             raise DataError(
                 f"the mask {self.path} holds {self.values.dtype} values up to "
-                f"{self.values.max()}, which are no colours. Set mask_format=index"
+                f"{self.values.max()}, which are no colours. Set {of_dataset('mask_format')}=index"
             )
         grey = self.values.astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from mmattn.engine.above_live_line import AboveLiveLine
 from mmattn.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class ProgressHook(Hook):
         self._progress = None
         self._tasks: dict[str, int] = {}
         self._redirected: list[tuple[logging.StreamHandler, object]] = []
+        self._streams: dict[str, AboveLiveLine] = {}
 
     def before_train(self, runner: Runner) -> None:
         self._start(runner, "train", total=runner.max_iters, completed=runner.iter)
@@ -106,7 +108,7 @@ class ProgressHook(Hook):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        console = self._console or Console()
+        console = self._console or Console(file=sys.stdout)  # not what will stand for it
         if not console.is_terminal:
             return False
         self._progress = Progress(
@@ -117,13 +119,20 @@ class ProgressHook(Hook):
             console=console,
             transient=True,
             refresh_per_second=4,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._progress.start()
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if console is self._console or stream.isatty():  # a file gets what it always gets
+                self._streams[name] = AboveLiveLine(console, stream)
+                setattr(sys, name, self._streams[name])
         # A run that raises never reaches after_train, and would leave the cursor hidden.
         atexit.register(self._close)
         for handler in runner.logger.handlers:
             if type(handler) is logging.StreamHandler:
-                # rich prints what goes through its stand-in for stdout above the live line.
+                # What goes through the stand-in for stdout is printed above the live line.
                 self._redirected.append((handler, handler.setStream(sys.stdout)))
                 handler.addFilter(_not_per_iteration)
         return True
@@ -141,6 +150,11 @@ class ProgressHook(Hook):
     def _close(self) -> None:
         if self._progress is None:
             return
+        for name, stand_in in self._streams.items():
+            stand_in.flush()
+            if getattr(sys, name) is stand_in:
+                setattr(sys, name, stand_in.stream)
+        self._streams.clear()
         self._progress.stop()
         self._progress = None
         self._tasks.clear()

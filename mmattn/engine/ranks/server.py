@@ -232,7 +232,7 @@ def _hung(answers: dict[int, dict[str, Any]], silent: list[Member]) -> dict[str,
         "rank": silent[0].rank if silent else None,
         "code": RankError.exit_code,
         "text": f"RankError: no progress: {'; '.join(said)}. If steps of this training may take so "
-        "long, say --cfg-options ranks.heartbeat=SECONDS.",
+        "long, say ranks.heartbeat=SECONDS.",
     }
 
 

@@ -53,7 +53,7 @@ class TestSettings:
         if name != "nms":
             raise ExportError(
                 f"{head}: test_cfg.nms has type={name!r}, and ONNX's NonMaxSuppression is plain "
-                "NMS. Export with --cfg-options model.test_cfg.nms.type=nms "
+                "NMS. Export with model.test_cfg.nms.type=nms "
                 "model.test_cfg.nms.iou_threshold=0.6, or without NMS: --form decoded"
             )
         nms.pop("split_thr", None)  # from how many boxes on mmcv goes class by class: same result

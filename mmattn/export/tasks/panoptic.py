@@ -123,7 +123,7 @@ class PanopticSegmentation(ExportTask):
         if output != "queries":
             raise ExportError(
                 f"a panoptic segmentor returns 'queries', got {output!r}; for objects alone set "
-                "--cfg-options model.test_cfg.panoptic_on=False model.test_cfg.instance_on=True"
+                "model.test_cfg.panoptic_on=False model.test_cfg.instance_on=True"
             )
         return PanopticExport(model, output=output)
 

@@ -82,6 +82,30 @@ def launched_shard(environment: Mapping[str, str] = os.environ) -> tuple[Shard, 
     return None
 
 
+def processes_here(environment: Mapping[str, str] = os.environ) -> int:
+    """Return how many processes of a launcher share the cores that this process may use.
+
+    srun may have bound each of its tasks to cores of its own, which nobody else shares.
+    """
+    if "TORCHELASTIC_RUN_ID" in environment:
+        return int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    tasks = environment.get("SLURM_STEP_TASKS_PER_NODE")
+    if "SLURM_STEP_ID" not in environment or not tasks or _is_bound():
+        return 1
+    counts: list[int] = []  # "4(x2),1" are 4, 4 and 1
+    for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", tasks):
+        counts += [int(count)] * int(times or 1)
+    node = int(environment.get("SLURM_NODEID", "0"))
+    return counts[node] if node < len(counts) else 1
+
+
+def _is_bound() -> bool:
+    """Return whether this process may use some of the machine's cores alone."""
+    if not hasattr(os, "sched_getaffinity"):
+        return False
+    return len(os.sched_getaffinity(0)) < (os.cpu_count() or 1)
+
+
 def local_rank(environment: Mapping[str, str] = os.environ) -> int:
     """Return the number of this process among those of its machine, which chooses its GPU."""
     return int(environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0")))

@@ -68,7 +68,7 @@ class Mask2Former(MaskFormer):
         if not cfg.get("instance_on", False):
             raise ExportError(
                 "objects are exported, and test_cfg.instance_on is False; set "
-                "--cfg-options model.test_cfg.instance_on=True"
+                "model.test_cfg.instance_on=True"
             )
         classes, masks = self.panoptic_head(self.extract_feat(images))
         size = (images.shape[2], images.shape[3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 from types import SimpleNamespace
 
 from mmengine.logging import MessageHub
@@ -52,3 +53,41 @@ def test_nothing_is_drawn_without_a_terminal() -> None:
     hook.after_train_iter(runner, batch_idx=1)
     hook.after_train(runner)
     assert console.file.getvalue() == ""
+
+
+def test_a_path_that_is_printed_stays_in_one_line(capsys) -> None:
+    """Narrower than it: the terminal wraps it, and a click opens all of it."""
+    path = "work_dirs/a_rather_long_name/of-a_run/best_mIoU_iter_100.pth is [saved]"
+    console = Console(file=io.StringIO(), force_terminal=True, width=30)
+    hook, runner = ProgressHook(console=console), runner_at(8)
+    before = sys.stdout
+    hook.before_train(runner)
+    hook.after_train_iter(runner, batch_idx=1)
+    runner.logger.info("first line\n%s", path)
+    print(f"printed: {path}")
+    hook.after_train(runner)
+    shown = console.file.getvalue()
+    assert f"first line\n{path}\n" in shown and f"printed: {path}\n" in shown
+    assert sys.stdout is before
+    assert runner.logger.handlers[0].stream is not before
+
+
+def test_a_terminal_that_the_hook_finds_itself(monkeypatch) -> None:
+    """Its console writes to the terminal, not to what stands for it meanwhile."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    hook, runner = ProgressHook(), runner_at(9)
+    hook.before_train(runner)
+    assert sys.stdout is not terminal
+    print("a line")
+    Console().print("of another console")
+    hook.after_train(runner)
+    shown = terminal.getvalue()
+    assert "a line\n" in shown and "of another console" in shown
+    assert sys.stdout is terminal

@@ -8,7 +8,7 @@ import pytest
 
 from mmattn.errors import ConfigError, DataError
 from mmattn.inference.many import ManySources, Shard, launched_shard, read_shard
-from mmattn.inference.many.shard import local_rank
+from mmattn.inference.many.shard import local_rank, processes_here
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -118,3 +118,14 @@ def test_the_shard_is_that_of_torchrun_or_srun() -> None:
     )
     assert launched_shard({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}) is None
     assert launched_shard({}) is None
+
+
+def test_processes_of_a_launcher_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert processes_here({}) == 1
+    assert processes_here({"TORCHELASTIC_RUN_ID": "a", "LOCAL_WORLD_SIZE": "4"}) == 4
+    step = {"SLURM_STEP_ID": "0", "SLURM_STEP_TASKS_PER_NODE": "4(x2),1", "SLURM_NODEID": "1"}
+    for bound, count in ((False, 4), (True, 1)):
+        monkeypatch.setattr("mmattn.inference.many.shard._is_bound", lambda bound=bound: bound)
+        assert processes_here(step) == count
+    monkeypatch.setattr("mmattn.inference.many.shard._is_bound", lambda: False)
+    assert processes_here({**step, "SLURM_NODEID": "2"}) == 1

@@ -274,11 +274,11 @@ def test_network_is_read_from_the_shapes(build_meta) -> None:
         ("x", "v1.0"): ({}, "yolov12-v1-x_8xb32-600e_coco.py."),
         ("l", "turbo"): (
             {"backbone__mlp_ratio": 1.0},
-            "yolov12-l_8xb32-600e_coco.py with --cfg-options model.backbone.mlp_ratio=1.",
+            "yolov12-l_8xb32-600e_coco.py with model.backbone.mlp_ratio=1.",
         ),
         ("s", "turbo"): (
             {"backbone__residual_scale": 0.01, "bbox_head__num_classes": 2},
-            "yolov12-s_8xb32-600e_coco.py with --cfg-options model.backbone.residual_scale=0.01 "
+            "yolov12-s_8xb32-600e_coco.py with model.backbone.residual_scale=0.01 "
             "model.bbox_head.num_classes=2.",
         ),
     }
