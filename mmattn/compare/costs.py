@@ -94,8 +94,13 @@ def measure_apart(job: CostJob, folder: Path, log: Log) -> dict[str, Any]:
         raise MMAttnError(f"measuring the costs {_ended(code)}; {folder / CONSOLE}:\n{tail}")
     if "unbuilt" in said:
         log(f"Measuring in this process, since a new one cannot build all: {said['unbuilt']}")
-        with output_to(folder / CONSOLE):
-            return measure_job(job)
+        try:
+            with output_to(folder / CONSOLE):
+                return measure_job(job)
+        except UnbuiltError as error:
+            raise MMAttnError(
+                f"measuring the costs: {error}; {folder / CONSOLE} has all that was said"
+            ) from error
     if "error" in said:
         raise getattr(errors, said["error"])(said["text"])
     return said
@@ -159,9 +164,14 @@ def main(argv: Sequence[str]) -> int:
     except UnbuiltError as error:
         said = {"unbuilt": str(error)}
     except MMAttnError as error:
-        said = {"error": type(error).__name__, "text": str(error)}
+        said = {"error": _class_name(error), "text": str(error)}
     write_json(folder / _RESULT, said)
     return 0
+
+
+def _class_name(error: MMAttnError) -> str:
+    """Return the name of the first class of an error that ``mmattn.errors`` has."""
+    return next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)
 
 
 def _run(folder: Path) -> int:

@@ -13,6 +13,7 @@ from mmattn.compare import compare
 from mmattn.compare.alone import alone_in
 from mmattn.compare.costs import CostJob, measure_apart
 from mmattn.errors import ConfigError, DataError, MMAttnError
+from mmattn.io.inert_pickle import DamagedPickleError
 
 JOB = CostJob("base.py", {"none": "none.py"}, {"none": "none.pth"}, "cpu", 1)
 
@@ -34,6 +35,21 @@ def test_an_error_of_the_process_keeps_its_class(tmp_path: Path, monkeypatch) ->
     with pytest.raises(DataError, match=r"^a\.png is broken$"):
         measure_apart(JOB, tmp_path, print)
     assert [file.name for file in tmp_path.iterdir()] == ["console.txt"]
+
+
+def test_an_error_that_is_derived_from_one_of_ours_has_the_name_of_that() -> None:
+    assert costs._class_name(DamagedPickleError("a.pth")) == "CheckpointError"
+
+
+def test_what_this_process_cannot_build_either_is_told(tmp_path: Path, monkeypatch) -> None:
+    answering({"unbuilt": "no such folder"}, 0, monkeypatch)
+
+    def fail(job: CostJob) -> dict:
+        raise costs.UnbuiltError("no such folder")
+
+    monkeypatch.setattr(costs, "measure_job", fail)
+    with pytest.raises(MMAttnError, match=r"no such folder; .*console\.txt"):
+        measure_apart(JOB, tmp_path, lambda _: None)
 
 
 @pytest.mark.parametrize(
