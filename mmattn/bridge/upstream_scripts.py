@@ -42,7 +42,8 @@ def find_script(name: str) -> Path:
     package, separator, inside = name.partition("::")
     root = dict(_roots()).get(package) if separator else Path()
     if root is not None:
-        for file in (root / inside if separator else Path(name), root / f"{inside}.py"):
+        for end in ("", ".py"):
+            file = root / f"{inside if separator else name}{end}"
             if file.is_file():
                 return file
     known = list_scripts()

@@ -42,6 +42,15 @@ def test_other_names_are_refused(name: str, message: str) -> None:
         find_script(name)
 
 
+def test_a_file_is_named_with_its_ending_or_without(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.py", ".py"):
+        (tmp_path / name).touch()
+    assert find_script("mine.py") == find_script("mine") == Path("mine.py")
+    with pytest.raises(ConfigError, match="no script other"):
+        find_script("other")
+
+
 def test_the_words_of_a_script_are_its_own() -> None:
     args = parse_args(["script.py", "--help", "--list", "-x"])
     assert args.script == "script.py" and args.words == ["--help", "--list", "-x"]
