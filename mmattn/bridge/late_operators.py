@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from importlib import import_module, util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ._replacing import replace
 
@@ -42,8 +43,8 @@ def restore_operators() -> list[str]:
     for module in early:
         for source, name, alias in _operators(module):
             own = vars(module).get(alias, _MISSING)
-            operator = getattr(import_module(source), name)
-            if own is operator:
+            operator = _operator(source, name)
+            if operator is _MISSING or own is operator:
                 continue
             if own is None or own is _MISSING:
                 setattr(module, alias, operator)
@@ -53,6 +54,15 @@ def restore_operators() -> list[str]:
     for name in restored:
         _LOG.debug("%s: restored, it was imported before mmattn", name)
     return restored
+
+
+def _operator(source: str, name: str) -> Any:
+    """Return an operator, ``_MISSING`` where this mmcv has none of that name."""
+    try:
+        return getattr(import_module(source), name, _MISSING)
+    except ImportError as error:  # the placeholder stays, as the module itself would have it
+        _LOG.debug("%s.%s: %s", source, name, error)
+        return _MISSING
 
 
 def _operators(module: ModuleType) -> Iterator[tuple[str, str, str]]:

@@ -22,6 +22,14 @@ try:
     from mmcv.ops import nms as own_nms
 except ImportError:
     own_nms = None
+try:
+    from mmcv.ops import of_another_version
+except ImportError:
+    of_another_version = None
+try:
+    from mmcv.ops.not_there import something
+except ImportError:
+    something = None
 """
 PREDICT = """
 import {first}
@@ -56,6 +64,7 @@ def test_placeholders_become_operators(tmp_path: Path, monkeypatch: pytest.Monke
         pytest.skip("mmcv's own extension is compiled here")
     assert module.batched_nms is other.batched_nms is mmcv.ops.batched_nms
     assert module.own_nms is mmcv.ops.nms
+    assert module.of_another_version is module.something is None, "mmcv has none, and stays so"
     assert restore_operators() == [], "nothing is left to do"
 
 
