@@ -66,7 +66,8 @@ def decoder_relevance(
     """Return R_qi and R_qq of an encoder-decoder.
 
     Args:
-        encoder: Ahat (N, N) of the layers of the encoder, the first one first; may be none.
+        encoder: Ahat (N, N) of the layers of the encoder, the first one first, also ``Reduced``;
+            may be none.
         decoder: Layers of the decoder in order of execution.
         queries: Number Q of queries.
         tokens: Number N of image tokens.

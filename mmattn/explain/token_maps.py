@@ -146,7 +146,7 @@ def _decoder_map(
             steps.append(DecoderStep(record.kind, ahat))
             of_decoder.append((record, gradient))
         elif record.query_grids == grids:
-            encoder.append(record.positive(gradient))
+            encoder.append(over_tokens(record, record.positive(gradient)))
     queries = cross[-1].queries
     steps = [s for s in steps if s.ahat.shape[0] == queries]
     across, _ = decoder_relevance(encoder, steps, queries, tokens)

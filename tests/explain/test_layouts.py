@@ -23,7 +23,7 @@ from mmattn.explain.attention.views import _of_records
 from mmattn.explain.methods import explain
 from mmattn.explain.networks import Sample
 from mmattn.explain.placement import Placement
-from mmattn.explain.relevance import relevance_rows
+from mmattn.explain.relevance import DecoderStep, decoder_relevance, relevance_rows
 from mmattn.explain.rollout import merge_matrix, rollout_rows, with_residual
 from mmattn.explain.target import Target
 from mmattn.explain.targets import choose_target, parse_target
@@ -111,6 +111,11 @@ def test_a_smaller_map_is_rolled_out_as_if_it_were_written_out() -> None:
         rollout_rows([with_residual(lazy)] * 2, rows), rollout_rows([with_residual(full)] * 2, rows)
     )
     np.testing.assert_allclose(relevance_rows([lazy] * 2, rows), relevance_rows([full] * 2, rows))
+    decoder = [DecoderStep("cross", np.random.default_rng(0).random((2, 35)))] * 2
+    np.testing.assert_allclose(
+        decoder_relevance([lazy] * 2, decoder, 2, 35)[0],
+        decoder_relevance([full] * 2, decoder, 2, 35)[0],
+    )
     ramp = np.arange(35.0)
     np.testing.assert_allclose(with_residual(lazy) @ ramp, with_residual(full) @ ramp)
 
