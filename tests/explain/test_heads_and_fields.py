@@ -14,10 +14,15 @@ from torch import nn
 
 from mmattn.errors import ConfigError
 from mmattn.explain import Network, Options, explain_images
+from mmattn.explain.attention.heads import scaled_heads, without_head
 from mmattn.explain.attention.inputs import recorded_calls
+from mmattn.explain.explanation import Explanation
 from mmattn.explain.gates import read_gates
 from mmattn.explain.methods import explain
+from mmattn.explain.pairs import _same_box
 from mmattn.explain.receptive_field import middle_of, smallest_square
+from mmattn.explain.result import Result
+from mmattn.explain.summary import _head_table
 from mmattn.explain.targets import choose_target, parse_target
 from mmattn.projects.dynamic_head import DynamicHeadBlock
 from tests.support.scenes import draw_scene
@@ -57,6 +62,50 @@ def test_heads_of_all_layers_one_by_one(network: Network, image: Path) -> None:
     assert "head" in taylor.notes[0] and len(taylor.notes) == 3
     # Layers in between are not linear, but a head is small beside what it is added to.
     assert np.corrcoef(left_out.channels, taylor.channels)[0, 1] > 0.9
+
+
+def test_many_heads_are_estimated_and_not_left_out(
+    network: Network, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmattn.explain.head_importance.MOST_RUNS", 5)
+    sample = network.prepare(image)
+    target = choose_target(parse_target([], network.classes), network,
+                           network.outputs_of(sample), sample)  # fmt: skip
+    (taylor,) = explain(network, sample, target, "heads")
+    assert taylor.name == "Taylor" and "6 heads are too many" in taylor.notes[-1]
+    two, _ = explain(network, sample, target, "heads", "backbone.layers.1.*")
+    assert two.name.startswith("leave-one-out") and two.parts[0][1] == 2 and len(two.parts) == 1
+
+
+def test_a_head_is_left_out_of_one_call_of_a_shared_layer() -> None:
+    layer = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    x = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for call in (0, 1, 2):
+        with torch.no_grad(), scaled_heads(layer, without_head(2, 1), call):
+            found[call] = [layer(x, x, x)[0] for _ in range(2)]
+    for call in (1, 2):
+        changed = [not torch.allclose(a, b) for a, b in zip(found[0], found[call], strict=True)]
+        assert changed == [call == 1, call == 2]
+
+
+def test_heads_are_ranked_by_the_mean_size_of_their_estimate() -> None:
+    """Signs of two images cancel in the mean of what is left out, not in the size."""
+    results = []
+    for sign in (1.0, -1.0):
+        kinds = [("leave-one-out, loss of y", [0.5 * sign, 0.1]), ("Taylor", [3 * sign, 0.2])]
+        found = [
+            Explanation("heads", name, "a", channels=np.array(values), parts=(("a", 2),))
+            for name, values in kinds
+        ]
+        results.append(Result("net", None, None, found))  # type: ignore[arg-type]
+    table = _head_table(results, "")
+    assert table is not None
+    assert [[str(cell) for cell in row] for row in table.rows] == [
+        ["a", "0", "2", "0", "3"],
+        ["a", "1", "2", "0.1", "0.2"],
+    ]
+    assert _head_table(results[:1], "") is None
 
 
 def test_a_stack_of_convolutions_has_the_published_field() -> None:
@@ -149,5 +198,7 @@ def test_the_default_shows_dynamic_head_at_the_level_of_the_detection(image: Pat
     minus = choose_target(parse_target(["side=-left"], network.classes), network, outputs, sample)
     (right,) = explain(network, sample, minus, "hires-cam")
     np.testing.assert_allclose(right.values, -left.values, atol=1e-9)
+    same = _same_box(minus, sample, network, outputs, sample)
+    assert same is not None and same.side == "-left", "the other network explains the same"
     with pytest.raises(ConfigError, match="no attention is known there"):
         explain(network, sample, target, "heads")
