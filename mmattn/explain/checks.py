@@ -90,7 +90,9 @@ class Masked:
     gain: float
 
 
-def masked_score(score: Score, image: Tensor, values: np.ndarray, whole: float) -> Masked:
+def masked_score(
+    score: Score, image: Tensor, values: np.ndarray, whole: float, allowed: np.ndarray
+) -> Masked:
     """Measure what is left of the score where the image is dimmed by a map.
 
     Args:
@@ -98,10 +100,11 @@ def masked_score(score: Score, image: Tensor, values: np.ndarray, whole: float) 
         image: (1, C, H, W), normalised: 0 is the mean colour of the data.
         values: (H, W), not negative; scaled here.
         whole: Score of the image.
+        allowed: (H, W) bool, not everywhere False; pixels that are dimmed, all others stay.
     """
-    top = float(values.max())
-    mask = torch.from_numpy(values / top if top > 0 else values).to(image)
-    left = score(image * mask)
+    top = float(values[allowed].max())
+    mask = np.where(allowed, values / top if top > 0 else values, 1.0)
+    left = score(image * torch.from_numpy(mask).to(image))
     return Masked(
         max(0.0, whole - left) / whole if whole > 0 else 0.0,
         float(left > whole),
@@ -155,7 +158,7 @@ def check_maps(
         )  # fmt: skip
 
     def masked(values: np.ndarray) -> Masked:
-        return masked_score(score, image, sample.placement.to_input(values), whole)
+        return masked_score(score, image, sample.placement.to_input(values), whole, allowed)
 
     check = ImageCheck()
     whole = score(image)

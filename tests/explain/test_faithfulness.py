@@ -85,13 +85,18 @@ def test_an_image_dimmed_by_its_map() -> None:
     image = torch.ones(1, 1, 1, 4)
     weights = torch.tensor([0.4, 0.3, 0.2, 0.1])
     score = lambda x: float((x[0, 0, 0] * weights).sum())  # noqa: E731
-    first = masked_score(score, image, np.array([[2.0, 0, 0, 0]]), 1.0)
+    all_pixels = np.ones((1, 4), bool)
+    first = masked_score(score, image, np.array([[2.0, 0, 0, 0]]), 1.0, all_pixels)
     assert first.drop == pytest.approx(0.6) and first.increase == first.gain == 0
-    ones = masked_score(score, image, np.ones((1, 4)), 1.0)
+    ones = masked_score(score, image, np.ones((1, 4)), 1.0, all_pixels)
     assert (ones.drop, ones.increase, ones.gain) == (0, 0, 0)
     against = lambda x: 0.5 - float((x[0, 0, 0] * weights)[2:].sum())  # noqa: E731
-    better = masked_score(against, image, np.array([[1.0, 1, 0, 0]]), 0.2)
+    better = masked_score(against, image, np.array([[1.0, 1, 0, 0]]), 0.2, all_pixels)
     assert (better.drop, better.increase) == (0, 1) and better.gain == pytest.approx(0.3 / 0.8)
+    # The first pixel is the target's own: it stays, and its value scales nothing.
+    context = np.array([[False, True, True, True]])
+    left_alone = masked_score(score, image, np.array([[8.0, 2, 0, 0]]), 1.0, context)
+    assert left_alone.drop == pytest.approx(0.3)
 
 
 def test_baselines() -> None:
