@@ -13,6 +13,7 @@ import pytest
 import mmattn.io.download
 from mmattn.errors import ConfigError
 from mmattn.prepare.catalog import CATALOG
+from mmattn.prepare.run import _keep
 from mmattn.prepare.terms import accept
 from tests.support.file_server import FileServer, serving
 from tests.support.tiny_archives import Tiny
@@ -156,6 +157,16 @@ def test_killed_before_the_digest_is_known_nothing_is_fetched_again(
     code, out, _ = run(*command)
     assert code == 0 and len(server.requests) == asked
     assert "was fetched before; its digest is checked first" in out
+
+
+def test_only_whole_archives_are_kept(tmp_path: Path) -> None:
+    """A rest of another call, whose digest is not known, is none."""
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    for name in ("a.zip", "a.zip.url", "b.zip.part", "c.zip.fetched"):
+        (archives / name).touch()
+    _keep(archives, tmp_path / "kept", lambda _: None)
+    assert [file.name for file in (tmp_path / "kept").iterdir()] == ["a.zip"]
 
 
 def test_a_damaged_rest_is_fetched_anew(
