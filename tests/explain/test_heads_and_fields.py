@@ -188,7 +188,8 @@ def test_the_default_shows_dynamic_head_at_the_level_of_the_detection(image: Pat
     target = choose_target(parse_target([], network.classes), network, outputs, sample)
     found = explain(network, sample, target, "gates")
     (level,) = {one.name.split(",")[0] for one in found}
-    assert level in ("level 0", "level 1", "level 2") and len(found) == 4
+    (cam,) = explain(network, sample, target, "hires-cam", "neck.1.dyhead_blocks.0")
+    assert cam.layer == f"neck.1.dyhead_blocks.0[{level[-1]}]" and len(found) == 4
     assert [name for name, _ in found[3].parts] == ["a1", "b1", "a2", "b2"]
     everywhere = explain(network, sample, target, "gates", "neck.1.dyhead_blocks.0")
     assert len(everywhere) == 12

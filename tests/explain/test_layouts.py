@@ -27,6 +27,7 @@ from mmattn.explain.relevance import DecoderStep, decoder_relevance, relevance_r
 from mmattn.explain.rollout import merge_matrix, rollout_rows, with_residual
 from mmattn.explain.target import Target
 from mmattn.explain.targets import choose_target, parse_target
+from mmattn.explain.token_maps import _join
 from tests.support.scenes import draw_scene
 from tests.support.small_transformers import segformer, segmenter
 
@@ -125,6 +126,25 @@ def test_a_finer_map_behind_a_coarse_one_copies_its_cells() -> None:
     assert copy.argmax(1).tolist() == [0, 0, 1, 1, 0, 0, 1, 1] and (copy.sum(1) == 1).all()
 
 
+def test_tokens_in_front_go_on_where_there_are_as_many() -> None:
+    """A class token passes a merging of patches; from none before, one comes from nothing."""
+
+    def record(front: int, grid: tuple[int, int]) -> Attention:
+        tokens = front + grid[0] * grid[1]
+        raw = torch.full((1, 1, tokens, tokens), 1 / tokens)
+        grids = {"query_grids": (grid,), "key_grids": (grid,)}
+        return Attention(raw, lambda a: a[0], "self", tokens, **grids)  # type: ignore[arg-type]
+
+    assert _join(record(1, (2, 2)), record(1, (2, 2))) is None
+    kept = _join(record(1, (1, 2)), record(1, (2, 4)))
+    assert kept is not None and kept.shape == (3, 9)
+    assert kept.toarray()[0].tolist() == [1, *[0] * 8]
+    assert kept.toarray()[1].tolist() == [0, 0.25, 0.25, 0, 0, 0.25, 0.25, 0, 0]
+    new = _join(record(1, (2, 2)), record(0, (2, 2)))
+    assert new is not None and not new.toarray()[0].any()
+    np.testing.assert_array_equal(new.toarray()[1:], np.eye(4))
+
+
 def segmenter_head(classes: int = 3) -> SegmenterMaskTransformerHead:
     torch.manual_seed(0)
     return SegmenterMaskTransformerHead(
@@ -182,7 +202,9 @@ def test_segmenter_from_its_classes_to_the_image(image: Path, classes: int, patc
     assert not any("forward" in vars(module) for module in network.model.modules())
 
 
-def test_segformer_from_its_last_stage_to_the_image(image: Path) -> None:
+def test_segformer_from_its_last_stage_to_the_image(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     network = Network(segformer(), None, "cpu")
     one = network.prepare(image)
@@ -195,6 +217,9 @@ def test_segformer_from_its_last_stage_to_the_image(image: Path) -> None:
     assert row // 8 == 0 and column // 8 == 0, "the token of the last stage that holds the pixel"
     (relevance,) = explain(network, one, wish, "relevance")
     assert relevance.values is not None and relevance.values.shape == (16, 16)
+    monkeypatch.setattr("mmattn.explain.token_maps._gradients", lambda y, r: [None] * len(r))
+    (nothing,) = explain(network, one, wish, "relevance")
+    assert nothing.values is not None and not nothing.values.any(), "what a token is to itself"
     (attention,) = explain(network, one, wish, "attention", "backbone.layers.0.1.0")
     assert attention.values is not None and attention.values.shape == (4, 4)
 
