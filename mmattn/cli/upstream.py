@@ -35,6 +35,8 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn upstream") -> 
     args = parser.parse_args(argv)
     if not args.list and args.script is None:
         parser.error("SCRIPT is needed (or --list)")
+    if args.list and args.script is not None:
+        parser.error(f"--list runs no script: leave it or {args.script} out")
     return args
 
 

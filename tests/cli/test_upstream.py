@@ -55,6 +55,9 @@ def test_the_words_of_a_script_are_its_own() -> None:
     args = parse_args(["script.py", "--help", "--list", "-x"])
     assert args.script == "script.py" and args.words == ["--help", "--list", "-x"]
     assert not args.list
+    for words in ([], ["--list", "script.py"]):
+        with pytest.raises(SystemExit):
+            parse_args(words)
 
 
 def test_curves_are_drawn_without_seaborn(tmp_path: Path) -> None:
