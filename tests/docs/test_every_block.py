@@ -42,7 +42,7 @@ GENERATED = {"docs/commands.md"}
 RECORDS = ("docs/results/", "benchmarks/results/")
 #: Folders of runs that the pages speak of.
 RUNS = (
-    *("work_dirs/NAME", "work_dirs/ccnet", "work_dirs/my_run"),
+    *("work_dirs/NAME", "work_dirs/ccnet", "work_dirs/my_run", "work_dirs/mine"),
     *("runs/segmentor", "runs/detector"),
 )
 MARK = re.compile(r"<!-- not run: [^>]{8,} -->")
