@@ -20,9 +20,9 @@ from mmattn.explain.explanation import Explanation
 from mmattn.explain.gates import read_gates
 from mmattn.explain.methods import explain
 from mmattn.explain.pairs import _same_box
-from mmattn.explain.receptive_field import middle_of, smallest_square
+from mmattn.explain.receptive_field import _field, middle_of, smallest_square
 from mmattn.explain.result import Result
-from mmattn.explain.summary import _head_table
+from mmattn.explain.summary import _field_table, _head_table
 from mmattn.explain.targets import choose_target, parse_target
 from mmattn.projects.dynamic_head import DynamicHeadBlock
 from tests.support.scenes import draw_scene
@@ -125,6 +125,25 @@ def test_a_stack_of_convolutions_has_the_published_field() -> None:
         if share < 1:
             assert smallest_square(field, centre, share + 1e-9)[0] == side + 2
     assert middle_of((1, 0), (2, 4), (8, 8)) == (5.5, 0.5)
+
+
+def test_colours_add_up_and_images_are_averaged() -> None:
+    x = torch.ones(1, 3, 2, 2, requires_grad=True)
+    signs = torch.tensor([1.0, -2.0, 1.0])[:, None, None]
+    np.testing.assert_array_equal(_field((x[0] * signs).sum(), x), np.full((2, 2), 4.0))
+    fields = np.zeros((2, 3, 3))
+    fields[0, 1, 1] = fields[1, 0, 0] = 1  # all in the middle, all in a corner
+    results = [
+        Result("net", None, None, [  # type: ignore[arg-type]
+            Explanation("receptive-field", "a", "a", one, position=(1, 1), position_grid=(3, 3))
+        ])
+        for one in fields
+    ]  # fmt: skip
+    table = _field_table(results, "")
+    assert table is not None
+    ((place, size, images, *areas, few),) = table.rows
+    assert (place, size, images, few) == ("a", "3 x 3", 2, "fewer than 50 images")
+    assert areas == ["0.111", "0.111", "0.111", "1"], "half of the mean is in the middle"
 
 
 def test_the_field_of_a_layer_lies_where_it_reads(
