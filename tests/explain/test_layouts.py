@@ -224,6 +224,34 @@ def test_segformer_from_its_last_stage_to_the_image(
     assert attention.values is not None and attention.values.shape == (4, 4)
 
 
+def test_layouts_hold_while_the_network_runs_and_are_put_back() -> None:
+    """Kernels of K-Net have no place, even if a map has as many cells; a wrapped forward stays."""
+
+    class KernelUpdateHead(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.attention(x, x, x)[0]
+
+    KernelUpdateHead.__module__ = "mmseg.models.decode_heads.knet_head"
+    KernelUpdateHead.__qualname__ = "KernelUpdateHead"
+    head = KernelUpdateHead().eval()
+    wrapped = head.forward
+    head.forward = wrapped  # as others wrap a forward
+    x = torch.randn(1, 16, 8, generator=torch.Generator().manual_seed(0))
+    modules = {"attention": head.attention}
+    with torch.no_grad(), recorded_attention(modules, (64, 64), model=head) as records:
+        assert head.forward is not wrapped
+        head(x)
+    assert vars(head)["forward"] is wrapped
+    assert records[0].query_grids == records[0].key_grids == ()
+    with torch.no_grad(), recorded_attention(modules, (64, 64)) as records:
+        head(x)
+    assert records[0].query_grids == ((4, 4),), "by a stride of the image, without the head"
+
+
 def test_calls_of_a_shared_module_have_numbers_and_keys_of_their_own() -> None:
     assert call_numbers(["a", "b", "a"]) == [1, 0, 2]
     layer = nn.MultiheadAttention(8, 2, batch_first=True).eval()
