@@ -85,6 +85,20 @@ class BadLoss(Hook):
         module.parse_losses = parse_losses
 
 
+class BadGradients(Hook):
+    """Makes gradients nan, of a loss that is finite."""
+
+    def before_train(self, runner) -> None:
+        module = runner.model.module
+        parse = module.parse_losses
+
+        def parse_losses(losses: dict) -> Any:
+            total, parts = parse(losses)
+            return total + (0 * total).sqrt(), parts
+
+        module.parse_losses = parse_losses
+
+
 class Copy(Hook):
     """Saves what has been loaded as ``copy.pth``, before the first step."""
 
