@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -142,7 +143,7 @@ def _runner(
         **overrides,
     }
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(get_rank())  # the first process's values count
         model = BlockNet()
     guarded = any(isinstance(hook, FiniteStepsHook) for hook in hooks)
     custom = [*hooks] if guarded else [*hooks, FiniteStepsHook()]
