@@ -30,6 +30,7 @@ def pytest_collection_finish() -> None:
     _leave_what_lives_on()
 
 
+@pytest.hookimpl(trylast=True)  # when the fixtures of the file are gone, which would stay for ever
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     if nextitem is not None and nextitem.path != item.path:
         _leave_what_lives_on()

@@ -85,10 +85,12 @@ def join_restarted_group(cfg: Config) -> None:
     ``_store_of_attempt``.
     """
     dist_cfg = (cfg.get("env_cfg") or {}).get("dist_cfg") or {}
-    if cfg.launcher != "pytorch" or not _store_of_attempt() or "init_backend" in dist_cfg:
+    if cfg.launcher != "pytorch" or "init_backend" in dist_cfg or not _store_of_attempt(dist_cfg):
         return
     import torch
 
+    if not torch.cuda.is_available():  # other accelerators are mmengine's
+        return
     torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # as mmengine does
     _join_group(cfg, dist_cfg.get("backend", "nccl"))
 
@@ -98,11 +100,13 @@ def _join_group(cfg: Config, backend: str) -> None:
 
     dist_cfg = (cfg.get("env_cfg") or {}).get("dist_cfg") or {}
     timeout = timedelta(seconds=dist_cfg.get("timeout", LONGEST_WAIT))
+    others = {k: v for k, v in dist_cfg.items() if k not in ("backend", "init_backend", "timeout")}
     if not dist.is_initialized():
-        dist.init_process_group(backend, timeout=timeout, **_store_of_attempt())
+        meeting = _store_of_attempt(dist_cfg)
+        dist.init_process_group(backend, timeout=timeout, **{**meeting, **others})
 
 
-def _store_of_attempt() -> dict[str, Any]:
+def _store_of_attempt(dist_cfg: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments of ``init_process_group`` for a group that torchrun has started again.
 
     With a fixed port, torchrun keeps one store over all restarts, and torch 2.15 reads what is in
@@ -111,6 +115,8 @@ def _store_of_attempt() -> dict[str, Any]:
     """
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if attempt == "0" or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    if "init_method" in dist_cfg or "store" in dist_cfg:  # the processes meet elsewhere
         return {}
     from torch.distributed import PrefixStore, TCPStore
 

@@ -58,6 +58,32 @@ def test_a_group_of_one_joins_over_gloo(launcher: str, no_launcher) -> None:
     assert cfg.model_wrapper_cfg.find_unused_parameters is True
 
 
+def test_a_group_that_is_started_again_meets_apart_from_the_one_before(no_launcher) -> None:
+    """In torchrun's store; other settings of the config's group reach torch, as mmengine's do."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    variables = {
+        "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "2",
+    }  # fmt: skip
+    for name, value in variables.items():
+        no_launcher.setenv(name, value)
+    cfg = Config(
+        {"launcher": "pytorch", "env_cfg": {"dist_cfg": {"backend": "nccl", "timeout": 60}}}
+    )
+    with pytest.raises(TypeError, match="colour"):
+        join_cpu_group(Config({**cfg, "env_cfg": {"dist_cfg": {"colour": "red"}}}))
+    join_cpu_group(cfg)
+    ours = dist.distributed_c10d._get_default_store()
+    ours.set("mark", "of this attempt")
+    names = list_keys(store)
+    assert any(name.startswith("mmattn/attempt/2/") and name.endswith("mark") for name in names)
+
+
+def list_keys(store: dist.TCPStore) -> list[str]:
+    return [key if isinstance(key, str) else key.decode() for key in store.list_keys()]
+
+
 @pytest.mark.parametrize("launcher", list(VARIABLES))
 def test_a_launcher_that_did_not_launch_is_refused(launcher: str, no_launcher) -> None:
     with pytest.raises(ConfigError, match=VARIABLES[launcher][0]):

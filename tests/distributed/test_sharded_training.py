@@ -18,7 +18,15 @@ from mmattn.engine.amp import CPUAmpOptimWrapper
 from mmattn.engine.hooks.finite_steps import FiniteStepsHook
 from mmattn.errors import NumericsError
 from tests.support.forked_ranks import run_group
-from tests.support.sharded_toy import BadLoss, Copy, Recorder, alone, optim_wrapper, together
+from tests.support.sharded_toy import (
+    BadGradients,
+    BadLoss,
+    Copy,
+    Recorder,
+    alone,
+    optim_wrapper,
+    together,
+)
 from tests.support.toy_training import scale_losses_on_cpu
 
 ACCUMULATED = {
@@ -229,3 +237,17 @@ def test_a_bad_step_is_left_out(runs: dict) -> None:
     steps = {int(state["step"]) for state in last["optimizer"]["state"].values()}
     assert steps == {3}
     assert all(bool(value.isfinite().all()) for value in last["state_dict"].values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 2])
+def test_bad_gradients_of_a_finite_loss_are_named_as_such(size: int, tmp_path: Path) -> None:
+    def rank() -> str:
+        with pytest.raises(NumericsError) as error:
+            together(tmp_path / "parts", hooks=(BadGradients(),)).train()
+        return str(error.value)
+
+    for said in run_group(rank, tmp_path / "group", size):
+        assert "step 1: " in said
+        assert "the norm of all gradients" in said
+        assert "repeated" not in said

@@ -60,3 +60,11 @@ def test_gradients_reach_half_weights() -> None:
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.dtype == torch.float16
+
+
+def test_half_statistics_alone_are_raised_too() -> None:
+    """A norm without weights, which has nothing but buffers."""
+    norm, x = nn.BatchNorm2d(4, affine=False).half().eval(), torch.randn(2, 4, 3, 5)
+    norm.running_var.fill_(0.5), norm.running_mean.fill_(0.1)
+    expected = copy.deepcopy(norm).float()(x)
+    assert torch.equal(run_in_float32(nn.Sequential(norm), x), expected)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -85,6 +86,20 @@ class BadLoss(Hook):
         module.parse_losses = parse_losses
 
 
+class BadGradients(Hook):
+    """Makes gradients nan, of a loss that is finite."""
+
+    def before_train(self, runner) -> None:
+        module = runner.model.module
+        parse = module.parse_losses
+
+        def parse_losses(losses: dict) -> Any:
+            total, parts = parse(losses)
+            return total + (0 * total).sqrt(), parts
+
+        module.parse_losses = parse_losses
+
+
 class Copy(Hook):
     """Saves what has been loaded as ``copy.pth``, before the first step."""
 
@@ -128,7 +143,7 @@ def _runner(
         **overrides,
     }
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(get_rank())  # the first process's values count
         model = BlockNet()
     guarded = any(isinstance(hook, FiniteStepsHook) for hook in hooks)
     custom = [*hooks] if guarded else [*hooks, FiniteStepsHook()]

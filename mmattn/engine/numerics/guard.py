@@ -285,10 +285,9 @@ class StepGuard:
         sharded = self._sharded
         finding = seen_step(self.model, self.window.batches) if sharded else self._repeat()
         self.window.restore()
-        if get_world_size() == 1:
-            return {0: finding}
-        found: list[Any] = [None] * get_world_size()
-        torch.distributed.all_gather_object(found, finding)
+        found: list[Any] = [finding] * get_world_size()
+        if len(found) > 1:
+            torch.distributed.all_gather_object(found, finding)
         if sharded and not any(one.bad for one in found):
             for one in found:
                 one.where = "norm of all gradients"

@@ -126,5 +126,5 @@ def _initialise(module: nn.Module) -> None:
     initialise = getattr(module, "init_weights", None)
     if initialise is not None:
         initialise()
-    for value in module.state_dict().values():
-        broadcast(value)
+    for value in (*module.parameters(), *module.buffers()):  # also buffers that no file holds
+        broadcast(value.detach())

@@ -128,3 +128,12 @@ def test_bad_arguments_are_named() -> None:
     for kwargs in ({"reduction": 0}, {"hidden_channels": 0}, {"fusion": "concat"}):
         with pytest.raises(ValueError, match=next(iter(kwargs))):
             GlobalContext(8, **kwargs)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_the_context_has_the_layout_of_its_input(layout) -> None:
+    x = torch.randn(2, 8, 3, 5).contiguous(memory_format=layout).requires_grad_()
+    block = GlobalContext(8)
+    context = block._context(x, torch.rand(2, 1, 15))
+    (gradient,) = torch.autograd.grad(context.square().sum(), x)
+    assert gradient.is_contiguous(memory_format=layout)

@@ -272,6 +272,15 @@ def test_channels_last_maps_are_not_copied(seen) -> None:
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_torch_is_given_neighbouring_channels_in_every_layout(seen) -> None:
+    """Its fused forms take no others."""
+    x = image(2, 64, 8, 6)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        make(areas=4).to(memory_format=layout)(x.contiguous(memory_format=layout))
+    assert len(seen) == 2
+    assert all(part.stride(-1) == 1 for parts in seen for part in parts[:3])
+
+
 @pytest.mark.parametrize("qk_norm", [False, True])
 def test_attention_runs_in_the_dtype_of_autocast(seen, qk_norm: bool) -> None:
     module = make(qk_norm=qk_norm)
