@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from . import _arguments as arguments
 from . import _predict_many as many
@@ -109,6 +110,10 @@ def parse_args(argv: list[str] | None = None, prog: str = "mmattn predict") -> a
     if args.checkpoint and args.checkpoint != words[0]:
         arguments.refuse_several_checkpoints(parser, words[1:])
     if not args.images:
+        if "/" in words[0] and "::" not in words[0] and not os.path.exists(words[0]):
+            from mmattn.inference.missing import missing_part
+
+            parser.error(f"{words[0]}: no such run or file; {missing_part(words[0])}")
         parser.error("give RUN IMAGE ..., CONFIG CHECKPOINT IMAGE ..., or FILE.onnx IMAGE ...")
     if args.exported:
         _refuse_torch_options(parser, args)

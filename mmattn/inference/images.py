@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.walk import innermost_dataset
 from mmattn.errors import ConfigError, DataError
+from mmattn.inference.missing import missing_part
 from mmattn.tasks import task_of
 from mmattn.type_names import bare_name
 
@@ -44,7 +45,7 @@ def find_images(paths: Iterable[str | Path], *, below: bool = False) -> list[Pat
         elif path.is_file():
             files.append(path)
         else:
-            raise DataError(f"{path}: no such image or folder")
+            raise DataError(f"{path}: no such image or folder; {missing_part(path)}")
     return list(dict.fromkeys(files))
 
 

@@ -13,6 +13,7 @@ from mmattn.config.registry_scope import enter_scope, explain_registry_errors
 from mmattn.config.run_settings import existing_checkpoint
 from mmattn.config.sections import check_sections
 from mmattn.errors import ConfigError
+from mmattn.inference.device import require_device
 from mmattn.models.timm_normalization import fill_normalization
 from mmattn.preflight.auto_classes import fill_class_counts
 from mmattn.preflight.backbone import check_channels
@@ -50,7 +51,7 @@ def build_model(
 
     Raises:
         ConfigError: The config has no ``model``, a section of it is of a wrong type, or a type in
-            it is not registered.
+            it is not registered; or ``device`` is misspelt or not there.
         MissingPackageError: The model needs an optional package that is not installed.
         DataError: ``num_classes="auto"`` is to be counted in data that is not there.
         CheckpointError: The weights cannot be read safely, or some are missing or of another
@@ -59,6 +60,7 @@ def build_model(
     check_sections(cfg, cfg.filename)
     if "model" not in cfg:
         raise ConfigError(f"{cfg.filename or 'The config'} has no `model`.")
+    require_device(device)
     if checkpoint is not None:
         # Before the build, which takes seconds.
         checkpoint = local_checkpoint(existing_checkpoint(str(checkpoint)))

@@ -108,3 +108,14 @@ def test_images_follow_the_run(run: Path, words, checkpoint, images) -> None:
 def test_a_config_alone_is_refused(parse) -> None:
     with pytest.raises(ConfigError, match="ccnet: give its weights behind it, CONFIG CHECKPOINT"):
         use_run(parse(["ccnet"]))
+
+
+def test_predict_names_a_run_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mmattn.cli import predict
+
+    (tmp_path / "seg").mkdir()
+    with pytest.raises(SystemExit):
+        predict.main([f"{tmp_path}/sge", "clip.mp4", "--out", "found"])
+    assert f"'sge' is not in {tmp_path}. Did you mean 'seg'?" in capsys.readouterr().err

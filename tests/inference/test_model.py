@@ -174,3 +174,15 @@ def test_a_detector_whose_train_returns_nothing(monkeypatch: pytest.MonkeyPatch,
     model = build_model(fcn)
     assert isinstance(model, EncoderDecoder)
     assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("gpu", "device 'gpu': torch knows no device of that name. Here there "),
+        ("cuda:99", "device 'cuda:99' cannot be used on this machine ("),
+    ],
+)
+def test_a_device_that_is_not_there_is_named_before_weights_are_read(fcn, device, said) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        build_model(fcn, "missing.pth", device)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from mmattn.errors import DataError
 from mmattn.images import is_image_file
 from mmattn.images.frames import is_video
+from mmattn.inference.missing import missing_part
 
 from .shard import Shard
 
@@ -152,7 +153,7 @@ class ManySources:
                 raise DataError(f"{text}: a pattern may have one part ** and no more")
             self._folders.append(_Source(text, folder, parts[first:]))
         else:
-            raise DataError(f"{text}: no such image or folder")
+            raise DataError(f"{text}: no such image or folder; {missing_part(text)}")
 
     def _listed(self) -> Iterator[tuple[str, list[str]]]:
         """Yield folders and the names of the images in them, each image once."""
