@@ -18,6 +18,17 @@ _SETTINGS, _WIDTH = "[KEY=VALUE ...]", 79
 _SETTING = re.compile(r"[A-Za-z_][\w.]*=")
 
 
+#: Options of other frameworks -> ours.
+_OTHER_NAMES = {
+    **dict.fromkeys(("--conf", "--conf-thres", "--threshold"), "--score-threshold"),
+    **dict.fromkeys(("--project", "--save-dir", "--output-dir"), "--work-dir"),
+}
+#: Options of other frameworks -> the setting that is given as a plain word.
+_OTHER_SETTINGS = {
+    "--imgsz": "image_size", "--img-size": "image_size", "--batch-size": "batch",
+    **{f"--{name}": name for name in ("epochs", "iters", "batch", "lr", "workers", "data")},
+}  # fmt: skip
+
 _wanted: ContextVar[bool] = ContextVar("wanted", default=False)
 
 
@@ -116,7 +127,12 @@ class Parser(argparse.ArgumentParser):
         """Return what was meant by words that nobody asked for; it begins with a full stop."""
         known = [name for name in self._option_string_actions if name.startswith("--")]
         for word in left:
-            hint = did_you_mean(word.partition("=")[0], known) if word.startswith("--") else ""
+            name = word.partition("=")[0]
+            if _OTHER_NAMES.get(name) in known:
+                return f". {name} is {_OTHER_NAMES[name]} here"
+            if self.takes_settings and name in _OTHER_SETTINGS:
+                return f". {name} is a setting here, without dashes: {_OTHER_SETTINGS[name]}=VALUE"
+            hint = did_you_mean(name, known) if word.startswith("--") else ""
             if hint:
                 return f".{hint}"
         if self.takes_settings and not any(word.startswith("-") for word in left):

@@ -101,7 +101,8 @@ def detect_files(
         written.append(_detect_video(predictor, video, writer, max_frames, log))
     writer.coco.write(out / "detections.json")
     counts = ", ".join(f"{name} {count}" for name, count in writer.counts.most_common())
-    log(f"{sum(writer.counts.values())} objects{counts and ': '}{counts}")
+    least = f"with scores from {options.score_threshold:g} on (--score-threshold)"
+    log(f"{sum(writer.counts.values())} objects {least}{counts and ': '}{counts}")
     if unread:
         listed = "\n  ".join(unread)
         raise DataError(

@@ -128,6 +128,20 @@ def test_what_is_no_argument_is_still_refused(capsys) -> None:
     assert "unrecognized arguments: b --zebra" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "r", "a.jpg", "--out", "x", "--conf", "0.2"], "--conf is --score-threshold"),
+        (["train", "ccnet-tiny", "--epochs", "3"], "without dashes: epochs=VALUE"),
+        (["train", "ccnet-tiny", "--imgsz=64"], "without dashes: image_size=VALUE"),
+    ],
+)
+def test_options_of_other_frameworks_are_known(words: list[str], said: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert said in capsys.readouterr().err
+
+
 def test_a_reader_that_has_gone_ends_a_command_quietly() -> None:
     """``mmattn models | head -1`` leaves no traceback."""
     process = subprocess.Popen(
