@@ -65,8 +65,10 @@ def complexity_in_test(
     batch = {key: [value.clone()] for key, value in sample.items()}
     training = model.training
     model.eval()
-    flops = _operations(lambda: model.test_step(batch))
-    model.train(training)
+    try:
+        flops = _operations(lambda: model.test_step(batch))
+    finally:
+        model.train(training)
     return count_parameters(model), flops, tuple(prepared.shape)
 
 
