@@ -156,8 +156,9 @@ def test_compare_refuses_a_wrong_command_line_before_torch_is_imported(
 
 
 @pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Shells let what they start in the background ignore Ctrl-C, and tests may be started so."""
+def interruptible(shapes_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The data of the tiny configs, and Ctrl-C: what a shell starts in the background ignores it."""
+    monkeypatch.setenv("SHAPES_ROOT", str(shapes_root))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
