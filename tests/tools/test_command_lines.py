@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import signal
 import subprocess
@@ -157,8 +158,10 @@ def test_compare_refuses_a_wrong_command_line_before_torch_is_imported(
 
 @pytest.fixture
 def interruptible(shapes_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The data of the tiny configs, and Ctrl-C: what a shell starts in the background ignores it."""
+    """The data of tiny configs, and Ctrl-C, which what a shell starts in the background ignores."""
     monkeypatch.setenv("SHAPES_ROOT", str(shapes_root))
+    # mmengine keeps loggers whose captured output is closed
+    monkeypatch.setattr(logging, "raiseExceptions", False)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
