@@ -50,6 +50,22 @@ def _leave_what_lives_on() -> None:
     gc.freeze()
 
 
+#: What mmattn sets, for torch, when a launcher has started it.
+_OF_A_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+@pytest.fixture(autouse=True)
+def _no_launcher_is_left() -> Iterator[None]:
+    """Put back what a launcher sets, with which the next test is one of several processes."""
+    before = {name: os.environ.get(name) for name in _OF_A_LAUNCHER}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The root of the checkout."""
