@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gc
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -131,6 +132,24 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real data not found at {SHARED_DATA} (set MMATTN_SHARED_DATA)")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """8 training and 4 validation images of 64 x 96 pixels, with every kind of annotation."""
+    from mmattn.data.shapes import write_shapes_dataset
+
+    root = tmp_path_factory.mktemp("shapes")
+    write_shapes_dataset(root, num_train=8, num_val=4, size=(64, 96), seed=0)
+    return root
+
+
+@pytest.fixture
+def shapes_environment(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tiny configs of ``tests/support/configs`` find their images and be run in a row."""
+    monkeypatch.setenv("SHAPES_ROOT", str(shapes))
+    # mmengine keeps the logger of an earlier run, whose captured output is closed by now.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ weights of torchvision's MobileNetV2 once, then train:
         work_dirs/weights/mobilenetv2_imagenet_mmdet.safetensors \
         --converter torchvision-mobilenetv2-mmdet
     mmattn train configs/comparison/faster-rcnn_mobilenetv2-fpn_1xb4-12e_bccd-480x360.py \
-        --cfg-options data_root=BCCD
+        data_root=BCCD
 
 Measured: docs/results/detectors_bccd.
 """

@@ -2,8 +2,7 @@
 
 YOLOX, arXiv:2107.08430: network, loss and assigner are mmdet's, from random weights.
 
-    mmattn train configs/comparison/yolox-nano_1xb16-120e_bccd-320x256.py \
-        --cfg-options data_root=BCCD
+    mmattn train configs/comparison/yolox-nano_1xb16-120e_bccd-320x256.py data_root=BCCD
 """
 
 _base_ = ["../yolov12/yolov12-n_1xb16-120e_bccd-320x256.py"]

@@ -3,8 +3,7 @@
 Paper: BEVANet, ICIP 2025, arXiv:2508.07300; its losses, at the size of small images.
 docs/train_on_your_data.md tells what your folder may look like and what to change.
 
-    mmattn train configs/folder/bevanet-s_1xb8-4k_folder-256x256.py \
-        --cfg-options data_root=my_images
+    mmattn train configs/folder/bevanet-s_1xb8-4k_folder-256x256.py data=my_images
 """
 
 _base_ = [

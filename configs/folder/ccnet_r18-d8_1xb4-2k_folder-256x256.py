@@ -3,8 +3,7 @@
 Huang et al., CCNet, ICCV 2019 and TPAMI 2020, arXiv:1811.11721, with a head as wide as small
 features need. docs/train_on_your_data.md tells what your folder may look like and what to change.
 
-    mmattn train configs/folder/ccnet_r18-d8_1xb4-2k_folder-256x256.py \
-        --cfg-options data_root=my_images
+    mmattn train configs/folder/ccnet_r18-d8_1xb4-2k_folder-256x256.py data=my_images
 
 The backbone starts from torchvision's ImageNet weights, which are downloaded;
 ``model.backbone.init_cfg=None`` starts from random ones.

@@ -2,8 +2,7 @@
 
 Mask2Former, arXiv:2112.01527. docs/train_a_detector.md tells what your folder may look like.
 
-    mmattn train configs/folder/mask2former_r50_1xb4-4k_folder-masks-512x512.py \
-        --cfg-options data_root=my_masks
+    mmattn train configs/folder/mask2former_r50_1xb4-4k_folder-masks-512x512.py data=my_masks
 
 ``load_from=FILE`` with weights of COCO, converted by ``mmattn convert``, needs far fewer
 images. The backbone alone starts from torchvision's, which are downloaded.

@@ -2,8 +2,7 @@
 
 YOLOv12, arXiv:2502.12524. docs/train_a_detector.md tells what your folder may look like.
 
-    mmattn train configs/folder/yolov12-n_1xb16-100e_folder-640x640.py \
-        --cfg-options data_root=my_boxes
+    mmattn train configs/folder/yolov12-n_1xb16-100e_folder-640x640.py data=my_boxes
 
 It starts from random weights; ``load_from=yolov12n.safetensors``, converted by
 ``mmattn convert``, starts from those of COCO, and small datasets need them.

@@ -9,7 +9,7 @@ CPU. Measured: docs/results/mask2former_by_heart; nothing of the paper is reprod
         --converter torchvision-mobilenetv2-mmdet
     mmattn train \
         configs/mask2former/mask2former_mobilenetv2_1xb2-500_eight-images-panoptic-256x192.py \
-        --cfg-options data_root=my_maps
+        data_root=my_maps
 """
 
 _base_ = [

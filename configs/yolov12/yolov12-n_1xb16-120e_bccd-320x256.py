@@ -3,7 +3,7 @@
 BCCD (MIT): https://github.com/Shenggan/BCCD_Dataset, the folder with ``JPEGImages``,
 ``Annotations`` and ``ImageSets``. docs/results/yolov12_bccd has figures.
 
-    mmattn train configs/yolov12/yolov12-n_1xb16-120e_bccd-320x256.py --cfg-options data_root=BCCD
+    mmattn train configs/yolov12/yolov12-n_1xb16-120e_bccd-320x256.py data_root=BCCD
 """
 
 _base_ = "../folder/yolov12-n_1xb16-100e_folder-640x640.py"

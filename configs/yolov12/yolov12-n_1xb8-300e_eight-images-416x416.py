@@ -3,8 +3,7 @@
 A proof, not a training: a network, loss and decoding that fit together learn eight images by heart.
 Without augmentation, from random weights; docs/results/detectors_bccd has a run on images of COCO.
 
-    mmattn train configs/yolov12/yolov12-n_1xb8-300e_eight-images-416x416.py \
-        --cfg-options data_root=my_boxes
+    mmattn train configs/yolov12/yolov12-n_1xb8-300e_eight-images-416x416.py data_root=my_boxes
 """
 
 _base_ = "../folder/yolov12-n_1xb16-100e_folder-640x640.py"

@@ -7,7 +7,6 @@ import re
 import runpy
 import sys
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 
 import mmattn.engine
+from mmattn.bridge.upstream_scripts import find_script, list_scripts
 from mmattn.engine.console import brief_console
 from mmattn.engine.first_screen import _fitted
 from mmattn.errors import CheckpointError
@@ -224,18 +224,18 @@ def test_advice_of_mmseg_about_two_classes_is_harmless() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "package", "tool"),
+    ("name", "tool"),
     [
-        ("tiny_fcn.py", "mmseg", ".mim/tools/misc/browse_dataset.py"),
-        ("tiny_retinanet.py", "mmdet", ".mim/tools/analysis_tools/browse_dataset.py"),
+        ("tiny_fcn.py", "mmseg::misc/browse_dataset.py"),
+        ("tiny_retinanet.py", "mmdet::analysis_tools/browse_dataset.py"),
     ],
 )
 def test_upstreams_tool_takes_the_config_that_a_run_leaves(
-    name: str, package: str, tool: str, train, tmp_path: Path, monkeypatch
+    name: str, tool: str, train, tmp_path: Path, monkeypatch
 ) -> None:
-    script = Path(find_spec(package).origin).parent / tool
-    if not script.is_file():
-        pytest.skip(f"this {package} does not bring {tool}")
+    if tool not in list_scripts():
+        pytest.skip(f"the package does not bring {tool}")
+    script = find_script(tool)
     left = train(name, **NO_VALIDATION) / name
     cfg = Config.fromfile(left)
     assert cfg.visualizer.name == "visualizer"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import logging
 import os
 import signal
 import subprocess
@@ -157,11 +156,8 @@ def test_compare_refuses_a_wrong_command_line_before_torch_is_imported(
 
 
 @pytest.fixture
-def interruptible(shapes_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The data of tiny configs, and Ctrl-C, which what a shell starts in the background ignores."""
-    monkeypatch.setenv("SHAPES_ROOT", str(shapes_root))
-    # mmengine keeps loggers whose captured output is closed
-    monkeypatch.setattr(logging, "raiseExceptions", False)
+def interruptible(shapes_environment: None) -> Iterator[None]:
+    """Shells let what they start in the background ignore Ctrl-C, and tests may be started so."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

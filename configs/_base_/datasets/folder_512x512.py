@@ -1,7 +1,7 @@
 """Any folder of images and masks: crops of 512 x 512, shorter side 512 in the test.
 
 Layout, classes and the rule for the masks are found by looking; docs/train_on_your_data.md tells
-how. Give your folder with ``--cfg-options data_root=DIR``, and a model whose heads have
+how. Give your folder with ``data=DIR``, and a model whose heads have
 ``num_classes="auto"``.
 """
 

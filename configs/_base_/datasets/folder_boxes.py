@@ -1,7 +1,7 @@
 """Any folder of images and boxes, to be mixed by ``train_dataloader.dataset.pipeline``.
 
 COCO, Pascal VOC and YOLO are told apart by looking; docs/train_a_detector.md says how. Give your
-folder with ``--cfg-options data_root=DIR``, and a model whose head has ``num_classes="auto"``.
+folder with ``data=DIR``, and a model whose head has ``num_classes="auto"``.
 Decoded images are kept in memory, up to ``cache_mib`` in each process that loads them.
 """
 

@@ -1,7 +1,7 @@
 """Any folder of images and panoptic maps: crops of 512 x 512, scale jitter from 0.5 to 2.
 
 docs/train_a_detector.md says what is found by looking. Give your folder with
-``--cfg-options data_root=DIR``, and a model whose heads count classes by "auto".
+``data=DIR``, and a model whose heads count classes by "auto".
 """
 
 dataset_type = "mmattn.FolderDetDataset"
