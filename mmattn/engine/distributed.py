@@ -85,7 +85,7 @@ def join_restarted_group(cfg: Config) -> None:
     ``_store_of_attempt``.
     """
     dist_cfg = (cfg.get("env_cfg") or {}).get("dist_cfg") or {}
-    if cfg.launcher != "pytorch" or "init_backend" in dist_cfg or not _store_of_attempt(dist_cfg):
+    if cfg.launcher != "pytorch" or "init_backend" in dist_cfg or not _is_restarted(dist_cfg):
         return
     import torch
 
@@ -102,24 +102,27 @@ def _join_group(cfg: Config, backend: str) -> None:
     timeout = timedelta(seconds=dist_cfg.get("timeout", LONGEST_WAIT))
     others = {k: v for k, v in dist_cfg.items() if k not in ("backend", "init_backend", "timeout")}
     if not dist.is_initialized():
-        meeting = _store_of_attempt(dist_cfg)
+        meeting = _store_of_attempt() if _is_restarted(dist_cfg) else {}
         dist.init_process_group(backend, timeout=timeout, **{**meeting, **others})
 
 
-def _store_of_attempt(dist_cfg: Mapping[str, Any]) -> dict[str, Any]:
+def _is_restarted(dist_cfg: Mapping[str, Any]) -> bool:
+    """Return whether torchrun has started this training again, and its processes meet by it."""
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return again and agent and not {"init_method", "store"} & dist_cfg.keys()
+
+
+def _store_of_attempt() -> dict[str, Any]:
     """Return arguments of ``init_process_group`` for a group that torchrun has started again.
 
     With a fixed port, torchrun keeps one store over all restarts, and torch 2.15 reads what is in
     it: processes then call those that are gone, and the restart fails ("Connection refused"). The
     names of each attempt get a prefix of their own, as in earlier versions of torch.
     """
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    if attempt == "0" or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return {}
-    if "init_method" in dist_cfg or "store" in dist_cfg:  # the processes meet elsewhere
-        return {}
     from torch.distributed import PrefixStore, TCPStore
 
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
     place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = TCPStore(*place, None, False, timedelta(seconds=LONGEST_WAIT))
     return {
